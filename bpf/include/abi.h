@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every struct, enum and constant that crosses between the kernel and Python, and the default of
+ * every tunable. Python repeats none of it: sizes, offsets and enum values are read from the
+ * objects' own BTF.
+ *
+ * All times are CLOCK_MONOTONIC nanoseconds unless the name says otherwise.
+ */
+#ifndef SCXG_ABI_H
+#define SCXG_ABI_H
+
+#ifndef __VMLINUX_H__
+#include <stdint.h>
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int32_t s32;
+typedef int64_t s64;
+#endif
+
+enum scxg_limits {
+	SCXG_ABI_VERSION = 1,
+	SCXG_MAX_CPUS = 1024,
+	SCXG_MAX_LLCS = 64,
+	SCXG_MAX_CLASSES_TRACKED = 16384, /* entries of the tgid -> class map */
+	SCXG_MAX_DEVICES = 1024, /* entries of the device map */
+	SCXG_WAIT_BUCKETS = 32, /* log2 of microseconds */
+	SCXG_EXIT_REASON_LEN = 128,
+	SCXG_EXIT_MSG_LEN = 1024,
+	SCXG_EXIT_DUMP_LEN = 32768,
+	SCXG_COMM_LEN = 16,
+	SCXG_FILENAME_LEN = 128,
+	SCXG_CONTROL_RING_BYTES = 65536,
+	SCXG_EVENT_RING_BYTES = 262144,
+	SCXG_CONTROL_BATCH = 512, /* messages drained by one run of the drain program */
+};
+
+/* What a thread is to the policy. */
+enum scxg_class {
+	SCXG_CLASS_NORMAL = 0,
+	SCXG_CLASS_GAME = 1,
+	SCXG_CLASS_CRITICAL = 2, /* compositor, sound server, input daemon, wineserver */
+	SCXG_CLASS_BACKGROUND = 3,
+	SCXG_CLASS_KTHREAD = 4, /* kernel thread bound to one CPU; never told by user space */
+	SCXG_NR_CLASSES = 5,
+};
+
+/* Input lanes: each has its own boost window. */
+enum scxg_lane {
+	SCXG_LANE_NONE = 0,
+	SCXG_LANE_KEYBOARD = 1,
+	SCXG_LANE_MOUSE = 2, /* mice and touchpads */
+	SCXG_LANE_GAMEPAD = 3, /* gamepads, wheels, joysticks */
+	SCXG_NR_LANES = 4,
+};
+
+/* Which path opened a window. */
+enum scxg_input_path {
+	SCXG_PATH_KERNEL = 0, /* fexit on input_event */
+	SCXG_PATH_EVDEV = 1, /* supervisor, through the control ring */
+	SCXG_NR_PATHS = 2,
+};
+
+/* Tunables. Index into struct scxg_tunables.value; clamped in BPF to the limits below. */
+enum scxg_tunable {
+	SCXG_TUN_SLICE_US = 0,
+	SCXG_TUN_BG_SLICE_US = 1,
+	SCXG_TUN_BG_DELAY_MS = 2,
+	SCXG_TUN_DEADLINE_CAP_MS = 3,
+	SCXG_TUN_BOOST_KEYBOARD_MS = 4,
+	SCXG_TUN_BOOST_MOUSE_MS = 5,
+	SCXG_TUN_BOOST_GAMEPAD_MS = 6,
+	SCXG_TUN_PREEMPT_MIN_US = 7,
+	SCXG_TUN_SMT_ISOLATE = 8,
+	SCXG_TUN_CPUPERF = 9,
+	SCXG_NR_TUNABLES = 10,
+};
+
+/* Defaults, lower and upper limits, in the order of enum scxg_tunable, in the unit of its name. */
+enum scxg_tunable_default {
+	SCXG_DEF_SLICE_US = 3000,
+	SCXG_DEF_BG_SLICE_US = 1000,
+	SCXG_DEF_BG_DELAY_MS = 60,
+	SCXG_DEF_DEADLINE_CAP_MS = 24,
+	SCXG_DEF_BOOST_KEYBOARD_MS = 250,
+	SCXG_DEF_BOOST_MOUSE_MS = 50,
+	SCXG_DEF_BOOST_GAMEPAD_MS = 100,
+	SCXG_DEF_PREEMPT_MIN_US = 500,
+	SCXG_DEF_SMT_ISOLATE = 0,
+	SCXG_DEF_CPUPERF = 0,
+};
+
+enum scxg_tunable_min {
+	SCXG_MIN_SLICE_US = 500,
+	SCXG_MIN_BG_SLICE_US = 500,
+	SCXG_MIN_BG_DELAY_MS = 0,
+	SCXG_MIN_DEADLINE_CAP_MS = 1,
+	SCXG_MIN_BOOST_KEYBOARD_MS = 0,
+	SCXG_MIN_BOOST_MOUSE_MS = 0,
+	SCXG_MIN_BOOST_GAMEPAD_MS = 0,
+	SCXG_MIN_PREEMPT_MIN_US = 100,
+	SCXG_MIN_SMT_ISOLATE = 0,
+	SCXG_MIN_CPUPERF = 0,
+};
+
+enum scxg_tunable_max {
+	SCXG_MAX_SLICE_US = 20000,
+	SCXG_MAX_BG_SLICE_US = 20000,
+	SCXG_MAX_BG_DELAY_MS = 70,
+	SCXG_MAX_DEADLINE_CAP_MS = 29, /* cap + delay stay below SCXG_DEADLINE_MAX_NS */
+	SCXG_MAX_BOOST_KEYBOARD_MS = 2000,
+	SCXG_MAX_BOOST_MOUSE_MS = 2000,
+	SCXG_MAX_BOOST_GAMEPAD_MS = 2000,
+	SCXG_MAX_PREEMPT_MIN_US = 100000,
+	SCXG_MAX_SMT_ISOLATE = 1,
+	SCXG_MAX_CPUPERF = 1,
+};
+
+/* Times of the protocol and of the policy's bound. */
+enum scxg_times {
+	SCXG_HEARTBEAT_PERIOD_MS = 1000, /* how often the supervisor beats */
+	SCXG_HEARTBEAT_STALE_MS = 3000, /* class effects go off after this */
+	SCXG_TIMER_PERIOD_MS = 100,
+	SCXG_HELD_LEASE_MS = 1000, /* a held key keeps its lane open this long without renewal */
+	SCXG_HELD_POLL_MS = 250, /* how often the supervisor renews it */
+	SCXG_DEADLINE_MAX_MS = 100, /* D of the starvation bound */
+	SCXG_SLICE_MAX_MS = 20, /* S of the starvation bound */
+};
+
+/* ---- control ring: Python -> BPF ------------------------------------------------------------ */
+
+enum scxg_msg_type {
+	SCXG_MSG_NONE = 0,
+	SCXG_MSG_HEARTBEAT = 1,
+	SCXG_MSG_INPUT = 2, /* lane, path EVDEV: open or extend the lane's window */
+	SCXG_MSG_HELD = 3, /* input_no, held: the device's true state of keys and sticks */
+	SCXG_MSG_CLASS_SET = 4, /* tgid, class */
+	SCXG_MSG_CLASS_DEL = 5, /* tgid */
+	SCXG_MSG_FOCUS = 6, /* tgid, 0 for none */
+	SCXG_MSG_TUNABLE = 7, /* index, value */
+	SCXG_MSG_GAME_ACTIVE = 8, /* value 0 or 1: background is delayed only while a game is active */
+	SCXG_NR_MSGS = 9,
+};
+
+/* One fixed-size message. Fields that a type does not name are 0. */
+struct scxg_msg {
+	u16 version; /* SCXG_ABI_VERSION */
+	u16 type; /* enum scxg_msg_type */
+	u32 tgid;
+	u64 generation; /* a message of another generation is dropped and counted */
+	u64 time_ns; /* when the fact was observed */
+	u64 start_ns; /* CLASS_SET: the leader's start_boottime, 0 if unknown (guards pid reuse) */
+	u64 value;
+	u32 index; /* tunable, lane, or input number */
+	u32 class_id; /* enum scxg_class */
+};
+
+/* ---- event ring: BPF -> Python -------------------------------------------------------------- */
+
+enum scxg_event_type {
+	SCXG_EV_NONE = 0,
+	SCXG_EV_EXEC = 1,
+	SCXG_EV_EXIT = 2, /* the process as a whole */
+	SCXG_EV_FORK = 3, /* only for tracked parents */
+	SCXG_EV_WINDOW = 4, /* a lane went from closed to open */
+	SCXG_EV_PREEMPT_STORM = 5,
+	SCXG_EV_SCHED_EXIT = 6, /* details are in the exit_info map */
+	SCXG_NR_EVENTS = 7,
+};
+
+struct scxg_event {
+	u16 version;
+	u16 type; /* enum scxg_event_type */
+	u32 tgid;
+	u64 generation;
+	u64 time_ns;
+	u64 start_ns; /* start_boottime of the group leader */
+	u32 parent_tgid;
+	u32 lane; /* WINDOW */
+	u64 value; /* SCHED_EXIT: kind; EXIT: exit code; PREEMPT_STORM: kicks in the last second */
+	char comm[SCXG_COMM_LEN];
+	char filename[SCXG_FILENAME_LEN]; /* EXEC */
+};
+
+/* ---- mapped state --------------------------------------------------------------------------- */
+
+/* Map `windows`, one entry: the boost windows. Written by observe, read by sched and Python. */
+struct scxg_lane_state {
+	u64 until_ns; /* open while now < max(until_ns, held_until_ns) */
+	u64 held_until_ns;
+	u64 opened; /* closed -> open transitions */
+	u64 events[SCXG_NR_PATHS];
+};
+
+struct scxg_windows {
+	struct scxg_lane_state lane[SCXG_NR_LANES];
+};
+
+/* Map `tunables`, one entry. */
+struct scxg_tunables {
+	u64 value[SCXG_NR_TUNABLES];
+};
+
+/* Map `control`, one entry: what the supervisor told the kernel, and what became of messages. */
+struct scxg_control {
+	u64 generation; /* written by Python before each load of sched */
+	u64 heartbeat_ns;
+	u64 game_active;
+	u64 focus_tgid;
+	u64 class_epoch; /* rises whenever a class changes; task contexts re-read then */
+	u64 msgs[SCXG_NR_MSGS]; /* accepted, by type */
+	u64 msgs_stale; /* other generation */
+	u64 msgs_unknown; /* unknown type or version */
+	u64 msgs_invalid; /* a field out of range */
+	u64 drains;
+	u64 events_lost; /* event ring full, observe's side */
+	u64 execs;
+	u64 exits;
+	u64 forks;
+};
+
+/* Map `devices`: input number (the N of inputN) -> what the supervisor classified. */
+struct scxg_device {
+	u32 lane; /* enum scxg_lane */
+	u32 held; /* any key down or stick off centre */
+	u64 events;
+	u64 last_ns;
+};
+
+/* Map `classes`: tgid -> class. */
+struct scxg_class_entry {
+	u32 class_id;
+	u32 pad;
+	u64 generation;
+	u64 start_ns;
+};
+
+/* Map `cpu_stats`, one entry a CPU, one writer each: no atomics. Owned by sched's generation. */
+struct scxg_cpu_stats {
+	u64 enqueues[SCXG_NR_CLASSES];
+	u64 runs[SCXG_NR_CLASSES]; /* times a task of the class started to run */
+	u64 run_ns[SCXG_NR_CLASSES];
+	u64 idle_inserts[SCXG_NR_CLASSES]; /* found an idle CPU: went straight to its local queue */
+	u64 migrations[SCXG_NR_CLASSES];
+	u64 preempt_kicks[SCXG_NR_CLASSES]; /* by the class that asked for the kick */
+	u64 wait_max_ns[SCXG_NR_CLASSES];
+	u64 wait_sum_ns[SCXG_NR_CLASSES];
+	u64 wait_hist[SCXG_NR_CLASSES][SCXG_WAIT_BUCKETS];
+	u64 slice_cuts; /* long slices cut in tick because somebody waited */
+	u64 keep_running; /* dispatch found nobody else */
+	u64 steals; /* taken from another cache's queue */
+	u64 boosted; /* enqueues with an input window open */
+	u64 ctx_missing; /* task storage could not be had */
+	u64 ctx_reset; /* context of another generation reset */
+	u64 events_lost; /* event ring full, sched's side */
+	u64 pad[3];
+};
+
+/* Map `sched_state`, one entry, belongs to one sched object. */
+struct scxg_sched_state {
+	u64 generation; /* copy of .rodata, so that Python can check what it reads */
+	u64 attached_ns;
+	u64 ticks; /* timer callbacks */
+	u64 timer_failed; /* errno of the timer's start, positive; 0 if it runs */
+	u64 effects; /* 1: classes and windows take effect; 0: heartbeat stale */
+	u64 effects_off; /* times the dead-man switch went off */
+	u64 stopping;
+	u64 nr_queued; /* sum over queues at the last timer */
+	u64 oldest_wait_ns; /* oldest queued task at the last timer */
+	u64 oldest_wait_max_ns; /* largest oldest_wait_ns ever seen */
+	u64 tasks[SCXG_NR_CLASSES]; /* live tasks by class, of this generation only */
+};
+
+/* Map `exit_info`, one entry: written once by ops.exit. */
+struct scxg_exit_info {
+	u64 generation;
+	u64 time_ns;
+	u64 kind; /* enum scx_exit_kind; 0 while the scheduler runs */
+	u64 code;
+	char reason[SCXG_EXIT_REASON_LEN];
+	char msg[SCXG_EXIT_MSG_LEN];
+	char dump[SCXG_EXIT_DUMP_LEN];
+};
+
+#endif /* SCXG_ABI_H */
