@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs the workload program and reads what it prints."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_CHECKOUT = Path(__file__).resolve().parents[2] / "build" / "bin" / "workload"
+_PACKAGED = Path(__file__).resolve().parents[1] / "bin" / "workload"
+
+
+class BenchError(Exception):
+    """A benchmark that cannot run: what failed and what to do, in one line."""
+
+    def __init__(self, what: str, *, errno: int = 0, hint: str = "") -> None:
+        super().__init__(f"{what}: {hint}" if hint else what)
+        self.what = what
+        self.errno = errno
+        self.hint = hint
+
+
+def find_workload() -> Path:
+    """The program: SCX_GAMER_WORKLOAD, else the checkout's build, else the package's own."""
+    named = os.environ.get("SCX_GAMER_WORKLOAD")
+    for path in [Path(named)] if named else [_CHECKOUT, _PACKAGED]:
+        if os.access(path, os.X_OK):
+            return path
+    raise BenchError("the workload program is missing", hint="run 'make workload'")
+
+
+class Workload:
+    """One running subcommand; `result()` waits for its JSON, leaving the `with` ends it."""
+
+    def __init__(
+        self,
+        subcommand: str,
+        *args: str | float,
+        prefix: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self._argv = [
+            *prefix,
+            str(find_workload()),
+            subcommand,
+            *(str(a) for a in args),
+        ]
+        self._last: dict[str, Any] | None = None
+        with ExitStack() as stack:
+            self._process = stack.enter_context(
+                subprocess.Popen(
+                    self._argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env=env,
+                    process_group=0,  # a Ctrl-C is for us; we end it in order
+                )
+            )
+            self._stack = stack.pop_all()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """The output's fd, for select."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def read_line(self) -> dict[str, Any] | None:
+        """The next printed object, None at the end of the output. Blocks."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            return None
+        self._last = parse_line(line)
+        return self._last
+
+    def result(
+        self, timeout_s: float, on_line: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """The last object printed; `on_line` sees those before it as they come."""
+        deadline = time.monotonic() + timeout_s
+        held: dict[str, Any] | None = None
+        while on_line is not None and (line := self.read_line()) is not None:
+            if held is not None:
+                on_line(held)
+            held = line
+        try:
+            out, err = self._process.communicate(
+                timeout=max(0.1, deadline - time.monotonic())
+            )
+        except subprocess.TimeoutExpired:
+            self.close()
+            raise BenchError(
+                f"{self._argv} took longer than {timeout_s:.0f} s"
+            ) from None
+        if self._process.returncode:
+            raise BenchError(
+                f"{' '.join(self._argv)} failed with status {self._process.returncode}",
+                hint=err.strip().splitlines()[0] if err.strip() else "it said nothing",
+            )
+        if lines := out.splitlines():
+            held = parse_line(lines[-1])
+        if held is None:
+            raise BenchError(f"{' '.join(self._argv)} printed nothing")
+        return held
+
+    def stop(self) -> None:
+        """Ask it to end and report early."""
+        if self._process.poll() is None:
+            self._process.terminate()
+
+    def close(self) -> None:
+        """End it, whatever it does. Idempotent."""
+        self.stop()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def parse_line(line: str) -> dict[str, Any]:
+    """One printed object."""
+    try:
+        value = json.loads(line)
+    except ValueError as e:
+        raise BenchError(f"the workload printed no JSON: {line.strip()[:80]!r}") from e
+    if not isinstance(value, dict):
+        raise BenchError(f"the workload printed no JSON object: {line.strip()[:80]!r}")
+    return value
+
+
+def calibrate(seconds: float = 0.5, *, busy: bool = False) -> float:
+    """Loops per microsecond of this machine."""
+    args = ["--busy"] if busy else []
+    with Workload("calibrate", "--seconds", seconds, *args) as w:
+        return float(w.result(30 + seconds)["loops_per_us"])

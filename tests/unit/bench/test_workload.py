@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The workload program on this machine, built with sanitizers so that each run checks it too."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+SHAPES = ["few", "chain30", "workers", "cpubound", "unlocked", "fps240"]
+KINDS = [
+    "hogs",
+    "compile",
+    "forkexec",
+    "messaging",
+    "pipes",
+    "memory",
+    "pinned",
+    "browser",
+]
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    subprocess.run(
+        ["make", "-s", "-f", "scx_gamer/bench/build.mk", "workload-sanitized"],
+        cwd=ROOT,
+        check=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")},
+    )
+    return ROOT / "build" / "bin" / "workload-sanitized"
+
+
+def run(program: Path, *args: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [program, *args], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    value = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(value, dict)
+    return value
+
+
+def ordered(p: dict[str, float]) -> bool:
+    return 0 <= p["p50"] <= p["p99"] <= p["p999"] <= p["max"]
+
+
+def test_calibrate_finds_a_rate(program: Path) -> None:
+    one = run(program, "calibrate", "--seconds", "0.2")
+    assert one["loops_per_us"] > 1
+    assert one["threads"] == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_game_delivers_its_frames(program: Path, shape: str) -> None:
+    r = run(
+        program, "game", "--shape", shape, "--seconds", "0.5", "--calibration", "20"
+    )
+    assert r["shape"] == shape
+    assert r["frames_delivered"] + r["frames_missed"] >= r["frames_due"] > 0
+    assert r["frames_delivered"] > 0.5 * r["frames_due"]
+    assert 0 < r["on_time_ratio"] <= 1
+    assert r["frame_latency_us"]["n"] == r["frames_delivered"]
+    assert ordered(r["frame_latency_us"])
+    assert ordered(r["input_latency_us"])
+    assert r["input_latency_us"]["n"] == pytest.approx(500, rel=0.1)
+    assert 0 < r["low1_fps"] <= r["mean_fps"] + 0.01
+    hops = r["wake_to_run_us"]
+    if shape not in ("unlocked", "cpubound"):
+        assert hops["worker"]["n"] > 0
+    for name in ("render", "driver", "compositor"):
+        assert hops[name]["n"] > 0, name
+    if r["period_us"]:
+        due = 0.5e6 / r["period_us"]
+        assert r["frames_due"] == pytest.approx(due, abs=1)
+
+
+def test_period_scales_the_frame_rate(program: Path) -> None:
+    r = run(
+        program,
+        "game",
+        "--shape",
+        "few",
+        "--seconds",
+        "0.5",
+        "--period-us",
+        "50000",
+        "--calibration",
+        "20",
+    )
+    assert r["frames_due"] == 10
+
+
+def test_work_follows_the_calibration(program: Path) -> None:
+    def median(loops: int) -> float:
+        r = run(
+            program,
+            "game",
+            "--shape",
+            "few",
+            "--seconds",
+            "0.5",
+            "--calibration",
+            str(loops),
+        )
+        return float(r["frame_latency_us"]["p50"])
+
+    assert median(400) > 3 * median(20)
+
+
+def test_live_mode_prints_a_line_a_second(program: Path) -> None:
+    done = subprocess.run(
+        [
+            program,
+            "game",
+            "--shape",
+            "few",
+            "--seconds",
+            "2.4",
+            "--calibration",
+            "20",
+            "--live",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == 3
+    assert [line["due"] for line in lines[:2]] == pytest.approx([60, 60], abs=1)
+    assert lines[2]["kind"] == "game"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_load_counts_its_work_and_leaves_nothing(program: Path, kind: str) -> None:
+    before = set(Path("/tmp").glob("workload-*"))
+    r = run(
+        program,
+        "load",
+        "--kind",
+        kind,
+        "--seconds",
+        "0.5",
+        "--cpus",
+        "2",
+        "--calibration",
+        "20",
+    )
+    assert r["tasks"] == 2
+    assert r["work"] > 0
+    assert r["work_per_s"] == pytest.approx(r["work"] / r["seconds"], rel=0.01)
+    assert set(Path("/tmp").glob("workload-*")) == before
+
+
+def test_fraction_of_a_task_per_cpu(program: Path) -> None:
+    args = ["--kind", "hogs", "--per-cpu", "0.5", "--cpus", "4", "--seconds", "0.1"]
+    assert run(program, "load", *args, "--calibration", "20")["tasks"] == 2
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["load", "--kind", "pipes", "--seconds", "60", "--calibration", "20"],
+        ["game", "--shape", "few", "--seconds", "60", "--calibration", "20"],
+    ],
+)
+def test_sigterm_ends_it_with_a_report(program: Path, args: list[str]) -> None:
+    read_fd, write_fd = os.pipe()
+    with (
+        os.fdopen(read_fd, "rb") as ready,
+        subprocess.Popen(
+            [program, *args, "--ready-fd", str(write_fd)],
+            stdout=subprocess.PIPE,
+            pass_fds=[write_fd],
+            text=True,
+        ) as process,
+    ):
+        os.close(write_fd)
+        assert ready.readline() == b"ready\n"
+        time.sleep(0.6)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=10)
+        assert process.returncode == 0
+        assert json.loads(out)["seconds"] < 5
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["game", "--shape", "square", "--calibration", "1"], "few chain30"),
+        (["load", "--kind", "hogs"], "--calibration is needed"),
+        (["load", "--kind", "hogs", "--per-cpu", "-1"], "from 0.01 to 64"),
+        (["fly"], "unknown subcommand: fly"),
+        ([], "which subcommand"),
+    ],
+)
+def test_bad_input_is_one_clear_line(program: Path, args: list[str], says: str) -> None:
+    done = subprocess.run([program, *args], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert says in done.stderr.splitlines()[0]
