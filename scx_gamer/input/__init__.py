@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Input devices: what they are, where they come and go, and the boost lane each one opens."""
+
+from scx_gamer.input.classify import Kind, Lane
+from scx_gamer.input.devices import DeviceInfo, scan_devices
+
+__all__ = ["DeviceInfo", "Kind", "Lane", "scan_devices"]
