@@ -16,7 +16,6 @@
 
 #include "workload.h"
 
-#define INPUT_PERIOD_NS NSEC_PER_MSEC
 #define AUDIO_PERIOD_NS 5333333ULL /* 256 samples at 48 kHz */
 #define NETWORK_PERIOD_NS (16 * NSEC_PER_MSEC)
 #define LOADER_EVERY 30 /* frames between two bursts of the loader */
@@ -64,7 +63,7 @@ struct frame {
 struct game {
 	struct shape shape;
 	double loops_per_us;
-	uint64_t seed;
+	uint64_t seed, input_period_ns;
 	uint64_t t0_ns, measure_ns, end_ns; /* first vsync, begin and end of what is counted */
 	_Atomic bool stop;
 	unsigned int nr_workers;
@@ -243,7 +242,7 @@ static void *input_fn(void *arg)
 							memory_order_acq_rel,
 							memory_order_relaxed);
 		work(g, 20, n, 6);
-		due += INPUT_PERIOD_NS;
+		due += g->input_period_ns;
 	}
 	return NULL;
 }
@@ -471,10 +470,12 @@ static struct game *prepare(const struct options *opt)
 	const struct shape *shape = find_shape(opt->shape);
 	struct game *g = shared_alloc(sizeof(*g));
 	double span = opt->seconds + (double)opt->warmup_ms / 1e3 + 1;
+	uint32_t timers = (uint32_t)(span * ((double)opt->hz + 200)); /* input's, audio's, network's */
 	uint32_t fps;
 
 	g->shape = *shape;
 	g->seed = opt->seed;
+	g->input_period_ns = NSEC_PER_SEC / opt->hz;
 	g->loops_per_us = opt->calibration;
 	if (opt->period_us) {
 		uint64_t own = shape->period_ns ? shape->period_ns : UNLOCKED_GOAL_NS;
@@ -491,11 +492,10 @@ static struct game *prepare(const struct options *opt)
 	g->max_frames = (uint32_t)(span * fps);
 	g->frames = shared_alloc(g->max_frames * sizeof(*g->frames));
 	for (int i = 0; i < NR_HOPS; i++)
-		samples_init(&g->hop[i], i == HOP_INPUT || i == HOP_AUDIO ? (uint32_t)(span * 1100)
-									  : g->max_frames + 1000);
+		samples_init(&g->hop[i], timers + g->max_frames);
 	for (unsigned int i = 0; i < g->nr_workers; i++)
 		samples_init(&g->worker_wait[i], g->max_frames);
-	g->scratch_len = (size_t)g->max_frames * g->nr_workers + (size_t)(span * 1100) + 2000;
+	g->scratch_len = (size_t)g->max_frames * g->nr_workers + timers + g->max_frames;
 	g->scratch = shared_alloc(g->scratch_len * sizeof(*g->scratch));
 	g->live_scratch = shared_alloc(((size_t)g->max_frames + 1) * sizeof(*g->live_scratch));
 	return g;
@@ -579,6 +579,10 @@ int cmd_game(const struct options *opt)
 	for (size_t i = 0; i < NR_ROLES; i++)
 		start_thread(&threads[i], roles[i].name, roles[i].fn, g);
 	tell_ready(opt->ready_fd);
+	if (opt->live) {
+		printf("{\"ready\":true}\n");
+		fflush(stdout);
+	}
 	stopped = sit_out(g, opt->live);
 	if (stopped)
 		cut = now_ns();

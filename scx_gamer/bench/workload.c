@@ -332,7 +332,7 @@ static const char usage[] =
 	"usage: workload calibrate [--busy] [--seconds S]\n"
 	"       workload game --shape few|chain30|workers|cpubound|unlocked|fps240 --calibration X\n"
 	"                [--seconds S] [--seed N] [--period-us N] [--warmup-ms N] [--cpus N]\n"
-	"                [--ready-fd FD] [--live]\n"
+	"                [--hz N (of the input)] [--ready-fd FD] [--live]\n"
 	"       workload load --kind hogs|compile|forkexec|messaging|pipes|memory|pinned|browser\n"
 	"                --calibration X [--per-cpu X] [--seconds S] [--seed N] [--cpus N]\n"
 	"                [--ready-fd FD]\n"

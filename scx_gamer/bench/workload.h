@@ -25,7 +25,7 @@ struct options {
 	double calibration; /* loops per us */
 	double per_cpu;
 	unsigned long seed;
-	unsigned long hz;
+	unsigned long hz; /* mouse, and input of the game */
 	unsigned long period_us; /* game: overrides the shape's frame period, work scales with it */
 	unsigned long warmup_ms;
 	unsigned long cpus;

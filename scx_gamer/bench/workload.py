@@ -95,14 +95,10 @@ class Workload:
                 on_line(held)
             held = line
         try:
-            out, err = self._process.communicate(
-                timeout=max(0.1, deadline - time.monotonic())
-            )
+            out, err = self._process.communicate(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.close()
-            raise BenchError(
-                f"{self._argv} took longer than {timeout_s:.0f} s"
-            ) from None
+            raise BenchError(f"{self._argv} took longer than {timeout_s:.0f} s") from None
         if self._process.returncode:
             raise BenchError(
                 f"{' '.join(self._argv)} failed with status {self._process.returncode}",

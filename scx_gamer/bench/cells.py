@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One measured run of a game beside a load, and the medians of several."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from scx_gamer.bench.workload import Workload
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What runs: a game's shape and a background load (`none` for none)."""
+
+    shape: str
+    load: str
+    per_cpu: float
+    seconds: float
+    calibration: float
+    seed: int = 1
+    period_us: int = 0
+    input_hz: int = 1000
+    warmup_ms: int = 500
+
+    def game_args(self) -> list[str | float]:
+        args: list[str | float] = [
+            "--shape", self.shape, "--seconds", self.seconds, "--seed", self.seed,
+            "--calibration", self.calibration, "--warmup-ms", self.warmup_ms,
+            "--hz", self.input_hz, "--live",
+        ]  # fmt: skip
+        return [*args, "--period-us", self.period_us] if self.period_us else args
+
+    def load_args(self) -> list[str | float]:
+        return [
+            "--kind", self.load, "--per-cpu", self.per_cpu, "--seed", self.seed,
+            "--seconds", 3600, "--calibration", self.calibration,
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Microseconds."""
+
+    p50: float
+    p99: float
+    p999: float
+    max: float
+
+    @classmethod
+    def of(cls, printed: dict[str, float]) -> "Quantiles":
+        return cls(printed["p50"], printed["p99"], printed["p999"], printed["max"])
+
+    @classmethod
+    def median_of(cls, many: Sequence["Quantiles"]) -> "Quantiles":
+        return cls(
+            median(q.p50 for q in many),
+            median(q.p99 for q in many),
+            median(q.p999 for q in many),
+            median(q.max for q in many),
+        )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row of the report. `oldest_waiter_ms` is None where a load cannot tell waits from sleep."""
+
+    load: str
+    shape: str
+    scheduler: str
+    cpus: int
+    marked: bool
+    on_time_ratio: float
+    frame_latency_us: Quantiles
+    input_latency_us: Quantiles
+    low1_fps: float
+    background_work: float
+    oldest_waiter_ms: float | None
+    audio_underruns: int
+    runs: int = 1
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run_once(
+    spec: Spec,
+    scheduler: str,
+    *,
+    marked: bool,
+    game_prefix: Sequence[str] = (),
+    on_line: Callable[[dict[str, Any]], None] | None = None,
+) -> Cell:
+    """Start the game, the load beside it, measure, stop both.
+
+    The load starts when the game says it is up, so that a busy machine does not delay its start,
+    and runs as long as the game: its work is what it got in that time, per second.
+    """
+    with ExitStack() as stack:
+        game = stack.enter_context(Workload("game", *spec.game_args(), prefix=game_prefix))
+        game.read_line()
+        load: Workload | None = None
+        if spec.load != "none":
+            load = stack.enter_context(Workload("load", *spec.load_args()))
+        result = game.result(spec.seconds * 5 + 60, on_line or (lambda line: None))
+        background: dict[str, Any] = {"work_per_s": 0.0, "longest_gap_ms": None}
+        if load is not None:
+            load.stop()
+            background = load.result(60)
+    per_cpu = f"-{spec.per_cpu:g}" if spec.load != "none" else ""
+    return Cell(
+        load=f"{spec.load}{per_cpu}",
+        shape=spec.shape,
+        scheduler=scheduler,
+        cpus=int(result["cpus"]),
+        marked=marked,
+        on_time_ratio=float(result["on_time_ratio"]),
+        frame_latency_us=Quantiles.of(result["frame_latency_us"]),
+        input_latency_us=Quantiles.of(result["input_latency_us"]),
+        low1_fps=float(result["low1_fps"]),
+        background_work=float(background["work_per_s"]),
+        oldest_waiter_ms=background["longest_gap_ms"],
+        audio_underruns=int(result["audio_underruns"]),
+    )
+
+
+def median_cell(cells: Sequence[Cell]) -> Cell:
+    """Medians of runs of the same cell; the longest wait is the longest of all."""
+    first = cells[0]
+    if any((c.load, c.shape, c.scheduler) != (first.load, first.shape, first.scheduler)
+           for c in cells):  # fmt: skip
+        raise ValueError("medians are of one cell's runs only")
+    waits = [c.oldest_waiter_ms for c in cells if c.oldest_waiter_ms is not None]
+    return Cell(
+        load=first.load,
+        shape=first.shape,
+        scheduler=first.scheduler,
+        cpus=first.cpus,
+        marked=first.marked,
+        on_time_ratio=median(c.on_time_ratio for c in cells),
+        frame_latency_us=Quantiles.median_of([c.frame_latency_us for c in cells]),
+        input_latency_us=Quantiles.median_of([c.input_latency_us for c in cells]),
+        low1_fps=median(c.low1_fps for c in cells),
+        background_work=median(c.background_work for c in cells),
+        oldest_waiter_ms=max(waits) if waits else None,
+        audio_underruns=sum(c.audio_underruns for c in cells),
+        runs=len(cells),
+    )

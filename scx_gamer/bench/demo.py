@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`python -m scx_gamer.bench.demo`: the supervisor at work, and a game's frames without and with it.
+
+A virtual mouse moves, CPU hogs run, a game-like load is started with `scx-gamer exec`. One line a
+second shows the scheduler's state and the frames; then a table compares. Leaves nothing behind.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from scx_gamer.bench.cells import Cell, Spec, median_cell, run_once
+from scx_gamer.bench.session import (
+    CLI,
+    Session,
+    kernel_has_sched_ext,
+    loaded_scheduler,
+    need_root,
+    query,
+    run_cli,
+)
+from scx_gamer.bench.workload import BenchError, Workload, calibrate
+
+OURS = "scx_gamer"
+DEFAULT = "default"
+_EMULATED_PERIOD_US = 66667  # 15 fps: what emulated CPUs, a quarter of a host's each, can deliver
+
+
+@dataclass(frozen=True)
+class Plan:
+    pairs: int
+    spec: Spec
+    mouse_hz: int
+    emulated: bool
+
+
+def is_emulated() -> bool:
+    """Without hardware virtualization: QEMU's own CPU."""
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    return "QEMU Virtual CPU" in cpuinfo or "QEMU TCG" in cpuinfo
+
+
+def make_plan(pairs: int, seconds: float, per_cpu: float) -> Plan:
+    emulated = is_emulated()
+    spec = Spec(
+        shape="few",
+        load="hogs",
+        per_cpu=per_cpu,
+        seconds=seconds,
+        calibration=calibrate(1.0, busy=True),
+        period_us=_EMULATED_PERIOD_US if emulated else 0,
+        input_hz=100 if emulated else 1000,
+        warmup_ms=1000 if emulated else 500,
+    )
+    return Plan(pairs, spec, mouse_hz=100 if emulated else 1000, emulated=emulated)
+
+
+def describe(status: dict[str, Any]) -> str:
+    """State, game and open input lanes of a status answer."""
+    games = status.get("games") or []
+    lanes = status.get("lanes") or {}
+    opened = [name for name, lane in lanes.items() if isinstance(lane, dict) and lane.get("open")]
+    game = f"game {games[0].get('pid', '?')}" if games else "no game"
+    return f"{status.get('state', '?'):<9} {game:<12} input {'+'.join(opened) or 'closed':<8}"
+
+
+def show_line(scheduler: str, line: dict[str, Any]) -> None:
+    print(
+        f"  {scheduler:<9} | {describe(query())} | {line['fps']:5.1f} fps,"
+        f" {line['on_time']:3d} of {line['due']:3d} frames on time,"
+        f" frame p99 {line['frame_p99_us'] / 1000:7.2f} ms",
+        flush=True,
+    )
+
+
+def run_phase(plan: Plan, session: Session, *, ours: bool) -> Cell:
+    name = OURS if ours else DEFAULT
+    run_cli("start" if ours else "stop")
+    if not ours:
+        session.wait_scheduler("")
+
+    def on_line(line: dict[str, Any]) -> None:
+        show_line(loaded_scheduler() or DEFAULT, line)
+
+    cell = run_once(plan.spec, name, marked=True, game_prefix=[*CLI, "exec", "--"], on_line=on_line)
+    return cell
+
+
+def table(cells: list[Cell]) -> str:
+    """The comparison, one row a figure."""
+    off = median_cell([c for c in cells if c.scheduler == DEFAULT])
+    ours = median_cell([c for c in cells if c.scheduler == OURS])
+    rows = [
+        ("frames on time", f"{off.on_time_ratio:.1%}", f"{ours.on_time_ratio:.1%}"),
+        (
+            "frame p99, ms",
+            f"{off.frame_latency_us.p99 / 1000:.2f}",
+            f"{ours.frame_latency_us.p99 / 1000:.2f}",
+        ),
+        ("1 % low, fps", f"{off.low1_fps:.1f}", f"{ours.low1_fps:.1f}"),
+        (
+            "input p99, us",
+            f"{off.input_latency_us.p99:.0f}",
+            f"{ours.input_latency_us.p99:.0f}",
+        ),
+        ("hogs' work per s", f"{off.background_work:.0f}", f"{ours.background_work:.0f}"),
+    ]
+    head = f"{'':<18}{'without':>12}{'with scx_gamer':>16}"
+    lines = [f"{name:<18}{a:>12}{b:>16}" for name, a, b in rows]
+    return "\n".join([head, *lines, f"(medians of {off.runs} and {ours.runs} runs, interleaved)"])
+
+
+def demo(plan: Plan) -> None:
+    cpus = os.cpu_count() or 1
+    print(
+        f"A game-like load, a mouse at {plan.mouse_hz} Hz and {plan.spec.per_cpu:g} CPU hogs for"
+        f" each of {cpus} CPUs; {plan.pairs} pairs of {plan.spec.seconds:g} s."
+    )
+    if plan.emulated:
+        print(
+            "This machine is emulated: only the order and the ratio of the figures mean anything."
+        )
+    cells: list[Cell] = []
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scx-gamer-demo-")))
+        session = stack.enter_context(Session(log=scratch / "supervisor.log"))
+        stack.enter_context(Workload("mouse", "--hz", plan.mouse_hz, "--seconds", 3600))
+        for pair in range(plan.pairs):
+            for ours in (False, True):
+                print(f"pair {pair + 1} of {plan.pairs},", "with:" if ours else "without:")
+                cells.append(run_phase(plan, session, ours=ours))
+    print()
+    print(table(cells))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m scx_gamer.bench.demo", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
+    parser.add_argument("--hogs", type=float, default=2.0, help="CPU hogs per CPU")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        need_root()
+        if not kernel_has_sched_ext():
+            raise BenchError("this kernel has no sched_ext", hint="'make run' uses a VM then")
+        demo(make_plan(args.pairs, args.seconds, args.hogs))
+    except BenchError as e:
+        print(f"demo: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ndemo: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A real supervisor in a child process, driven the way a user does: through the command line."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from scx_gamer.bench.workload import BenchError
+
+CLI = (sys.executable, "-m", "scx_gamer.cli")
+_SCHED_EXT = Path("/sys/kernel/sched_ext")
+_READY_S = 60.0
+_CLI_S = 90.0
+
+
+def loaded_scheduler() -> str:
+    """Name of the sched_ext scheduler that is attached, empty if none is."""
+    try:
+        if (_SCHED_EXT / "state").read_text().strip() != "enabled":
+            return ""
+        return (_SCHED_EXT / "root" / "ops").read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def kernel_has_sched_ext() -> bool:
+    return _SCHED_EXT.is_dir()
+
+
+def run_cli(*args: str) -> str:
+    """One `scx-gamer` command to its end; its standard output."""
+    try:
+        done = subprocess.run(
+            [*CLI, *args], capture_output=True, text=True, timeout=_CLI_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"scx-gamer {args[0]} did not answer within {_CLI_S:.0f} s") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise BenchError(
+            f"scx-gamer {' '.join(args)} failed with status {done.returncode}", hint=said[-1]
+        )
+    return done.stdout
+
+
+def query() -> dict[str, Any]:
+    """The supervisor's status, asked over its socket (a CLI process would cost the CPUs more)."""
+    from scx_gamer import control
+
+    answer: dict[str, Any] = control.request("status")
+    return answer
+
+
+class Session:
+    """Starts `scx-gamer run`; leaving the `with` ends it with SIGTERM."""
+
+    def __init__(self, *, log: Path | None = None, prefix: Sequence[str] = ()) -> None:
+        with ExitStack() as stack:
+            out: Any = subprocess.DEVNULL
+            if log is not None:
+                out = stack.enter_context(log.open("w"))
+            self._process = subprocess.Popen(
+                [*prefix, *CLI, "run"],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+            stack.callback(self._end)
+            self._log = log
+            self._wait_ready()
+            self._stack = stack.pop_all()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(5)
+
+    def _said(self) -> str:
+        lines = self._log.read_text().strip().splitlines() if self._log else []
+        return lines[-1] if lines else "no message"
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + _READY_S
+        while time.monotonic() < deadline:
+            if (code := self._process.poll()) is not None:
+                raise BenchError(f"scx-gamer run ended with status {code}", hint=self._said())
+            try:
+                query()
+            except Exception as e:
+                last = e
+                time.sleep(0.2)
+                continue
+            return
+        raise BenchError(f"scx-gamer run is not ready after {_READY_S:.0f} s", hint=str(last))
+
+    def wait_scheduler(self, name: str, timeout_s: float = 60.0) -> None:
+        """Until the kernel says that `name` is attached (empty: that none is)."""
+        deadline = time.monotonic() + timeout_s
+        while (now := loaded_scheduler()) != name:
+            if (code := self._process.poll()) is not None:
+                raise BenchError(f"scx-gamer run ended with status {code}", hint=self._said())
+            if time.monotonic() > deadline:
+                raise BenchError(
+                    f"the kernel runs {now or 'its own scheduler'} after {timeout_s:.0f} s,"
+                    f" not {name or 'its own'}",
+                    hint=json.dumps(query().get("state", "?")),
+                )
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """End the supervisor; idempotent."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def need_root() -> None:
+    if os.geteuid():
+        raise BenchError("this needs root", hint="start it with sudo, or run 'make run'")
