@@ -24,8 +24,8 @@ enum scxg_limits {
 	SCXG_MAX_CPUS = 1024,
 	SCXG_MAX_LLCS = 64,
 	SCXG_MAX_CLASSES_TRACKED = 16384, /* entries of the tgid -> class map */
-	SCXG_MAX_DEVICES = 1024, /* entries of the device map */
-	SCXG_WAIT_BUCKETS = 32, /* log2 of microseconds */
+	SCXG_MAX_DEVICES = 1024,	  /* entries of the device map */
+	SCXG_WAIT_BUCKETS = 32,		  /* log2 of microseconds */
 	SCXG_EXIT_REASON_LEN = 128,
 	SCXG_EXIT_MSG_LEN = 1024,
 	SCXG_EXIT_DUMP_LEN = 32768,
@@ -33,6 +33,7 @@ enum scxg_limits {
 	SCXG_FILENAME_LEN = 128,
 	SCXG_CONTROL_RING_BYTES = 65536,
 	SCXG_EVENT_RING_BYTES = 262144,
+	SCXG_MSG_SLOTS = 16,	  /* power of two, at least SCXG_NR_MSGS */
 	SCXG_CONTROL_BATCH = 512, /* messages drained by one run of the drain program */
 };
 
@@ -50,7 +51,7 @@ enum scxg_class {
 enum scxg_lane {
 	SCXG_LANE_NONE = 0,
 	SCXG_LANE_KEYBOARD = 1,
-	SCXG_LANE_MOUSE = 2, /* mice and touchpads */
+	SCXG_LANE_MOUSE = 2,   /* mice and touchpads */
 	SCXG_LANE_GAMEPAD = 3, /* gamepads, wheels, joysticks */
 	SCXG_NR_LANES = 4,
 };
@@ -58,7 +59,7 @@ enum scxg_lane {
 /* Which path opened a window. */
 enum scxg_input_path {
 	SCXG_PATH_KERNEL = 0, /* fexit on input_event */
-	SCXG_PATH_EVDEV = 1, /* supervisor, through the control ring */
+	SCXG_PATH_EVDEV = 1,  /* supervisor, through the control ring */
 	SCXG_NR_PATHS = 2,
 };
 
@@ -120,12 +121,12 @@ enum scxg_tunable_max {
 /* Times of the protocol and of the policy's bound. */
 enum scxg_times {
 	SCXG_HEARTBEAT_PERIOD_MS = 1000, /* how often the supervisor beats */
-	SCXG_HEARTBEAT_STALE_MS = 3000, /* class effects go off after this */
+	SCXG_HEARTBEAT_STALE_MS = 3000,	 /* class effects go off after this */
 	SCXG_TIMER_PERIOD_MS = 100,
-	SCXG_HELD_LEASE_MS = 1000, /* a held key keeps its lane open this long without renewal */
-	SCXG_HELD_POLL_MS = 250, /* how often the supervisor renews it */
+	SCXG_HELD_LEASE_MS = 1000,  /* a held key keeps its lane open this long without renewal */
+	SCXG_HELD_POLL_MS = 250,    /* how often the supervisor renews it */
 	SCXG_DEADLINE_MAX_MS = 100, /* D of the starvation bound */
-	SCXG_SLICE_MAX_MS = 20, /* S of the starvation bound */
+	SCXG_SLICE_MAX_MS = 20,	    /* S of the starvation bound */
 };
 
 /* ---- control ring: Python -> BPF ------------------------------------------------------------ */
@@ -133,12 +134,12 @@ enum scxg_times {
 enum scxg_msg_type {
 	SCXG_MSG_NONE = 0,
 	SCXG_MSG_HEARTBEAT = 1,
-	SCXG_MSG_INPUT = 2, /* lane, path EVDEV: open or extend the lane's window */
-	SCXG_MSG_HELD = 3, /* input_no, held: the device's true state of keys and sticks */
-	SCXG_MSG_CLASS_SET = 4, /* tgid, class */
-	SCXG_MSG_CLASS_DEL = 5, /* tgid */
-	SCXG_MSG_FOCUS = 6, /* tgid, 0 for none */
-	SCXG_MSG_TUNABLE = 7, /* index, value */
+	SCXG_MSG_INPUT = 2,	  /* lane, path EVDEV: open or extend the lane's window */
+	SCXG_MSG_HELD = 3,	  /* input_no, held: the device's true state of keys and sticks */
+	SCXG_MSG_CLASS_SET = 4,	  /* tgid, class */
+	SCXG_MSG_CLASS_DEL = 5,	  /* tgid */
+	SCXG_MSG_FOCUS = 6,	  /* tgid, 0 for none */
+	SCXG_MSG_TUNABLE = 7,	  /* index, value */
 	SCXG_MSG_GAME_ACTIVE = 8, /* value 0 or 1: background is delayed only while a game is active */
 	SCXG_NR_MSGS = 9,
 };
@@ -146,13 +147,13 @@ enum scxg_msg_type {
 /* One fixed-size message. Fields that a type does not name are 0. */
 struct scxg_msg {
 	u16 version; /* SCXG_ABI_VERSION */
-	u16 type; /* enum scxg_msg_type */
+	u16 type;    /* enum scxg_msg_type */
 	u32 tgid;
 	u64 generation; /* a message of another generation is dropped and counted */
-	u64 time_ns; /* when the fact was observed */
-	u64 start_ns; /* CLASS_SET: the leader's start_boottime, 0 if unknown (guards pid reuse) */
+	u64 time_ns;	/* when the fact was observed */
+	u64 start_ns;	/* CLASS_SET: the leader's start_boottime, 0 if unknown (guards pid reuse) */
 	u64 value;
-	u32 index; /* tunable, lane, or input number */
+	u32 index;    /* tunable, lane, or input number */
 	u32 class_id; /* enum scxg_class */
 };
 
@@ -161,8 +162,8 @@ struct scxg_msg {
 enum scxg_event_type {
 	SCXG_EV_NONE = 0,
 	SCXG_EV_EXEC = 1,
-	SCXG_EV_EXIT = 2, /* the process as a whole */
-	SCXG_EV_FORK = 3, /* only for tracked parents */
+	SCXG_EV_EXIT = 2,   /* the process as a whole */
+	SCXG_EV_FORK = 3,   /* only for tracked parents */
 	SCXG_EV_WINDOW = 4, /* a lane went from closed to open */
 	SCXG_EV_PREEMPT_STORM = 5,
 	SCXG_EV_SCHED_EXIT = 6, /* details are in the exit_info map */
@@ -177,7 +178,7 @@ struct scxg_event {
 	u64 time_ns;
 	u64 start_ns; /* start_boottime of the group leader */
 	u32 parent_tgid;
-	u32 lane; /* WINDOW */
+	u32 lane;  /* WINDOW */
 	u64 value; /* SCHED_EXIT: kind; EXIT: exit code; PREEMPT_STORM: kicks in the last second */
 	char comm[SCXG_COMM_LEN];
 	char filename[SCXG_FILENAME_LEN]; /* EXEC */
@@ -208,12 +209,14 @@ struct scxg_control {
 	u64 heartbeat_ns;
 	u64 game_active;
 	u64 focus_tgid;
-	u64 class_epoch; /* rises whenever a class changes; task contexts re-read then */
-	u64 msgs[SCXG_NR_MSGS]; /* accepted, by type */
-	u64 msgs_stale; /* other generation */
-	u64 msgs_unknown; /* unknown type or version */
-	u64 msgs_invalid; /* a field out of range */
+	u64 class_epoch;	  /* rises whenever a class changes; task contexts re-read then */
+	u64 watch_execs;	  /* 1: EXEC and EXIT events of every process, not of tracked ones alone */
+	u64 msgs[SCXG_MSG_SLOTS]; /* accepted, by type */
+	u64 msgs_stale;		  /* other generation */
+	u64 msgs_unknown;	  /* unknown type or version */
+	u64 msgs_invalid;	  /* a field out of range */
 	u64 drains;
+	u64 drain_seen;	 /* messages looked at by the last run of the drain */
 	u64 events_lost; /* event ring full, observe's side */
 	u64 execs;
 	u64 exits;
@@ -247,13 +250,13 @@ struct scxg_cpu_stats {
 	u64 wait_max_ns[SCXG_NR_CLASSES];
 	u64 wait_sum_ns[SCXG_NR_CLASSES];
 	u64 wait_hist[SCXG_NR_CLASSES][SCXG_WAIT_BUCKETS];
-	u64 slice_cuts; /* long slices cut in tick because somebody waited */
+	u64 slice_cuts;	  /* long slices cut in tick because somebody waited */
 	u64 keep_running; /* dispatch found nobody else */
-	u64 steals; /* taken from another cache's queue */
-	u64 boosted; /* enqueues with an input window open */
-	u64 ctx_missing; /* task storage could not be had */
-	u64 ctx_reset; /* context of another generation reset */
-	u64 events_lost; /* event ring full, sched's side */
+	u64 steals;	  /* taken from another cache's queue */
+	u64 boosted;	  /* enqueues with an input window open */
+	u64 ctx_missing;  /* task storage could not be had */
+	u64 ctx_reset;	  /* context of another generation reset */
+	u64 events_lost;  /* event ring full, sched's side */
 	u64 pad[3];
 };
 
@@ -261,14 +264,14 @@ struct scxg_cpu_stats {
 struct scxg_sched_state {
 	u64 generation; /* copy of .rodata, so that Python can check what it reads */
 	u64 attached_ns;
-	u64 ticks; /* timer callbacks */
+	u64 ticks;	  /* timer callbacks */
 	u64 timer_failed; /* errno of the timer's start, positive; 0 if it runs */
-	u64 effects; /* 1: classes and windows take effect; 0: heartbeat stale */
-	u64 effects_off; /* times the dead-man switch went off */
+	u64 effects;	  /* 1: classes and windows take effect; 0: heartbeat stale */
+	u64 effects_off;  /* times the dead-man switch went off */
 	u64 stopping;
-	u64 nr_queued; /* sum over queues at the last timer */
-	u64 oldest_wait_ns; /* oldest queued task at the last timer */
-	u64 oldest_wait_max_ns; /* largest oldest_wait_ns ever seen */
+	u64 nr_queued;		    /* sum over queues at the last timer */
+	u64 oldest_wait_ns;	    /* oldest queued task at the last timer */
+	u64 oldest_wait_max_ns;	    /* largest oldest_wait_ns ever seen */
 	u64 tasks[SCXG_NR_CLASSES]; /* live tasks by class, of this generation only */
 };
 

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Differences between kernels 6.12 and 7.3, and nothing else.
+ *
+ * Every kfunc is weak. Where its prototype or name changed, each form is declared under a flavour (`___suffix`,
+ * dropped by libbpf when it looks the name up); a form that does not match the running kernel counts as absent, and
+ * the verifier prunes the branches that would call it. Enum values moved between kernels: they are relocated.
+ */
+#ifndef SCXG_COMPAT_H
+#define SCXG_COMPAT_H
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+/* 6.13 on; the oldest names follow. */
+void scx_bpf_dsq_insert(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags) __ksym __weak;
+void scx_bpf_dispatch(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags) __ksym __weak;
+/* 6.19 on takes a struct; 6.13 to 6.18 five arguments; 6.12 the old name. */
+bool __scx_bpf_dsq_insert_vtime(struct task_struct *p, struct scx_bpf_dsq_insert_vtime_args *args) __ksym __weak;
+void scx_bpf_dsq_insert_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 vtime, u64 enq_flags) __ksym __weak;
+void scx_bpf_dispatch_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 vtime, u64 enq_flags) __ksym __weak;
+bool scx_bpf_dsq_move_to_local(u64 dsq_id) __ksym __weak;
+bool scx_bpf_consume(u64 dsq_id) __ksym __weak;
+bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice) __ksym __weak; /* 6.19 on */
+u64 scx_bpf_now(void) __ksym __weak;					     /* 6.14 on */
+void scx_bpf_kick_cpu(s32 cpu, u64 flags) __ksym __weak; /* unusable where BTF keeps its hidden argument */
+s32 scx_bpf_create_dsq(u64 dsq_id, s32 node) __ksym __weak;
+s32 scx_bpf_dsq_nr_queued(u64 dsq_id) __ksym __weak;
+s32 scx_bpf_select_cpu_dfl(struct task_struct *p, s32 prev_cpu, u64 wake_flags, bool *is_idle) __ksym __weak;
+bool scx_bpf_test_and_clear_cpu_idle(s32 cpu) __ksym __weak;
+s32 scx_bpf_pick_idle_cpu(const struct cpumask *cpus_allowed, u64 flags) __ksym __weak;
+s32 scx_bpf_task_cpu(const struct task_struct *p) __ksym __weak;
+void scx_bpf_error_bstr(char *fmt, unsigned long long *data, u32 data__sz) __ksym __weak;
+bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *cpumask) __ksym __weak;
+u32 bpf_cpumask_first(const struct cpumask *cpumask) __ksym __weak;
+int bpf_iter_scx_dsq_new(struct bpf_iter_scx_dsq *it, u64 dsq_id, u64 flags) __ksym __weak;
+struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq *it) __ksym __weak;
+void bpf_iter_scx_dsq_destroy(struct bpf_iter_scx_dsq *it) __ksym __weak;
+
+#define scxg_enum(type, name) bpf_core_enum_value(enum type, name)
+
+static __always_inline u64 scxg_now(void)
+{
+	return bpf_ksym_exists(scx_bpf_now) ? scx_bpf_now() : bpf_ktime_get_ns();
+}
+
+static __always_inline void scxg_insert(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags)
+{
+	if (bpf_ksym_exists(scx_bpf_dsq_insert))
+		scx_bpf_dsq_insert(p, dsq_id, slice, enq_flags);
+	else if (bpf_ksym_exists(scx_bpf_dispatch))
+		scx_bpf_dispatch(p, dsq_id, slice, enq_flags);
+}
+
+static __always_inline void scxg_insert_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 vtime, u64 enq_flags)
+{
+	if (bpf_ksym_exists(__scx_bpf_dsq_insert_vtime)) {
+		struct scx_bpf_dsq_insert_vtime_args args = {
+		    .dsq_id = dsq_id,
+		    .slice = slice,
+		    .vtime = vtime,
+		    .enq_flags = enq_flags,
+		};
+
+		__scx_bpf_dsq_insert_vtime(p, &args);
+	} else if (bpf_ksym_exists(scx_bpf_dsq_insert_vtime)) {
+		scx_bpf_dsq_insert_vtime(p, dsq_id, slice, vtime, enq_flags);
+	} else if (bpf_ksym_exists(scx_bpf_dispatch_vtime)) {
+		scx_bpf_dispatch_vtime(p, dsq_id, slice, vtime, enq_flags);
+	}
+}
+
+static __always_inline bool scxg_move_to_local(u64 dsq_id)
+{
+	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local))
+		return scx_bpf_dsq_move_to_local(dsq_id);
+	if (bpf_ksym_exists(scx_bpf_consume))
+		return scx_bpf_consume(dsq_id);
+	return false;
+}
+
+static __always_inline void scxg_set_slice(struct task_struct *p, u64 slice)
+{
+	if (bpf_ksym_exists(scx_bpf_task_set_slice))
+		scx_bpf_task_set_slice(p, slice);
+	else
+		p->scx.slice = slice;
+}
+
+static __always_inline bool scxg_can_kick(void)
+{
+	return bpf_ksym_exists(scx_bpf_kick_cpu);
+}
+
+static __always_inline void scxg_kick(s32 cpu, u64 flags)
+{
+	if (bpf_ksym_exists(scx_bpf_kick_cpu))
+		scx_bpf_kick_cpu(cpu, flags);
+}
+
+static __always_inline bool scxg_can_peek(void)
+{
+	return bpf_ksym_exists(bpf_iter_scx_dsq_new) && bpf_ksym_exists(bpf_iter_scx_dsq_next) &&
+	       bpf_ksym_exists(bpf_iter_scx_dsq_destroy);
+}
+
+/*
+ * BPF's own entry disables migration of the current task on kernels that count it, so 1 on the current task
+ * means that the task itself did not ask for it.
+ */
+static __always_inline bool scxg_migration_disabled(const struct task_struct *p)
+{
+	unsigned short count;
+
+	if (!bpf_core_field_exists(p->migration_disabled))
+		return false;
+	count = p->migration_disabled;
+	return count > 1 || (count == 1 && bpf_get_current_task_btf() != p);
+}
+
+#endif /* SCXG_COMPAT_H */

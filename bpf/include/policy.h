@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The policy as arithmetic: no helper, no map, so that the host can compile and test the very same lines.
+ *
+ * Wall-clock earliest deadline first. A task queued at t carries key = t + rel - credit, with 0 <= rel <= D and
+ * 0 <= credit <= W. All keys are on one clock, so they compare across queues and ageing is implicit.
+ *
+ * No task starves. Take a task queued at t. Whoever is queued after t + D + W has a later key, so what can run
+ * before it on its C CPUs is what was queued by then: each of the N runnable tasks is in a queue at most once, and
+ * each time it comes to the front it runs for at most S, the longest slice rounded up to a tick. Hence
+ *
+ *	wait <= D + W + (ceil(N / C) + 1) * S
+ *
+ * where a task that comes back within the window is counted by the window itself (D + W of CPU time).
+ */
+#ifndef SCXG_POLICY_H
+#define SCXG_POLICY_H
+
+#include "abi.h"
+
+#define SCXG_NS_PER_US 1000ULL
+#define SCXG_NS_PER_MS 1000000ULL
+
+#define SCXG_DEADLINE_MAX_NS (SCXG_DEADLINE_MAX_MS * SCXG_NS_PER_MS) /* D */
+#define SCXG_CREDIT_MAX_NS (10 * SCXG_NS_PER_MS)		     /* W */
+#define SCXG_SLICE_MAX_NS (SCXG_SLICE_MAX_MS * SCXG_NS_PER_MS)
+
+/* Starting values of the design; the benchmark sweeps them. */
+#define SCXG_REL_NEW_NS (8 * SCXG_NS_PER_MS) /* nothing known of the task yet */
+#define SCXG_REL_GAME_NS (2 * SCXG_NS_PER_MS)
+#define SCXG_REL_CRITICAL_NS (SCXG_NS_PER_MS / 2)
+#define SCXG_REL_NORMAL_ACTIVE_NS (8 * SCXG_NS_PER_MS) /* added to normal tasks while a game is active */
+#define SCXG_GAME_SLICE_NS (4 * SCXG_NS_PER_MS)
+#define SCXG_SHORT_BURST_NS (SCXG_NS_PER_MS / 2) /* an average below this answers, it does not compute */
+#define SCXG_HOG_BURST_NS (4 * SCXG_NS_PER_MS)	 /* a normal task that ran this long may be preempted */
+#define SCXG_MATURE 4				 /* sleeps after which the average is believed */
+
+/* What the policy knows of a task when it is queued. */
+struct scxg_facts {
+	u64 burst;     /* ns run since the last voluntary sleep */
+	u64 burst_avg; /* ns, mean of the last bursts */
+	u32 maturity;  /* voluntary sleeps seen, saturating */
+	u32 class_id;  /* enum scxg_class */
+	bool game_active;
+	bool window_open; /* any input lane */
+};
+
+static inline u64 scxg_min(u64 a, u64 b)
+{
+	return a < b ? a : b;
+}
+
+static inline u64 scxg_max(u64 a, u64 b)
+{
+	return a > b ? a : b;
+}
+
+static inline u64 scxg_clamp(u64 value, u64 low, u64 high)
+{
+	return scxg_min(scxg_max(value, low), high);
+}
+
+/* The nearest allowed value of a tunable; an index that is none gives 0. */
+static inline u64 scxg_clamp_tunable(u32 index, u64 value)
+{
+	switch (index) {
+	case SCXG_TUN_SLICE_US:
+		return scxg_clamp(value, SCXG_MIN_SLICE_US, SCXG_MAX_SLICE_US);
+	case SCXG_TUN_BG_SLICE_US:
+		return scxg_clamp(value, SCXG_MIN_BG_SLICE_US, SCXG_MAX_BG_SLICE_US);
+	case SCXG_TUN_BG_DELAY_MS:
+		return scxg_clamp(value, SCXG_MIN_BG_DELAY_MS, SCXG_MAX_BG_DELAY_MS);
+	case SCXG_TUN_DEADLINE_CAP_MS:
+		return scxg_clamp(value, SCXG_MIN_DEADLINE_CAP_MS, SCXG_MAX_DEADLINE_CAP_MS);
+	case SCXG_TUN_BOOST_KEYBOARD_MS:
+		return scxg_clamp(value, SCXG_MIN_BOOST_KEYBOARD_MS, SCXG_MAX_BOOST_KEYBOARD_MS);
+	case SCXG_TUN_BOOST_MOUSE_MS:
+		return scxg_clamp(value, SCXG_MIN_BOOST_MOUSE_MS, SCXG_MAX_BOOST_MOUSE_MS);
+	case SCXG_TUN_BOOST_GAMEPAD_MS:
+		return scxg_clamp(value, SCXG_MIN_BOOST_GAMEPAD_MS, SCXG_MAX_BOOST_GAMEPAD_MS);
+	case SCXG_TUN_PREEMPT_MIN_US:
+		return scxg_clamp(value, SCXG_MIN_PREEMPT_MIN_US, SCXG_MAX_PREEMPT_MIN_US);
+	case SCXG_TUN_SMT_ISOLATE:
+		return scxg_clamp(value, SCXG_MIN_SMT_ISOLATE, SCXG_MAX_SMT_ISOLATE);
+	case SCXG_TUN_CPUPERF:
+		return scxg_clamp(value, SCXG_MIN_CPUPERF, SCXG_MAX_CPUPERF);
+	default:
+		return 0;
+	}
+}
+
+/* How long a window of this lane stays open after an event, in ns. */
+static inline u64 scxg_boost_ns(const struct scxg_tunables *tun, u32 lane)
+{
+	u64 ms = 0;
+
+	if (lane == SCXG_LANE_KEYBOARD)
+		ms = scxg_min(tun->value[SCXG_TUN_BOOST_KEYBOARD_MS], SCXG_MAX_BOOST_KEYBOARD_MS);
+	else if (lane == SCXG_LANE_MOUSE)
+		ms = scxg_min(tun->value[SCXG_TUN_BOOST_MOUSE_MS], SCXG_MAX_BOOST_MOUSE_MS);
+	else if (lane == SCXG_LANE_GAMEPAD)
+		ms = scxg_min(tun->value[SCXG_TUN_BOOST_GAMEPAD_MS], SCXG_MAX_BOOST_GAMEPAD_MS);
+	return ms * SCXG_NS_PER_MS;
+}
+
+static inline bool scxg_favoured(u32 class_id)
+{
+	return class_id == SCXG_CLASS_GAME || class_id == SCXG_CLASS_CRITICAL;
+}
+
+/* Relative deadline in ns, at most D whatever the tunables say. */
+static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunables *tun)
+{
+	u64 cap = scxg_min(tun->value[SCXG_TUN_DEADLINE_CAP_MS], SCXG_MAX_DEADLINE_CAP_MS) * SCXG_NS_PER_MS;
+	u64 burst = scxg_max(f->burst, f->burst_avg);
+	u64 rel = f->maturity || f->burst ? scxg_min(burst, SCXG_DEADLINE_MAX_NS) * 4 : SCXG_REL_NEW_NS;
+
+	rel = scxg_min(rel, cap);
+	switch (f->class_id) {
+	case SCXG_CLASS_KTHREAD:
+		return burst < SCXG_REL_GAME_NS ? 0 : rel;
+	case SCXG_CLASS_GAME:
+		return f->window_open ? 0 : scxg_min(rel, SCXG_REL_GAME_NS);
+	case SCXG_CLASS_CRITICAL:
+		return f->window_open ? 0 : scxg_min(rel, SCXG_REL_CRITICAL_NS);
+	case SCXG_CLASS_BACKGROUND:
+		if (f->game_active)
+			rel += scxg_min(tun->value[SCXG_TUN_BG_DELAY_MS], SCXG_MAX_BG_DELAY_MS) * SCXG_NS_PER_MS;
+		break;
+	default:
+		if (f->game_active)
+			rel += SCXG_REL_NORMAL_ACTIVE_NS;
+	}
+	return scxg_min(rel, SCXG_DEADLINE_MAX_NS);
+}
+
+/*
+ * ns that the key goes below now. The game's queued workers carry older keys than the thread that answers the
+ * mouse, so a deadline of now is not early enough for it while a window is open.
+ */
+static inline u64 scxg_credit(const struct scxg_facts *f)
+{
+	if (!f->window_open || !scxg_favoured(f->class_id) || f->maturity < SCXG_MATURE)
+		return 0;
+	return scxg_max(f->burst, f->burst_avg) < SCXG_SHORT_BURST_NS ? SCXG_CREDIT_MAX_NS : 0;
+}
+
+static inline u64 scxg_key(const struct scxg_facts *f, const struct scxg_tunables *tun, u64 now)
+{
+	u64 credit = scxg_min(scxg_credit(f), now);
+
+	return now - credit + scxg_rel(f, tun);
+}
+
+/* ns that a task may run while others wait; never 0, never above S. */
+static inline u64 scxg_slice(u32 class_id, bool game_active, const struct scxg_tunables *tun)
+{
+	u64 us = tun->value[SCXG_TUN_SLICE_US];
+
+	if (scxg_favoured(class_id))
+		return SCXG_GAME_SLICE_NS;
+	if (class_id == SCXG_CLASS_BACKGROUND && game_active)
+		us = tun->value[SCXG_TUN_BG_SLICE_US];
+	return scxg_clamp(us, SCXG_MIN_SLICE_US, SCXG_MAX_SLICE_US) * SCXG_NS_PER_US;
+}
+
+/* Mean of the last bursts, weight 1/4 on the newest. */
+static inline u64 scxg_burst_avg(u64 avg, u64 burst, u32 maturity)
+{
+	burst = scxg_min(burst, SCXG_DEADLINE_MAX_NS * 10);
+	if (!maturity)
+		return burst;
+	return avg - (avg >> 2) + (burst >> 2);
+}
+
+/* Whether a running task of this class and burst gives way to a favoured one. */
+static inline bool scxg_victim(u32 class_id, u64 ran_ns)
+{
+	return class_id == SCXG_CLASS_BACKGROUND || (class_id == SCXG_CLASS_NORMAL && ran_ns >= SCXG_HOG_BURST_NS);
+}
+
+/* Bucket of the wait histogram: bucket b counts waits below 2^b us that bucket b - 1 does not; the last takes the rest. */
+static inline u32 scxg_wait_bucket(u64 wait_ns)
+{
+	u64 us = wait_ns / SCXG_NS_PER_US;
+	u32 bucket = 0;
+
+	if (us >> 16) {
+		us >>= 16;
+		bucket += 16;
+	}
+	if (us >> 8) {
+		us >>= 8;
+		bucket += 8;
+	}
+	if (us >> 4) {
+		us >>= 4;
+		bucket += 4;
+	}
+	if (us >> 2) {
+		us >>= 2;
+		bucket += 2;
+	}
+	if (us >> 1) {
+		us >>= 1;
+		bucket += 1;
+	}
+	bucket += us != 0;
+	return bucket < SCXG_WAIT_BUCKETS ? bucket : SCXG_WAIT_BUCKETS - 1;
+}
+
+#endif /* SCXG_POLICY_H */

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What happens on the machine, whether or not the scheduler is attached: processes, input, and the messages of the
+ * supervisor. Each hook is a program of its own and may be missing.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "abi.h"
+#include "policy.h"
+#include "shared_maps.h"
+
+char _license[] SEC("license") = "GPL";
+
+_Static_assert((int)SCXG_NR_MSGS <= (int)SCXG_MSG_SLOTS, "a message type has no counter");
+
+/* Messages from the supervisor, its one producer; emptied by `drain`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
+	__uint(max_entries, SCXG_CONTROL_RING_BYTES);
+} control_ring SEC(".maps");
+
+/* N of inputN -> lane. Written by the supervisor, which classified the device; counters by on_input. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SCXG_MAX_DEVICES);
+	__type(key, u32);
+	__type(value, struct scxg_device);
+} devices SEC(".maps");
+
+/* Python reads the layout of messages and events from BTF, which keeps only what something refers to. */
+struct scxg_msg scxg_anchor_msg = {};
+struct scxg_event scxg_anchor_event = {};
+enum scxg_limits scxg_anchor_limits = 0;
+enum scxg_lane scxg_anchor_lane = 0;
+enum scxg_class scxg_anchor_class = 0;
+enum scxg_input_path scxg_anchor_path = 0;
+enum scxg_tunable scxg_anchor_tunable = 0;
+enum scxg_tunable_default scxg_anchor_default = 0;
+enum scxg_tunable_min scxg_anchor_min = 0;
+enum scxg_tunable_max scxg_anchor_max = 0;
+enum scxg_times scxg_anchor_times = 0;
+enum scxg_msg_type scxg_anchor_msg_type = 0;
+enum scxg_event_type scxg_anchor_event_type = 0;
+
+static __always_inline struct scxg_event *event_begin(struct scxg_control *ctl, u16 type)
+{
+	struct scxg_event *ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
+
+	if (!ev) {
+		__sync_fetch_and_add(&ctl->events_lost, 1);
+		return NULL;
+	}
+	__builtin_memset(ev, 0, sizeof(*ev));
+	ev->version = SCXG_ABI_VERSION;
+	ev->type = type;
+	ev->generation = ctl->generation;
+	ev->time_ns = bpf_ktime_get_ns();
+	return ev;
+}
+
+/* Open a lane's window until `until`; the longer of old and new counts. */
+static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 path, u64 now, u64 until,
+					u64 held_until)
+{
+	struct scxg_windows *win = scxg_windows();
+	struct scxg_lane_state *state;
+	struct scxg_event *ev;
+	bool was_open;
+
+	if (!win || lane == SCXG_LANE_NONE || lane >= SCXG_NR_LANES || path >= SCXG_NR_PATHS)
+		return;
+	state = &win->lane[lane];
+	was_open = now < scxg_max(state->until_ns, state->held_until_ns);
+	state->until_ns = scxg_max(state->until_ns, until);
+	state->held_until_ns = scxg_max(state->held_until_ns, held_until);
+	state->events[path]++;
+	if (was_open)
+		return;
+	state->opened++;
+	ev = event_begin(ctl, SCXG_EV_WINDOW);
+	if (ev) {
+		ev->lane = lane;
+		bpf_ringbuf_submit(ev, 0);
+	}
+}
+
+/* ---- input ---------------------------------------------------------------------------------- */
+
+/* The lane of a device, or NONE. Read once: the verifier trusts only the copy that was checked. */
+static __always_inline u32 lane_of(struct scxg_device *device)
+{
+	u32 lane = *(volatile u32 *)&device->lane;
+
+	return lane < SCXG_NR_LANES ? lane : SCXG_LANE_NONE;
+}
+
+/* N of the name "inputN", or -1. */
+static __always_inline int input_number(struct input_dev *dev)
+{
+	char name[16] = {};
+	int number = 0, i;
+
+	if (bpf_probe_read_kernel_str(name, sizeof(name), dev->dev.kobj.name) < 7)
+		return -1;
+	if (name[0] != 'i' || name[4] != 't')
+		return -1;
+#pragma unroll
+	for (i = 5; i < 14; i++) {
+		if (name[i] == '\0')
+			return number;
+		if (name[i] < '0' || name[i] > '9')
+			return -1;
+		number = number * 10 + (name[i] - '0');
+	}
+	return -1;
+}
+
+/* Which keys are down is asked of the device itself: a count of our own would drift. No code leaves this function. */
+static __always_inline bool any_key_down(struct input_dev *dev)
+{
+	unsigned long any = 0;
+
+	for (int i = 0; i < 12; i++)
+		any |= dev->key[i];
+	return any != 0;
+}
+
+SEC("fexit/input_event")
+int BPF_PROG(on_input, struct input_dev *dev, unsigned int type, unsigned int code, int value)
+{
+	struct scxg_control *ctl;
+	struct scxg_tunables *tun;
+	struct scxg_windows *win;
+	struct scxg_device *device;
+	u64 now, held_until = 0;
+	int number;
+	u32 key, lane;
+
+	if (type != EV_KEY && type != EV_REL && type != EV_ABS)
+		return 0;
+	number = input_number(dev);
+	if (number < 0)
+		return 0;
+	key = number;
+	device = bpf_map_lookup_elem(&devices, &key);
+	ctl = scxg_control();
+	tun = scxg_tunables();
+	win = scxg_windows();
+	if (!device || !ctl || !tun || !win)
+		return 0;
+	lane = lane_of(device);
+	if (lane == SCXG_LANE_NONE)
+		return 0;
+	now = bpf_ktime_get_ns();
+	device->events++;
+	device->last_ns = now;
+	if (type == EV_KEY) {
+		bool down = any_key_down(dev);
+
+		/* Another device that holds this lane renews its lease within a poll period. */
+		if (!down && device->held)
+			win->lane[lane].held_until_ns = 0;
+		device->held = down;
+		if (down)
+			held_until = now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS;
+	}
+	open_window(ctl, lane, SCXG_PATH_KERNEL, now, now + scxg_boost_ns(tun, lane), held_until);
+	return 0;
+}
+
+/* ---- processes ------------------------------------------------------------------------------ */
+
+static __always_inline void process_event(struct scxg_control *ctl, u16 type, struct task_struct *p, u64 value,
+					  const char *filename)
+{
+	struct scxg_event *ev = event_begin(ctl, type);
+
+	if (!ev)
+		return;
+	ev->tgid = p->tgid;
+	ev->parent_tgid = p->real_parent->tgid;
+	ev->start_ns = p->group_leader->start_boottime;
+	ev->value = value;
+	bpf_probe_read_kernel_str(ev->comm, sizeof(ev->comm), p->comm);
+	if (filename)
+		bpf_probe_read_kernel_str(ev->filename, sizeof(ev->filename), filename);
+	bpf_ringbuf_submit(ev, 0);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
+{
+	struct scxg_control *ctl = scxg_control();
+	u32 tgid = p->tgid;
+
+	if (!ctl)
+		return 0;
+	__sync_fetch_and_add(&ctl->execs, 1);
+	if (ctl->watch_execs || bpf_map_lookup_elem(&classes, &tgid))
+		process_event(ctl, SCXG_EV_EXEC, p, 0, bprm->filename);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *p)
+{
+	struct scxg_control *ctl = scxg_control();
+	u32 tgid = p->tgid;
+
+	/* The process is gone with its last thread, whichever thread that is. */
+	if (!ctl || p->signal->live.counter > 0)
+		return 0;
+	__sync_fetch_and_add(&ctl->exits, 1);
+	if (!bpf_map_delete_elem(&classes, &tgid))
+		process_event(ctl, SCXG_EV_EXIT, p, p->exit_code, NULL);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct scxg_control *ctl = scxg_control();
+	struct scxg_class_entry *entry, copy;
+	u32 tgid = parent->tgid, child_tgid = child->tgid;
+
+	if (!ctl || tgid == child_tgid)
+		return 0;
+	__sync_fetch_and_add(&ctl->forks, 1);
+	entry = bpf_map_lookup_elem(&classes, &tgid);
+	if (!entry)
+		return 0;
+	copy = *entry;
+	copy.start_ns = child->start_boottime;
+	bpf_map_update_elem(&classes, &child_tgid, &copy, BPF_ANY);
+	process_event(ctl, SCXG_EV_FORK, child, 0, NULL);
+	return 0;
+}
+
+/* ---- messages ------------------------------------------------------------------------------- */
+
+struct drain_ctx {
+	struct scxg_control *ctl;
+	u64 now;
+};
+
+static __always_inline bool class_set(struct scxg_control *ctl, const struct scxg_msg *msg)
+{
+	struct scxg_class_entry entry = {
+	    .class_id = msg->class_id,
+	    .generation = msg->generation,
+	    .start_ns = msg->start_ns,
+	};
+	u32 tgid = msg->tgid;
+
+	if (!tgid || msg->class_id >= SCXG_CLASS_KTHREAD)
+		return false;
+	if (bpf_map_update_elem(&classes, &tgid, &entry, BPF_ANY))
+		return false;
+	__sync_fetch_and_add(&ctl->class_epoch, 1);
+	return true;
+}
+
+static __always_inline bool held_set(struct scxg_control *ctl, const struct scxg_msg *msg, u64 now)
+{
+	struct scxg_windows *win = scxg_windows();
+	struct scxg_device *device;
+	u32 number = msg->index, lane;
+
+	device = bpf_map_lookup_elem(&devices, &number);
+	if (!device || !win)
+		return false;
+	lane = lane_of(device);
+	if (lane == SCXG_LANE_NONE)
+		return false;
+	if (msg->value)
+		win->lane[lane].held_until_ns =
+		    scxg_max(win->lane[lane].held_until_ns, now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS);
+	else if (device->held)
+		win->lane[lane].held_until_ns = 0;
+	device->held = msg->value != 0;
+	return true;
+}
+
+static __always_inline bool apply(struct scxg_control *ctl, const struct scxg_msg *msg, u64 now)
+{
+	struct scxg_tunables *tun = scxg_tunables();
+	u32 index = msg->index, tgid = msg->tgid;
+
+	if (!tun)
+		return false;
+	switch (msg->type) {
+	case SCXG_MSG_HEARTBEAT:
+		ctl->heartbeat_ns = now;
+		return true;
+	case SCXG_MSG_INPUT:
+		if (index == SCXG_LANE_NONE || index >= SCXG_NR_LANES)
+			return false;
+		/* The event's own time counts, but a stamp from the future opens nothing longer. */
+		open_window(ctl, index, SCXG_PATH_EVDEV, now, scxg_min(msg->time_ns, now) + scxg_boost_ns(tun, index),
+			    0);
+		return true;
+	case SCXG_MSG_HELD:
+		return held_set(ctl, msg, now);
+	case SCXG_MSG_CLASS_SET:
+		return class_set(ctl, msg);
+	case SCXG_MSG_CLASS_DEL:
+		bpf_map_delete_elem(&classes, &tgid);
+		__sync_fetch_and_add(&ctl->class_epoch, 1);
+		return true;
+	case SCXG_MSG_FOCUS:
+		ctl->focus_tgid = tgid;
+		return true;
+	case SCXG_MSG_TUNABLE:
+		if (index >= SCXG_NR_TUNABLES)
+			return false;
+		tun->value[index] = scxg_clamp_tunable(index, msg->value);
+		return true;
+	case SCXG_MSG_GAME_ACTIVE:
+		ctl->game_active = msg->value != 0;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static long on_message(struct bpf_dynptr *dynptr, void *context)
+{
+	struct drain_ctx *ctx = context;
+	struct scxg_control *ctl = ctx->ctl;
+	struct scxg_msg msg;
+	long done;
+
+	/* Returning 1 ends the run after this message: one run is bounded. */
+	done = ++ctl->drain_seen >= SCXG_CONTROL_BATCH;
+
+	if (bpf_dynptr_read(&msg, sizeof(msg), dynptr, 0, 0)) {
+		ctl->msgs_unknown++;
+		return done;
+	}
+	if (msg.version != SCXG_ABI_VERSION || msg.type == SCXG_MSG_NONE || msg.type >= SCXG_NR_MSGS) {
+		ctl->msgs_unknown++;
+		return done;
+	}
+	if (msg.generation != ctl->generation) {
+		ctl->msgs_stale++;
+		return done;
+	}
+	if (apply(ctl, &msg, ctx->now))
+		ctl->msgs[msg.type & (SCXG_MSG_SLOTS - 1)]++;
+	else
+		ctl->msgs_invalid++;
+	return done;
+}
+
+/* Run once per pass of the supervisor's loop. Returns the number of messages looked at. */
+SEC("syscall")
+int drain(void *unused)
+{
+	struct drain_ctx ctx = {.ctl = scxg_control(), .now = bpf_ktime_get_ns()};
+
+	if (!ctx.ctl)
+		return 0;
+	/* The count is kept in the map: as a local it would make the verifier walk every one of its values. */
+	ctx.ctl->drains++;
+	ctx.ctl->drain_seen = 0;
+	bpf_user_ringbuf_drain(&control_ring, on_message, &ctx, 0);
+	return ctx.ctl->drain_seen;
+}

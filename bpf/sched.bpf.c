@@ -1,0 +1,820 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The scheduler. policy.h has the arithmetic and the starvation bound; here is where a task meets it: wake-up,
+ * queue, dispatch, run, stop.
+ *
+ * One vtime queue per last-level cache, one per CPU for tasks that can run nowhere else. What would break the bound,
+ * and is therefore not done: inserting into a local queue without a claimed idle CPU, keeping a task that runs
+ * although somebody waits past its slice, queueing where no allowed CPU looks, returning without inserting.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "abi.h"
+#include "compat.h"
+#include "policy.h"
+#include "shared_maps.h"
+
+char _license[] SEC("license") = "GPL";
+
+#define DSQ_LLC_BASE 0x1000ULL
+#define DSQ_CPU_BASE 0x2000ULL
+#define PREEMPT_CANDIDATES 3
+#define OLDEST_SCAN 256			   /* queued tasks looked at by one timer pass, per queue */
+#define STEAL_LEAD_NS (4 * SCXG_NS_PER_MS) /* a head this much earlier is taken from another cache */
+
+/* Written by the supervisor between open and load. */
+const volatile u64 generation = 1;
+const volatile u32 nr_cpus = 1;
+const volatile u32 nr_llcs = 1;
+const volatile u16 cpu_llc[SCXG_MAX_CPUS];
+
+#ifdef SCXG_FAULTS
+/* Faults of the test build: 0 is off. */
+const volatile u64 fault_stall_ms; /* dispatch does nothing after this long */
+const volatile u64 fault_error_ms; /* scx_bpf_error after this long */
+const volatile u32 fault_storage;  /* task storage cannot be had */
+const volatile u32 fault_timer;	   /* the timer cannot be started */
+#endif
+
+struct task_ctx {
+	u64 generation;
+	u64 queued_ns; /* 0 while not waiting */
+	u64 run_ns;    /* when it started to run */
+	u64 burst;
+	u64 burst_avg;
+	u64 class_epoch;
+	u32 class_id;
+	u32 maturity;
+	u32 counted; /* 1 + class under which it is counted in tasks[], 0 if not counted */
+	s32 last_cpu;
+};
+
+/* Per task: what the policy knows of it. Read and written by the callbacks only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct task_ctx);
+} task_ctxs SEC(".maps");
+
+/* What runs on a CPU now. Written by that CPU, read by others that look for a victim. */
+struct cpu_ctx {
+	u64 run_since;
+	u64 burst_before;
+	u64 last_kick;
+	u32 class_id;
+	u32 flip; /* turns of the two queues where heads cannot be compared */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SCXG_MAX_CPUS);
+	__type(key, u32);
+	__type(value, struct cpu_ctx);
+} cpu_ctxs SEC(".maps");
+
+/* Counters, one writer per entry. Read by Python through a mapping. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* set to the number of CPUs before the load */
+	__type(key, u32);
+	__type(value, struct scxg_cpu_stats);
+} cpu_stats SEC(".maps");
+
+/* Truth about this life of the scheduler. Read by Python through a mapping. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct scxg_sched_state);
+} sched_state SEC(".maps");
+
+/* Why it ended: written once by exit, read by Python after the SCHED_EXIT event. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct scxg_exit_info);
+} exit_info SEC(".maps");
+
+struct timer_slot {
+	struct bpf_timer timer;
+};
+
+/* Housekeeping timer. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct timer_slot);
+} timers SEC(".maps");
+
+/* ---- lookups -------------------------------------------------------------------------------- */
+
+static __always_inline struct scxg_cpu_stats *stats_of(u32 cpu)
+{
+	return bpf_map_lookup_elem(&cpu_stats, &cpu);
+}
+
+static __always_inline struct scxg_cpu_stats *my_stats(void)
+{
+	return stats_of(bpf_get_smp_processor_id());
+}
+
+static __always_inline struct cpu_ctx *cpu_ctx_of(s32 cpu)
+{
+	u32 key = cpu;
+
+	return bpf_map_lookup_elem(&cpu_ctxs, &key);
+}
+
+static __always_inline struct scxg_sched_state *state_get(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&sched_state, &zero);
+}
+
+static __always_inline u64 llc_dsq(s32 cpu)
+{
+	u32 llc = cpu >= 0 && cpu < SCXG_MAX_CPUS ? cpu_llc[cpu] : 0;
+
+	return DSQ_LLC_BASE + (llc < nr_llcs ? llc : 0);
+}
+
+static __always_inline u64 cpu_dsq(s32 cpu)
+{
+	return DSQ_CPU_BASE + cpu;
+}
+
+static __always_inline bool bound_to_one_cpu(const struct task_struct *p)
+{
+	return p->nr_cpus_allowed == 1 || scxg_migration_disabled(p);
+}
+
+/* ---- classes -------------------------------------------------------------------------------- */
+
+static __always_inline u32 class_of(const struct task_struct *p)
+{
+	u32 tgid = p->tgid;
+	struct scxg_class_entry *entry;
+
+	if (p->flags & PF_KTHREAD)
+		return p->nr_cpus_allowed == 1 ? SCXG_CLASS_KTHREAD : SCXG_CLASS_NORMAL;
+	entry = bpf_map_lookup_elem(&classes, &tgid);
+	if (entry && entry->class_id < SCXG_CLASS_KTHREAD) {
+		/* Start times cross as /proc shows them, in ticks of 10 ms: an old entry of a reused pid does not count. */
+		if (!entry->start_ns || entry->start_ns / 10000000 == p->group_leader->start_boottime / 10000000)
+			return entry->class_id;
+	}
+	/* static_prio of nice 10 is 130. */
+	if (p->policy == SCHED_IDLE || p->policy == SCHED_BATCH || p->static_prio >= 130)
+		return SCXG_CLASS_BACKGROUND;
+	return SCXG_CLASS_NORMAL;
+}
+
+static __always_inline void uncount(struct scxg_sched_state *state, struct task_ctx *tc)
+{
+	u32 class_id = tc->counted - 1;
+
+	if (tc->counted && tc->generation == generation && class_id < SCXG_NR_CLASSES)
+		__sync_fetch_and_sub(&state->tasks[class_id], 1);
+	tc->counted = 0;
+}
+
+static __always_inline void count_as(struct scxg_sched_state *state, struct task_ctx *tc, u32 class_id)
+{
+	if (tc->counted == class_id + 1)
+		return;
+	uncount(state, tc);
+	if (class_id < SCXG_NR_CLASSES)
+		__sync_fetch_and_add(&state->tasks[class_id], 1);
+	tc->counted = class_id + 1;
+}
+
+/* The task's context, brought up to date; NULL when storage could not be had. One lookup per callback. */
+static __always_inline struct task_ctx *ctx_fresh(struct task_struct *p, struct scxg_control *ctl)
+{
+	struct scxg_sched_state *state;
+	struct task_ctx *tc;
+
+#ifdef SCXG_FAULTS
+	if (fault_storage)
+		return NULL;
+#endif
+	tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
+	if (!tc || !ctl)
+		return NULL;
+	if (tc->generation == generation && tc->class_epoch == ctl->class_epoch)
+		return tc;
+	state = state_get();
+	if (!state)
+		return NULL;
+	if (tc->generation != generation) {
+		struct scxg_cpu_stats *stats = my_stats();
+
+		if (tc->generation && stats)
+			stats->ctx_reset++;
+		__builtin_memset(tc, 0, sizeof(*tc));
+		tc->generation = generation;
+		tc->last_cpu = -1;
+	}
+	tc->class_epoch = ctl->class_epoch;
+	tc->class_id = class_of(p);
+	count_as(state, tc, tc->class_id);
+	return tc;
+}
+
+/* Everything a decision about a task needs, gathered once. */
+struct view {
+	struct scxg_control *ctl;
+	struct scxg_tunables *tun;
+	struct scxg_sched_state *state;
+	struct task_ctx *tc;
+	struct scxg_cpu_stats *stats;
+	u64 now;
+	struct scxg_facts facts;
+};
+
+static __always_inline bool any_window_open(u64 now)
+{
+	struct scxg_windows *win = scxg_windows();
+
+	if (!win)
+		return false;
+	for (int lane = 1; lane < SCXG_NR_LANES; lane++)
+		if (now < scxg_max(win->lane[lane].until_ns, win->lane[lane].held_until_ns))
+			return true;
+	return false;
+}
+
+static __always_inline bool look(struct view *v, struct task_struct *p)
+{
+	u32 class_id;
+
+	v->ctl = scxg_control();
+	v->tun = scxg_tunables();
+	v->state = state_get();
+	v->stats = my_stats();
+	if (!v->ctl || !v->tun || !v->state || !v->stats)
+		return false;
+	v->now = scxg_now();
+	v->tc = ctx_fresh(p, v->ctl);
+	if (!v->tc)
+		v->stats->ctx_missing++;
+	class_id = v->tc ? v->tc->class_id : SCXG_CLASS_NORMAL;
+	/* The dead-man switch: what a stopped supervisor once said has no effect. */
+	if (!v->state->effects && class_id != SCXG_CLASS_KTHREAD)
+		class_id = SCXG_CLASS_NORMAL;
+	v->facts.class_id = class_id;
+	v->facts.burst = v->tc ? v->tc->burst : 0;
+	v->facts.burst_avg = v->tc ? v->tc->burst_avg : 0;
+	v->facts.maturity = v->tc ? v->tc->maturity : 0;
+	v->facts.game_active = v->state->effects && v->ctl->game_active;
+	v->facts.window_open = v->state->effects && any_window_open(v->now);
+	return true;
+}
+
+/* ---- wake-up -------------------------------------------------------------------------------- */
+
+SEC("struct_ops/scxg_select_cpu")
+s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+{
+	struct view v = {};
+	bool is_idle = false;
+	u32 class_id;
+	s32 cpu;
+
+	if (!look(&v, p))
+		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	class_id = v.facts.class_id;
+	/* A waker of the game goes on working after the wake-up: its CPU is not about to be free. */
+	if (scxg_favoured(class_id))
+		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
+	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	if (is_idle) {
+		if (v.tc)
+			v.tc->queued_ns = v.now;
+		if (class_id < SCXG_NR_CLASSES)
+			v.stats->idle_inserts[class_id]++;
+		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS, 0);
+	}
+	return cpu;
+}
+
+/* One CPU of at most three that runs something which gives way to a favoured task, or -1. */
+static __always_inline s32 find_victim(struct task_struct *p, s32 task_cpu, struct view *v)
+{
+	u64 min_gap = scxg_min(v->tun->value[SCXG_TUN_PREEMPT_MIN_US], SCXG_MAX_PREEMPT_MIN_US) * SCXG_NS_PER_US;
+	s32 here = bpf_get_smp_processor_id();
+
+	for (int i = 0; i < PREEMPT_CANDIDATES; i++) {
+		s32 cpu = i == 0 ? task_cpu : i == 1 ? here : here + 1;
+		struct cpu_ctx *cc;
+
+		if (cpu >= (s32)nr_cpus)
+			cpu = 0;
+		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+			continue;
+		cc = cpu_ctx_of(cpu);
+		if (!cc || !cc->run_since || v->now - cc->last_kick < min_gap)
+			continue;
+		if (!scxg_victim(cc->class_id, cc->burst_before + (v->now - cc->run_since)))
+			continue;
+		cc->last_kick = v->now;
+		return cpu;
+	}
+	return -1;
+}
+
+static __always_inline s32 home_cpu(const struct task_struct *p)
+{
+	s32 cpu = scx_bpf_task_cpu(p);
+
+	if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return cpu;
+	cpu = bpf_cpumask_first(p->cpus_ptr);
+	return cpu < (s32)nr_cpus ? cpu : scx_bpf_task_cpu(p);
+}
+
+SEC("struct_ops/scxg_enqueue")
+void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
+{
+	struct view v = {};
+	u64 slice, key;
+	u32 class_id;
+	bool bound;
+	s32 cpu, idle, victim;
+
+	if (!look(&v, p)) {
+		/* Unreachable with array maps, but a task must never be lost. */
+		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS, enq_flags);
+		return;
+	}
+	class_id = v.facts.class_id;
+	slice = scxg_slice(class_id, v.facts.game_active, v.tun);
+	key = scxg_key(&v.facts, v.tun, v.now);
+	bound = bound_to_one_cpu(p);
+	cpu = bound ? scx_bpf_task_cpu(p) : home_cpu(p);
+	if (v.tc)
+		v.tc->queued_ns = v.now;
+	if (class_id < SCXG_NR_CLASSES)
+		v.stats->enqueues[class_id]++;
+	if (v.facts.window_open && scxg_favoured(class_id))
+		v.stats->boosted++;
+
+	if (bound) {
+		/* select_cpu was not called for it, so its CPU may well be idle. */
+		if (scx_bpf_test_and_clear_cpu_idle(cpu)) {
+			if (class_id < SCXG_NR_CLASSES)
+				v.stats->idle_inserts[class_id]++;
+			scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS, enq_flags);
+			return;
+		}
+	} else if (!scxg_can_kick()) {
+		/* No kick on this kernel: an idle CPU is claimed first and handed the task. */
+		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		if (idle >= 0) {
+			scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | idle, SCXG_SLICE_MAX_NS,
+				    enq_flags);
+			return;
+		}
+	}
+
+	victim = -1;
+	if (scxg_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD)
+		victim = find_victim(p, cpu, &v);
+	if (bound && victim != cpu)
+		victim = -1;
+	if (victim >= 0 && class_id < SCXG_NR_CLASSES)
+		v.stats->preempt_kicks[class_id]++;
+	if (victim >= 0 && !scxg_can_kick()) {
+		/* The only lever left; last_kick keeps it to one per CPU and preempt_min_us. */
+		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | victim, slice,
+			    enq_flags | scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
+		return;
+	}
+
+	scxg_insert_vtime(p, bound ? cpu_dsq(cpu) : llc_dsq(cpu), slice, key, enq_flags);
+	if (victim >= 0) {
+		scxg_kick(victim, scxg_enum(scx_kick_flags, SCX_KICK_PREEMPT));
+		return;
+	}
+	/* A CPU that went idle between select_cpu and the insert would sleep beside a full queue. */
+	if (!bound) {
+		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		if (idle >= 0)
+			scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
+	}
+}
+
+/* ---- dispatch ------------------------------------------------------------------------------- */
+
+/* Key of a queue's first task, ~0 if it is empty. */
+static __always_inline u64 head_key(u64 dsq)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	u64 key = ~0ULL;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p)
+			key = p->scx.dsq_vtime;
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return key;
+}
+
+/* Whether this CPU's own queue goes before the shared one. */
+static __always_inline bool own_first(struct cpu_ctx *cc, u64 own, u64 shared)
+{
+	if (scx_bpf_dsq_nr_queued(own) <= 0)
+		return false;
+	if (scxg_can_peek())
+		return head_key(own) <= head_key(shared);
+	return cc && (cc->flip++ & 1) == 0;
+}
+
+static __always_inline bool steal(s32 cpu, u64 shared, u64 earlier_than)
+{
+	struct scxg_cpu_stats *stats;
+	u32 mine = shared - DSQ_LLC_BASE, i;
+
+	if (nr_llcs <= 1)
+		return false;
+	bpf_for(i, 1, nr_llcs)
+	{
+		u32 llc = mine + i < nr_llcs ? mine + i : mine + i - nr_llcs;
+		u64 dsq = DSQ_LLC_BASE + llc;
+
+		if (earlier_than != ~0ULL && (!scxg_can_peek() || head_key(dsq) >= earlier_than))
+			continue;
+		if (scxg_move_to_local(dsq)) {
+			stats = stats_of(cpu);
+			if (stats)
+				stats->steals++;
+			return true;
+		}
+	}
+	return false;
+}
+
+SEC("struct_ops/scxg_dispatch")
+void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
+{
+	u64 own = cpu_dsq(cpu), shared = llc_dsq(cpu);
+	struct cpu_ctx *cc = cpu_ctx_of(cpu);
+	struct scxg_cpu_stats *stats;
+
+#ifdef SCXG_FAULTS
+	struct scxg_sched_state *state = state_get();
+
+	if (fault_stall_ms && state && scxg_now() - state->attached_ns > fault_stall_ms * SCXG_NS_PER_MS)
+		return;
+#endif
+	if (own_first(cc, own, shared) && scxg_move_to_local(own))
+		return;
+	/* One bound for all caches: a head that waits much longer elsewhere goes first. */
+	if (nr_llcs > 1 && scxg_can_peek()) {
+		u64 key = head_key(shared);
+
+		if (key != ~0ULL && steal(cpu, shared, key - scxg_min(key, STEAL_LEAD_NS)))
+			return;
+	}
+	if (scxg_move_to_local(shared) || scxg_move_to_local(own) || steal(cpu, shared, ~0ULL))
+		return;
+	/* Nobody else: the task that runs goes on, with a slice of ours rather than one the kernel invents. */
+	if (prev && (prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED))) {
+		scxg_set_slice(prev, SCXG_SLICE_MAX_NS);
+		stats = stats_of(cpu);
+		if (stats)
+			stats->keep_running++;
+	}
+}
+
+SEC("struct_ops/scxg_tick")
+void BPF_PROG(scxg_tick, struct task_struct *p)
+{
+	s32 cpu = bpf_get_smp_processor_id();
+	struct scxg_sched_state *state = state_get();
+	struct scxg_control *ctl = scxg_control();
+	struct scxg_tunables *tun = scxg_tunables();
+	struct cpu_ctx *cc = cpu_ctx_of(cpu);
+	struct scxg_cpu_stats *stats;
+	u64 now;
+
+	if (!state || !ctl || !tun || !cc)
+		return;
+	now = scxg_now();
+	if (state->timer_failed)
+		state->effects = now - ctl->heartbeat_ns < SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
+	if (scx_bpf_dsq_nr_queued(llc_dsq(cpu)) <= 0 && scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) <= 0)
+		return;
+	if (now - cc->run_since < scxg_slice(cc->class_id, state->effects && ctl->game_active, tun))
+		return;
+	/* The long slice of a task that was alone; dispatch refills it if the queue is empty by then. */
+	scxg_set_slice(p, 0);
+	stats = my_stats();
+	if (stats)
+		stats->slice_cuts++;
+}
+
+/* ---- run and stop --------------------------------------------------------------------------- */
+
+SEC("struct_ops/scxg_running")
+void BPF_PROG(scxg_running, struct task_struct *p)
+{
+	struct scxg_control *ctl = scxg_control();
+	struct scxg_sched_state *state = state_get();
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct cpu_ctx *cc = cpu_ctx_of(cpu);
+	struct scxg_cpu_stats *stats = stats_of(cpu);
+	struct task_ctx *tc = ctx_fresh(p, ctl);
+	u64 now = scxg_now(), wait;
+	u32 class_id;
+
+	if (!state || !cc || !stats)
+		return;
+	class_id = tc ? tc->class_id : SCXG_CLASS_NORMAL;
+	if (!state->effects && class_id != SCXG_CLASS_KTHREAD)
+		class_id = SCXG_CLASS_NORMAL;
+	cc->run_since = now;
+	cc->class_id = class_id;
+	cc->burst_before = tc ? tc->burst : 0;
+	if (class_id >= SCXG_NR_CLASSES)
+		return;
+	stats->runs[class_id]++;
+	if (!tc)
+		return;
+	tc->run_ns = now;
+	if (tc->last_cpu >= 0 && tc->last_cpu != cpu)
+		stats->migrations[class_id]++;
+	tc->last_cpu = cpu;
+	if (!tc->queued_ns)
+		return;
+	wait = now > tc->queued_ns ? now - tc->queued_ns : 0;
+	tc->queued_ns = 0;
+	stats->wait_sum_ns[class_id] += wait;
+	stats->wait_max_ns[class_id] = scxg_max(stats->wait_max_ns[class_id], wait);
+	stats->wait_hist[class_id][scxg_wait_bucket(wait) & (SCXG_WAIT_BUCKETS - 1)]++;
+}
+
+SEC("struct_ops/scxg_stopping")
+void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
+{
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct cpu_ctx *cc = cpu_ctx_of(cpu);
+	struct scxg_cpu_stats *stats = stats_of(cpu);
+	struct task_ctx *tc;
+	u64 ran;
+
+	if (!cc || !stats)
+		return;
+	ran = cc->run_since ? scxg_now() - cc->run_since : 0;
+	cc->run_since = 0;
+	if (cc->class_id < SCXG_NR_CLASSES)
+		stats->run_ns[cc->class_id] += ran;
+	tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
+	if (!tc || tc->generation != generation)
+		return;
+	/* All of what it ran, however many slices that was. */
+	tc->burst += ran;
+	if (runnable)
+		return;
+	tc->burst_avg = scxg_burst_avg(tc->burst_avg, tc->burst, tc->maturity);
+	tc->burst = 0;
+	if (tc->maturity < 1000)
+		tc->maturity++;
+}
+
+/* ---- tasks come and go ---------------------------------------------------------------------- */
+
+SEC("struct_ops/scxg_set_weight")
+void BPF_PROG(scxg_set_weight, struct task_struct *p, u32 weight)
+{
+	struct task_ctx *tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
+
+	/* nice and policy are part of the class: look again at the next enqueue. */
+	if (tc)
+		tc->class_epoch = ~0ULL;
+}
+
+SEC("struct_ops.s/scxg_init_task")
+s32 BPF_PROG(scxg_init_task, struct task_struct *p, struct scx_init_task_args *args)
+{
+#ifdef SCXG_FAULTS
+	if (fault_storage)
+		return 0;
+#endif
+	/* Without a context the task runs with safe defaults: refusing it would end the scheduler, or the fork. */
+	bpf_task_storage_get(&task_ctxs, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	return 0;
+}
+
+SEC("struct_ops/scxg_exit_task")
+void BPF_PROG(scxg_exit_task, struct task_struct *p, struct scx_exit_task_args *args)
+{
+	struct scxg_sched_state *state = state_get();
+	struct task_ctx *tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
+
+	if (state && tc)
+		uncount(state, tc);
+}
+
+/* ---- housekeeping --------------------------------------------------------------------------- */
+
+/* Age of the oldest of the first tasks in a queue. */
+static __always_inline u64 oldest_wait(u64 dsq, u64 now)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	struct task_ctx *tc;
+	u64 oldest = 0;
+	int i;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
+		bpf_for(i, 0, OLDEST_SCAN)
+		{
+			p = bpf_iter_scx_dsq_next(&it);
+			if (!p)
+				break;
+			tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
+			if (tc && tc->queued_ns && now > tc->queued_ns)
+				oldest = scxg_max(oldest, now - tc->queued_ns);
+		}
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return oldest;
+}
+
+static int on_timer(void *map, int *key, struct timer_slot *slot)
+{
+	struct scxg_sched_state *state = state_get();
+	struct scxg_control *ctl = scxg_control();
+	u64 now = bpf_ktime_get_ns(), queued = 0, oldest = 0;
+	bool beating;
+	u32 i;
+
+	/* After exit a stale callback must not touch anything, nor come back. */
+	if (!state || !ctl || state->stopping)
+		return 0;
+	state->ticks++;
+	beating = now - scxg_min(ctl->heartbeat_ns, now) < SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
+	if (state->effects && !beating)
+		state->effects_off++;
+	state->effects = beating;
+	bpf_for(i, 0, nr_llcs)
+	{
+		s32 waiting = scx_bpf_dsq_nr_queued(DSQ_LLC_BASE + i);
+
+		if (waiting > 0) {
+			queued += waiting;
+			if (scxg_can_peek())
+				oldest = scxg_max(oldest, oldest_wait(DSQ_LLC_BASE + i, now));
+		}
+	}
+	bpf_for(i, 0, nr_cpus)
+	{
+		s32 waiting = scx_bpf_dsq_nr_queued(DSQ_CPU_BASE + i);
+
+		if (waiting > 0) {
+			queued += waiting;
+			if (scxg_can_peek())
+				oldest = scxg_max(oldest, oldest_wait(DSQ_CPU_BASE + i, now));
+		}
+	}
+	state->nr_queued = queued;
+	state->oldest_wait_ns = oldest;
+	state->oldest_wait_max_ns = scxg_max(state->oldest_wait_max_ns, oldest);
+#ifdef SCXG_FAULTS
+	if (fault_error_ms && now - state->attached_ns > fault_error_ms * SCXG_NS_PER_MS) {
+		unsigned long long none = 0;
+		static char text[] = "error asked for by the test build";
+
+		scx_bpf_error_bstr(text, &none, 0);
+	}
+#endif
+	bpf_timer_start(&slot->timer, SCXG_TIMER_PERIOD_MS * SCXG_NS_PER_MS, 0);
+	return 0;
+}
+
+static __always_inline long start_timer(void)
+{
+	struct timer_slot *slot;
+	u32 zero = 0;
+	long err;
+
+	slot = bpf_map_lookup_elem(&timers, &zero);
+	if (!slot)
+		return -2;
+	err = bpf_timer_init(&slot->timer, &timers, 1 /* CLOCK_MONOTONIC */);
+	if (err)
+		return err;
+	err = bpf_timer_set_callback(&slot->timer, on_timer);
+	if (err)
+		return err;
+#ifdef SCXG_FAULTS
+	if (fault_timer)
+		return -12;
+#endif
+	return bpf_timer_start(&slot->timer, SCXG_TIMER_PERIOD_MS * SCXG_NS_PER_MS, 0);
+}
+
+SEC("struct_ops.s/scxg_init")
+s32 BPF_PROG(scxg_init)
+{
+	struct scxg_sched_state *state = state_get();
+	long err;
+	s32 ret;
+	u32 i;
+
+	if (!state)
+		return -2;
+	bpf_for(i, 0, nr_llcs)
+	{
+		ret = scx_bpf_create_dsq(DSQ_LLC_BASE + i, -1);
+		if (ret)
+			return ret;
+	}
+	bpf_for(i, 0, nr_cpus)
+	{
+		ret = scx_bpf_create_dsq(DSQ_CPU_BASE + i, -1);
+		if (ret)
+			return ret;
+	}
+	state->generation = generation;
+	state->attached_ns = bpf_ktime_get_ns();
+	state->effects = 1;
+	/* Without the timer scheduling is right all the same: tick then watches the heartbeat. */
+	err = start_timer();
+	state->timer_failed = err ? -err : 0;
+	return 0;
+}
+
+SEC("struct_ops/scxg_exit")
+void BPF_PROG(scxg_exit, struct scx_exit_info *ei)
+{
+	struct scxg_sched_state *state = state_get();
+	struct scxg_exit_info *info;
+	struct timer_slot *slot;
+	struct scxg_event *ev;
+	u32 zero = 0;
+
+	if (state)
+		state->stopping = 1;
+	slot = bpf_map_lookup_elem(&timers, &zero);
+	if (slot)
+		bpf_timer_cancel(&slot->timer);
+	info = bpf_map_lookup_elem(&exit_info, &zero);
+	if (!info)
+		return;
+	info->generation = generation;
+	info->time_ns = bpf_ktime_get_ns();
+	info->code = bpf_core_field_exists(ei->exit_code) ? ei->exit_code : 0;
+	bpf_probe_read_kernel_str(info->reason, sizeof(info->reason), ei->reason);
+	bpf_probe_read_kernel_str(info->msg, sizeof(info->msg), ei->msg);
+	bpf_probe_read_kernel_str(info->dump, sizeof(info->dump), ei->dump);
+	info->kind = ei->kind;
+	ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
+	if (!ev) {
+		struct scxg_cpu_stats *stats = my_stats();
+
+		if (stats)
+			stats->events_lost++;
+		return;
+	}
+	__builtin_memset(ev, 0, sizeof(*ev));
+	ev->version = SCXG_ABI_VERSION;
+	ev->type = SCXG_EV_SCHED_EXIT;
+	ev->generation = generation;
+	ev->time_ns = info->time_ns;
+	ev->value = info->kind;
+	bpf_ringbuf_submit(ev, 0);
+}
+
+SEC(".struct_ops.link")
+struct sched_ext_ops scx_gamer_ops = {
+    .select_cpu = (void *)scxg_select_cpu,
+    .enqueue = (void *)scxg_enqueue,
+    .dispatch = (void *)scxg_dispatch,
+    .tick = (void *)scxg_tick,
+    .running = (void *)scxg_running,
+    .stopping = (void *)scxg_stopping,
+    .set_weight = (void *)scxg_set_weight,
+    .init_task = (void *)scxg_init_task,
+    .exit_task = (void *)scxg_exit_task,
+    .init = (void *)scxg_init,
+    .exit = (void *)scxg_exit,
+    /* Exiting tasks are ours too: the kernel would run them on slices of its own making. */
+    .flags = SCX_OPS_ENQ_EXITING,
+    .timeout_ms = 10000,
+    .exit_dump_len = SCXG_EXIT_DUMP_LEN,
+    .name = "scx_gamer",
+};

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Typed binding over libbpf 1.4 or later. Knows nothing of games.
+
+Everything that holds a kernel object is a context manager with an idempotent `close`; each failure is a `BpfError`
+that fits on one line.
+"""
+
+from scx_gamer.libbpf.abi import Abi, Layout, Mapped, StructView
+from scx_gamer.libbpf.btf import Btf, Field, StructLayout, object_btf
+from scx_gamer.libbpf.errors import BpfError, LibbpfTooOld
+from scx_gamer.libbpf.kernel import KernelBtf
+from scx_gamer.libbpf.object import Link, Map, Object, Program, Runner, find_object
+from scx_gamer.libbpf.rings import RingBuffer, UserRing
+
+__all__ = [
+    "Abi",
+    "BpfError",
+    "Btf",
+    "Field",
+    "KernelBtf",
+    "Layout",
+    "LibbpfTooOld",
+    "Link",
+    "Map",
+    "Mapped",
+    "Object",
+    "Program",
+    "RingBuffer",
+    "Runner",
+    "StructLayout",
+    "StructView",
+    "UserRing",
+    "find_object",
+    "object_btf",
+]

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every function of libbpf and libc that we call, with its types, in one place.
+
+Pointers come back NULL with errno set, ints as `-errno`. Functions are fetched by item, so that each has its own
+prototype. Rings are drained through PyDLL, which keeps the interpreter's lock: with another busy thread a drain that
+drops it costs a thousand times as much per event.
+"""
+
+from __future__ import annotations
+
+import ctypes as C
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from scx_gamer.libbpf.errors import BpfError, LibbpfTooOld
+
+FLOOR = (1, 4)
+PRINT_DEBUG = 2  # enum libbpf_print_level
+
+PTR = C.c_void_p
+STR = C.c_char_p
+INT = C.c_int
+U32 = C.c_uint32
+SIZE = C.c_size_t
+
+PRINT_FN = C.CFUNCTYPE(INT, INT, STR, PTR)
+RING_FN = C.PYFUNCTYPE(INT, PTR, PTR, SIZE)
+
+PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
+    "libbpf_set_print": (PTR, [PRINT_FN]),
+    "bpf_object__open_file": (PTR, [STR, PTR]),
+    "bpf_object__load": (INT, [PTR]),
+    "bpf_object__close": (None, [PTR]),
+    "bpf_object__btf": (PTR, [PTR]),
+    "btf__raw_data": (PTR, [PTR, C.POINTER(U32)]),
+    "bpf_object__next_map": (PTR, [PTR, PTR]),
+    "bpf_object__next_program": (PTR, [PTR, PTR]),
+    "bpf_map__name": (STR, [PTR]),
+    "bpf_map__fd": (INT, [PTR]),
+    "bpf_map__type": (U32, [PTR]),
+    "bpf_map__key_size": (U32, [PTR]),
+    "bpf_map__value_size": (U32, [PTR]),
+    "bpf_map__max_entries": (U32, [PTR]),
+    "bpf_map__set_max_entries": (INT, [PTR, U32]),
+    "bpf_map__reuse_fd": (INT, [PTR, INT]),
+    "bpf_map__initial_value": (PTR, [PTR, C.POINTER(SIZE)]),
+    "bpf_map__attach_struct_ops": (PTR, [PTR]),
+    "bpf_map_lookup_elem": (INT, [INT, PTR, PTR]),
+    "bpf_map_update_elem": (INT, [INT, PTR, PTR, C.c_uint64]),
+    "bpf_map_delete_elem": (INT, [INT, PTR]),
+    "bpf_map_get_next_key": (INT, [INT, PTR, PTR]),
+    "bpf_program__name": (STR, [PTR]),
+    "bpf_program__fd": (INT, [PTR]),
+    "bpf_program__set_autoload": (INT, [PTR, C.c_bool]),
+    "bpf_program__attach": (PTR, [PTR]),
+    "bpf_program__attach_cgroup": (PTR, [PTR, INT]),
+    "bpf_prog_test_run_opts": (INT, [INT, PTR]),
+    "bpf_link__fd": (INT, [PTR]),
+    "bpf_link__destroy": (INT, [PTR]),
+    "ring_buffer__new": (PTR, [INT, RING_FN, PTR, PTR]),
+    "ring_buffer__epoll_fd": (INT, [PTR]),
+    "ring_buffer__free": (None, [PTR]),
+    "user_ring_buffer__new": (PTR, [INT, PTR]),
+    "user_ring_buffer__reserve": (PTR, [PTR, U32]),
+    "user_ring_buffer__submit": (None, [PTR, PTR]),
+    "user_ring_buffer__free": (None, [PTR]),
+    "btf__load_vmlinux_btf": (PTR, []),
+    "btf__free": (None, [PTR]),
+    "btf__find_by_name_kind": (C.c_int32, [PTR, STR, U32]),
+    "btf__type_by_id": (PTR, [PTR, U32]),
+    "btf__name_by_offset": (STR, [PTR, U32]),
+    "bpf_prog_get_next_id": (INT, [U32, C.POINTER(U32)]),
+    "bpf_map_get_next_id": (INT, [U32, C.POINTER(U32)]),
+    "bpf_link_get_next_id": (INT, [U32, C.POINTER(U32)]),
+    "bpf_btf_get_next_id": (INT, [U32, C.POINTER(U32)]),
+    "bpf_prog_get_fd_by_id": (INT, [U32]),
+    "bpf_map_get_fd_by_id": (INT, [U32]),
+    "bpf_link_get_fd_by_id": (INT, [U32]),
+    "bpf_obj_get_info_by_fd": (INT, [INT, PTR, C.POINTER(U32)]),
+}
+
+
+class OpenOpts(C.Structure):
+    """`struct bpf_object_open_opts` up to the members we set; `sz` tells libbpf where it ends."""
+
+    _fields_ = [("sz", SIZE), ("object_name", STR)]
+
+
+class TestRunOpts(C.Structure):
+    """`struct bpf_test_run_opts`."""
+
+    __test__ = False
+    _fields_ = [
+        ("sz", SIZE),
+        ("data_in", PTR),
+        ("data_out", PTR),
+        ("data_size_in", U32),
+        ("data_size_out", U32),
+        ("ctx_in", PTR),
+        ("ctx_out", PTR),
+        ("ctx_size_in", U32),
+        ("ctx_size_out", U32),
+        ("retval", U32),
+        ("repeat", INT),
+        ("duration", U32),
+        ("flags", U32),
+        ("cpu", U32),
+        ("batch_size", U32),
+    ]
+
+
+class Native:
+    """The real kernel interface. A test puts an object with the same three calls in its place to fail the n-th one."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        library, locked = C.CDLL(path, use_errno=True), C.PyDLL(path, use_errno=True)
+        self._functions: dict[str, Callable[..., Any]] = {}
+        for name, (restype, argtypes) in PROTOTYPES.items():
+            function = library[name]
+            function.restype, function.argtypes = restype, argtypes
+            self._functions[name] = function
+        consume = locked["ring_buffer__consume"]
+        consume.restype, consume.argtypes = INT, [PTR]
+        self._functions["ring_buffer__consume"] = consume
+        self._log: list[str] = []
+        self._vsnprintf = C.CDLL(None)["vsnprintf"]
+        self._vsnprintf.argtypes = [STR, SIZE, STR, PTR]
+        self._printer = PRINT_FN(self._on_print)
+        self("libbpf_set_print", self._printer)
+
+    def __call__(self, name: str, *arguments: Any) -> Any:
+        return self._functions[name](*arguments)
+
+    def pointer(self, what: str, name: str, *arguments: Any) -> int:
+        """Call a function that returns a pointer; NULL becomes a BpfError."""
+        self._log.clear()
+        result = self(name, *arguments)
+        if not result:
+            raise BpfError(what, C.get_errno(), log=self._log_tail())
+        return int(result)
+
+    def check(self, what: str, name: str, *arguments: Any) -> int:
+        """Call a function that returns an int; below 0 becomes a BpfError."""
+        self._log.clear()
+        result = int(self(name, *arguments))
+        if result < 0:
+            raise BpfError(what, -result, log=self._log_tail())
+        return result
+
+    def _log_tail(self, lines: int = 24) -> str:
+        """The end of what libbpf said during the last checked call; the verifier's verdict is there."""
+        return "\n".join("".join(self._log).rstrip().splitlines()[-lines:])
+
+    def _on_print(self, level: int, fmt: bytes, arguments: int) -> int:
+        if level >= PRINT_DEBUG:  # formatting it costs more than the load that it comments
+            return 0
+        try:
+            buffer = C.create_string_buffer(65536)
+            self._vsnprintf(buffer, len(buffer), fmt, arguments)
+            self._log.append(buffer.value.decode("utf-8", "replace"))
+            del self._log[:-400]
+        except Exception as err:  # what leaves a callback as an exception hands libbpf garbage
+            self._log.append(f"log line lost: {err}\n")
+        return 0
+
+
+def _candidates() -> list[str]:
+    chosen = os.environ.get("SCX_GAMER_LIBBPF")
+    if chosen:
+        return [chosen]
+    checkout = Path(__file__).resolve().parents[2] / "build" / "sysroot" / "usr" / "lib"
+    return [*map(str, sorted(checkout.glob("**/libbpf.so.1"))), "libbpf.so.1"]
+
+
+def version_of(path: str) -> tuple[int, int]:
+    """(major, minor) of a libbpf; raises OSError when it cannot be loaded."""
+    library = C.CDLL(path)
+    return int(library["libbpf_major_version"]()), int(library["libbpf_minor_version"]())
+
+
+@cache
+def native() -> Native:
+    """The process's libbpf. Raises LibbpfTooOld, with what was found, when there is none of 1.4 or later."""
+    found: list[str] = []
+    for path in _candidates():
+        try:
+            version = version_of(path)
+        except OSError:
+            continue
+        if version >= FLOOR:
+            return Native(path)
+        found.append(f"{path} is {version[0]}.{version[1]}")
+    raise LibbpfTooOld(
+        "libbpf 1.4 or later is needed, " + ("; ".join(found) if found else "none was found"),
+        hint="install libbpf1 (Debian 12: from bookworm-backports) or name one in SCX_GAMER_LIBBPF",
+    )

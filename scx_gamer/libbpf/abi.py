@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Our own constants and structs, as the object's BTF has them: `abi.h` is written once and read from there."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scx_gamer.libbpf.btf import Btf, Field, StructLayout
+from scx_gamer.libbpf.errors import BpfError
+
+_CODES = {
+    (1, False): "B",
+    (2, False): "H",
+    (4, False): "I",
+    (8, False): "Q",
+    (1, True): "b",
+    (2, True): "h",
+    (4, True): "i",
+    (8, True): "q",
+}
+
+
+def format_code(field: Field) -> str:
+    """`struct` code of one element. Raises BpfError when it is no number."""
+    code = _CODES.get((field.size, field.signed))
+    if code is None:
+        raise BpfError(f"{field.name} is no number")
+    return code
+
+
+def text_of(raw: bytes) -> str:
+    """A C string of unknown origin: up to its first NUL, what is not UTF-8 as escapes."""
+    return raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True, slots=True)
+class _Codec:
+    """A flat struct as one `struct.Struct`: names of its members in order, texts among them."""
+
+    packer: struct.Struct
+    names: tuple[str, ...]
+    texts: frozenset[str]
+
+
+class Abi:
+    """Constants by name, and codecs of flat structs."""
+
+    def __init__(self, btf: Btf) -> None:
+        self.btf = btf
+        self.constants: dict[str, int] = {}
+        for name, values in btf.enums().items():
+            if name.startswith("scxg_"):
+                self.constants.update(values)
+        self._codecs: dict[str, _Codec] = {}
+
+    def __getitem__(self, name: str) -> int:
+        """Value of `SCXG_<name>`."""
+        value = self.constants.get(f"SCXG_{name}")
+        if value is None:
+            raise BpfError(f"the object's BTF has no constant SCXG_{name}", hint="rebuild it with make bpf")
+        return value
+
+    def names(self, enum: str) -> dict[int, str]:
+        """Value → lower-case short name of an enum such as `class`: `SCXG_CLASS_GAME` is `game`."""
+        start = f"SCXG_{enum.upper()}_"
+        return {v: k[len(start) :].lower() for k, v in self.constants.items() if k.startswith(start)}
+
+    def size(self, name: str) -> int:
+        """Bytes of a struct."""
+        return self._codec(name).packer.size
+
+    def pack(self, name: str, **fields: int) -> bytes:
+        """A struct's bytes; fields not given are 0. Raises BpfError on an unknown field or a value that does not fit."""
+        codec = self._codec(name)
+        unknown = fields.keys() - set(codec.names)
+        if unknown:
+            raise BpfError(f"struct {name} has no field {min(unknown)}")
+        try:
+            return codec.packer.pack(*(fields.get(n, b"" if n in codec.texts else 0) for n in codec.names))
+        except struct.error as err:
+            raise BpfError(f"struct {name}: {err}") from err
+
+    def unpack(self, name: str, raw: bytes | memoryview) -> dict[str, int | str]:
+        """A struct's fields. Raises BpfError when there are too few bytes."""
+        codec = self._codec(name)
+        if len(raw) < codec.packer.size:
+            raise BpfError(f"struct {name} needs {codec.packer.size} bytes, got {len(raw)}")
+        values = codec.packer.unpack_from(raw)
+        return {n: text_of(v) if n in codec.texts else v for n, v in zip(codec.names, values, strict=True)}
+
+    def _codec(self, name: str) -> _Codec:
+        codec = self._codecs.get(name)
+        if codec is None:
+            codec = self._codecs[name] = _flat_codec(self.btf.struct(name))
+        return codec
+
+
+def _flat_codec(layout: StructLayout) -> _Codec:
+    fmt, at = "<", 0
+    texts = set()
+    for field in layout.fields.values():
+        if field.offset > at:
+            fmt += f"{field.offset - at}x"
+        if field.char and field.count:
+            fmt += f"{field.count}s"
+            texts.add(field.name)
+        elif field.count:
+            raise BpfError(f"struct {layout.name}: {field.name} is an array: map it instead")
+        else:
+            fmt += format_code(field)
+        at = field.offset + field.size * (field.count or 1)
+    if layout.size > at:
+        fmt += f"{layout.size - at}x"
+    return _Codec(struct.Struct(fmt), tuple(layout.fields), frozenset(texts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a path leads: byte offset, `struct` format, bytes."""
+
+    offset: int
+    packer: struct.Struct
+
+
+class Layout:
+    """Paths such as `lane[1].until_ns` into one struct, each resolved once."""
+
+    def __init__(self, btf: Btf, name: str) -> None:
+        self._btf = btf
+        self.struct = btf.struct(name)
+        self._places: dict[str, _Place] = {}
+
+    def place(self, path: str) -> _Place:
+        place = self._places.get(path)
+        if place is None:
+            place = self._places[path] = self._resolve(path)
+        return place
+
+    def _resolve(self, path: str) -> _Place:
+        layout, offset = self.struct, 0
+        parts = path.replace("[", ".[").split(".")
+        while parts:
+            field = layout.fields.get(parts.pop(0))
+            if field is None:
+                raise BpfError(f"struct {self.struct.name} has no {path}")
+            offset, count = offset + field.offset, field.count
+            if count and parts and parts[0].startswith("["):
+                index = int(parts.pop(0)[1:-1])
+                if not 0 <= index < count:
+                    raise BpfError(f"struct {self.struct.name}: {path} is out of range")
+                offset, count = offset + index * field.size, 0
+            if not parts:
+                code = "s" if field.char and count else format_code(field)
+                return _Place(offset, struct.Struct(f"<{count or ''}{code}"))
+            layout = self._btf.struct_by_id(field.type_id)
+        raise BpfError(f"struct {self.struct.name}: empty path")
+
+
+class StructView:
+    """One struct inside a mapping. Reads and writes are plain memory accesses, no system call."""
+
+    __slots__ = ("_base", "_layout", "_memory")
+
+    def __init__(self, memory: mmap.mmap, base: int, layout: Layout) -> None:
+        self._memory, self._base, self._layout = memory, base, layout
+
+    def get(self, path: str) -> int:
+        """One number."""
+        return int(self.array(path)[0])
+
+    def array(self, path: str) -> tuple[int, ...]:
+        """All elements of an array of numbers, its dimensions flattened."""
+        place = self._layout.place(path)
+        return place.packer.unpack_from(self._memory, self._base + place.offset)
+
+    def text(self, path: str) -> str:
+        """A char array."""
+        place = self._layout.place(path)
+        return text_of(place.packer.unpack_from(self._memory, self._base + place.offset)[0])
+
+    def set(self, path: str, value: int) -> None:
+        """Write one number. Raises BpfError when it does not fit."""
+        place = self._layout.place(path)
+        try:
+            place.packer.pack_into(self._memory, self._base + place.offset, value)
+        except struct.error as err:
+            raise BpfError(f"{path}: {err}") from err
+
+
+class Mapped:
+    """The entries of a mapped array of structs; owns the mapping."""
+
+    def __init__(self, memory: mmap.mmap, layout: Layout, stride: int, count: int) -> None:
+        self._memory: mmap.mmap | None = memory
+        self._layout, self._stride, self._count = layout, stride, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> StructView:
+        if self._memory is None:
+            raise BpfError(f"the mapping of {self._layout.struct.name} is closed")
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return StructView(self._memory, index * self._stride, self._layout)
+
+    def __iter__(self) -> Iterator[StructView]:
+        return (self[i] for i in range(self._count))
+
+    def close(self) -> None:
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.close()
+
+    def __enter__(self) -> Mapped:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

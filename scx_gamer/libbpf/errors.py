@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What goes wrong between us and the kernel's BPF, in one line."""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+
+_HINTS = {
+    _errno.EPERM: "run as root, or with CAP_BPF and CAP_PERFMON",
+    _errno.EACCES: "the verifier refused it, or the capability CAP_BPF is missing",
+    _errno.EBUSY: "another scheduler is loaded: see /sys/kernel/sched_ext/root/ops",
+    _errno.ENOENT: "this kernel lacks what the program needs",
+    _errno.ESRCH: "this kernel lacks what the program needs",
+    _errno.EINVAL: "this kernel refused an argument",
+    _errno.ENOMEM: "not enough memory, or the locked-memory limit is too low",
+    _errno.EOPNOTSUPP: "this kernel does not support it",
+}
+
+
+class BpfError(Exception):
+    """A BPF operation that failed: what, errno (0 if none), what to do, and the end of libbpf's log."""
+
+    def __init__(self, what: str, errno: int = 0, *, hint: str = "", log: str = "") -> None:
+        self.what = what
+        self.errno = abs(errno)
+        self.hint = hint or _HINTS.get(self.errno, "")
+        self.log = log
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.errno:
+            parts.append(os.strerror(self.errno))
+        if self.hint:
+            parts.append(self.hint)
+        return ": ".join(parts)
+
+
+class LibbpfTooOld(BpfError):
+    """No libbpf of 1.4 or later."""

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Questions to the running kernel: its BTF, answered by libbpf (parsing 130 000 types here would take seconds), and
+the BPF objects that live in it."""
+
+from __future__ import annotations
+
+import ctypes as C
+import errno
+import os
+
+from scx_gamer.libbpf._native import native
+from scx_gamer.libbpf.btf import KIND_ENUM, KIND_ENUM64, KIND_FUNC
+from scx_gamer.libbpf.errors import BpfError
+
+
+class _BtfType(C.Structure):
+    _fields_ = [("name_off", C.c_uint32), ("info", C.c_uint32), ("size_or_type", C.c_uint32)]
+
+
+class KernelBtf:
+    """BTF of the running kernel. Raises BpfError when it has none."""
+
+    def __init__(self) -> None:
+        self._native = native()
+        self._handle = self._native.pointer("the kernel's BTF", "btf__load_vmlinux_btf")
+
+    def close(self) -> None:
+        handle, self._handle = self._handle, 0
+        if handle:
+            self._native("btf__free", handle)
+
+    def __enter__(self) -> KernelBtf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _id(self, name: str, kind: int) -> int:
+        return int(self._native("btf__find_by_name_kind", self._handle, name.encode(), kind))
+
+    def _type(self, type_id: int) -> tuple[int, _BtfType]:
+        address = int(self._native("btf__type_by_id", self._handle, type_id))
+        return address, _BtfType.from_address(address)
+
+    def _name(self, offset: int) -> str:
+        return bytes(self._native("btf__name_by_offset", self._handle, offset)).decode()
+
+    def enum(self, name: str) -> dict[str, int]:
+        """Values of an enum, empty when the kernel has none of that name."""
+        for kind, words in ((KIND_ENUM, 2), (KIND_ENUM64, 3)):
+            type_id = self._id(name, kind)
+            if type_id < 0:
+                continue
+            address, t = self._type(type_id)
+            found = {}
+            for i in range(t.info & 0xFFFF):
+                word = (C.c_uint32 * words).from_address(address + 12 + 4 * words * i)
+                found[self._name(word[0])] = word[1] | (word[2] << 32 if words == 3 else 0)
+            return found
+        return {}
+
+    def has_function(self, name: str) -> bool:
+        return self._id(name, KIND_FUNC) > 0
+
+    def parameters(self, function: str) -> list[str]:
+        """Names of a function's parameters, empty when the kernel has no such function."""
+        type_id = self._id(function, KIND_FUNC)
+        if type_id < 0:
+            return []
+        _, t = self._type(type_id)
+        address, proto = self._type(t.size_or_type)
+        return [
+            self._name((C.c_uint32 * 2).from_address(address + 12 + 8 * i)[0]) for i in range(proto.info & 0xFFFF)
+        ]
+
+    def has_hidden_argument(self, kfunc: str) -> bool:
+        """BTF of an old pahole keeps the `aux` argument; the kfunc then looks as if its prototype had changed."""
+        return "aux" in self.parameters(kfunc)
+
+
+class _ProgInfo(C.Structure):
+    """`struct bpf_prog_info` up to `verified_insns`."""
+
+    _fields_ = [
+        ("type", C.c_uint32),
+        ("id", C.c_uint32),
+        ("tag", C.c_uint8 * 8),
+        ("jited_prog_len", C.c_uint32),
+        ("xlated_prog_len", C.c_uint32),
+        ("jited_prog_insns", C.c_uint64),
+        ("xlated_prog_insns", C.c_uint64),
+        ("load_time", C.c_uint64),
+        ("created_by_uid", C.c_uint32),
+        ("nr_map_ids", C.c_uint32),
+        ("map_ids", C.c_uint64),
+        ("name", C.c_char * 16),
+        ("ifindex", C.c_uint32),
+        ("flags", C.c_uint32),
+        ("netns_dev", C.c_uint64),
+        ("netns_ino", C.c_uint64),
+        ("nr_jited_ksyms", C.c_uint32),
+        ("nr_jited_func_lens", C.c_uint32),
+        ("jited_ksyms", C.c_uint64),
+        ("jited_func_lens", C.c_uint64),
+        ("btf_id", C.c_uint32),
+        ("func_info_rec_size", C.c_uint32),
+        ("func_info", C.c_uint64),
+        ("nr_func_info", C.c_uint32),
+        ("nr_line_info", C.c_uint32),
+        ("line_info", C.c_uint64),
+        ("jited_line_info", C.c_uint64),
+        ("nr_jited_line_info", C.c_uint32),
+        ("line_info_rec_size", C.c_uint32),
+        ("jited_line_info_rec_size", C.c_uint32),
+        ("nr_prog_tags", C.c_uint32),
+        ("prog_tags", C.c_uint64),
+        ("run_time_ns", C.c_uint64),
+        ("run_cnt", C.c_uint64),
+        ("recursion_misses", C.c_uint64),
+        ("verified_insns", C.c_uint32),
+    ]
+
+
+class _MapInfo(C.Structure):
+    """`struct bpf_map_info` up to `name`."""
+
+    _fields_ = [
+        ("type", C.c_uint32),
+        ("id", C.c_uint32),
+        ("key_size", C.c_uint32),
+        ("value_size", C.c_uint32),
+        ("max_entries", C.c_uint32),
+        ("map_flags", C.c_uint32),
+        ("name", C.c_char * 16),
+    ]
+
+
+def prog_info(fd: int) -> dict[str, int | str]:
+    """What the kernel keeps of a loaded program: id, name, verified_insns, run_time_ns, run_cnt."""
+    info = _ProgInfo()
+    _info(fd, info)
+    return {
+        "id": info.id,
+        "name": info.name.decode("ascii", "replace"),
+        "verified_insns": info.verified_insns,
+        "run_time_ns": info.run_time_ns,
+        "run_cnt": info.run_cnt,
+    }
+
+
+def _info(fd: int, info: C.Structure) -> None:
+    size = C.c_uint32(C.sizeof(info))
+    native().check("BPF object info", "bpf_obj_get_info_by_fd", fd, C.byref(info), C.byref(size))
+
+
+def ids(kind: str) -> list[int]:
+    """Ids of all BPF objects of a kind: `prog`, `map`, `link` or `btf`. Raises BpfError without permission."""
+    found: list[int] = []
+    current = C.c_uint32(0)
+    while True:
+        result = native()(f"bpf_{kind}_get_next_id", current.value, C.byref(current))
+        if result == -errno.ENOENT:
+            return found
+        if result < 0:
+            raise BpfError(f"BPF {kind} ids", -result)
+        found.append(current.value)
+
+
+def names(kind: str) -> dict[int, str]:
+    """Id → name of all programs or maps; one that vanishes meanwhile is left out."""
+    found: dict[int, str] = {}
+    for number in ids(kind):
+        fd = native()(f"bpf_{kind}_get_fd_by_id", number)
+        if fd < 0:
+            continue
+        try:
+            info: C.Structure = _ProgInfo() if kind == "prog" else _MapInfo()
+            _info(fd, info)
+            found[number] = info.name.decode("ascii", "replace")
+        finally:
+            os.close(fd)
+    return found

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""BPF objects, their maps and programs, and the links that keep a program attached."""
+
+from __future__ import annotations
+
+import ctypes as C
+import errno
+import mmap
+import os
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from scx_gamer.libbpf._native import OpenOpts, TestRunOpts, native
+from scx_gamer.libbpf.abi import Layout, Mapped, format_code
+from scx_gamer.libbpf.btf import Btf
+from scx_gamer.libbpf.errors import BpfError
+
+
+def find_object(name: str) -> Path:
+    """Path of one of our objects: the checkout's build first, else what the package ships. Raises BpfError."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package.parent / "build" / "bpf", package / "bpf"):
+        path = folder / f"{name}.bpf.o"
+        if path.exists():
+            return path
+    raise BpfError(f"BPF object {name} is not built", hint="run make bpf, or install the package again")
+
+
+class Link:
+    """An attachment. It ends with `close`, or with the process."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    @property
+    def fd(self) -> int:
+        if not self._handle:
+            raise BpfError("the link is closed")
+        return int(native()("bpf_link__fd", self._handle))
+
+    def close(self) -> None:
+        handle, self._handle = self._handle, 0
+        if handle:
+            native().check("closing a link", "bpf_link__destroy", handle)
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Map:
+    """A map of an open object. Keys and values are bytes as the kernel sees them."""
+
+    def __init__(self, owner: Object, handle: int) -> None:
+        self._owner, self._raw = owner, handle
+        self.name = bytes(native()("bpf_map__name", handle)).decode()
+
+    @property
+    def _handle(self) -> int:
+        self._owner.require_open(f"map {self.name}")
+        return self._raw
+
+    @property
+    def fd(self) -> int:
+        """File descriptor; raises BpfError before the object is loaded."""
+        fd = int(native()("bpf_map__fd", self._handle))
+        if fd < 0:
+            raise BpfError(f"map {self.name} is not loaded")
+        return fd
+
+    @property
+    def type(self) -> int:
+        return int(native()("bpf_map__type", self._handle))
+
+    @property
+    def key_size(self) -> int:
+        return int(native()("bpf_map__key_size", self._handle))
+
+    @property
+    def value_size(self) -> int:
+        return int(native()("bpf_map__value_size", self._handle))
+
+    @property
+    def max_entries(self) -> int:
+        return int(native()("bpf_map__max_entries", self._handle))
+
+    def set_max_entries(self, count: int) -> None:
+        """Before the load only."""
+        native().check(f"map {self.name}: {count} entries", "bpf_map__set_max_entries", self._handle, count)
+
+    def reuse_fd(self, fd: int) -> None:
+        """Use an existing map instead of creating one. The map's own fd is a duplicate."""
+        native().check(f"map {self.name}: reuse", "bpf_map__reuse_fd", self._handle, fd)
+
+    def _key(self, key: bytes) -> bytes:
+        if len(key) != self.key_size:
+            raise BpfError(f"map {self.name}: a key has {self.key_size} bytes, not {len(key)}")
+        return key
+
+    def lookup(self, key: bytes) -> bytes | None:
+        value = C.create_string_buffer(self.value_size)
+        result = native()("bpf_map_lookup_elem", self.fd, self._key(key), value)
+        if result == -errno.ENOENT:
+            return None
+        if result < 0:
+            raise BpfError(f"map {self.name}: lookup", -result)
+        return value.raw
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        if len(value) != self.value_size:
+            raise BpfError(f"map {self.name}: a value has {self.value_size} bytes, not {len(value)}")
+        native().check(
+            f"map {self.name}: update", "bpf_map_update_elem", self.fd, self._key(key), value, flags
+        )
+
+    def delete(self, key: bytes) -> bool:
+        """False when there was no such key."""
+        result = native()("bpf_map_delete_elem", self.fd, self._key(key))
+        if result < 0 and result != -errno.ENOENT:
+            raise BpfError(f"map {self.name}: delete", -result)
+        return bool(result == 0)
+
+    def keys(self) -> Iterator[bytes]:
+        """All keys; one that another deletes meanwhile may repeat the walk from the start, so read into a set."""
+        current: bytes | None = None
+        following = C.create_string_buffer(self.key_size)
+        for _ in range(2 * self.max_entries + 1):
+            if native()("bpf_map_get_next_key", self.fd, current, following) < 0:
+                return
+            current = following.raw
+            yield current
+
+    def mapped(self, struct_name: str) -> Mapped:
+        """Map the memory of an array of structs into this process; the caller owns it. No call per read or write."""
+        layout = Layout(self._owner.btf, struct_name)
+        if layout.struct.size != self.value_size:
+            raise BpfError(
+                f"map {self.name} has values of {self.value_size} bytes, struct {struct_name} {layout.struct.size}",
+                hint="rebuild the objects together with make bpf",
+            )
+        stride = (self.value_size + 7) & ~7
+        size = (stride * self.max_entries + mmap.PAGESIZE - 1) & ~(mmap.PAGESIZE - 1)
+        try:
+            memory = mmap.mmap(self.fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        except OSError as err:
+            raise BpfError(f"map {self.name}: cannot be mapped", err.errno or 0) from err
+        return Mapped(memory, layout, stride, self.max_entries)
+
+    def attach_struct_ops(self) -> Link:
+        """Register a struct_ops map. Raises BpfError, EBUSY when another scheduler is loaded."""
+        return Link(native().pointer(f"attaching {self.name}", "bpf_map__attach_struct_ops", self._handle))
+
+
+class Program:
+    """A program of an open object."""
+
+    def __init__(self, owner: Object, handle: int) -> None:
+        self._owner, self._raw = owner, handle
+        self.name = bytes(native()("bpf_program__name", handle)).decode()
+
+    @property
+    def _handle(self) -> int:
+        self._owner.require_open(f"program {self.name}")
+        return self._raw
+
+    @property
+    def fd(self) -> int:
+        """File descriptor; raises BpfError when the program is not loaded."""
+        fd = int(native()("bpf_program__fd", self._handle))
+        if fd < 0:
+            raise BpfError(f"program {self.name} is not loaded")
+        return fd
+
+    def set_autoload(self, on: bool) -> None:
+        """Before the load only."""
+        native().check(f"program {self.name}: autoload", "bpf_program__set_autoload", self._handle, on)
+
+    def attach(self) -> Link:
+        """Attach by the program's section name."""
+        return Link(native().pointer(f"attaching {self.name}", "bpf_program__attach", self._handle))
+
+    def attach_cgroup(self, cgroup_fd: int) -> Link:
+        """Attach to a cgroup by a link, which dies with the process."""
+        return Link(
+            native().pointer(f"attaching {self.name}", "bpf_program__attach_cgroup", self._handle, cgroup_fd)
+        )
+
+    def runner(self) -> Runner:
+        """The program as a call with its options laid out once."""
+        return Runner(self.name, self.fd)
+
+
+class Runner:
+    """Runs a `syscall` program; about 3 us a call."""
+
+    def __init__(self, name: str, fd: int) -> None:
+        self._name, self._fd = name, fd
+        self._opts = TestRunOpts(sz=C.sizeof(TestRunOpts))
+        self._pointer = C.addressof(self._opts)
+        self._native = native()
+
+    def __call__(self) -> int:
+        """The program's return value. Raises BpfError when the kernel does not run it."""
+        result = self._native("bpf_prog_test_run_opts", self._fd, self._pointer)
+        if result < 0:
+            raise BpfError(f"running {self._name}", -result)
+        return int(self._opts.retval)
+
+
+class Object:
+    """An opened BPF object file; closing it frees what it loaded, except what others still use."""
+
+    def __init__(self, path: Path, btf: Btf, handle: int) -> None:
+        self.path, self.btf, self._handle = path, btf, handle
+        self._loaded = False
+        self.maps: Mapping[str, Map] = MappingProxyType(
+            {m.name: m for m in (Map(self, h) for h in self._walk("bpf_object__next_map"))}
+        )
+        self.programs: Mapping[str, Program] = MappingProxyType(
+            {p.name: p for p in (Program(self, h) for h in self._walk("bpf_object__next_program"))}
+        )
+
+    @classmethod
+    def open(cls, path: Path) -> Object:
+        """Parse an object file. Raises BpfError."""
+        options = OpenOpts(sz=C.sizeof(OpenOpts), object_name=path.name.split(".")[0].encode()[:15])
+        handle = native().pointer(
+            f"opening {path}", "bpf_object__open_file", os.fsencode(path), C.addressof(options)
+        )
+        try:
+            # libbpf's copy: the compiler leaves the offsets of variables 0, libbpf fills them in.
+            size = C.c_uint32()
+            blob = native()("bpf_object__btf", handle)
+            data = native()("btf__raw_data", blob, C.byref(size)) if blob else None
+            if not data:
+                raise BpfError(f"{path} carries no BTF", hint="build it with make bpf")
+            return cls(path, Btf(C.string_at(data, size.value)), handle)
+        except BaseException:
+            native()("bpf_object__close", handle)
+            raise
+
+    def _walk(self, function: str) -> Iterator[int]:
+        handle = native()(function, self._handle, None)
+        while handle:
+            yield handle
+            handle = native()(function, self._handle, handle)
+
+    def require_open(self, what: str) -> None:
+        """Raises BpfError once the object is closed."""
+        if not self._handle:
+            raise BpfError(f"{what}: {self.path.name} is closed")
+
+    def set_rodata(self, **values: int | Sequence[int]) -> None:
+        """Write constants of `.rodata`, before the load only. Raises BpfError on an unknown name or a value that does
+        not fit, and after the load: the memory is then read-only."""
+        self.require_open("rodata")
+        if self._loaded:
+            raise BpfError("rodata cannot change after the load")
+        section = next((m for name, m in self.maps.items() if name.endswith(".rodata")), None)
+        if section is None:
+            raise BpfError(f"{self.path.name} has no .rodata")
+        size = C.c_size_t()
+        address = native().pointer("rodata", "bpf_map__initial_value", section._handle, C.byref(size))
+        memory = (C.c_char * size.value).from_address(address)
+        variables = self.btf.variables(".rodata")
+        for name, value in values.items():
+            field = variables.get(name)
+            if field is None:
+                raise BpfError(f"{self.path.name} has no constant {name}")
+            elements = [value] if isinstance(value, int) else list(value)
+            if len(elements) > (field.count or 1):
+                raise BpfError(f"constant {name} has {field.count or 1} elements, not {len(elements)}")
+            try:
+                struct.pack_into(f"<{len(elements)}{format_code(field)}", memory, field.offset, *elements)
+            except struct.error as err:
+                raise BpfError(f"constant {name}: {err}") from err
+
+    def set_struct_ops(self, map_name: str, struct_name: str, **members: int) -> None:
+        """Write scalar members of a struct_ops map, before the load only."""
+        self.require_open(map_name)
+        if self._loaded:
+            raise BpfError(f"{map_name} cannot change after the load")
+        layout = self.btf.struct(struct_name)
+        size = C.c_size_t()
+        address = native().pointer(map_name, "bpf_map__initial_value", self.maps[map_name]._handle, C.byref(size))
+        memory = (C.c_char * size.value).from_address(address)
+        for name, value in members.items():
+            field = layout.fields[name]
+            try:
+                struct.pack_into(f"<{format_code(field)}", memory, field.offset, value)
+            except struct.error as err:
+                raise BpfError(f"{map_name}.{name}: {err}") from err
+
+    def load(self) -> None:
+        """Create the maps and verify the programs. Raises BpfError with the end of the verifier's log."""
+        self.require_open("load")
+        native().check(f"loading {self.path.name}", "bpf_object__load", self._handle)
+        self._loaded = True
+
+    def close(self) -> None:
+        handle, self._handle = self._handle, 0
+        if handle:
+            native()("bpf_object__close", handle)
+
+    def __enter__(self) -> Object:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

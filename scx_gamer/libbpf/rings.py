@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The two rings: events from the kernel, messages to it."""
+
+from __future__ import annotations
+
+import ctypes as C
+import errno
+import logging
+from collections.abc import Callable
+
+from scx_gamer.libbpf._native import RING_FN, native
+from scx_gamer.libbpf.errors import BpfError
+from scx_gamer.libbpf.object import Map
+
+log = logging.getLogger(__name__)
+
+
+class RingBuffer:
+    """Reader of a ring: `epoll_fd` is readable when records wait, `consume` hands them to the callback as bytes."""
+
+    def __init__(self, source: Map, callback: Callable[[bytes], None]) -> None:
+        self._callback = callback
+        self._left = 0
+        self._seen = 0
+        self.failures = 0  # exceptions that a callback raised
+        self._function = RING_FN(self._on_record)  # libbpf keeps the pointer: this keeps it alive
+        self._handle = native().pointer(f"reading {source.name}", "ring_buffer__new", source.fd, self._function, None, None)
+        self.epoll_fd = int(native()("ring_buffer__epoll_fd", self._handle))
+
+    def _on_record(self, _context: int, data: int, size: int) -> int:
+        if self._left <= 0:
+            return -errno.EAGAIN  # ends the batch; the record stays in the ring
+        self._left -= 1
+        self._seen += 1
+        try:
+            self._callback(C.string_at(data, size))
+        except Exception:  # an exception that leaves a callback hands libbpf garbage
+            self.failures += 1
+            log.exception("an event could not be handled")
+        return 0
+
+    def consume(self, limit: int = 256) -> int:
+        """Hand over at most `limit` records; what is left makes `epoll_fd` readable again at the next poll.
+
+        Returns how many were handed over.
+        """
+        if not self._handle:
+            raise BpfError("the ring is closed")
+        self._left, self._seen = limit, 0
+        result = int(native()("ring_buffer__consume", self._handle))
+        if result < 0 and result != -errno.EAGAIN:
+            raise BpfError("reading the event ring", -result)
+        return self._seen
+
+    def close(self) -> None:
+        handle, self._handle = self._handle, 0
+        if handle:
+            native()("ring_buffer__free", handle)
+
+    def __enter__(self) -> RingBuffer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class UserRing:
+    """The one producer of a user ring: a second one on the same map would corrupt it, and libbpf allows it."""
+
+    _taken: set[tuple[int, str]] = set()
+
+    def __init__(self, target: Map) -> None:
+        self._key = (id(target._owner), target.name)
+        if self._key in self._taken:
+            raise BpfError(f"{target.name} has a producer already")
+        self._handle = native().pointer(f"writing {target.name}", "user_ring_buffer__new", target.fd, None)
+        self._taken.add(self._key)
+
+    def send(self, data: bytes) -> bool:
+        """Append a record; False when the ring is full."""
+        if not self._handle:
+            raise BpfError("the ring is closed")
+        place = native()("user_ring_buffer__reserve", self._handle, len(data))
+        if not place:
+            if C.get_errno() != errno.ENOSPC:
+                raise BpfError("writing the control ring", C.get_errno())
+            return False
+        C.memmove(place, data, len(data))
+        native()("user_ring_buffer__submit", self._handle, place)
+        return True
+
+    def close(self) -> None:
+        handle, self._handle = self._handle, 0
+        if handle:
+            self._taken.discard(self._key)
+            native()("user_ring_buffer__free", handle)
+
+    def __enter__(self) -> UserRing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
