@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""python -m scx_gamer"""
+
+import sys
+
+from scx_gamer.cli import main
+
+sys.exit(main())

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""metrics and doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scx_gamer.cli import output
+from scx_gamer.text import printable
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @app.command("metrics")
+    def metrics() -> None:
+        """Print one scrape of the running supervisor."""
+        from scx_gamer import control
+
+        print(control.request("metrics"), end="")
+
+    @app.command("doctor")
+    def doctor(
+        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+    ) -> None:
+        """Say what of scx-gamer works on this machine, and what to do about the rest."""
+        from scx_gamer import doctor as checks
+
+        report = checks.examine()
+        if as_json:
+            output.as_json(report.as_dict())
+        else:
+            for finding in report.findings:
+                print(f"{finding.level:<5} {finding.check}: {printable(finding.what, 400)}")
+                if finding.to_do:
+                    print(f"      -> {printable(finding.to_do, 400)}")
+        raise typer.Exit(report.exit_code)

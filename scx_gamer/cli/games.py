@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""exec and games: what is a game because somebody says so."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scx_gamer.cli import output
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @app.command(
+        "exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True}
+    )
+    def exec_(
+        command: Annotated[list[str], typer.Argument(help="The command and its arguments.")],
+    ) -> None:
+        """Run a command as the game, for as long as it lives; its exit status is the answer."""
+        from scx_gamer import launch
+
+        raise typer.Exit(launch.run_as_game(command))
+
+    group = typer.Typer(help="The games that run now.", no_args_is_help=True)
+
+    @group.command("list")
+    def list_(
+        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+    ) -> None:
+        """List the games the supervisor knows."""
+        from scx_gamer import control
+
+        games = control.request("games")
+        if as_json:
+            output.as_json(games)
+            return
+        rows = [g for g in games if isinstance(g, dict)] if isinstance(games, list) else []
+        if not rows:
+            print("no game runs")
+            return
+        head = list(rows[0])
+        output.table([h.upper() for h in head], ([row.get(h, "-") for h in head] for row in rows))
+
+    @group.command("add")
+    def add(pid: Annotated[int, typer.Argument(min=1, max=2**22)]) -> None:
+        """Make a running process, and what it starts, a game."""
+        from scx_gamer import control
+
+        control.request("game_add", pid=pid)
+
+    @group.command("remove")
+    def remove(pid: Annotated[int, typer.Argument(min=1, max=2**22)]) -> None:
+        """Take back what add said."""
+        from scx_gamer import control
+
+        control.request("game_remove", pid=pid)
+
+    app.add_typer(group, name="games")

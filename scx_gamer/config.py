@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Configuration: TOML files in, one validated, frozen Config out.
+
+Order, later wins key by key: the shipped config.toml, the admin's config.toml, then conf.d/*.toml
+sorted by name. The shipped file holds every key: defaults are written there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from scx_gamer.text import printable
+
+_MAX_BYTES = 1 << 20
+MODES = ("auto", "always")
+
+
+class ConfigError(Exception):
+    """A file that cannot be used. str() is one line: file, line, key, what would be right."""
+
+    def __init__(self, where: str, what: str, hint: str, errno: int = 0) -> None:
+        super().__init__(f"{where}: {what}; {hint}")
+        self.where = where
+        self.what = what
+        self.hint = hint
+        self.errno = errno
+
+
+@dataclass(frozen=True)
+class MetricsConfig:
+    enabled: bool
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    kernel_path: bool
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the supervisor is told. `tunables` maps the lower-case name to a value in its unit."""
+
+    mode: str
+    metrics: MetricsConfig
+    input: InputConfig
+    tunables: Mapping[str, int]
+    files: tuple[Path, ...]
+    _where: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def with_mode(self, mode: str) -> Config:
+        """The same with another mode, as the command line asked."""
+        return replace(self, mode=mode)
+
+    def check_tunables(self, constants: Mapping[str, int]) -> None:
+        """Refuse a tunable outside the limits of abi.h (`constants`: its enums, SCXG_ names)."""
+        for name, value in self.tunables.items():
+            where = self._where.get(f"tunables.{name}", "config")
+            try:
+                low, high = limits(name, constants)
+            except KeyError:
+                raise ConfigError(
+                    where, f"unknown tunable {name}", "the BPF objects do not know it: reinstall"
+                ) from None
+            if not low <= value <= high:
+                raise ConfigError(
+                    where, f"tunables.{name} is {value}", f"use a value from {low} to {high}"
+                )
+
+
+def limits(name: str, constants: Mapping[str, int]) -> tuple[int, int]:
+    """Lowest and highest value of a tunable. KeyError for a name abi.h does not have."""
+    upper = name.upper()
+    return constants[f"SCXG_MIN_{upper}"], constants[f"SCXG_MAX_{upper}"]
+
+
+def _is_mode(value: object) -> bool:
+    return value in MODES
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_port(value: object) -> bool:
+    return type(value) is int and 1 <= value <= 65535
+
+
+def _is_loopback(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return ipaddress.ip_address(value).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+_RULES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "mode": (_is_mode, 'use "auto" or "always"'),
+    "metrics.enabled": (_is_bool, "use true or false"),
+    "metrics.address": (_is_loopback, 'use a loopback address such as "127.0.0.1"'),
+    "metrics.port": (_is_port, "use a whole number from 1 to 65535"),
+    "input.kernel_path": (_is_bool, "use true or false"),
+}
+_TABLES = ("metrics", "input", "tunables")
+
+
+def vendor_file() -> Path:
+    """The shipped config.toml: of the source checkout, of the wheel, else the system's."""
+    package = Path(__file__).resolve().parent
+    for path in (package.parent / "profiles", package / "profiles"):
+        if (path / "config.toml").is_file():
+            return path / "config.toml"
+    return Path("/usr/share/scx-gamer/config.toml")
+
+
+def config_dir() -> Path:
+    """Where the admin's files are."""
+    return Path(os.environ.get("SCX_GAMER_CONFIG_DIR") or "/etc/scx-gamer")
+
+
+def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
+    """Read, merge and validate. ConfigError for anything that is not right."""
+    shipped = vendor or vendor_file()
+    admin = directory or config_dir()
+    if directory is not None and not directory.is_dir():
+        raise ConfigError(printable(str(directory)), "not a directory", "check --config")
+    values, where = _read(shipped, known_tunables=None)
+    missing = sorted(set(_RULES) - set(values))
+    if missing:
+        raise ConfigError(str(shipped), f"lacks {missing[0]}", "reinstall scx-gamer")
+    tunables = frozenset(k.removeprefix("tunables.") for k in values if k.startswith("tunables."))
+    files = [shipped]
+    for path in _admin_files(shipped, admin):
+        more, more_where = _read(path, known_tunables=tunables)
+        values.update(more)
+        where.update(more_where)
+        files.append(path)
+    return Config(
+        mode=_text(values["mode"]),
+        metrics=MetricsConfig(
+            enabled=values["metrics.enabled"] is True,
+            address=_text(values["metrics.address"]),
+            port=_number(values["metrics.port"]),
+        ),
+        input=InputConfig(kernel_path=values["input.kernel_path"] is True),
+        tunables=MappingProxyType(
+            {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}
+        ),
+        files=tuple(files),
+        _where=MappingProxyType(where),
+    )
+
+
+def _text(value: object) -> str:
+    assert isinstance(value, str)  # a rule let it through
+    return value
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)  # a rule let it through
+    return value
+
+
+def _admin_files(shipped: Path, admin: Path) -> list[Path]:
+    """config.toml, then the drop-ins: an admin's file masks the vendor's of the same name."""
+    drop_ins: dict[str, Path] = {}
+    for folder in (shipped.parent / "conf.d", admin / "conf.d"):
+        try:
+            names = os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        drop_ins.update({n: folder / n for n in names if n.endswith(".toml") and n[0] != "."})
+    main = [admin / "config.toml"] if os.path.lexists(admin / "config.toml") else []
+    return main + [drop_ins[name] for name in sorted(drop_ins)]
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    why = error.strerror or "cannot be read"
+    return ConfigError(printable(str(path)), why, "make it readable", error.errno or 0)
+
+
+def _read(
+    path: Path, known_tunables: frozenset[str] | None
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Flat key -> value, and key -> "file:line", of one file."""
+    shown = printable(str(path))
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if len(raw) > _MAX_BYTES:
+        raise ConfigError(shown, "larger than 1 MiB", "this is not a configuration file")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{shown}:{line}", "not UTF-8", "save the file as UTF-8") from error
+    try:
+        tree = tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigError(shown, "nested too deeply", "no key needs nesting") from error
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
+        raise _not_toml(shown, error) from error
+    values: dict[str, object] = {}
+    where: dict[str, str] = {}
+    for key, value in _flatten(tree, text, shown):
+        place = f"{shown}:{_line_of(text, key)}"
+        _check(key, value, place, known_tunables)
+        values[key] = value
+        where[key] = place
+    return values, where
+
+
+def _not_toml(shown: str, error: ValueError) -> ConfigError:
+    message = str(error)
+    match = re.search(r"\(at line (\d+), column (\d+)\)$", message)
+    if match:
+        what = printable(message[: match.start()].strip())
+        return ConfigError(f"{shown}:{match[1]}", f"not TOML: {what}", f"see column {match[2]}")
+    return ConfigError(
+        shown, f"not TOML: {printable(message)}", 'write lines such as mode = "auto"'
+    )
+
+
+def _flatten(tree: dict[str, object], text: str, shown: str) -> list[tuple[str, object]]:
+    flat: list[tuple[str, object]] = []
+    for key, value in tree.items():
+        if key not in _TABLES:
+            flat.append((f'"{key}"' if "." in key else key, value))  # a quoted dot is no table
+        elif isinstance(value, dict):
+            flat.extend((f"{key}.{name}", inner) for name, inner in value.items())
+        else:
+            place = f"{shown}:{_line_of(text, key)}"
+            raise ConfigError(place, f"{key} is a table", f"write [{key}] on a line of its own")
+    return flat
+
+
+def _check(key: str, value: object, place: str, known_tunables: frozenset[str] | None) -> None:
+    rule = _RULES.get(key)
+    name = key.removeprefix("tunables.")
+    if rule is None and name != key and (known_tunables is None or name in known_tunables):
+        rule = (_is_count, "use a whole number, 0 or more")
+    if rule is None:
+        known = [*_RULES, *(f"tunables.{n}" for n in known_tunables or ())]
+        raise ConfigError(place, f"unknown key {printable(key, 64)}", _suggest(key, known))
+    accepts, right = rule
+    if not accepts(value):
+        raise ConfigError(place, f"{printable(key, 64)} is {printable(_value(value), 64)}", right)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, int) and abs(value) >= 1 << 64:
+        return "a very large number"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _suggest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key[:64], known, n=1, cutoff=0.6)
+    if not close:  # the right name in the wrong table
+        last = key[:64].rpartition(".")[2]
+        close = [k for k in known if k.rpartition(".")[2] == last][:1]
+    if close:
+        return f"did you mean {close[0]}?"
+    return "known keys: " + ", ".join(sorted(known))
+
+
+def _line_of(text: str, key: str) -> int:
+    """The line that sets `key`; of its table, or 1, where it is written in some rare way."""
+    table, _, name = key.rpartition(".") if key.partition(".")[0] in _TABLES else ("", "", key)
+    bare = re.compile(rf"""^\s*["']?{re.escape(name)}["']?\s*(=|\.)""")
+    dotted = re.compile(rf"""^\s*["']?{re.escape(table)}["']?\s*\.\s*["']?{re.escape(name)}""")
+    header = re.compile(r"""^\s*\[+\s*["']?([^\]"']*?)["']?\s*\]""")
+    current, table_line = "", 1
+    for number, line in enumerate(text.splitlines(), 1):
+        found = header.match(line)
+        if found:
+            current = found[1].partition(".")[0]
+            if current in (table, key):
+                table_line = number
+            continue
+        pattern = bare if current == table else dotted
+        if (current == table or (table and not current)) and pattern.match(line):
+            return number
+    return table_line

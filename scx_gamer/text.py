@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Text that came from outside, made safe for a terminal, a log line or a metric's label."""
+
+from __future__ import annotations
+
+
+def printable(text: str | bytes, limit: int = 256) -> str:
+    """One line without control, format or undecodable characters, at most `limit` long.
+
+    What is hidden is shown as \\xNN or \\uNNNN, so that two names that differ stay different.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "surrogateescape")
+    out: list[str] = []
+    length = 0
+    for char in text:
+        piece = _shown(char)
+        if length + len(piece) > limit:
+            while out and length + 1 > limit:
+                length -= len(out.pop())
+            out.append("…" if limit else "")
+            break
+        out.append(piece)
+        length += len(piece)
+    return "".join(out)
+
+
+def _shown(char: str) -> str:
+    code = ord(char)
+    if 0x20 <= code < 0x7F:
+        return "\\\\" if char == "\\" else char
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if char.isprintable():
+        return char
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
