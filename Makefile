@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# make run    starts the scheduler here, or in a VM where this kernel has no sched_ext
+# make test   passes all tests
+# Both do their own set-up. The other targets are the parts.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+BUILD := build
+VENV := $(BUILD)/venv
+PY := $(VENV)/bin/python
+
+# The newest clang there is; 16 is the floor.
+CLANG ?= $(shell for v in 21 20 19 18 17 16; do command -v clang-$$v && break; done || command -v clang || echo clang)
+LLVM_STRIP ?= $(shell for v in 21 20 19 18 17 16; do command -v llvm-strip-$$v && break; done || command -v llvm-strip || echo llvm-strip)
+ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
+SYSROOT := $(wildcard $(BUILD)/sysroot/usr/include)
+
+BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Wno-missing-declarations -fdebug-prefix-map=$(CURDIR)=. -Ibpf/include $(addprefix -I,$(SYSROOT))
+BPF_SOURCES := $(wildcard bpf/*.bpf.c)
+BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o) $(BUILD)/bpf/sched_faulty.bpf.o
+
+.PHONY: help bootstrap bootstrap-test bpf workload run test lint test-unit test-policy test-vm test-kernels \
+	test-mutations bench clean
+
+help:
+	@sed -n '3,5s/^# //p' Makefile
+	@echo "lint test-unit test-policy test-vm [TESTS=folder] [KERNEL=6.18] test-kernels bench clean"
+
+bootstrap:
+	@packaging/bootstrap build
+
+bootstrap-test:
+	@packaging/bootstrap test
+
+bpf: $(BPF_OBJECTS)
+
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+	$(LLVM_STRIP) -g $@
+
+# The same scheduler with switches that break it on purpose; never shipped.
+$(BUILD)/bpf/sched_faulty.bpf.o: bpf/sched.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -DSCXG_FAULTS -MMD -MP -c $< -o $@
+	$(LLVM_STRIP) -g $@
+
+-include $(wildcard $(BUILD)/bpf/*.d)
+-include scx_gamer/bench/build.mk
+
+# What `bpf` and `workload` need is there before make looks at their prerequisites again.
+run: bootstrap-test
+	@$(MAKE) --no-print-directory bpf workload
+	@if [ -d /sys/kernel/sched_ext ]; then exec $(VENV)/bin/scx-gamer run; \
+	else exec tests/vm/run --timeout 600 -- $(PY) -m scx_gamer.bench.demo; fi
+
+test: bootstrap-test
+	@$(MAKE) --no-print-directory bpf workload
+	@$(PY) tests/tiers.py lint unit policy vm:oldest vm:newest
+
+lint test-unit test-policy: bootstrap-test
+	@$(MAKE) --no-print-directory bpf workload
+	@$(PY) tests/tiers.py $(@:test-%=%)
+
+test-vm: bootstrap-test
+	@$(MAKE) --no-print-directory bpf workload
+	@TESTS="$(TESTS)" $(PY) tests/tiers.py vm:$(or $(KERNEL),newest)
+
+test-kernels: bootstrap-test
+	@$(MAKE) --no-print-directory bpf workload
+	@TESTS="$(or $(TESTS),attach)" $(PY) tests/tiers.py kernels
+
+clean:
+	rm -rf $(BUILD) dist

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs the tiers of the tests and says how many tests each of them ran.
+
+tests/tiers.py lint | unit | policy | vm:KERNEL | kernels …    A tier that ran no test has failed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parents[1]
+PYTHON = TREE / "build" / "venv" / "bin" / "python"
+LONGEST_FOLDER_S = 1500.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one part of a tier did."""
+
+    name: str
+    passed: int
+    failed: int
+    seconds: float
+    output: str
+
+
+def run(name: str, command: list[str], *, count: Callable[[str, int], tuple[int, int]]) -> Result:
+    started = time.monotonic()
+    done = subprocess.run(
+        command, cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    passed, failed = count(done.stdout, done.returncode)
+    return Result(name, passed, failed, time.monotonic() - started, done.stdout)
+
+
+def one_check(_output: str, status: int) -> tuple[int, int]:
+    return (1, 0) if status == 0 else (0, 1)
+
+
+def pytest_counts(output: str, status: int) -> tuple[int, int]:
+    """Counts from pytest's closing line; a run that failed without a failed test counts as one."""
+    counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", output[-400:])}
+    failed = counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
+    # A skipped test is a part that did not run: that is never fine here.
+    failed += counts.get("skipped", 0)
+    if status and not failed:
+        failed = 1
+    return counts.get("passed", 0), failed
+
+
+def pytest(name: str, folder: str, *extra: str) -> Result:
+    return run(name, [str(PYTHON), "-m", "pytest", "-q", *extra, folder], count=pytest_counts)
+
+
+def lint() -> Iterator[Result]:
+    venv = PYTHON.parent
+    c_files = sorted(str(p.relative_to(TREE)) for s in ("bpf/**/*.[ch]", "scx_gamer/**/*.[ch]") for p in TREE.glob(s))
+    formatters = [f for v in ("", *(f"-{n}" for n in range(16, 25))) if (f := shutil.which(f"clang-format{v}"))]
+    scripts = sorted(
+        str(p.relative_to(TREE)) for p in [*TREE.glob("packaging/*"), *TREE.glob(".ci/*"), *TREE.glob("tests/vm/**/*")]
+        if p.is_file() and p.open("rb").read(64).startswith((b"#!/usr/bin/env bash", b"#!/bin/sh", b"#!/bin/bash"))
+    )  # fmt: skip
+    commands = {
+        "ruff check": [str(venv / "ruff"), "check", "."],
+        "ruff format": [str(venv / "ruff"), "format", "--check", "."],
+        "mypy": [str(PYTHON), "-m", "mypy"],
+        "clang-format": [formatters[-1] if formatters else "clang-format", "--dry-run", "-Werror", *c_files],
+        "shellcheck": ["shellcheck", *scripts],
+    }
+    for name, command in commands.items():
+        try:
+            yield run(name, command, count=one_check)
+        except FileNotFoundError as err:
+            yield Result(name, 0, 1, 0.0, f"{err.filename} is missing: run packaging/bootstrap test")
+
+
+def vm_folders() -> list[str]:
+    chosen = os.environ.get("TESTS", "").split()
+    folders = sorted({p.parent.name for p in (TREE / "tests" / "vm").glob("*/test_*.py")})
+    unknown = set(chosen) - set(folders)
+    if unknown:
+        sys.exit(f"tests/vm has no folder {', '.join(sorted(unknown))}; there are {', '.join(folders)}")
+    return chosen or folders
+
+
+def vm(kernel: str) -> Iterator[Result]:
+    """Each folder in a guest of its own, as many side by side as there are CPUs."""
+    direct = Path("/sys/kernel/sched_ext").is_dir() and os.geteuid() == 0 and kernel == "newest"
+    prefix = [] if direct else [
+        "tests/vm/run", "--kernel", kernel, "--timeout", str(LONGEST_FOLDER_S), "--",
+    ]  # fmt: skip
+
+    def folder(name: str) -> Result:
+        command = [*prefix, str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", f"tests/vm/{name}"]
+        return run(f"vm {kernel} {name}", command, count=pytest_counts)
+
+    jobs = 1 if direct else int(os.environ.get("JOBS", os.cpu_count() or 1))
+    with ThreadPoolExecutor(jobs, thread_name_prefix="guest") as pool:
+        yield from pool.map(folder, vm_folders())
+
+
+def kernels() -> Iterator[Result]:
+    for name in tomllib.loads((TREE / "tests/vm/kernels.toml").read_text())["kernel"]:
+        yield from vm(name)
+
+
+def tier(name: str) -> Iterator[Result]:
+    if name.startswith("vm:"):
+        return vm(name.removeprefix("vm:"))
+    tiers: dict[str, Callable[[], Iterator[Result]]] = {
+        "lint": lint,
+        "unit": lambda: iter([pytest("unit", "tests/unit")]),
+        "policy": lambda: iter([pytest("policy", "tests/policy")]),
+        "kernels": kernels,
+    }
+    if name not in tiers:
+        sys.exit(f"no tier {name!r}; there are {', '.join(tiers)} and vm:KERNEL")
+    return tiers[name]()
+
+
+def main(wanted: list[str]) -> int:
+    summary: list[str] = []
+    total_passed = total_failed = 0
+    for name in wanted:
+        print(f"== {name}", flush=True)
+        started, passed, failed = time.monotonic(), 0, 0
+        for result in tier(name):
+            verdict = "ok" if not result.failed else "FAILED"
+            print(f"{result.name}: {result.passed} passed, {result.failed} failed ({result.seconds:.0f} s) {verdict}")
+            if result.failed or os.environ.get("VERBOSE"):
+                print(result.output, flush=True)
+            passed, failed = passed + result.passed, failed + result.failed
+        if not passed and not failed:
+            failed = 1
+            print(f"{name}: this tier ran no test")
+        summary.append(f"{name:<12} {passed} passed, {failed} failed  ({time.monotonic() - started:.0f} s)")
+        total_passed, total_failed = total_passed + passed, total_failed + failed
+    print("\n".join(["", *summary, "", f"{total_passed} passed, {total_failed} failed"]), flush=True)
+    return 1 if total_failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or ["lint", "unit", "policy", "vm:oldest", "vm:newest"]))

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One run of a command in a guest: boot, run, pass output and status through, power off."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tests.vm.vmlib import kvm
+from tests.vm.vmlib.kernels import Kernel
+
+TREE = Path(__file__).resolve().parents[3]
+TIMEOUT_STATUS = 124
+NO_BOOT_STATUS = 125
+
+SETUP = """#!/bin/bash
+echo started > {scratch}/started
+export PATH={tree}/build/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games
+export HOME=/root SCX_GAMER_SCRATCH={scratch} SCX_GAMER_IN_VM=1 PYTHONDONTWRITEBYTECODE=1
+mount -t bpf bpf /sys/fs/bpf 2>/dev/null
+mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+ip link set lo up 2>/dev/null
+mkdir -p /run/scx-gamer /var/lib/scx-gamer
+cd {tree}
+{command} >{scratch}/stdout 2>{scratch}/stderr </dev/null
+echo $? > {scratch}/status.new
+dmesg > {scratch}/dmesg 2>/dev/null
+mv {scratch}/status.new {scratch}/status
+sync
+"""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """How to boot. `memory` as QEMU takes it, `timeout_s` for everything from boot to power-off."""
+
+    kernel: Kernel
+    cpus: int
+    memory: str
+    systemd: bool
+    timeout_s: float
+
+    def run(self, command: list[str], scratch: Path | None = None) -> int:
+        """The command's exit status; 124 when time ran out, 125 when no guest came up."""
+        folder = scratch or Path(tempfile.mkdtemp(prefix="vm-", dir=_scratch_base()))
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for attempt in (1, 2):
+                status = self._boot(command, folder.resolve())
+                if status != NO_BOOT_STATUS or attempt == 2:
+                    return status
+                print("the guest died before the command started: booting once more", file=sys.stderr)
+            return NO_BOOT_STATUS
+        finally:
+            if scratch is None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _boot(self, command: list[str], scratch: Path) -> int:
+        for name in ("started", "status", "stdout", "stderr"):
+            (scratch / name).unlink(missing_ok=True)
+        script = scratch / "run.sh"
+        script.write_text(SETUP.format(tree=TREE, scratch=scratch, command=shlex.join(command)))
+        script.chmod(0o755)
+        with open(scratch / "console", "wb") as console:
+            process = subprocess.Popen(
+                self._vng(script, scratch),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+                env={**os.environ, "PATH": f"{TREE}/build/venv/bin:{os.environ['PATH']}:/usr/sbin:/sbin"},
+            )
+            try:
+                late = self._follow(process, scratch)
+            finally:
+                _end(process)
+        if late:
+            print(f"the guest took longer than {self.timeout_s:.0f} s and was ended", file=sys.stderr)
+            return TIMEOUT_STATUS
+        if (scratch / "status").exists():
+            return int((scratch / "status").read_text() or NO_BOOT_STATUS)
+        tail = (scratch / "console").read_text(errors="replace").splitlines()[-15:]
+        print("\n".join(["the guest ended without a result; its console ends with:", *tail]), file=sys.stderr)
+        return NO_BOOT_STATUS if not (scratch / "started").exists() else 1
+
+    def _vng(self, script: Path, scratch: Path) -> list[str]:
+        command = ["vng", "-r", str(self.kernel.image), "--cpus", str(self.cpus), "--memory", self.memory]
+        command += ["--force-9p", f"--rwdir={scratch}"]
+        if not kvm.works(self.kernel.image):
+            # One TCG thread: with several, a kernel that patches its own code crashes.
+            command += ["--disable-kvm", "--qemu-opts=-accel tcg,thread=single"]
+        for text in self.kernel.append:
+            command += ["-a", text]
+        if self.systemd:
+            command += ["--systemd"]
+        return [*command, "-e", str(script)]
+
+    def _follow(self, process: subprocess.Popen[bytes], scratch: Path) -> bool:
+        """Pass output on as it comes. True when time ran out."""
+        deadline = time.monotonic() + self.timeout_s
+        files: dict[str, BinaryIO] = {}
+        sinks = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+        try:
+            while True:
+                ended = process.poll() is not None
+                for name, sink in sinks.items():
+                    if name not in files and (scratch / name).exists():
+                        files[name] = open(scratch / name, "rb")  # noqa: SIM115 - closed below
+                    if name in files and (data := files[name].read()):
+                        sink.write(data)
+                        sink.flush()
+                if ended:
+                    return False
+                if (scratch / "status").exists() and self._powered_off(process):
+                    continue
+                if time.monotonic() > deadline:
+                    return True
+                time.sleep(0.1)
+        finally:
+            for file in files.values():
+                file.close()
+
+    @staticmethod
+    def _powered_off(process: subprocess.Popen[bytes]) -> bool:
+        """Wait for the power-off a while; a guest that hangs there has done its work all the same."""
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            _end(process)
+        return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the guest that we started and everything in its session."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        try:
+            os.killpg(process.pid, number)
+            process.wait(5)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+
+
+def _scratch_base() -> Path:
+    base = TREE / "build" / "vm"
+    base.mkdir(parents=True, exist_ok=True)
+    return base

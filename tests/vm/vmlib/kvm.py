@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whether KVM works here: found by booting with it. A /dev/kvm that opens proves nothing, some hang the guest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.vm.vmlib.debs import cache_dir
+
+PROBE_S = 15
+
+
+def works(image: Path) -> bool:
+    """True when a kernel prints its first line under KVM; asked once per boot of this machine."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    known = cache_dir() / f"kvm-{boot}"
+    if not known.exists():
+        known.write_text("yes" if _boots(image) else "no")
+    return known.read_text() == "yes"
+
+
+def _boots(image: Path) -> bool:
+    command = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "512", "-nographic", "-no-reboot"]
+    command += ["-kernel", str(image), "-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1"]
+    try:
+        output = subprocess.run(command, capture_output=True, timeout=PROBE_S, stdin=subprocess.DEVNULL).stdout
+    except subprocess.TimeoutExpired as err:
+        output = err.stdout or b""
+    except OSError:
+        return False
+    return b"Linux version" in output
