@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the kernel says about sched_ext: support, state, and whose scheduler is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SCHED_EXT = Path("/sys/kernel/sched_ext")
+OURS = "scx_gamer"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+def unsupported(root: Path = SCHED_EXT) -> str | None:
+    """Why this kernel cannot, in one line; None if it can."""
+    if _read(root / "state") is not None:
+        return None
+    if not root.is_dir():
+        return (
+            f"no {root}: this kernel has no sched_ext (6.12 or later with CONFIG_SCHED_CLASS_EXT)"
+        )
+    return f"{root}/state cannot be read: sched_ext is not usable here"
+
+
+def state(root: Path = SCHED_EXT) -> str:
+    """`disabled`, `enabled`, `enabling`, `disabling`, or empty."""
+    return _read(root / "state") or ""
+
+
+def loaded(root: Path = SCHED_EXT) -> str:
+    """The name of the loaded scheduler, ours or another's; empty if none."""
+    return _read(root / "root/ops") or ""
+
+
+def events(root: Path = SCHED_EXT) -> dict[str, int]:
+    """`root/events`, since 6.15; empty where there are none."""
+    found: dict[str, int] = {}
+    for line in (_read(root / "root/events") or "").splitlines():
+        name, _, value = line.partition(" ")
+        if value.strip().isdecimal():
+            found[name] = int(value)
+    return found
+
+
+def counter(name: str, root: Path = SCHED_EXT) -> int | None:
+    """`enable_seq`, `nr_rejected` and the like; None where the kernel has it not."""
+    text = _read(root / name)
+    return int(text) if text is not None and text.isdecimal() else None

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The one epoll loop: file descriptors, timers, signals, and how late they were served."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Self
+
+log = logging.getLogger(__name__)
+
+_MAX_READY = 64  # descriptors served in one pass
+_MAX_TIMERS = 64  # timers served in one pass
+
+
+class LoopError(Exception):
+    """A source that cannot be added, or the loop used after its end."""
+
+
+@dataclass(frozen=True)
+class LoopStats:
+    """Lag is how long after its time a timer ran; a pass is the work between two waits."""
+
+    passes: int
+    lag_last_ns: int
+    lag_max_ns: int
+    pass_max_ns: int
+    sources: int
+    timers: int
+
+
+class Timer:
+    """One call in the future."""
+
+    __slots__ = ("callback", "cancelled", "due_ns", "name")
+
+    def __init__(self, due_ns: int, callback: Callable[[], None], name: str) -> None:
+        self.due_ns = due_ns
+        self.callback = callback
+        self.name = name
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Loop:
+    """Sources are called once a pass and bound their own work; an exception ends the loop."""
+
+    def __init__(self) -> None:
+        self._epoll: select.epoll | None = select.epoll(flags=select.EPOLL_CLOEXEC)
+        self._sources: dict[int, tuple[Callable[[int], None], str]] = {}
+        self._heap: list[tuple[int, int, Timer]] = []
+        self._sequence = 0
+        self._pass_end: list[Callable[[], None]] = []
+        self._signals: dict[int, Callable[[], None]] = {}
+        self._previous: dict[int, signal._HANDLER] = {}
+        self._wakeup: tuple[int, int] | None = None
+        self._previous_wakeup = -1
+        self._running = False
+        self._stopped = False
+        self._passes = 0
+        self._lag_last_ns = 0
+        self._lag_max_ns = 0
+        self._pass_max_ns = 0
+
+    @staticmethod
+    def now_ns() -> int:
+        return time.monotonic_ns()
+
+    def add_fd(self, fd: int, callback: Callable[[int], None], *, name: str) -> None:
+        """Call `callback(fd)` when `fd` is readable or hung up. The fd stays the caller's."""
+        self._add(fd, callback, name, select.EPOLLIN)
+
+    def watch_writable(self, fd: int, writable: bool) -> None:
+        """Also (or no longer) call the source of `fd` when it can be written to."""
+        if self._epoll is None or fd not in self._sources:
+            raise LoopError(f"fd {fd} is not a source of the loop")
+        self._epoll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if writable else 0))
+
+    def _add(self, fd: int, callback: Callable[[int], None], name: str, events: int) -> None:
+        if self._epoll is None:
+            raise LoopError(f"{name} added to a closed loop")
+        if fd in self._sources:
+            raise LoopError(f"fd {fd} is already {self._sources[fd][1]}, cannot be {name}")
+        try:
+            self._epoll.register(fd, events)
+        except OSError as err:
+            raise LoopError(f"cannot watch {name}: {err.strerror}") from err
+        self._sources[fd] = (callback, name)
+
+    def remove_fd(self, fd: int) -> None:
+        """Forget `fd`; call it before closing the fd. Unknown fds are no error."""
+        if self._sources.pop(fd, None) is None or self._epoll is None:
+            return
+        try:
+            self._epoll.unregister(fd)
+        except OSError as err:  # already closed: the kernel has forgotten it by itself
+            log.debug("fd %d was closed before it left the loop: %s", fd, err.strerror)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None], *, name: str) -> Timer:
+        timer = Timer(self.now_ns() + max(0, int(delay_s * 1e9)), callback, name)
+        self._sequence += 1
+        heapq.heappush(self._heap, (timer.due_ns, self._sequence, timer))
+        return timer
+
+    def at_pass_end(self, callback: Callable[[], None]) -> None:
+        """Call `callback` at the end of each pass, before the loop waits again."""
+        self._pass_end.append(callback)
+
+    def add_signal(self, number: int, callback: Callable[[], None]) -> None:
+        """Call `callback` in the loop when the signal came."""
+        if self._wakeup is None:
+            reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._wakeup = (reader, writer)
+            self._previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+            self.add_fd(reader, self._on_wakeup, name="signals")
+        previous = signal.signal(number, self._on_signal)
+        self._previous.setdefault(number, previous)
+        self._signals[number] = callback
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        # The work is done in the loop. The second SIGINT must end us even if the loop is stuck.
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def _on_wakeup(self, fd: int) -> None:
+        try:
+            numbers = os.read(fd, 64)
+        except BlockingIOError:
+            return
+        for number in dict.fromkeys(numbers):
+            callback = self._signals.get(number)
+            if callback is not None:
+                callback()
+
+    def run(self) -> None:
+        """Serve until stop(). An exception of a source is logged with its name and raised."""
+        if self._epoll is None:
+            raise LoopError("the loop is closed")
+        self._running = True
+        try:
+            while not self._stopped:
+                self._pass(self._epoll)
+        finally:
+            self._running = False
+
+    def _pass(self, epoll: select.epoll) -> None:
+        ready = epoll.poll(self._timeout_s(), _MAX_READY)
+        began = self.now_ns()
+        for fd, _events in ready:
+            source = self._sources.get(fd)  # an earlier callback may have removed it
+            if source is not None:
+                self._call(source[1], source[0], fd)
+        self._run_timers()
+        for callback in self._pass_end:
+            self._call("end of pass", callback)
+        self._passes += 1
+        self._pass_max_ns = max(self._pass_max_ns, self.now_ns() - began)
+
+    def _timeout_s(self) -> float:
+        while self._heap and self._heap[0][2].cancelled:
+            heapq.heappop(self._heap)
+        if not self._heap:
+            return -1
+        return max(0.0, (self._heap[0][0] - self.now_ns()) / 1e9)
+
+    def _run_timers(self) -> None:
+        for _ in range(_MAX_TIMERS):
+            if not self._heap:
+                return
+            now = self.now_ns()
+            due, _sequence, timer = self._heap[0]
+            if timer.cancelled:
+                heapq.heappop(self._heap)
+                continue
+            if due > now:
+                return
+            heapq.heappop(self._heap)
+            timer.cancelled = True
+            self._lag_last_ns = now - due
+            self._lag_max_ns = max(self._lag_max_ns, now - due)
+            self._call(timer.name, timer.callback)
+
+    @staticmethod
+    def _call(name: str, callback: Callable[..., None], *args: int) -> None:
+        try:
+            callback(*args)
+        except Exception as err:
+            log.error("%s failed: %s: %s", name, type(err).__name__, err)
+            raise
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
+    def stats(self) -> LoopStats:
+        return LoopStats(
+            passes=self._passes,
+            lag_last_ns=self._lag_last_ns,
+            lag_max_ns=self._lag_max_ns,
+            pass_max_ns=self._pass_max_ns,
+            sources=len(self._sources),
+            timers=sum(not entry[2].cancelled for entry in self._heap),
+        )
+
+    def close(self) -> None:
+        """Give the signals back and close what the loop itself owns."""
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+        self._previous.clear()
+        self._signals.clear()
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            self.remove_fd(wakeup[0])
+            signal.set_wakeup_fd(self._previous_wakeup)
+            os.close(wakeup[0])
+            os.close(wakeup[1])
+        epoll, self._epoll = self._epoll, None
+        if epoll is not None:
+            epoll.close()
+        for name in (name for _callback, name in self._sources.values()):
+            log.warning("%s was still in the loop at its end", name)
+        self._sources.clear()
+        self._heap.clear()
+        self._pass_end.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""sd_notify: tells systemd what we are doing. Does nothing outside of systemd."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+
+log = logging.getLogger(__name__)
+
+
+class Notifier:
+    """The socket of NOTIFY_SOCKET, and the watchdog's period."""
+
+    def __init__(self, environ: MutableMapping[str, str] | None = None) -> None:
+        environ = os.environ if environ is None else environ
+        # taken out, so that nothing we start speaks in our name
+        address = environ.pop("NOTIFY_SOCKET", "")
+        usec = environ.pop("WATCHDOG_USEC", "")
+        pid = environ.pop("WATCHDOG_PID", "")
+        mine = not pid or pid == str(os.getpid())
+        self.watchdog_s: float | None = None
+        if address and mine and usec.isdecimal() and int(usec) > 0:
+            self.watchdog_s = int(usec) / 1e6
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket: socket.socket | None = None
+        self._failed = False
+        if self._address:
+            flags = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            self._socket = socket.socket(socket.AF_UNIX, flags)
+
+    def _send(self, *lines: str) -> None:
+        if self._socket is None:
+            return
+        try:
+            self._socket.sendto("\n".join(lines).encode(), self._address)
+        except OSError as err:
+            if not self._failed:
+                log.warning("systemd cannot be told anything: %s", err.strerror)
+            self._failed = True
+
+    def ready(self, status: str) -> None:
+        self._send("READY=1", f"STATUS={status}")
+
+    def status(self, status: str) -> None:
+        self._send(f"STATUS={status}")
+
+    def reloading(self) -> None:
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        self._send("STOPPING=1")
+
+    def watchdog(self) -> None:
+        self._send("WATCHDOG=1")
+
+    def close(self) -> None:
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            sock.close()

@@ -1,0 +1,502 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The supervisor: everything that runs, on one stack and one loop, around the state machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from scx_gamer import __version__, dumps, kernelstate, stats, topology
+from scx_gamer.control import FAILED, NO_PERMISSION, ControlError
+from scx_gamer.control_server import ControlServer, Operation, pid_of
+from scx_gamer.exits import ExitRecord
+from scx_gamer.gameset import GameError, GameSet
+from scx_gamer.instance import Instance, InstanceError
+from scx_gamer.libbpf import BpfError
+from scx_gamer.loop import Loop
+from scx_gamer.machine import Life, Machine, State
+from scx_gamer.notify import Notifier
+from scx_gamer.observe import Event, Observe
+from scx_gamer.options import SupervisorOptions
+from scx_gamer.paths import PathError, Paths, paths
+from scx_gamer.publish import Publisher
+from scx_gamer.scheduler import SchedulerLife
+from scx_gamer.state import StateStore, boot_id
+
+if TYPE_CHECKING:
+    from scx_gamer.config import Config
+    from scx_gamer.input.room import InputRoom
+
+log = logging.getLogger(__name__)
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_UNSUPPORTED = 69
+EXIT_NO_PERMISSION = 77
+
+SCHEMA = 1
+
+
+class Supervisor:
+    """Owns all of it; run() returns the exit code."""
+
+    def __init__(self, options: SupervisorOptions, where: Paths) -> None:
+        self._options = options
+        self._paths = where
+        self._began_ns = time.monotonic_ns()
+        self._boot = boot_id()
+        self._exit_code = EXIT_OK
+        self._observe: Observe | None = None
+        self._games: GameSet | None = None
+        self._input: InputRoom | None = None
+        self._input_error = ""
+        self._topology: topology.Topology | None = None
+        self._machine: Machine | None = None
+        self._totals: stats.Values = {}  # of ended generations
+        self._heartbeat_s = 1.0
+        self.loop = Loop()
+        self.store = StateStore(where)
+        self._notifier = Notifier()
+        self._publisher = Publisher(where)
+
+    # ---- life ------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT. Raises PathError, InstanceError, BpfError before the start."""
+        with ExitStack() as stack:
+            stack.enter_context(self.loop)
+            stack.callback(self._notifier.close)
+            self._paths.create()
+            stack.enter_context(Instance(self._paths.runtime))
+            self._begin_state()
+            reason = kernelstate.unsupported()
+            if reason:
+                return self._refuse(reason)
+            stack.callback(self._end_state)
+            self._open(stack)
+            machine = self._machine
+            assert machine is not None
+            self._notifier.ready("starting")
+            machine.start(self._wanted())
+            if not self.loop.stopped:
+                self._tick()
+                self.loop.run()
+            self._notifier.stopping()
+        return self._exit_code
+
+    def _begin_state(self) -> None:
+        state = self.store.load()
+        unclean = state.unclean_ends
+        if state.running_boot and state.running_boot == self._boot:
+            unclean += 1
+            log.warning("the last supervisor of this boot ended uncleanly (%d so far)", unclean)
+        self.store.save(running_boot=self._boot, unclean_ends=unclean)
+
+    def _end_state(self) -> None:
+        self.store.save(running_boot="")
+        if self._exit_code == EXIT_OK:
+            self._publisher.remove()
+
+    def _refuse(self, reason: str) -> int:
+        """A kernel that cannot: say so, leave it readable, and end."""
+        log.error("%s: %s", State.UNSUPPORTED, reason)
+        self.store.save(running_boot="")
+        body = {"schema": SCHEMA, "version": __version__, "state": "unsupported", "cause": reason}
+        self._publisher.write(body, "scx_gamer: unsupported")
+        return EXIT_UNSUPPORTED
+
+    def _open(self, stack: ExitStack) -> None:
+        """Acquire in the order of need; the machine, which detaches, comes last but signals."""
+        self._topology = topology.read()
+        observe = Observe(self.loop, kernel_input=self._options.kernel_input)
+        stack.callback(observe.close)
+        self._observe = observe
+        self._heartbeat_s = observe.abi.constants["SCXG_HEARTBEAT_PERIOD_MS"] / 1000
+        observe.set_generation(self.store.state.generation)
+        self._send_tunables(observe)
+        self._games = GameSet(
+            self.loop,
+            observe.feed,
+            observe.abi.constants["SCXG_CLASS_GAME"],
+            self._games_changed,
+        )
+        stack.callback(self._games.close)
+        observe.on("FORK", self._on_fork)
+        observe.on("EXIT", self._on_exit)
+        observe.on("SCHED_EXIT", self._on_sched_exit)
+        self._open_input(observe, stack)
+        self.loop.at_pass_end(observe.feed.flush)
+        control = ControlServer(self.loop, self._paths.control_socket, self._operations())
+        stack.callback(control.close)
+        self._open_metrics(stack)
+        self._machine = Machine(
+            self._options, self, self.loop, self.store, self._boot, self._changed
+        )
+        stack.callback(self._machine.close)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal(number, self._on_end)
+        stack.callback(self._notifier.stopping)
+
+    def _open_input(self, observe: Observe, stack: ExitStack) -> None:
+        """Input is worth a scheduler without boosts: its failure is told, not fatal."""
+        if not self._options.input:
+            self._input_error = "switched off"
+            return
+        try:
+            from scx_gamer.input.room import InputError, InputRoom
+        except ImportError as err:
+            self._input_error = f"{err}; install python-evdev and pyudev"
+            log.error("input is off: %s", self._input_error)
+            return
+        kernel_path = "on_input" in observe.hooks
+        room = InputRoom(
+            self.loop, observe.feed, observe.maps, observe.abi, kernel_path=kernel_path
+        )
+        stack.callback(room.close)
+        try:
+            room.start()
+        except InputError as err:
+            self._input_error = str(err)
+            log.error("input is off: %s", err)
+            return
+        observe.on("WINDOW", lambda event: room.on_window(int(event["lane"])))
+        self._input = room
+
+    def _open_metrics(self, stack: ExitStack) -> None:
+        if not self._options.metrics_address:
+            return
+        from scx_gamer import metrics
+
+        host, _, port = self._options.metrics_address.rpartition(":")
+        stack.enter_context(metrics.exporter(self, host, int(port)))
+
+    def _send_tunables(self, observe: Observe) -> None:
+        names = {
+            name.removeprefix("SCXG_TUN_").lower(): value
+            for name, value in observe.abi.constants.items()
+            if name.startswith("SCXG_TUN_")
+        }
+        for name, index in names.items():
+            default = observe.abi.constants[f"SCXG_DEF_{name.upper()}"]
+            value = self._options.tunables.get(name, default)
+            observe.feed.send("TUNABLE", index=index, value=value)
+        observe.feed.flush()
+
+    def _on_end(self) -> None:
+        log.info("asked to end")
+        self.loop.stop()
+
+    # ---- what the machine asks for ---------------------------------------------------------------
+
+    def unsupported(self) -> str | None:
+        return kernelstate.unsupported()
+
+    def attach(self, generation: int) -> Life:
+        """A new object and a new generation, with everything the kernel was told before."""
+        assert self._observe is not None and self._games is not None
+        self._topology = topology.read()  # CPUs may have come or gone
+        self._observe.set_generation(generation)
+        self._games.tell_all()
+        self._observe.feed.send("HEARTBEAT")
+        self._observe.feed.flush()
+        return _CountedLife(self, SchedulerLife(self._observe, self._topology, generation))
+
+    def keep_dump(self, record: ExitRecord) -> None:
+        where = dumps.save(self._paths.exits, record, {"status": self.status()})
+        if where is not None:
+            log.info("dump of generation %d kept as %s", record.generation, where)
+
+    def life_ended(self, life: SchedulerLife) -> None:
+        """Its counters live on in the totals."""
+        stats.merge(self._totals, life.counters())
+
+    # ---- events ----------------------------------------------------------------------------
+
+    def _on_fork(self, event: Event) -> None:
+        if self._games is not None:
+            self._games.on_fork(
+                int(event["parent_tgid"]), int(event["tgid"]), int(event["start_ns"])
+            )
+
+    def _on_exit(self, event: Event) -> None:
+        if self._games is not None:
+            self._games.on_exit(int(event["tgid"]))
+
+    def _on_sched_exit(self, _event: Event) -> None:
+        if self._machine is not None:
+            self._machine.check()
+
+    def _tick(self) -> None:
+        """The heartbeat, and a look at the exit record should its event have been lost."""
+        machine, observe = self._machine, self._observe
+        if machine is None or observe is None:
+            return
+        if machine.life is not None:
+            observe.feed.send("HEARTBEAT")
+            machine.check()
+        delay = self._heartbeat_s
+        if self._notifier.watchdog_s is not None:
+            self._notifier.watchdog()
+            delay = min(delay, self._notifier.watchdog_s / 2)
+        self.loop.call_later(delay, self._tick, name="heartbeat")
+
+    def _games_changed(self) -> None:
+        if self._machine is not None:
+            games = self._games.games if self._games else {}
+            self._machine.want(self._wanted(), "a game runs" if games else "no game any more")
+            self._publish()
+
+    def _wanted(self) -> bool:
+        return self._options.mode == "always" or bool(self._games and self._games.games)
+
+    def _changed(self) -> None:
+        machine = self._machine
+        if machine is None:
+            return
+        if machine.state is State.UNSUPPORTED:
+            self._exit_code = EXIT_UNSUPPORTED
+            self.loop.stop()
+        self._publish()
+
+    def _publish(self) -> None:
+        machine = self._machine
+        if machine is not None:
+            hud = f"scx_gamer: {machine.state}"
+            self._publisher.write(self.status(), hud)
+            self._notifier.status(f"{machine.state}: {machine.cause}")
+
+    # ---- what is asked of us ---------------------------------------------------------------
+
+    def _operations(self) -> dict[str, Operation]:
+        return {
+            "status": Operation(lambda _request: self.status(), root_only=False),
+            "games": Operation(lambda _request: self.games(), root_only=False),
+            "snapshot": Operation(lambda _request: self.snapshot(), root_only=False),
+            "metrics": Operation(lambda _request: self.snapshot(), root_only=False),
+            "start": Operation(lambda _request: self.request_start(), root_only=True),
+            "stop": Operation(lambda _request: self.request_stop(), root_only=True),
+            "restart": Operation(lambda _request: self.request_restart(), root_only=True),
+            "game_add": Operation(self._op_game_add, root_only=True),
+            "game_remove": Operation(self._op_game_remove, root_only=True),
+        }
+
+    def _op_game_add(self, request: Mapping[str, Any]) -> dict[str, object]:
+        try:
+            self.add_game(pid_of(request), "named by the user")
+        except GameError as err:
+            raise ControlError(str(err), FAILED, err.errno) from err
+        return self.status()
+
+    def _op_game_remove(self, request: Mapping[str, Any]) -> dict[str, object]:
+        pid = pid_of(request)
+        if not self.remove_game(pid):
+            raise ControlError(f"{pid} is no game: see `scx-gamer games list`", FAILED)
+        return self.status()
+
+    def _required(self) -> Machine:
+        if self._machine is None:
+            raise ControlError("the supervisor is still starting", FAILED)
+        return self._machine
+
+    def request_start(self) -> dict[str, object]:
+        machine = self._required()
+        machine.user_start()
+        if machine.state is State.CONFLICT:
+            raise ControlError(machine.cause, NO_PERMISSION)
+        return self.status()
+
+    def request_stop(self) -> dict[str, object]:
+        self._required().user_stop()
+        return self.status()
+
+    def request_restart(self) -> dict[str, object]:
+        machine = self._required()
+        if machine.state is State.OFF:
+            raise ControlError("it is switched off: use `scx-gamer start`", FAILED)
+        machine.user_restart()
+        return self.status()
+
+    def add_game(self, pid: int, reason: str) -> None:
+        """Raises GameError."""
+        if self._games is None:
+            raise GameError("the supervisor is still starting")
+        self._games.add(pid, reason)
+
+    def remove_game(self, pid: int) -> bool:
+        return self._games is not None and self._games.remove(pid)
+
+    def games(self) -> list[dict[str, object]]:
+        return self._games.listing() if self._games is not None else []
+
+    def status(self) -> dict[str, object]:
+        """The stable schema of `status --json`; a field may be added, none changes its meaning."""
+        machine, observe = self._machine, self._observe
+        now = time.monotonic_ns()
+        body: dict[str, object] = {
+            "schema": SCHEMA,
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round((now - self._began_ns) / 1e9, 3),
+            "mode": self._options.mode,
+            "generation": self.store.state.generation,
+            "kernel": {
+                "release": platform.release(),
+                "sched_ext": kernelstate.state(),
+                "loaded": kernelstate.loaded(),
+            },
+            "unclean_ends": self.store.state.unclean_ends,
+            "state_write_errors": self.store.write_errors,
+            "games": self.games(),
+        }
+        if machine is not None:
+            retry, last = machine.retry_in_s(), machine.last_exit
+            body |= {
+                "state": str(machine.state),
+                "cause": machine.cause,
+                "since_s": round((now - machine.since_ns) / 1e9, 3),
+                "retry_in_s": None if retry is None else round(retry, 1),
+                "failures": machine.recent_failures(),
+                "last_exit": None
+                if last is None
+                else {
+                    "kind": last.kind,
+                    "name": last.name,
+                    "code": last.code,
+                    "generation": last.generation,
+                    "reason": last.reason,
+                    "message": last.message,
+                },
+                "scheduler": self._scheduler_status(machine.life),
+            }
+        if observe is not None:
+            body["hooks"] = {name: "ok" for name in sorted(observe.hooks)} | observe.unavailable
+            body["feed"] = observe.feed.counters()
+        body["input"] = self._input_status()
+        loop = self.loop.stats()
+        body["loop"] = {
+            "passes": loop.passes,
+            "lag_last_ms": loop.lag_last_ns / 1e6,
+            "lag_max_ms": loop.lag_max_ns / 1e6,
+            "pass_max_ms": loop.pass_max_ns / 1e6,
+        }
+        return body
+
+    def _input_status(self) -> dict[str, object]:
+        if self._input is None:
+            return {"path": "none", "devices": 0, "why": self._input_error}
+        return {"path": self._input.path, "devices": len(self._input.devices()), "why": ""}
+
+    def _scheduler_status(self, life: Life | None) -> dict[str, object] | None:
+        if not isinstance(life, _CountedLife) or self._observe is None:
+            return None
+        view = life.inner.state
+        names = self._observe.abi.names("class")
+        tasks = view.array("tasks")
+        fields = ("ticks", "timer_failed", "effects", "effects_off", "nr_queued")
+        more = ("oldest_wait_ns", "oldest_wait_max_ns")
+        return {
+            "generation": life.generation,
+            **{name: view.get(name) for name in (*fields, *more)},
+            "tasks": {names.get(i, str(i)): count for i, count in enumerate(tasks)},
+        }
+
+    def snapshot(self) -> dict[str, object]:
+        """Everything the metrics show; called from the exporter's thread, reads only."""
+        body = self.status()
+        machine, observe = self._machine, self._observe
+        if machine is not None:
+            counters = machine.counters()
+            body["counters"] = {
+                "attaches": counters.attaches,
+                "exits": counters.exits,
+                "restarts": counters.restarts,
+            }
+            totals: stats.Values = {}
+            stats.merge(totals, self._totals)
+            life = machine.life
+            if isinstance(life, _CountedLife):
+                stats.merge(totals, life.inner.counters())
+            body["cpu_stats"] = totals
+        if observe is not None:
+            control = stats.fields_of(observe.object.btf, "scxg_control")
+            body["control"] = stats.read(observe.control, control)
+            lane = stats.fields_of(observe.object.btf, "scxg_lane_state")
+            body["windows"] = {
+                name: {field: list(observe.windows.array(f"lane[{i}].{field}")) for field in lane}
+                for i, name in observe.abi.names("lane").items()
+                if i != 0
+            }
+            body["events"] = {
+                "by_type": dict(observe.events),
+                "stale": observe.events_stale,
+                "unknown": observe.events_unknown,
+                "handler_failures": observe.ring.failures,
+            }
+        body["kernel_events"] = kernelstate.events()
+        body["enable_seq"] = kernelstate.counter("enable_seq")
+        body["nr_rejected"] = kernelstate.counter("nr_rejected")
+        return body
+
+
+class _CountedLife:
+    """A life whose counters are added to the totals when it is closed."""
+
+    def __init__(self, owner: Supervisor, inner: SchedulerLife) -> None:
+        self._owner = owner
+        self.inner = inner
+        self.generation = inner.generation
+        self._open = True
+
+    def ended(self) -> ExitRecord | None:
+        return self.inner.ended()
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            try:
+                self._owner.life_ended(self.inner)
+            finally:
+                self.inner.close()
+
+
+def options_of(config: Config) -> SupervisorOptions:
+    """The part of the configuration that is ours."""
+    metrics = config.metrics
+    host = f"[{metrics.address}]" if ":" in metrics.address else metrics.address
+    return SupervisorOptions(
+        mode=config.mode,
+        kernel_input=config.input.kernel_path,
+        metrics_address=f"{host}:{metrics.port}" if metrics.enabled else "",
+        tunables=dict(config.tunables),
+    )
+
+
+def main(config: Config | SupervisorOptions) -> int:
+    """Run in the foreground; the exit code. Errors are one line on stderr."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    options = config if isinstance(config, SupervisorOptions) else options_of(config)
+    try:
+        return Supervisor(options, paths()).run()
+    except InstanceError as err:
+        return _say(err, EXIT_NO_PERMISSION)
+    except PathError as err:
+        return _say(err, EXIT_NO_PERMISSION if err.errno in (1, 13) else EXIT_FAILED)
+    except BpfError as err:
+        denied = err.errno in (1, 13) and os.geteuid() != 0
+        return _say(err, EXIT_NO_PERMISSION if denied else EXIT_UNSUPPORTED)
+    except (ControlError, topology.TopologyError) as err:
+        return _say(err, EXIT_FAILED)
+
+
+def _say(err: Exception, code: int) -> int:
+    print(f"scx-gamer: {err}", file=sys.stderr)
+    return code
