@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`python -m scx_gamer.bench.matrix`: loads x shapes x schedulers, interleaved, into bench.json.
+
+Meant for the lockstep VM, where one percent is a difference; runs on any machine with sched_ext.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from scx_gamer.bench.cells import Cell, Spec, median_cell, run_once
+from scx_gamer.bench.session import CLI, Session, kernel_has_sched_ext, need_root, run_cli
+from scx_gamer.bench.workload import BenchError, Workload, calibrate
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to schedule the game: how it is started and whether our scheduler is attached."""
+
+    name: str
+    prefix: tuple[str, ...]
+    ours: bool = False
+    marked: bool = False
+
+
+CONTENDERS = {
+    c.name: c
+    for c in (
+        Contender("default", ()),
+        Contender("nice", ("nice", "-n", "-10")),
+        Contender("rr", ("chrt", "-r", "10")),
+        Contender("scx_gamer", (*CLI, "exec", "--"), ours=True, marked=True),
+        Contender("unmarked", (), ours=True),
+    )
+}
+LOADS = {
+    "none": ("none", 1.0),
+    "hogs-2": ("hogs", 2.0),
+    "hogs-8": ("hogs", 8.0),
+    "compile": ("compile", 1.0),
+    "forkexec": ("forkexec", 1.0),
+    "messaging": ("messaging", 1.0),
+    "pipes": ("pipes", 3.0),
+    "memory": ("memory", 1.0),
+    "pinned": ("pinned", 1.0),
+    "browser": ("browser", 4.0),
+}
+SHAPES = ("few", "chain30", "workers", "cpubound", "unlocked", "fps240")
+
+
+def show(cell: Cell) -> str:
+    wait = "-" if cell.oldest_waiter_ms is None else f"{cell.oldest_waiter_ms:.1f}"
+    return (
+        f"{cell.load:<10} {cell.shape:<9} {cell.scheduler:<10} {cell.on_time_ratio:7.1%}"
+        f" {cell.frame_latency_us.p99 / 1000:8.2f} {cell.low1_fps:7.1f}"
+        f" {cell.input_latency_us.p99:8.0f} {cell.background_work:10.0f} {wait:>8}"
+        f" {cell.audio_underruns:5d}"
+    )
+
+
+HEAD = (
+    f"{'load':<10} {'shape':<9} {'scheduler':<10} {'on time':>7} {'p99 ms':>8} {'1% low':>7}"
+    f" {'in p99us':>8} {'bg/s':>10} {'wait ms':>8} {'under':>5}"
+)
+
+
+def run_cell(spec: Spec, contender: Contender, session: Session | None) -> Cell:
+    if session is not None:
+        run_cli("start" if contender.ours else "stop")
+        session.wait_scheduler("scx_gamer" if contender.ours and not contender.marked else "")
+    return run_once(spec, contender.name, marked=contender.marked, game_prefix=contender.prefix)
+
+
+def run_matrix(
+    loads: Sequence[str], shapes: Sequence[str], contenders: Sequence[Contender], *,
+    pairs: int, seconds: float, calibration: float,
+) -> Iterator[Cell]:  # fmt: skip
+    """Each cell's median; runs of the contenders alternate, so that a drift hits all of them."""
+    with ExitStack() as stack:
+        session = stack.enter_context(Session()) if any(c.ours for c in contenders) else None
+        if session is not None:
+            stack.enter_context(Workload("mouse", "--hz", 1000, "--seconds", 36000))
+        for load in loads:
+            kind, per_cpu = LOADS[load]
+            for shape in shapes:
+                seen: dict[str, list[Cell]] = {c.name: [] for c in contenders}
+                for pair in range(pairs):
+                    spec = Spec(shape, kind, per_cpu, seconds, calibration, seed=pair + 1)
+                    for contender in contenders:
+                        seen[contender.name].append(run_cell(spec, contender, session))
+                yield from (median_cell(cells) for cells in seen.values())
+
+
+def write_json(path: Path, cells: Sequence[Cell]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps([c.json() for c in cells], indent=1) + "\n")
+    os.replace(scratch, path)
+
+
+def _names(text: str, known: Sequence[str], what: str) -> list[str]:
+    names = [n.strip() for n in text.split(",") if n.strip()]
+    for name in names:
+        if name not in known:
+            raise BenchError(f"no {what} is called {name!r}", hint=f"one of {', '.join(known)}")
+    if not names:
+        raise BenchError(f"no {what} was named", hint=f"one of {', '.join(known)}")
+    return names
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m scx_gamer.bench.matrix", description=__doc__)
+    parser.add_argument("--loads", default="none,hogs-2,pipes")
+    parser.add_argument("--shapes", default="few")
+    parser.add_argument("--schedulers", default="default,scx_gamer")
+    parser.add_argument("--pairs", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--calibration", type=float, help="loops per us; measured if not given")
+    parser.add_argument("--output", type=Path, default=Path("build/bench/bench.json"))
+    args = parser.parse_args(argv)
+    cells: list[Cell] = []
+    try:
+        loads = _names(args.loads, list(LOADS), "load")
+        shapes = _names(args.shapes, SHAPES, "shape")
+        contenders = [CONTENDERS[n] for n in _names(args.schedulers, list(CONTENDERS), "scheduler")]
+        if any(c.ours for c in contenders):
+            need_root()
+            if not kernel_has_sched_ext():
+                raise BenchError("this kernel has no sched_ext", hint="use tests/vm/run")
+        rate = args.calibration or calibrate()
+        print(HEAD, flush=True)
+        for cell in run_matrix(
+            loads, shapes, contenders, pairs=args.pairs, seconds=args.seconds, calibration=rate
+        ):
+            cells.append(cell)
+            print(show(cell), flush=True)
+            write_json(args.output, cells)
+    except BenchError as e:
+        print(f"bench: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The matrix on this machine's own scheduler, and its bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scx_gamer.bench import matrix
+
+
+@pytest.mark.usefixtures("program")
+def test_matrix_writes_the_cells_it_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bench" / "bench.json"
+    args = "--loads none,pipes --shapes few --schedulers default,nice --pairs 1 --seconds 0.3"
+    assert matrix.main([*args.split(), "--calibration", "20", "--output", str(out)]) == 0
+    cells = json.loads(out.read_text())
+    assert [(c["load"], c["scheduler"]) for c in cells] == [
+        ("none", "default"), ("none", "nice"), ("pipes-3", "default"), ("pipes-3", "nice"),
+    ]  # fmt: skip
+    keys = {
+        "load", "shape", "scheduler", "cpus", "marked", "on_time_ratio", "frame_latency_us",
+        "input_latency_us", "low1_fps", "background_work", "oldest_waiter_ms",
+    }  # fmt: skip
+    for cell in cells:
+        assert keys <= set(cell)
+        for key in ("frame_latency_us", "input_latency_us"):
+            assert set(cell[key]) == {"p50", "p99", "p999", "max"}
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(cells)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--loads", "rain"], "no load is called 'rain'"),
+        (["--shapes", ""], "no shape was named"),
+        (["--schedulers", "magic"], "default, nice, rr"),
+    ],
+)
+def test_bad_names_are_one_line(
+    args: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert matrix.main(args) == 1
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
