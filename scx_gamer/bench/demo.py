@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,19 +63,27 @@ def make_plan(pairs: int, seconds: float, per_cpu: float) -> Plan:
     return Plan(pairs, spec, mouse_hz=100 if emulated else 1000, emulated=emulated)
 
 
-def describe(status: dict[str, Any]) -> str:
-    """State, game and open input lanes of a status answer."""
-    games = status.get("games") or []
-    lanes = status.get("lanes") or {}
-    opened = [name for name, lane in lanes.items() if isinstance(lane, dict) and lane.get("open")]
+def open_lanes(windows: dict[str, dict[str, list[int]]], now_ns: int) -> list[str]:
+    """Names of the input lanes whose boost window is open."""
+    return [
+        name
+        for name, lane in windows.items()
+        if max(*lane.get("until_ns", [0]), *lane.get("held_until_ns", [0])) > now_ns
+    ]
+
+
+def describe(snapshot: dict[str, Any], now_ns: int) -> str:
+    """State, game and open input lanes."""
+    games = snapshot.get("games") or []
+    lanes = open_lanes(snapshot.get("windows") or {}, now_ns)
     game = f"game {games[0].get('pid', '?')}" if games else "no game"
-    return f"{status.get('state', '?'):<9} {game:<12} input {'+'.join(opened) or 'closed':<8}"
+    return f"{snapshot.get('state', '?'):<8} {game:<10} input {'+'.join(lanes) or 'closed':<8}"
 
 
 def show_line(scheduler: str, line: dict[str, Any]) -> None:
     print(
-        f"  {scheduler:<9} | {describe(query())} | {line['fps']:5.1f} fps,"
-        f" {line['on_time']:3d} of {line['due']:3d} frames on time,"
+        f"  {scheduler:<9} | {describe(query('snapshot'), time.monotonic_ns())} |"
+        f" {line['fps']:5.1f} fps, {line['on_time']:3d} of {line['due']:3d} frames on time,"
         f" frame p99 {line['frame_p99_us'] / 1000:7.2f} ms",
         flush=True,
     )
@@ -124,9 +133,7 @@ def demo(plan: Plan) -> None:
         f" each of {cpus} CPUs; {plan.pairs} pairs of {plan.spec.seconds:g} s."
     )
     if plan.emulated:
-        print(
-            "This machine is emulated: only the order and the ratio of the figures mean anything."
-        )
+        print("This machine is emulated: only the order and the ratio of the figures mean anything.")
     cells: list[Cell] = []
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scx-gamer-demo-")))

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from scx_gamer.bench.workload import BenchError
 
-CLI = (sys.executable, "-m", "scx_gamer.cli")
+CLI = (sys.executable, "-m", "scx_gamer")
 _SCHED_EXT = Path("/sys/kernel/sched_ext")
 _READY_S = 60.0
 _CLI_S = 90.0
@@ -37,24 +37,23 @@ def kernel_has_sched_ext() -> bool:
 def run_cli(*args: str) -> str:
     """One `scx-gamer` command to its end; its standard output."""
     try:
-        done = subprocess.run(
-            [*CLI, *args], capture_output=True, text=True, timeout=_CLI_S, check=False
-        )
+        done = subprocess.run([*CLI, *args], capture_output=True, text=True, timeout=_CLI_S, check=False)
     except subprocess.TimeoutExpired:
         raise BenchError(f"scx-gamer {args[0]} did not answer within {_CLI_S:.0f} s") from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise BenchError(
-            f"scx-gamer {' '.join(args)} failed with status {done.returncode}", hint=said[-1]
-        )
+        raise BenchError(f"scx-gamer {' '.join(args)} failed with status {done.returncode}", hint=said[-1])
     return done.stdout
 
 
-def query() -> dict[str, Any]:
-    """The supervisor's status, asked over its socket (a CLI process would cost the CPUs more)."""
+def query(op: str = "status") -> dict[str, Any]:
+    """The supervisor's answer, asked over its socket (a CLI process would cost the CPUs more)."""
     from scx_gamer import control
 
-    answer: dict[str, Any] = control.request("status")
+    try:
+        answer: dict[str, Any] = control.request(op)
+    except control.ControlError as e:
+        raise BenchError(str(e), errno=e.errno) from e
     return answer
 
 
@@ -102,7 +101,7 @@ class Session:
                 raise BenchError(f"scx-gamer run ended with status {code}", hint=self._said())
             try:
                 query()
-            except Exception as e:
+            except BenchError as e:
                 last = e
                 time.sleep(0.2)
                 continue
@@ -117,8 +116,7 @@ class Session:
                 raise BenchError(f"scx-gamer run ended with status {code}", hint=self._said())
             if time.monotonic() > deadline:
                 raise BenchError(
-                    f"the kernel runs {now or 'its own scheduler'} after {timeout_s:.0f} s,"
-                    f" not {name or 'its own'}",
+                    f"the kernel runs {now or 'its own scheduler'} after {timeout_s:.0f} s, not {name or 'its own'}",
                     hint=json.dumps(query().get("state", "?")),
                 )
             time.sleep(0.1)

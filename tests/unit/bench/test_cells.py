@@ -33,6 +33,18 @@ def test_table_names_both_sides() -> None:
     assert row.split()[-2:] == ["20.00", "7.00"]
 
 
+def test_describe_names_state_game_and_open_lanes() -> None:
+    lanes = {
+        "mouse": {"until_ns": [50], "held_until_ns": [0]},
+        "keyboard": {"until_ns": [10], "held_until_ns": [49]},
+        "gamepad": {"until_ns": [0], "held_until_ns": [60]},
+    }
+    snapshot = {"state": "attached", "games": [{"pid": 77}], "windows": lanes}
+    text = demo.describe(snapshot, 49)
+    assert text.split() == ["attached", "game", "77", "input", "mouse+gamepad"]
+    assert "no game" in demo.describe({"state": "idle"}, 49)
+
+
 @pytest.mark.usefixtures("program")
 def test_run_once_measures_game_and_load() -> None:
     c = run_once(SPEC, "default", marked=False)

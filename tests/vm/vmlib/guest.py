@@ -49,6 +49,7 @@ class Guest:
     memory: str
     systemd: bool
     timeout_s: float
+    lockstep: Path | None = None  # launcher of the QEMU that keeps virtual time in lockstep
 
     def run(self, command: list[str], scratch: Path | None = None) -> int:
         """The command's exit status; 124 when time ran out, 125 when no guest came up."""
@@ -96,7 +97,10 @@ class Guest:
     def _vng(self, script: Path, scratch: Path) -> list[str]:
         command = ["vng", "-r", str(self.kernel.image), "--cpus", str(self.cpus), "--memory", self.memory]
         command += ["--force-9p", f"--rwdir={scratch}"]
-        if not kvm.works(self.kernel.image):
+        if self.lockstep:
+            command += ["--disable-kvm", "--qemu", str(self.lockstep), "--qemu-opts=-icount shift=0,sleep=off"]
+            command += ["-a", "tsc=reliable"]
+        elif not kvm.works(self.kernel.image):
             # One TCG thread: with several, a kernel that patches its own code crashes.
             command += ["--disable-kvm", "--qemu-opts=-accel tcg,thread=single"]
         for text in self.kernel.append:
