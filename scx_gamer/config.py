@@ -121,7 +121,7 @@ _TABLES = ("metrics", "input", "tunables")
 def vendor_file() -> Path:
     """The shipped config.toml: of the source checkout, of the wheel, else the system's."""
     package = Path(__file__).resolve().parent
-    for path in (package.parent / "profiles", package / "profiles"):
+    for path in (package.parent / "profiles", package / "profiles_data"):
         if (path / "config.toml").is_file():
             return path / "config.toml"
     return Path("/usr/share/scx-gamer/config.toml")
@@ -137,7 +137,7 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
     shipped = vendor or vendor_file()
     admin = directory or config_dir()
     if directory is not None and not directory.is_dir():
-        raise ConfigError(printable(str(directory)), "not a directory", "check --config")
+        raise ConfigError(printable(str(directory)), "not a directory", "give an existing folder to --config")
     values, where = _read(shipped, known_tunables=None)
     missing = sorted(set(_RULES) - set(values))
     if missing:

@@ -12,6 +12,7 @@ from pathlib import Path
 from scx_gamer import kernelstate, stats
 from scx_gamer.exits import KIND_ERROR, ExitRecord
 from scx_gamer.libbpf import BpfError, Mapped, Object, StructView, find_object
+from scx_gamer.libbpf.kernel import prog_info
 from scx_gamer.machine import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.observe import SHARED, Observe
 from scx_gamer.topology import Topology
@@ -49,6 +50,18 @@ def _rodata(
     return {name: value for name, value in values.items() if name in known}
 
 
+def program_costs(obj: Object) -> dict[str, list[int]]:
+    """Nanoseconds and runs by program, of those that are loaded."""
+    found: dict[str, list[int]] = {}
+    for name, program in obj.programs.items():
+        try:
+            info = prog_info(program.fd)
+        except BpfError:  # not loaded: an optional hook this kernel refused
+            continue
+        found[name] = [int(info["run_time_ns"]), int(info["run_cnt"])]
+    return found
+
+
 class SchedulerLife:
     """Attached from construction to close(). Raises one of the machine's Attach errors."""
 
@@ -56,6 +69,7 @@ class SchedulerLife:
         self.generation = generation
         with ExitStack() as stack:
             obj = self._loaded(observe, topology, generation, stack)
+            self._object = obj
             exit_info = stack.enter_context(obj.maps["exit_info"].mapped("scxg_exit_info"))
             state = stack.enter_context(obj.maps["sched_state"].mapped("scxg_sched_state"))
             self._cpu_stats: Mapped = stack.enter_context(
@@ -123,6 +137,10 @@ class SchedulerLife:
     def counters(self) -> stats.Values:
         """The counters of all CPUs, summed."""
         return stats.over_cpus(self._cpu_stats, self._fields)
+
+    def costs(self) -> dict[str, list[int]]:
+        """Nanoseconds and runs of each program; they grow while kernel.bpf_stats_enabled is 1."""
+        return program_costs(self._object)
 
     def close(self) -> None:
         """Detach and unload."""

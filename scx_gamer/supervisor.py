@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -27,7 +28,7 @@ from scx_gamer.observe import Event, Observe
 from scx_gamer.options import SupervisorOptions
 from scx_gamer.paths import PathError, Paths, paths
 from scx_gamer.publish import Publisher
-from scx_gamer.scheduler import SchedulerLife
+from scx_gamer.scheduler import SchedulerLife, program_costs
 from scx_gamer.state import StateStore, boot_id
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Supervisor:
         self._topology: topology.Topology | None = None
         self._machine: Machine | None = None
         self._totals: stats.Values = {}  # of ended generations
+        self._costs: stats.Values = {}  # likewise: nanoseconds and runs by program
+        self.counted = threading.Lock()  # a life is in its maps or in the totals, never in both
         self._heartbeat_s = 1.0
         self.loop = Loop()
         self.store = StateStore(where)
@@ -216,6 +219,7 @@ class Supervisor:
     def life_ended(self, life: SchedulerLife) -> None:
         """Its counters live on in the totals."""
         stats.merge(self._totals, life.counters())
+        stats.merge(self._costs, life.costs())
 
     # ---- events ----------------------------------------------------------------------------
 
@@ -409,6 +413,8 @@ class Supervisor:
 
     def snapshot(self) -> dict[str, object]:
         """Everything the metrics show; called from the exporter's thread, reads only."""
+        from scx_gamer import metrics
+
         body = self.status()
         machine, observe = self._machine, self._observe
         if machine is not None:
@@ -419,11 +425,18 @@ class Supervisor:
                 "restarts": counters.restarts,
             }
             totals: stats.Values = {}
-            stats.merge(totals, self._totals)
-            life = machine.life
-            if isinstance(life, _CountedLife):
-                stats.merge(totals, life.inner.counters())
+            costs: stats.Values = {}
+            with self.counted:
+                stats.merge(totals, self._totals)
+                stats.merge(costs, self._costs)
+                life = machine.life
+                if isinstance(life, _CountedLife) and life.counting:
+                    stats.merge(totals, life.inner.counters())
+                    stats.merge(costs, life.inner.costs())
+            if observe is not None:
+                stats.merge(costs, program_costs(observe.object))
             body["cpu_stats"] = totals
+            body["programs"] = costs
         if observe is not None:
             control = stats.fields_of(observe.object.btf, "scxg_control")
             body["control"] = stats.read(observe.control, control)
@@ -439,6 +452,7 @@ class Supervisor:
                 "unknown": observe.events_unknown,
                 "handler_failures": observe.ring.failures,
             }
+        body["process"] = metrics.process()
         body["kernel_events"] = kernelstate.events()
         body["enable_seq"] = kernelstate.counter("enable_seq")
         body["nr_rejected"] = kernelstate.counter("nr_rejected")
@@ -453,6 +467,7 @@ class _CountedLife:
         self.inner = inner
         self.generation = inner.generation
         self._open = True
+        self.counting = True
 
     def ended(self) -> ExitRecord | None:
         return self.inner.ended()
@@ -460,10 +475,12 @@ class _CountedLife:
     def close(self) -> None:
         if self._open:
             self._open = False
-            try:
-                self._owner.life_ended(self.inner)
-            finally:
-                self.inner.close()
+            with self._owner.counted:
+                self.counting = False
+                try:
+                    self._owner.life_ended(self.inner)
+                finally:
+                    self.inner.close()
 
 
 def options_of(config: Config) -> SupervisorOptions:

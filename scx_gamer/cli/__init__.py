@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from scx_gamer.cli.app import run
 
         return run(args)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  never a traceback
+    except (Exception, KeyboardInterrupt) as error:  # never a traceback
         from scx_gamer.cli.errors import report
 
         return report(error)

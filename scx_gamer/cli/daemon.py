@@ -30,5 +30,8 @@ def register(app: typer.Typer) -> None:
         if mode is not None:
             settings = settings.with_mode(mode)
         from scx_gamer import supervisor
+        from scx_gamer.libbpf import Abi, find_object, object_btf
+
+        settings.check_tunables(Abi(object_btf(find_object("observe"))).constants)
 
         raise typer.Exit(supervisor.main(settings))

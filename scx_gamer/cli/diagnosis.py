@@ -15,11 +15,11 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @app.command("metrics")
-    def metrics() -> None:
+    def metrics_() -> None:
         """Print one scrape of the running supervisor."""
-        from scx_gamer import control
+        from scx_gamer import control, metrics
 
-        print(control.request("metrics"), end="")
+        print(metrics.text_of(control.request("snapshot")), end="")
 
     @app.command("doctor")
     def doctor(

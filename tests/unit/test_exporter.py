@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The exporter: local only, never held up, nothing left after close."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from scx_gamer import exporter as module
+from scx_gamer.exporter import Exporter, ExporterError
+
+
+@pytest.fixture
+def exporter() -> Iterator[Exporter]:
+    with Exporter("127.0.0.1", 0, lambda: b"metric 1\n") as one:
+        yield one
+
+
+def ask(port: int, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        sock.sendall(request)
+        found = b""
+        while data := sock.recv(65536):
+            found += data
+        return found
+
+
+def get(port: int, head: bytes = b"Host: localhost\r\n") -> bytes:
+    return ask(port, b"GET /metrics HTTP/1.1\r\n" + head + b"\r\n")
+
+
+def test_a_scrape(exporter: Exporter) -> None:
+    head, _, body = get(exporter.port).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"text/plain; version=0.0.4" in head
+    assert b"access-control" not in head.lower()
+    assert body == b"metric 1\n"
+    assert exporter.scrapes == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"404"),
+        (b"rubbish\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"403"),
+        (b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1.evil.example:9\r\n\r\n", b"403"),
+        (b"GET /metrics HTTP/1.1\r\nHost: [::1]:9\r\n\r\n", b"200"),
+        (b"GET /metrics HTTP/1.0\r\n\r\n", b"200"),
+        (b"GET /" + b"x" * 9000, b"431"),
+    ],
+)
+def test_answers(exporter: Exporter, request_: bytes, status: bytes) -> None:
+    assert ask(exporter.port, request_).split(b" ")[1] == status
+
+
+def test_a_silent_scraper_holds_up_nobody_and_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_DEADLINE_S", 1.0)
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with (
+        deaf,
+        Exporter("127.0.0.1", 0, lambda: b"x" * (8 << 20)) as exporter,
+        socket.create_connection(("127.0.0.1", exporter.port)) as silent,
+    ):
+        deaf.connect(("127.0.0.1", exporter.port))
+        deaf.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")  # and never reads its 8 MiB
+        begin = time.monotonic()
+        assert len(get(exporter.port)) > 8 << 20
+        assert time.monotonic() - begin < 2
+        silent.settimeout(5)
+        assert silent.recv(1) == b""
+        deadline = time.monotonic() + 5
+        while exporter.refused < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert exporter.refused == 2
+
+
+def test_a_failing_scrape_is_an_answer_not_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    answers: list[bytes] = []
+
+    def scrape() -> bytes:
+        return answers.pop()
+
+    with Exporter("127.0.0.1", 0, scrape) as exporter:
+        assert b" 500 " in get(exporter.port)
+        answers.append(b"back\n")
+        assert get(exporter.port).endswith(b"back\n")
+    assert "a scrape failed" in caplog.text
+
+
+def test_nothing_is_left_after_close() -> None:
+    fds = len(os.listdir("/proc/self/fd"))
+    one = Exporter("127.0.0.1", 0, lambda: b"")
+    names = {thread.name: thread.daemon for thread in threading.enumerate()}
+    assert names["scxg-metrics"] is False
+    with socket.create_connection(("127.0.0.1", one.port)):
+        one.close()
+        one.close()
+    assert "scxg-metrics" not in {thread.name for thread in threading.enumerate()}
+    assert len(os.listdir("/proc/self/fd")) == fds
+
+
+def test_a_taken_port_says_what_to_do(exporter: Exporter) -> None:
+    fds = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ExporterError, match=r"metrics\.port"):
+        Exporter("127.0.0.1", exporter.port, lambda: b"")
+    assert len(os.listdir("/proc/self/fd")) == fds
