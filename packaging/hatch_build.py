@@ -20,7 +20,9 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg,misc]
         try:
             subprocess.run(["make", "-s", "-C", str(root), "bpf"], check=True)
         except FileNotFoundError as err:
-            raise SystemExit("scx_gamer: the BPF objects need make and clang 16 or later: install both") from err
+            raise SystemExit(
+                "scx_gamer: the BPF objects need make and clang 16 or later: install both"
+            ) from err
         except subprocess.CalledProcessError as err:
             raise SystemExit("scx_gamer: the BPF objects could not be built, see above") from err
         for path in sorted((root / "build" / "bpf").glob("*.bpf.o")):

@@ -51,7 +51,10 @@ def one_check(_output: str, status: int) -> tuple[int, int]:
 
 def pytest_counts(output: str, status: int) -> tuple[int, int]:
     """Counts from pytest's closing line; a run that failed without a failed test counts as one."""
-    counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", output[-400:])}
+    counts = {
+        word: int(n)
+        for n, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", output[-400:])
+    }
     failed = counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
     # A skipped test is a part that did not run: that is never fine here.
     failed += counts.get("skipped", 0)
@@ -66,8 +69,16 @@ def pytest(name: str, folder: str, *extra: str) -> Result:
 
 def lint() -> Iterator[Result]:
     venv = PYTHON.parent
-    c_files = sorted(str(p.relative_to(TREE)) for s in ("bpf/**/*.[ch]", "scx_gamer/**/*.[ch]") for p in TREE.glob(s))
-    formatters = [f for v in ("", *(f"-{n}" for n in range(16, 25))) if (f := shutil.which(f"clang-format{v}"))]
+    c_files = sorted(
+        str(p.relative_to(TREE))
+        for s in ("bpf/**/*.[ch]", "scx_gamer/**/*.[ch]")
+        for p in TREE.glob(s)
+    )
+    formatters = [
+        f
+        for v in ("", *(f"-{n}" for n in range(16, 25)))
+        if (f := shutil.which(f"clang-format{v}"))
+    ]
     scripts = sorted(
         str(p.relative_to(TREE)) for p in [*TREE.glob("packaging/*"), *TREE.glob(".ci/*"), *TREE.glob("tests/vm/**/*")]
         if p.is_file() and p.open("rb").read(64).startswith((b"#!/usr/bin/env bash", b"#!/bin/sh", b"#!/bin/bash"))
@@ -76,14 +87,21 @@ def lint() -> Iterator[Result]:
         "ruff check": [str(venv / "ruff"), "check", "."],
         "ruff format": [str(venv / "ruff"), "format", "--check", "."],
         "mypy": [str(PYTHON), "-m", "mypy"],
-        "clang-format": [formatters[-1] if formatters else "clang-format", "--dry-run", "-Werror", *c_files],
+        "clang-format": [
+            formatters[-1] if formatters else "clang-format",
+            "--dry-run",
+            "-Werror",
+            *c_files,
+        ],
         "shellcheck": ["shellcheck", *scripts],
     }
     for name, command in commands.items():
         try:
             yield run(name, command, count=one_check)
         except FileNotFoundError as err:
-            yield Result(name, 0, 1, 0.0, f"{err.filename} is missing: run packaging/bootstrap test")
+            yield Result(
+                name, 0, 1, 0.0, f"{err.filename} is missing: run packaging/bootstrap test"
+            )
 
 
 def vm_folders() -> list[str]:
@@ -91,7 +109,9 @@ def vm_folders() -> list[str]:
     folders = sorted({p.parent.name for p in (TREE / "tests" / "vm").glob("*/test_*.py")})
     unknown = set(chosen) - set(folders)
     if unknown:
-        sys.exit(f"tests/vm has no folder {', '.join(sorted(unknown))}; there are {', '.join(folders)}")
+        sys.exit(
+            f"tests/vm has no folder {', '.join(sorted(unknown))}; there are {', '.join(folders)}"
+        )
     return chosen or folders
 
 
@@ -103,7 +123,17 @@ def vm(kernel: str) -> Iterator[Result]:
     ]  # fmt: skip
 
     def folder(name: str) -> Result:
-        command = [*prefix, str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", f"tests/vm/{name}"]
+        command = [
+            *prefix,
+            str(PYTHON),
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--durations=5",
+            f"tests/vm/{name}",
+        ]
         return run(f"vm {kernel} {name}", command, count=pytest_counts)
 
     jobs = 1 if direct else int(os.environ.get("JOBS", os.cpu_count() or 1))
@@ -138,16 +168,22 @@ def main(wanted: list[str]) -> int:
         started, passed, failed = time.monotonic(), 0, 0
         for result in tier(name):
             verdict = "ok" if not result.failed else "FAILED"
-            print(f"{result.name}: {result.passed} passed, {result.failed} failed ({result.seconds:.0f} s) {verdict}")
+            print(
+                f"{result.name}: {result.passed} passed, {result.failed} failed ({result.seconds:.0f} s) {verdict}"
+            )
             if result.failed or os.environ.get("VERBOSE"):
                 print(result.output, flush=True)
             passed, failed = passed + result.passed, failed + result.failed
         if not passed and not failed:
             failed = 1
             print(f"{name}: this tier ran no test")
-        summary.append(f"{name:<12} {passed} passed, {failed} failed  ({time.monotonic() - started:.0f} s)")
+        summary.append(
+            f"{name:<12} {passed} passed, {failed} failed  ({time.monotonic() - started:.0f} s)"
+        )
         total_passed, total_failed = total_passed + passed, total_failed + failed
-    print("\n".join(["", *summary, "", f"{total_passed} passed, {total_failed} failed"]), flush=True)
+    print(
+        "\n".join(["", *summary, "", f"{total_passed} passed, {total_failed} failed"]), flush=True
+    )
     return 1 if total_failed else 0
 
 

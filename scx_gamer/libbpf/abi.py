@@ -60,26 +60,32 @@ class Abi:
         """Value of `SCXG_<name>`."""
         value = self.constants.get(f"SCXG_{name}")
         if value is None:
-            raise BpfError(f"the object's BTF has no constant SCXG_{name}", hint="rebuild it with make bpf")
+            raise BpfError(
+                f"the object's BTF has no constant SCXG_{name}", hint="rebuild it with make bpf"
+            )
         return value
 
     def names(self, enum: str) -> dict[int, str]:
         """Value → lower-case short name of an enum such as `class`: `SCXG_CLASS_GAME` is `game`."""
         start = f"SCXG_{enum.upper()}_"
-        return {v: k[len(start) :].lower() for k, v in self.constants.items() if k.startswith(start)}
+        return {
+            v: k[len(start) :].lower() for k, v in self.constants.items() if k.startswith(start)
+        }
 
     def size(self, name: str) -> int:
         """Bytes of a struct."""
         return self._codec(name).packer.size
 
     def pack(self, name: str, **fields: int) -> bytes:
-        """A struct's bytes; fields not given are 0. Raises BpfError on an unknown field or a value that does not fit."""
+        """A struct's bytes; fields not given are 0. Raises BpfError on an unknown field or a misfit value."""
         codec = self._codec(name)
         unknown = fields.keys() - set(codec.names)
         if unknown:
             raise BpfError(f"struct {name} has no field {min(unknown)}")
         try:
-            return codec.packer.pack(*(fields.get(n, b"" if n in codec.texts else 0) for n in codec.names))
+            return codec.packer.pack(
+                *(fields.get(n, b"" if n in codec.texts else 0) for n in codec.names)
+            )
         except struct.error as err:
             raise BpfError(f"struct {name}: {err}") from err
 
@@ -89,7 +95,10 @@ class Abi:
         if len(raw) < codec.packer.size:
             raise BpfError(f"struct {name} needs {codec.packer.size} bytes, got {len(raw)}")
         values = codec.packer.unpack_from(raw)
-        return {n: text_of(v) if n in codec.texts else v for n, v in zip(codec.names, values, strict=True)}
+        return {
+            n: text_of(v) if n in codec.texts else v
+            for n, v in zip(codec.names, values, strict=True)
+        }
 
     def _codec(self, name: str) -> _Codec:
         codec = self._codecs.get(name)

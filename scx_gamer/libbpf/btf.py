@@ -61,7 +61,9 @@ class Btf:
             raise BpfError(f"BTF cannot be read: {err}") from err
 
     def _parse(self, raw: bytes) -> None:
-        magic, version, _flags, header, type_off, type_len, str_off, str_len = struct.unpack_from("<HBBIIIII", raw)
+        magic, version, _flags, header, type_off, type_len, str_off, str_len = struct.unpack_from(
+            "<HBBIIIII", raw
+        )
         if magic != 0xEB9F or version != 1:
             raise BpfError("BTF cannot be read: wrong magic or version")
         self._data = raw[header + type_off : header + type_off + type_len]
@@ -76,6 +78,8 @@ class Btf:
             self._by_name.setdefault((kind, name), len(self._types))
             self._types.append(_Type(name, kind, vlen, kflag, size_or_type, at + 12))
             at += 12 + self._extra(kind, vlen)
+            if at > len(self._data):
+                raise BpfError("BTF cannot be read: a type is cut short")
 
     @staticmethod
     def _extra(kind: int, vlen: int) -> int:
@@ -86,7 +90,10 @@ class Btf:
         return {KIND_INT: 4, KIND_ARRAY: 12, KIND_VAR: 4, KIND_DECL_TAG: 4}.get(kind, 0)
 
     def _string(self, offset: int) -> str:
-        return self._strings[offset : self._strings.index(0, offset)].decode()
+        end = self._strings.find(b"\0", offset)
+        if end < 0:
+            raise BpfError("BTF cannot be read: a name leads outside")
+        return self._strings[offset:end].decode("utf-8", "backslashreplace")
 
     def _resolve(self, type_id: int) -> tuple[int, _Type]:
         for _ in range(_MAX_DEPTH):
@@ -130,7 +137,9 @@ class Btf:
         """Layout of a named struct. Raises BpfError when there is none of that name."""
         type_id = self._by_name.get((KIND_STRUCT, name))
         if type_id is None:
-            raise BpfError(f"the object's BTF has no struct {name}", hint="rebuild it with make bpf")
+            raise BpfError(
+                f"the object's BTF has no struct {name}", hint="rebuild it with make bpf"
+            )
         return self.struct_by_id(type_id)
 
     def enums(self) -> dict[str, dict[str, int]]:
@@ -144,7 +153,9 @@ class Btf:
     def _enumerators(self, t: _Type) -> Iterator[tuple[str, int]]:
         for i in range(t.vlen):
             if t.kind == KIND_ENUM:
-                name_off, value = struct.unpack_from("<Ii" if t.kflag else "<II", self._data, t.at + 8 * i)
+                name_off, value = struct.unpack_from(
+                    "<Ii" if t.kflag else "<II", self._data, t.at + 8 * i
+                )
             else:
                 name_off, low, high = struct.unpack_from("<III", self._data, t.at + 12 * i)
                 value = high << 32 | low
@@ -158,9 +169,10 @@ class Btf:
             t = self._types[type_id]
             for i in range(t.vlen):
                 var, offset, _size = struct.unpack_from("<III", self._data, t.at + 12 * i)
-                found[self._types[var].name] = self._field(
-                    self._types[var].name, offset, self._types[var].size_or_type
-                )
+                if var >= len(self._types):
+                    raise BpfError("BTF cannot be read: a variable of no type")
+                name = self._types[var].name
+                found[name] = self._field(name, offset, self._types[var].size_or_type)
         return found
 
 

@@ -70,7 +70,8 @@ class KernelBtf:
         _, t = self._type(type_id)
         address, proto = self._type(t.size_or_type)
         return [
-            self._name((C.c_uint32 * 2).from_address(address + 12 + 8 * i)[0]) for i in range(proto.info & 0xFFFF)
+            self._name((C.c_uint32 * 2).from_address(address + 12 + 8 * i)[0])
+            for i in range(proto.info & 0xFFFF)
         ]
 
     def has_hidden_argument(self, kfunc: str) -> bool:

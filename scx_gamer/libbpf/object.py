@@ -25,7 +25,9 @@ def find_object(name: str) -> Path:
         path = folder / f"{name}.bpf.o"
         if path.exists():
             return path
-    raise BpfError(f"BPF object {name} is not built", hint="run make bpf, or install the package again")
+    raise BpfError(
+        f"BPF object {name} is not built", hint="run make bpf, or install the package again"
+    )
 
 
 class Link:
@@ -90,7 +92,9 @@ class Map:
 
     def set_max_entries(self, count: int) -> None:
         """Before the load only."""
-        native().check(f"map {self.name}: {count} entries", "bpf_map__set_max_entries", self._handle, count)
+        native().check(
+            f"map {self.name}: {count} entries", "bpf_map__set_max_entries", self._handle, count
+        )
 
     def reuse_fd(self, fd: int) -> None:
         """Use an existing map instead of creating one. The map's own fd is a duplicate."""
@@ -112,7 +116,9 @@ class Map:
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
         if len(value) != self.value_size:
-            raise BpfError(f"map {self.name}: a value has {self.value_size} bytes, not {len(value)}")
+            raise BpfError(
+                f"map {self.name}: a value has {self.value_size} bytes, not {len(value)}"
+            )
         native().check(
             f"map {self.name}: update", "bpf_map_update_elem", self.fd, self._key(key), value, flags
         )
@@ -152,7 +158,9 @@ class Map:
 
     def attach_struct_ops(self) -> Link:
         """Register a struct_ops map. Raises BpfError, EBUSY when another scheduler is loaded."""
-        return Link(native().pointer(f"attaching {self.name}", "bpf_map__attach_struct_ops", self._handle))
+        return Link(
+            native().pointer(f"attaching {self.name}", "bpf_map__attach_struct_ops", self._handle)
+        )
 
 
 class Program:
@@ -177,7 +185,9 @@ class Program:
 
     def set_autoload(self, on: bool) -> None:
         """Before the load only."""
-        native().check(f"program {self.name}: autoload", "bpf_program__set_autoload", self._handle, on)
+        native().check(
+            f"program {self.name}: autoload", "bpf_program__set_autoload", self._handle, on
+        )
 
     def attach(self) -> Link:
         """Attach by the program's section name."""
@@ -186,7 +196,9 @@ class Program:
     def attach_cgroup(self, cgroup_fd: int) -> Link:
         """Attach to a cgroup by a link, which dies with the process."""
         return Link(
-            native().pointer(f"attaching {self.name}", "bpf_program__attach_cgroup", self._handle, cgroup_fd)
+            native().pointer(
+                f"attaching {self.name}", "bpf_program__attach_cgroup", self._handle, cgroup_fd
+            )
         )
 
     def runner(self) -> Runner:
@@ -264,7 +276,9 @@ class Object:
         if section is None:
             raise BpfError(f"{self.path.name} has no .rodata")
         size = C.c_size_t()
-        address = native().pointer("rodata", "bpf_map__initial_value", section._handle, C.byref(size))
+        address = native().pointer(
+            "rodata", "bpf_map__initial_value", section._handle, C.byref(size)
+        )
         memory = (C.c_char * size.value).from_address(address)
         variables = self.btf.variables(".rodata")
         for name, value in values.items():
@@ -273,9 +287,13 @@ class Object:
                 raise BpfError(f"{self.path.name} has no constant {name}")
             elements = [value] if isinstance(value, int) else list(value)
             if len(elements) > (field.count or 1):
-                raise BpfError(f"constant {name} has {field.count or 1} elements, not {len(elements)}")
+                raise BpfError(
+                    f"constant {name} has {field.count or 1} elements, not {len(elements)}"
+                )
             try:
-                struct.pack_into(f"<{len(elements)}{format_code(field)}", memory, field.offset, *elements)
+                struct.pack_into(
+                    f"<{len(elements)}{format_code(field)}", memory, field.offset, *elements
+                )
             except struct.error as err:
                 raise BpfError(f"constant {name}: {err}") from err
 
@@ -286,7 +304,9 @@ class Object:
             raise BpfError(f"{map_name} cannot change after the load")
         layout = self.btf.struct(struct_name)
         size = C.c_size_t()
-        address = native().pointer(map_name, "bpf_map__initial_value", self.maps[map_name]._handle, C.byref(size))
+        address = native().pointer(
+            map_name, "bpf_map__initial_value", self.maps[map_name]._handle, C.byref(size)
+        )
         memory = (C.c_char * size.value).from_address(address)
         for name, value in members.items():
             field = layout.fields[name]

@@ -7,6 +7,7 @@ import ctypes as C
 import errno
 import logging
 from collections.abc import Callable
+from typing import ClassVar
 
 from scx_gamer.libbpf._native import RING_FN, native
 from scx_gamer.libbpf.errors import BpfError
@@ -24,7 +25,9 @@ class RingBuffer:
         self._seen = 0
         self.failures = 0  # exceptions that a callback raised
         self._function = RING_FN(self._on_record)  # libbpf keeps the pointer: this keeps it alive
-        self._handle = native().pointer(f"reading {source.name}", "ring_buffer__new", source.fd, self._function, None, None)
+        self._handle = native().pointer(
+            f"reading {source.name}", "ring_buffer__new", source.fd, self._function, None, None
+        )
         self.epoll_fd = int(native()("ring_buffer__epoll_fd", self._handle))
 
     def _on_record(self, _context: int, data: int, size: int) -> int:
@@ -67,13 +70,15 @@ class RingBuffer:
 class UserRing:
     """The one producer of a user ring: a second one on the same map would corrupt it, and libbpf allows it."""
 
-    _taken: set[tuple[int, str]] = set()
+    _taken: ClassVar[set[tuple[int, str]]] = set()
 
     def __init__(self, target: Map) -> None:
         self._key = (id(target._owner), target.name)
         if self._key in self._taken:
             raise BpfError(f"{target.name} has a producer already")
-        self._handle = native().pointer(f"writing {target.name}", "user_ring_buffer__new", target.fd, None)
+        self._handle = native().pointer(
+            f"writing {target.name}", "user_ring_buffer__new", target.fd, None
+        )
         self._taken.add(self._key)
 
     def send(self, data: bytes) -> bool:

@@ -15,12 +15,16 @@ import pytest
 from scx_gamer.libbpf import kernel
 
 SCHED_EXT = Path("/sys/kernel/sched_ext")
-QUIET_S = 3.0  # BPF ids go away up to a quarter of a second after the close; a busy guest takes longer
+QUIET_S = (
+    3.0  # BPF ids go away up to a quarter of a second after the close; a busy guest takes longer
+)
 
 
 def pytest_sessionstart() -> None:
     if os.geteuid() != 0 or not SCHED_EXT.is_dir():
-        pytest.exit("tests/vm needs root on a kernel with sched_ext: use `make test-vm`", returncode=2)
+        pytest.exit(
+            "tests/vm needs root on a kernel with sched_ext: use `make test-vm`", returncode=2
+        )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,11 @@ class FetchError(Exception):
 def cache_dir() -> Path:
     """`SCX_GAMER_CACHE`, else a folder in the user's cache."""
     chosen = os.environ.get("SCX_GAMER_CACHE")
-    base = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "scx-gamer"
+    base = (
+        Path(chosen)
+        if chosen
+        else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "scx-gamer"
+    )
     base.mkdir(parents=True, exist_ok=True)
     return base.resolve()
 
@@ -41,7 +45,9 @@ def locked(name: str) -> Iterator[None]:
 
 def own_source() -> tuple[str, str]:
     """(URI, keyring) of the machine's own Debian source."""
-    for path in sorted(Path("/etc/apt").glob("sources.list*")) + sorted(Path("/etc/apt/sources.list.d").glob("*")):
+    for path in sorted(Path("/etc/apt").glob("sources.list*")) + sorted(
+        Path("/etc/apt/sources.list.d").glob("*")
+    ):
         if path.is_dir() or path.suffix not in (".list", ".sources"):
             continue
         text = path.read_text(errors="replace")
@@ -50,7 +56,9 @@ def own_source() -> tuple[str, str]:
         if uri:
             default = "/usr/share/keyrings/debian-archive-keyring.gpg"
             return uri[1], keyring[1] if keyring else default
-    raise FetchError("no Debian package source in /etc/apt: run on Debian, or on a kernel with sched_ext as root")
+    raise FetchError(
+        "no Debian package source in /etc/apt: run on Debian, or on a kernel with sched_ext as root"
+    )
 
 
 @dataclass(frozen=True)
@@ -72,16 +80,22 @@ class Suite:
             "APT::Sandbox::User": "root",
         }
         command = [tool, *(f"-o{key}={value}" for key, value in options.items()), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=cwd, stdin=subprocess.DEVNULL
+        )
         if done.returncode:
-            raise FetchError(f"{tool} {arguments[0]} in suite {self.name}: {done.stderr.strip().splitlines()[-1:]}")
+            raise FetchError(
+                f"{tool} {arguments[0]} in suite {self.name}: {done.stderr.strip().splitlines()[-1:]}"
+            )
         return done.stdout
 
     def refresh(self) -> None:
         uri, keyring = own_source()
         for folder in ("lists/partial", "cache/archives/partial"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
-        (self._root / "sources.list").write_text(f"deb [signed-by={keyring}] {uri} {self.name} main\n")
+        (self._root / "sources.list").write_text(
+            f"deb [signed-by={keyring}] {uri} {self.name} main\n"
+        )
         self._apt("apt-get", "-qq", "update")
 
     def names(self, pattern: str) -> list[str]:
@@ -96,7 +110,13 @@ class Suite:
         """Download packages of this suite and unpack them."""
         into.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache_dir()) as folder:
-            self._apt("apt-get", "-qq", "download", *(f"{p}/{self.name}" for p in packages), cwd=Path(folder))
+            self._apt(
+                "apt-get",
+                "-qq",
+                "download",
+                *(f"{p}/{self.name}" for p in packages),
+                cwd=Path(folder),
+            )
             for deb in sorted(Path(folder).glob("*.deb")):
                 subprocess.run(["dpkg", "-x", str(deb), str(into)], check=True)
 
@@ -112,7 +132,10 @@ def main(arguments: list[str]) -> int:
     """`python -m tests.vm.vmlib.debs FOLDER PACKAGE…`: packages of this Debian's backports into a folder."""
     folder, packages = Path(arguments[0]), arguments[1:]
     if shutil.which("apt-get") is None:
-        print("libbpf 1.4 or later with its headers is needed: install it from the distribution", file=sys.stderr)
+        print(
+            "libbpf 1.4 or later with its headers is needed: install it from the distribution",
+            file=sys.stderr,
+        )
         return 1
     suite = Suite(f"{codename()}-backports")
     try:

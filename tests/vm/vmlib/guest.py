@@ -60,7 +60,9 @@ class Guest:
                 status = self._boot(command, folder.resolve())
                 if status != NO_BOOT_STATUS or attempt == 2:
                     return status
-                print("the guest died before the command started: booting once more", file=sys.stderr)
+                print(
+                    "the guest died before the command started: booting once more", file=sys.stderr
+                )
             return NO_BOOT_STATUS
         finally:
             if scratch is None:
@@ -79,26 +81,47 @@ class Guest:
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
-                env={**os.environ, "PATH": f"{TREE}/build/venv/bin:{os.environ['PATH']}:/usr/sbin:/sbin"},
+                env={
+                    **os.environ,
+                    "PATH": f"{TREE}/build/venv/bin:{os.environ['PATH']}:/usr/sbin:/sbin",
+                },
             )
             try:
                 late = self._follow(process, scratch)
             finally:
                 _end(process)
         if late:
-            print(f"the guest took longer than {self.timeout_s:.0f} s and was ended", file=sys.stderr)
+            print(
+                f"the guest took longer than {self.timeout_s:.0f} s and was ended", file=sys.stderr
+            )
             return TIMEOUT_STATUS
         if (scratch / "status").exists():
             return int((scratch / "status").read_text() or NO_BOOT_STATUS)
         tail = (scratch / "console").read_text(errors="replace").splitlines()[-15:]
-        print("\n".join(["the guest ended without a result; its console ends with:", *tail]), file=sys.stderr)
+        print(
+            "\n".join(["the guest ended without a result; its console ends with:", *tail]),
+            file=sys.stderr,
+        )
         return NO_BOOT_STATUS if not (scratch / "started").exists() else 1
 
     def _vng(self, script: Path, scratch: Path) -> list[str]:
-        command = ["vng", "-r", str(self.kernel.image), "--cpus", str(self.cpus), "--memory", self.memory]
+        command = [
+            "vng",
+            "-r",
+            str(self.kernel.image),
+            "--cpus",
+            str(self.cpus),
+            "--memory",
+            self.memory,
+        ]
         command += ["--force-9p", f"--rwdir={scratch}"]
         if self.lockstep:
-            command += ["--disable-kvm", "--qemu", str(self.lockstep), "--qemu-opts=-icount shift=0,sleep=off"]
+            command += [
+                "--disable-kvm",
+                "--qemu",
+                str(self.lockstep),
+                "--qemu-opts=-icount shift=0,sleep=off",
+            ]
             command += ["-a", "tsc=reliable"]
         elif not kvm.works(self.kernel.image):
             # One TCG thread: with several, a kernel that patches its own code crashes.

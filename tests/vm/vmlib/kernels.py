@@ -45,17 +45,26 @@ def find(name: str) -> Kernel:
     if entry is None:
         raise FetchError(f"no kernel {name!r}; kernels.toml has {', '.join(data['kernel'])}")
     with locked("kernels"):
-        version, image = _built(name, entry["built"]) if "built" in entry else _packaged(name, entry)
+        version, image = (
+            _built(name, entry["built"]) if "built" in entry else _packaged(name, entry)
+        )
     return Kernel(name, version, image, entry.get("cpus", 0), tuple(entry.get("append", ())))
 
 
 def _built(name: str, pattern: str) -> tuple[str, Path]:
-    folders = [cache_dir() / "kernels", *(Path(p) for p in os.environ.get("SCX_GAMER_SEED", "").split(":") if p)]
+    folders = [
+        cache_dir() / "kernels",
+        *(Path(p) for p in os.environ.get("SCX_GAMER_SEED", "").split(":") if p),
+    ]
     for folder in folders:
         for image in sorted(folder.glob(pattern)):
             return image.name.removeprefix("bzImage-"), image
-    print(f"kernel {name} is in no cache: building it, this takes about ten minutes", file=sys.stderr)
-    subprocess.run([str(HERE / "build-kernel"), str(cache_dir() / "kernels")], check=True, stdout=sys.stderr)
+    print(
+        f"kernel {name} is in no cache: building it, this takes about ten minutes", file=sys.stderr
+    )
+    subprocess.run(
+        [str(HERE / "build-kernel"), str(cache_dir() / "kernels")], check=True, stdout=sys.stderr
+    )
     for image in sorted((cache_dir() / "kernels").glob(pattern)):
         return image.name.removeprefix("bzImage-"), image
     raise FetchError(f"kernel {name}: the build left no {pattern}")
@@ -74,12 +83,18 @@ def _packaged(name: str, entry: dict[str, Any]) -> tuple[str, Path]:
     if not versions:
         raise FetchError(f"kernel {name}: suite {entry['suite']} has no package like {pattern}")
     version = versions[-1]
-    packages = [p for kind in ("image", "binary", "modules") if suite.has(p := f"linux-{kind}-{version}")]
+    packages = [
+        p for kind in ("image", "binary", "modules") if suite.has(p := f"linux-{kind}-{version}")
+    ]
     unpacked = cache_dir() / f"unpacked-{name}"
     shutil.rmtree(unpacked, ignore_errors=True)
     suite.unpack(packages, unpacked)
-    modules = next(iter([*unpacked.glob("usr/lib/modules/*"), *unpacked.glob("lib/modules/*")]), None)
-    image = next(iter([*unpacked.glob("boot/vmlinuz-*"), *unpacked.glob("usr/lib/modules/*/vmlinuz")]), None)
+    modules = next(
+        iter([*unpacked.glob("usr/lib/modules/*"), *unpacked.glob("lib/modules/*")]), None
+    )
+    image = next(
+        iter([*unpacked.glob("boot/vmlinuz-*"), *unpacked.glob("usr/lib/modules/*/vmlinuz")]), None
+    )
     if modules is None or image is None:
         raise FetchError(f"kernel {name}: {' '.join(packages)} hold no kernel image")
     if image.parent != modules:

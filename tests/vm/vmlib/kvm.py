@@ -24,10 +24,22 @@ def works(image: Path) -> bool:
 
 
 def _boots(image: Path) -> bool:
-    command = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "512", "-nographic", "-no-reboot"]
+    command = [
+        "qemu-system-x86_64",
+        "-accel",
+        "kvm",
+        "-cpu",
+        "host",
+        "-m",
+        "512",
+        "-nographic",
+        "-no-reboot",
+    ]
     command += ["-kernel", str(image), "-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1"]
     try:
-        output = subprocess.run(command, capture_output=True, timeout=PROBE_S, stdin=subprocess.DEVNULL).stdout
+        output = subprocess.run(
+            command, capture_output=True, timeout=PROBE_S, stdin=subprocess.DEVNULL
+        ).stdout
     except subprocess.TimeoutExpired as err:
         output = err.stdout or b""
     except OSError:

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The ctypes block against libbpf's own headers, and a libbpf that is too old."""
+
+from __future__ import annotations
+
+import ctypes as C
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scx_gamer.libbpf import BpfError, Object, _native, kernel
+
+TREE = Path(__file__).parents[3]
+
+
+def headers() -> Path:
+    for folder in (TREE / "build" / "sysroot" / "usr" / "include", Path("/usr/include")):
+        if (folder / "bpf" / "libbpf.h").exists():
+            return folder
+    pytest.fail("libbpf's headers are missing: run packaging/bootstrap build")
+
+
+def test_struct_layouts_are_libbpfs(tmp_path: Path) -> None:
+    pairs: list[tuple[str, type[C.Structure], bool]] = [
+        ("struct bpf_object_open_opts", _native.OpenOpts, False),
+        ("struct bpf_test_run_opts", _native.TestRunOpts, True),
+        ("struct bpf_prog_info", kernel._ProgInfo, False),
+        ("struct bpf_map_info", kernel._MapInfo, False),
+    ]
+    lines, expected = [], []
+    for name, mine, whole in pairs:
+        for field in mine._fields_:
+            if (name, field[0]) == ("struct bpf_prog_info", "flags"):
+                continue  # one bit and its padding there, without a name of their own
+            lines.append(f'printf("{name}.{field[0]} %zu\\n", offsetof({name}, {field[0]}));')
+            expected.append(f"{name}.{field[0]} {getattr(mine, field[0]).offset}")
+        if whole:
+            lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
+            expected.append(f"{name} {C.sizeof(mine)}")
+    source, binary = tmp_path / "o.c", tmp_path / "o"
+    include = (
+        "#include <stddef.h>\n#include <stdio.h>\n#include <linux/bpf.h>\n#include <bpf/bpf.h>\n"
+    )
+    source.write_text(include + "#include <bpf/libbpf.h>\nint main(void){" + "".join(lines) + "}")
+    compiler = shutil.which("cc") or "gcc"
+    subprocess.run([compiler, "-I", str(headers()), str(source), "-o", str(binary)], check=True)
+    output = subprocess.run([str(binary)], check=True, capture_output=True, text=True).stdout
+    assert output.splitlines() == expected
+
+
+def test_every_function_we_name_is_in_libbpf() -> None:
+    library = C.CDLL(_native.native().path)
+    for name in _native.PROTOTYPES:
+        assert library[name]
+
+
+def test_an_old_libbpf_is_refused_in_one_line(tmp_path: Path) -> None:
+    source, library = tmp_path / "old.c", tmp_path / "libbpf.so.1"
+    source.write_text(
+        "int libbpf_major_version(void){return 1;} int libbpf_minor_version(void){return 1;}"
+    )
+    compiler = shutil.which("cc") or "gcc"
+    subprocess.run([compiler, "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
+    program = "from scx_gamer.libbpf._native import native\ntry: native()\nexcept Exception as e: print(type(e).__name__, e)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "SCX_GAMER_LIBBPF": str(library)},
+        capture_output=True,
+        text=True,
+        cwd=TREE,
+    )
+    assert done.stdout.startswith("LibbpfTooOld libbpf 1.4 or later is needed, ")
+    assert "is 1.1" in done.stdout and done.stdout.count("\n") == 1
+
+
+def test_a_file_that_is_no_object_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.bpf.o"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(BpfError, match="x.bpf.o") as caught:
+        Object.open(path)
+    assert caught.value.log, "libbpf's own words are kept"
+
+
+def test_an_error_is_one_line_with_a_hint() -> None:
+    assert str(BpfError("attaching x", -16)).startswith(
+        "attaching x: Device or resource busy: another scheduler"
+    )
+    assert "\n" not in str(BpfError("loading", 13, log="many\nlines"))
