@@ -27,7 +27,7 @@ from scx_gamer.bench.session import (
     query,
     run_cli,
 )
-from scx_gamer.bench.workload import BenchError, Workload, calibrate
+from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
 
 OURS = "scx_gamer"
 DEFAULT = "default"
@@ -138,7 +138,7 @@ def demo(plan: Plan) -> None:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scx-gamer-demo-")))
         session = stack.enter_context(Session(log=scratch / "supervisor.log"))
-        stack.enter_context(Workload("mouse", "--hz", plan.mouse_hz, "--seconds", 3600))
+        stack.enter_context(start_mouse(plan.mouse_hz))
         for pair in range(plan.pairs):
             for ours in (False, True):
                 print(f"pair {pair + 1} of {plan.pairs},", "with:" if ours else "without:")

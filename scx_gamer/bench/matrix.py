@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scx_gamer.bench.cells import Cell, Spec, median_cell, run_once
 from scx_gamer.bench.session import CLI, Session, kernel_has_sched_ext, need_root, run_cli
-from scx_gamer.bench.workload import BenchError, Workload, calibrate
+from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def run_matrix(
     with ExitStack() as stack:
         session = stack.enter_context(Session()) if any(c.ours for c in contenders) else None
         if session is not None:
-            stack.enter_context(Workload("mouse", "--hz", 1000, "--seconds", 36000))
+            stack.enter_context(start_mouse(1000))
         for load in loads:
             kind, per_cpu = LOADS[load]
             for shape in shapes:

@@ -51,6 +51,10 @@ int cmd_mouse(const struct options *opt)
 	if (ioctl(fd, UI_GET_SYSNAME(sizeof(sysname)), sysname) < 0)
 		die("cannot read the virtual mouse's name");
 	tell_ready(opt->ready_fd);
+	if (opt->live) {
+		printf("{\"ready\":true,\"device\":\"%s\"}\n", sysname);
+		fflush(stdout);
+	}
 	next = now_ns() + period;
 	end = next + (uint64_t)(opt->seconds * 1e9);
 	while (next < end && !stop_signal_until(next)) {

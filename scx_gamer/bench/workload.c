@@ -336,7 +336,7 @@ static const char usage[] =
 	"       workload load --kind hogs|compile|forkexec|messaging|pipes|memory|pinned|browser\n"
 	"                --calibration X [--per-cpu X] [--seconds S] [--seed N] [--cpus N]\n"
 	"                [--ready-fd FD]\n"
-	"       workload mouse [--hz N] [--seconds S] [--name NAME] [--ready-fd FD]\n";
+	"       workload mouse [--hz N] [--seconds S] [--name NAME] [--ready-fd FD] [--live]\n";
 
 enum { OPT_SHAPE = 256, OPT_KIND, OPT_NAME, OPT_SECONDS, OPT_CALIBRATION, OPT_PER_CPU, OPT_SEED,
        OPT_HZ, OPT_PERIOD, OPT_WARMUP, OPT_CPUS, OPT_READY_FD, OPT_LIVE, OPT_BUSY };

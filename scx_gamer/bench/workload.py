@@ -134,6 +134,20 @@ class Workload:
         self.close()
 
 
+def start_mouse(hz: int) -> Workload:
+    """A virtual mouse that moves from now on. Raises BenchError where there is no uinput."""
+    if not os.path.exists("/dev/uinput"):
+        subprocess.run(["modprobe", "uinput"], check=False, capture_output=True)
+    mouse = Workload("mouse", "--hz", hz, "--seconds", 3600, "--live")
+    try:
+        if mouse.read_line() is None:
+            mouse.result(5)
+    except BaseException:
+        mouse.close()
+        raise
+    return mouse
+
+
 def parse_line(line: str) -> dict[str, Any]:
     """One printed object."""
     try:
