@@ -22,8 +22,7 @@ char _license[] SEC("license") = "GPL";
 #define DSQ_LLC_BASE 0x1000ULL
 #define DSQ_CPU_BASE 0x2000ULL
 #define PREEMPT_CANDIDATES 3
-#define OLDEST_SCAN 256			   /* queued tasks looked at by one timer pass, per queue */
-#define STEAL_LEAD_NS (4 * SCXG_NS_PER_MS) /* a head this much earlier is taken from another cache */
+#define OLDEST_SCAN 256 /* queued tasks looked at by one timer pass, per queue */
 
 /* Written by the supervisor between open and load. */
 const volatile u64 generation = 1;
@@ -442,7 +441,8 @@ static __always_inline bool own_first(struct cpu_ctx *cc, u64 own, u64 shared)
 	return cc && (cc->flip++ & 1) == 0;
 }
 
-static __always_inline bool steal(s32 cpu, u64 shared, u64 earlier_than)
+/* From another cache, nearest first. */
+static __always_inline bool steal(s32 cpu, u64 shared)
 {
 	struct scxg_cpu_stats *stats;
 	u32 mine = shared - DSQ_LLC_BASE, i;
@@ -452,11 +452,8 @@ static __always_inline bool steal(s32 cpu, u64 shared, u64 earlier_than)
 	bpf_for(i, 1, nr_llcs)
 	{
 		u32 llc = mine + i < nr_llcs ? mine + i : mine + i - nr_llcs;
-		u64 dsq = DSQ_LLC_BASE + llc;
 
-		if (earlier_than != ~0ULL && (!scxg_can_peek() || head_key(dsq) >= earlier_than))
-			continue;
-		if (scxg_move_to_local(dsq)) {
+		if (scxg_move_to_local(DSQ_LLC_BASE + llc)) {
 			stats = stats_of(cpu);
 			if (stats)
 				stats->steals++;
@@ -464,6 +461,39 @@ static __always_inline bool steal(s32 cpu, u64 shared, u64 earlier_than)
 		}
 	}
 	return false;
+}
+
+/*
+ * One bound for all caches: the earliest head of the others goes first once it leads by SCXG_STEAL_LEAD_NS. The
+ * earliest, not the nearest: else a busy near cache would keep this CPU from one that waits longer.
+ */
+static __always_inline bool take_overdue(s32 cpu, u64 own, u64 shared)
+{
+	u64 near, far_key = ~0ULL, far = 0, key;
+	struct scxg_cpu_stats *stats;
+	u32 i;
+
+	if (nr_llcs <= 1 || !scxg_can_peek())
+		return false;
+	near = head_key(shared);
+	if (scx_bpf_dsq_nr_queued(own) > 0)
+		near = scxg_min(near, head_key(own));
+	bpf_for(i, 0, nr_llcs)
+	{
+		if (DSQ_LLC_BASE + i == shared)
+			continue;
+		key = head_key(DSQ_LLC_BASE + i);
+		if (key < far_key) {
+			far_key = key;
+			far = DSQ_LLC_BASE + i;
+		}
+	}
+	if (!scxg_overdue(far_key, near) || !scxg_move_to_local(far))
+		return false;
+	stats = stats_of(cpu);
+	if (stats)
+		stats->steals++;
+	return true;
 }
 
 SEC("struct_ops/scxg_dispatch")
@@ -479,16 +509,11 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 	if (fault_stall_ms && state && scxg_now() - state->attached_ns > fault_stall_ms * SCXG_NS_PER_MS)
 		return;
 #endif
+	if (take_overdue(cpu, own, shared))
+		return;
 	if (own_first(cc, own, shared) && scxg_move_to_local(own))
 		return;
-	/* One bound for all caches: a head that waits much longer elsewhere goes first. */
-	if (nr_llcs > 1 && scxg_can_peek()) {
-		u64 key = head_key(shared);
-
-		if (key != ~0ULL && steal(cpu, shared, key - scxg_min(key, STEAL_LEAD_NS)))
-			return;
-	}
-	if (scxg_move_to_local(shared) || scxg_move_to_local(own) || steal(cpu, shared, ~0ULL))
+	if (scxg_move_to_local(shared) || scxg_move_to_local(own) || steal(cpu, shared))
 		return;
 	/* Nobody else: the task that runs goes on, with a slice of ours rather than one the kernel invents. */
 	if (prev && (prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED))) {
@@ -514,7 +539,7 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 		return;
 	now = scxg_now();
 	if (state->timer_failed)
-		state->effects = now - ctl->heartbeat_ns < SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
+		state->effects = now - scxg_min(ctl->heartbeat_ns, now) < SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
 	if (scx_bpf_dsq_nr_queued(llc_dsq(cpu)) <= 0 && scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) <= 0)
 		return;
 	if (now - cc->run_since < scxg_slice(cc->class_id, state->effects && ctl->game_active, tun))

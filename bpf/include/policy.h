@@ -9,9 +9,11 @@
  * before it on its C CPUs is what was queued by then: each of the N runnable tasks is in a queue at most once, and
  * each time it comes to the front it runs for at most S, the longest slice rounded up to a tick. Hence
  *
- *	wait <= D + W + (ceil(N / C) + 1) * S
+ *	wait <= D + W + L + (ceil(N / C) + 1) * S
  *
- * where a task that comes back within the window is counted by the window itself (D + W of CPU time).
+ * where a task that comes back within the window is counted by the window itself. L is 0 with one cache: with more, a
+ * CPU prefers its own cache's queue to an older head elsewhere by up to L. A task that can run on one CPU only is
+ * served by that CPU alone: C is 1 for it, and N the tasks that this CPU serves.
  */
 #ifndef SCXG_POLICY_H
 #define SCXG_POLICY_H
@@ -23,6 +25,7 @@
 
 #define SCXG_DEADLINE_MAX_NS (SCXG_DEADLINE_MAX_MS * SCXG_NS_PER_MS) /* D */
 #define SCXG_CREDIT_MAX_NS (10 * SCXG_NS_PER_MS)		     /* W */
+#define SCXG_STEAL_LEAD_NS (4 * SCXG_NS_PER_MS)			     /* L */
 #define SCXG_SLICE_MAX_NS (SCXG_SLICE_MAX_MS * SCXG_NS_PER_MS)
 
 /* Starting values of the design; the benchmark sweeps them. */
@@ -162,6 +165,13 @@ static inline u64 scxg_slice(u32 class_id, bool game_active, const struct scxg_t
 	if (class_id == SCXG_CLASS_BACKGROUND && game_active)
 		us = tun->value[SCXG_TUN_BG_SLICE_US];
 	return scxg_clamp(us, SCXG_MIN_SLICE_US, SCXG_MAX_SLICE_US) * SCXG_NS_PER_US;
+}
+
+/* Whether a CPU takes the earliest head of the other caches before its own earliest; ~0 is an empty queue. */
+static inline bool scxg_overdue(u64 far_key, u64 near_key)
+{
+	return far_key != ~0ULL &&
+	       (near_key == ~0ULL || (near_key > far_key && near_key - far_key > SCXG_STEAL_LEAD_NS));
 }
 
 /* Mean of the last bursts, weight 1/4 on the newest. */

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The two objects as the supervisor joins them, without the supervisor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from scx_gamer.libbpf import Mapped, Object, find_object
+
+SHARED = ("windows", "tunables", "control", "classes", "events")
+SCHED_EXT = Path("/sys/kernel/sched_ext")
+DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 500, 0, 0)
+
+
+class Life:
+    """One attached scheduler and the maps to look at it."""
+
+    def __init__(self, stack: ExitStack, faulty: bool, llcs: int, rodata: dict[str, int]) -> None:
+        observe = stack.enter_context(Object.open(find_object("observe")))
+        for program in observe.programs.values():
+            program.set_autoload(False)
+        observe.load()
+        cpus = os.sysconf("SC_NPROCESSORS_CONF")
+        path = find_object("sched")
+        self.sched = stack.enter_context(Object.open(path.with_name("sched_faulty.bpf.o") if faulty else path))
+        self.sched.set_rodata(
+            generation=7, nr_cpus=cpus, nr_llcs=llcs, cpu_llc=[cpu % llcs for cpu in range(cpus)], **rodata
+        )
+        self.sched.maps["cpu_stats"].set_max_entries(cpus)
+        for name in SHARED:
+            if name in self.sched.maps:
+                self.sched.maps[name].reuse_fd(observe.maps[name].fd)
+        self.sched.load()
+
+        def mapped(owner: Object, name: str) -> Mapped:
+            return stack.enter_context(owner.maps[name].mapped(f"scxg_{name}"))
+
+        self.control = mapped(observe, "control")[0]
+        self.control.set("generation", 7)
+        tunables = mapped(observe, "tunables")[0]
+        for index, value in enumerate(DEFAULTS):
+            tunables.set(f"value[{index}]", value)
+        self.state = mapped(self.sched, "sched_state")[0]
+        self.exit = mapped(self.sched, "exit_info")[0]
+        self.stats = mapped(self.sched, "cpu_stats")
+        self.beat()
+        self.link = stack.enter_context(self.sched.maps["scx_gamer_ops"].attach_struct_ops())
+
+    def beat(self) -> None:
+        self.control.set("heartbeat_ns", time.monotonic_ns())
+
+    def total(self, field: str) -> int:
+        return sum(cpu.get(field) for cpu in self.stats)
+
+    def sleep(self, seconds: float) -> None:
+        """With the heartbeat kept up, and while the scheduler holds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.beat()
+            time.sleep(0.2)
+            assert attached(), self.exit.text("reason") + ": " + self.exit.text("msg")
+
+
+def attached() -> bool:
+    ops = SCHED_EXT / "root/ops"
+    return ops.exists() and ops.read_text().strip().startswith("scx_gamer")
+
+
+def refills() -> int | None:
+    """Slices the kernel had to invent; None on a kernel that does not count them."""
+    events = SCHED_EXT / "root/events"
+    if not events.exists():
+        return None
+    counts = dict(line.split() for line in events.read_text().splitlines() if line)
+    return int(counts["SCX_EV_REFILL_SLICE_DFL"])
+
+
+@contextmanager
+def attach(faulty: bool = False, llcs: int = 1, **rodata: int) -> Iterator[Life]:
+    with ExitStack() as stack:
+        yield Life(stack, faulty, llcs, rodata)
+
+
+@pytest.fixture
+def hogs() -> Iterator[Callable[[int], None]]:
+    """Processes that spin until the test ends. Executed, not forked: a fork would keep the scheduler's link open."""
+    with ExitStack() as stack:
+
+        def start(count: int) -> None:
+            for _ in range(count):
+                hog = stack.enter_context(subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"]))
+                stack.callback(hog.kill)
+
+        yield start
+
+
+def gone(within_s: float = 20) -> bool:
+    """Whether the scheduler is out; the kernel detaches in its own time."""
+    deadline = time.monotonic() + within_s
+    while attached() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not attached()

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A scheduler comes, schedules, and goes; nothing of it stays. Runs on every kernel of the matrix."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from scx_gamer.libbpf import kernel
+from tests.vm.attach.conftest import attach, attached, gone
+
+MS = 1_000_000
+
+
+def test_it_attaches_schedules_and_leaves(hogs: Callable[[int], None]) -> None:
+    with attach() as life:
+        hogs(2 * (os.cpu_count() or 1))
+        life.sleep(3)
+        assert life.state.get("generation") == 7
+        assert life.state.get("timer_failed") == 0
+        assert life.state.get("ticks") >= 10
+        assert life.total("runs[0]") > 50
+        assert life.total("ctx_missing") == 0
+        for program in life.sched.programs.values():
+            info = kernel.prog_info(program.fd)
+            print(f"{info['name']}: {info['verified_insns']} instructions verified")
+    assert gone()
+
+
+def test_the_timer_is_frozen_after_detach() -> None:
+    with attach() as life:
+        life.sleep(1)
+        life.link.close()
+        assert gone()
+        assert life.exit.get("kind") == 64
+        assert life.state.get("stopping") == 1
+        ticks = life.state.get("ticks")
+        time.sleep(0.5)
+        assert life.state.get("ticks") == ticks
+
+
+def test_several_caches(hogs: Callable[[int], None]) -> None:
+    cpus = os.cpu_count() or 1
+    with attach(llcs=min(2, cpus)) as life:
+        hogs(2 * cpus + 1)
+        life.sleep(3)
+        assert life.state.get("oldest_wait_max_ns") < bound_ns(200)
+        assert cpus == 1 or life.total("steals") > 0
+
+
+def bound_ns(tasks: int) -> int:
+    """policy.h: D + W + L + (ceil(N / C) + 1) * S, S the slice rounded up to a tick of 4 ms."""
+    cpus = os.cpu_count() or 1
+    return (114 + (-(-tasks // cpus) + 1) * 20) * MS
+
+
+def test_the_switch_goes_off_without_a_heartbeat_and_on_again() -> None:
+    with attach() as life:
+        life.sleep(1)
+        assert life.state.get("effects") == 1
+        deadline = time.monotonic() + 8
+        while life.state.get("effects") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert life.state.get("effects") == 0
+        assert life.state.get("effects_off") == 1
+        life.sleep(1)
+        assert life.state.get("effects") == 1
+
+
+def test_storage_that_cannot_be_had_ejects_nothing(hogs: Callable[[int], None]) -> None:
+    with attach(faulty=True, fault_storage=1) as life:
+        hogs(2 * (os.cpu_count() or 1))
+        life.sleep(3)
+        assert life.total("ctx_missing") > 0
+
+
+def test_a_timer_that_does_not_start_ejects_nothing(hogs: Callable[[int], None]) -> None:
+    with attach(faulty=True, fault_timer=1) as life:
+        hogs(2 * (os.cpu_count() or 1))
+        life.sleep(1)
+        assert life.state.get("timer_failed") == 12
+        assert life.state.get("ticks") == 0
+        # the switch is then looked at in tick
+        time.sleep(4)
+        assert attached()
+        assert life.state.get("effects") == 0
+
+
+def test_a_forced_error_is_recorded() -> None:
+    with attach(faulty=True, fault_error_ms=500) as life:
+        deadline = time.monotonic() + 10
+        while not life.exit.get("kind") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert life.exit.get("kind") == 1025
+        assert life.exit.get("generation") == 7
+        assert "test build" in life.exit.text("msg")
+        assert life.exit.text("dump")
