@@ -281,6 +281,7 @@ class Supervisor:
     def _operations(self) -> dict[str, Operation]:
         return {
             "status": Operation(lambda _request: self.status(), root_only=False),
+            "devices": Operation(lambda _request: self.devices(), root_only=False),
             "games": Operation(lambda _request: self.games(), root_only=False),
             "snapshot": Operation(lambda _request: self.snapshot(), root_only=False),
             "metrics": Operation(lambda _request: self.snapshot(), root_only=False),
@@ -335,6 +336,15 @@ class Supervisor:
 
     def remove_game(self, pid: int) -> bool:
         return self._games is not None and self._games.remove(pid)
+
+    def devices(self) -> list[dict[str, object]]:
+        """What the input room watches, and at which rate; empty while input is off."""
+        if self._input is None:
+            return []
+        return [
+            {"number": info.number, "path": info.path, "rate_hz": info.rate_hz}
+            for info in self._input.devices()
+        ]
 
     def games(self) -> list[dict[str, object]]:
         return self._games.listing() if self._games is not None else []

@@ -59,12 +59,11 @@ def _watched() -> dict[int, dict[str, object]]:
     from scx_gamer import control
 
     try:
-        answer = control.request("status")
+        answer = control.request("devices")
     except (control.ControlError, OSError):
         return {}
-    listed = answer.get("devices") if isinstance(answer, dict) else None
     return {
         d["number"]: {"path": d.get("path"), "rate_hz": d.get("rate_hz")}
-        for d in listed or ()
+        for d in (answer if isinstance(answer, list) else ())
         if isinstance(d, dict) and isinstance(d.get("number"), int)
     }
