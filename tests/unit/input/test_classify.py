@@ -76,6 +76,12 @@ DEVICES: list[tuple[str, Kind, dict[str, str]]] = [
         {"key": "ff00000000 0 0 0 0", "abs": "30063", "ff": "3004f0000 0"},
     ),
     ("pedals", Kind.JOYSTICK, {"abs": "e0"}),
+    ("sensor that only its property tells", Kind.NONE, {"abs": "27", "properties": "40"}),
+    (
+        "keyboard with a stick",
+        Kind.KEYBOARD,
+        {"key": "7cdb000000000000 " + USB_KEYBOARD, "abs": "3"},
+    ),
     ("old accelerometer", Kind.NONE, {"abs": "7"}),
     ("remote's accelerometer", Kind.NONE, {"abs": "38"}),
     (

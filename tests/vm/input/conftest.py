@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Fixtures of the input tests: the rig on either path, and virtual devices."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.vm.input.rig import Rig, Writer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def modules() -> None:
+    for name in ("evdev", "uinput"):
+        subprocess.run(["modprobe", "-q", name], check=False, timeout=60)  # may be built in
+    assert Path("/dev/uinput").exists(), "the kernel has no uinput"
+
+
+@pytest.fixture(params=["kernel", "evdev"])
+def path(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def rig(path: str) -> Iterator[Rig]:
+    rig = Rig(path)
+    try:
+        rig.start()
+        yield rig
+    finally:
+        rig.close()
+
+
+@pytest.fixture(scope="session")
+def writer_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    binary = tmp_path_factory.mktemp("writer") / "writer"
+    source = Path(__file__).with_name("writer.c")
+    subprocess.run(["cc", "-O2", "-Wall", "-o", binary, source], check=True, timeout=120)
+    return binary
+
+
+@pytest.fixture
+def writer(writer_binary: Path) -> Iterator[Callable[[int, float], Writer]]:
+    with ExitStack() as stack:
+
+        def make(rate: int, seconds: float) -> Writer:
+            made = Writer(writer_binary, rate, seconds)
+            stack.callback(made.close)
+            return made
+
+        yield make

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The input room on real maps and a real loop, without the rest of the supervisor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from pathlib import Path
+
+from scx_gamer.feed import Feed
+from scx_gamer.input import InputRoom
+from scx_gamer.libbpf import Abi, Object, RingBuffer, UserRing, find_object
+from scx_gamer.loop import Loop
+
+Scenario = Generator[float, None, None]
+GENERATION = 7
+OPTIONAL = ("on_exec", "on_exit", "on_fork")
+
+
+class Rig:
+    """Owns observe, the rings, the loop and the room. `play` runs a scenario inside the loop."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.records: list[bytes] = []
+        self._failure: BaseException | None = None
+        with ExitStack() as stack:
+            observe = stack.enter_context(Object.open(find_object("observe")))
+            for name in OPTIONAL:
+                observe.programs[name].set_autoload(False)
+            observe.programs["on_input"].set_autoload(path == "kernel")
+            observe.load()
+            self.maps = observe.maps
+            self.abi = Abi(observe.btf)
+            self.windows = stack.enter_context(self.maps["windows"].mapped("scxg_windows"))[0]
+            self.control = stack.enter_context(self.maps["control"].mapped("scxg_control"))[0]
+            self.tunables = stack.enter_context(self.maps["tunables"].mapped("scxg_tunables"))[0]
+            for lane in ("KEYBOARD", "MOUSE", "GAMEPAD"):
+                self.set_boost(lane, self.abi.constants[f"SCXG_DEF_BOOST_{lane}_MS"])
+            self.control.set("generation", GENERATION)
+            ring = stack.enter_context(RingBuffer(self.maps["events"], self._on_record))
+            user = stack.enter_context(UserRing(self.maps["control_ring"]))
+            self.feed = Feed(user, observe.programs["drain"].runner(), self.abi)
+            self.feed.generation = GENERATION
+            self.loop = stack.enter_context(Loop())
+            self.loop.add_fd(ring.epoll_fd, lambda _fd: self._consume(ring), name="events")
+            stack.callback(self.loop.remove_fd, ring.epoll_fd)
+            self.loop.at_pass_end(self.feed.flush)
+            self.room = InputRoom(self.loop, self.feed, self.maps, self.abi, kernel_path=path == "kernel")
+            if path == "kernel":
+                stack.enter_context(observe.programs["on_input"].attach())
+            self._stack = stack.pop_all()
+
+    def start(self) -> None:
+        self.room.start()
+        self._stack.callback(self.room.close)
+
+    def _consume(self, ring: RingBuffer) -> None:
+        ring.consume()
+
+    def _on_record(self, data: bytes | memoryview) -> None:
+        record = bytes(data)
+        self.records.append(record)
+        event = self.abi.unpack("scxg_event", record)
+        if event["type"] == self.abi.constants["SCXG_EV_WINDOW"]:
+            self.room.on_window(int(event["lane"]))
+
+    def set_boost(self, lane: str, milliseconds: int) -> None:
+        index = self.abi.constants[f"SCXG_TUN_BOOST_{lane}_MS"]
+        self.tunables.set(f"value[{index}]", milliseconds)
+
+    def lane(self, lane: str, field: str) -> int:
+        return self.windows.get(f"lane[{self.abi.constants['SCXG_LANE_' + lane]}].{field}")
+
+    def until(self, lane: str) -> int:
+        return max(self.lane(lane, "until_ns"), self.lane(lane, "held_until_ns"))
+
+    def open(self, lane: str) -> bool:
+        return time.monotonic_ns() < self.until(lane)
+
+    def play(self, scenario: Scenario) -> None:
+        """Run a scenario to its end; it yields the seconds that the loop shall run meanwhile."""
+
+        def step() -> None:
+            try:
+                delay = next(scenario)
+            except StopIteration:
+                self.loop.stop()
+                return
+            except BaseException as err:
+                self._failure = err
+                self.loop.stop()
+                return
+            self.loop.call_later(delay, step, name="scenario")
+
+        self.loop.call_later(0, step, name="scenario")
+        self.loop.run()
+        if self._failure is not None:
+            raise self._failure
+
+    def wait(self, what: Callable[[], bool], limit_s: float = 3.0) -> Scenario:
+        """Run the loop until `what()`; fails after the limit."""
+        end = time.monotonic() + limit_s
+        while not what():
+            assert time.monotonic() < end, f"not within {limit_s} s"
+            yield 0.005
+
+    def wait_device(self, name: str, present: bool = True) -> Scenario:
+        """Until the room listens to the device called `name`, or no longer does."""
+        yield from self.wait(
+            lambda: present == any(i.name == name and i.path is not None for i in self.room.devices()),
+            10,
+        )
+
+    def numbers(self) -> set[int]:
+        """The keys of the devices map."""
+        keys = self.maps["devices"].keys()
+        return {int.from_bytes(key, "little") for key in keys}
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+class Writer:
+    """The C mouse. `begin` starts the motion, `rate` waits for the end."""
+
+    def __init__(self, binary: Path, rate: int, seconds: float) -> None:
+        self.process = subprocess.Popen(
+            [str(binary), str(rate), str(seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def begin(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def rate(self) -> int:
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def fds() -> int:
+    return len(os.listdir("/proc/self/fd"))

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Devices that go in the middle, come a hundred times, flood, or lose events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from evdev import ecodes
+
+from scx_gamer.input import hotplug
+from tests.vm.input import devices
+from tests.vm.input.rig import Rig, Scenario, Writer, fds
+
+
+def test_unplug_with_a_key_down(rig: Rig) -> None:
+    def scenario() -> Scenario:
+        numbers, open_fds = rig.numbers(), fds()
+        keys = devices.keyboard()
+        yield from rig.wait_device("keys")
+        assert len(rig.numbers() - numbers) == 1
+        devices.key(keys, ecodes.KEY_W, 1)
+        yield from rig.wait(lambda: rig.open("KEYBOARD"))
+        yield 0.6
+        assert rig.room.held()
+        keys.close()
+        yield from rig.wait_device("keys", present=False)
+        yield from rig.wait(lambda: not rig.open("KEYBOARD"), 0.6)
+        assert rig.room.held() == []
+        assert rig.numbers() == numbers
+        assert fds() == open_fds
+        assert rig.control.get("msgs_invalid") == 0
+
+    rig.play(scenario())
+
+
+def test_unplug_amid_motion(rig: Rig, writer: Callable[[int, float], Writer]) -> None:
+    def scenario() -> Scenario:
+        for _ in range(3):
+            mouse = writer(8000, 30)
+            yield from rig.wait_device("writer mouse")
+            mouse.begin()
+            yield from rig.wait(lambda: rig.open("MOUSE"))
+            yield 0.3
+            mouse.close()
+            yield from rig.wait_device("writer mouse", present=False)
+            yield from rig.wait(lambda: not rig.open("MOUSE"), 0.6)
+        passes = rig.loop.stats().passes
+        yield 1.0
+        assert rig.loop.stats().passes - passes < 50  # no descriptor spins
+
+    rig.play(scenario())
+
+
+def test_hundred_plug_cycles(rig: Rig) -> None:
+    def scenario() -> Scenario:
+        numbers, open_fds, added = rig.numbers(), fds(), rig.room.counters["added"]
+        for _ in range(100):
+            pad = devices.gamepad()
+            yield from rig.wait(lambda: len(rig.numbers()) > len(numbers), 10)
+            pad.close()
+            yield from rig.wait(lambda: rig.numbers() == numbers, 10)
+        assert rig.room.counters["added"] - added == 100
+        assert rig.room.counters["errors"] == 0
+        assert fds() == open_fds
+
+    rig.play(scenario())
+
+
+def test_hotplug_without_udevd(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's own uevents serve where no udevd runs."""
+    monkeypatch.setattr(hotplug, "UDEV_CONTROL", Path("/nonexistent"))
+    rig = Rig(path)
+    try:
+        rig.start()
+
+        def scenario() -> Scenario:
+            with closing(devices.keyboard()) as keys:
+                yield from rig.wait_device("keys")
+                devices.key(keys, ecodes.KEY_W, 1)
+                yield from rig.wait(lambda: rig.open("KEYBOARD"))
+            yield from rig.wait_device("keys", present=False)
+
+        rig.play(scenario())
+    finally:
+        rig.close()
+
+
+def test_flood(rig: Rig, writer: Callable[[int, float], Writer]) -> None:
+    """A device that writes as fast as it can costs one bounded read a pass, and few passes."""
+
+    def scenario() -> Scenario:
+        mouse = writer(0, 4)
+        yield from rig.wait_device("writer mouse")
+        mouse.begin()
+        yield from rig.wait(lambda: rig.open("MOUSE"))
+        passes = rig.loop.stats().passes
+        with closing(devices.keyboard()) as keys:
+            yield from rig.wait_device("keys")
+            devices.key(keys, ecodes.KEY_W, 1)
+            yield from rig.wait(lambda: rig.open("KEYBOARD"))
+        yield 1.0
+        yield from rig.wait(lambda: rig.open("MOUSE"), 0.5)
+        assert rig.loop.stats().passes - passes < 2000
+        if rig.path == "evdev":
+            assert rig.room.counters["wakeups"] < 500
+        mouse.close()
+        yield from rig.wait(lambda: not rig.open("MOUSE"), 1)
+
+    rig.play(scenario())
+
+
+def test_lost_events_are_resynced() -> None:
+    """More events than the kernel's buffer holds while the loop sleeps: the state still holds."""
+    rig = Rig("evdev")
+    try:
+        rig.start()
+        with closing(devices.keyboard()) as keys:
+
+            def scenario() -> Scenario:
+                yield from rig.wait_device("keys")
+                resyncs = rig.room.counters["resyncs"]
+                for _ in range(400):
+                    devices.key(keys, ecodes.KEY_Q, 1)
+                    devices.key(keys, ecodes.KEY_Q, 0)
+                devices.key(keys, ecodes.KEY_W, 1)
+                yield from rig.wait(lambda: rig.room.counters["resyncs"] > resyncs)
+                yield from rig.wait(lambda: len(rig.room.held()) == 1)
+                devices.key(keys, ecodes.KEY_W, 0)
+                yield from rig.wait(lambda: rig.room.held() == [])
+                yield from rig.wait(lambda: not rig.open("KEYBOARD"), 1)
+
+            rig.play(scenario())
+    finally:
+        rig.close()
