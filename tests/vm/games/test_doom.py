@@ -16,8 +16,8 @@ from scx_gamer.bench.workload import Workload, calibrate
 
 GAME = Path("/usr/games/chocolate-doom")
 IWAD = Path("/usr/share/games/doom/freedoom1.wad")
-TICS = 250  # of the demo's 1531: enough frames to measure, few enough for an emulated CPU
-PAIRS = 3
+TICS = 150  # of the demo's 1531: enough frames to measure, few enough for an emulated CPU
+PAIRS = 2
 CLEARLY = 1.25  # times the frames
 _HEADER = 13
 _END = b"\x80"
