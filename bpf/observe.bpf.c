@@ -62,8 +62,8 @@ static __always_inline struct scxg_event *event_begin(struct scxg_control *ctl, 
 }
 
 /* Open a lane's window until `until`; the longer of old and new counts. */
-static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 path, u64 now, u64 until,
-					u64 held_until)
+static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 path, u64 now,
+					u64 until, u64 held_until)
 {
 	struct scxg_windows *win = scxg_windows();
 	struct scxg_lane_state *state;
@@ -173,8 +173,8 @@ int BPF_PROG(on_input, struct input_dev *dev, unsigned int type, unsigned int co
 
 /* ---- processes ------------------------------------------------------------------------------ */
 
-static __always_inline void process_event(struct scxg_control *ctl, u16 type, struct task_struct *p, u64 value,
-					  const char *filename)
+static __always_inline void process_event(struct scxg_control *ctl, u16 type, struct task_struct *p,
+					  u64 value, const char *filename)
 {
 	struct scxg_event *ev = event_begin(ctl, type);
 
@@ -276,8 +276,8 @@ static __always_inline bool held_set(struct scxg_control *ctl, const struct scxg
 	if (lane == SCXG_LANE_NONE)
 		return false;
 	if (msg->value)
-		win->lane[lane].held_until_ns =
-		    scxg_max(win->lane[lane].held_until_ns, now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS);
+		win->lane[lane].held_until_ns = scxg_max(win->lane[lane].held_until_ns,
+							 now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS);
 	else if (device->held)
 		win->lane[lane].held_until_ns = 0;
 	device->held = msg->value != 0;
@@ -299,8 +299,8 @@ static __always_inline bool apply(struct scxg_control *ctl, const struct scxg_ms
 		if (index == SCXG_LANE_NONE || index >= SCXG_NR_LANES)
 			return false;
 		/* The event's own time counts, but a stamp from the future opens nothing longer. */
-		open_window(ctl, index, SCXG_PATH_EVDEV, now, scxg_min(msg->time_ns, now) + scxg_boost_ns(tun, index),
-			    0);
+		open_window(ctl, index, SCXG_PATH_EVDEV, now,
+			    scxg_min(msg->time_ns, now) + scxg_boost_ns(tun, index), 0);
 		return true;
 	case SCXG_MSG_HELD:
 		return held_set(ctl, msg, now);
@@ -340,7 +340,8 @@ static long on_message(struct bpf_dynptr *dynptr, void *context)
 		ctl->msgs_unknown++;
 		return done;
 	}
-	if (msg.version != SCXG_ABI_VERSION || msg.type == SCXG_MSG_NONE || msg.type >= SCXG_NR_MSGS) {
+	if (msg.version != SCXG_ABI_VERSION || msg.type == SCXG_MSG_NONE ||
+	    msg.type >= SCXG_NR_MSGS) {
 		ctl->msgs_unknown++;
 		return done;
 	}

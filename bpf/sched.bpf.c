@@ -169,7 +169,8 @@ static __always_inline u32 class_of(const struct task_struct *p)
 	entry = bpf_map_lookup_elem(&classes, &tgid);
 	if (entry && entry->class_id < SCXG_CLASS_KTHREAD) {
 		/* Start times cross as /proc shows them, in ticks of 10 ms: an old entry of a reused pid does not count. */
-		if (!entry->start_ns || entry->start_ns / 10000000 == p->group_leader->start_boottime / 10000000)
+		if (!entry->start_ns ||
+		    entry->start_ns / 10000000 == p->group_leader->start_boottime / 10000000)
 			return entry->class_id;
 	}
 	/* static_prio of nice 10 is 130. */
@@ -187,7 +188,8 @@ static __always_inline void uncount(struct scxg_sched_state *state, struct task_
 	tc->counted = 0;
 }
 
-static __always_inline void count_as(struct scxg_sched_state *state, struct task_ctx *tc, u32 class_id)
+static __always_inline void count_as(struct scxg_sched_state *state, struct task_ctx *tc,
+				     u32 class_id)
 {
 	if (tc->counted == class_id + 1)
 		return;
@@ -310,7 +312,8 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 /* One CPU of at most three that runs something which gives way to a favoured task, or -1. */
 static __always_inline s32 find_victim(struct task_struct *p, s32 task_cpu, struct view *v)
 {
-	u64 min_gap = scxg_min(v->tun->value[SCXG_TUN_PREEMPT_MIN_US], SCXG_MAX_PREEMPT_MIN_US) * SCXG_NS_PER_US;
+	u64 min_gap = scxg_min(v->tun->value[SCXG_TUN_PREEMPT_MIN_US], SCXG_MAX_PREEMPT_MIN_US) *
+		      SCXG_NS_PER_US;
 	s32 here = bpf_get_smp_processor_id();
 
 	for (int i = 0; i < PREEMPT_CANDIDATES; i++) {
@@ -353,7 +356,8 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 
 	if (!look(&v, p)) {
 		/* Unreachable with array maps, but a task must never be lost. */
-		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS, enq_flags);
+		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS,
+			    enq_flags);
 		return;
 	}
 	class_id = v.facts.class_id;
@@ -373,15 +377,16 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		if (scx_bpf_test_and_clear_cpu_idle(cpu)) {
 			if (class_id < SCXG_NR_CLASSES)
 				v.stats->idle_inserts[class_id]++;
-			scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS, enq_flags);
+			scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
+				    SCXG_SLICE_MAX_NS, enq_flags);
 			return;
 		}
 	} else if (!scxg_can_kick()) {
 		/* No kick on this kernel: an idle CPU is claimed first and handed the task. */
 		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 		if (idle >= 0) {
-			scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | idle, SCXG_SLICE_MAX_NS,
-				    enq_flags);
+			scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | idle,
+				    SCXG_SLICE_MAX_NS, enq_flags);
 			return;
 		}
 	}
@@ -506,7 +511,8 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 #ifdef SCXG_FAULTS
 	struct scxg_sched_state *state = state_get();
 
-	if (fault_stall_ms && state && scxg_now() - state->attached_ns > fault_stall_ms * SCXG_NS_PER_MS)
+	if (fault_stall_ms && state &&
+	    scxg_now() - state->attached_ns > fault_stall_ms * SCXG_NS_PER_MS)
 		return;
 #endif
 	if (take_overdue(cpu, own, shared))
@@ -539,7 +545,8 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 		return;
 	now = scxg_now();
 	if (state->timer_failed)
-		state->effects = now - scxg_min(ctl->heartbeat_ns, now) < SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
+		state->effects = now - scxg_min(ctl->heartbeat_ns, now) <
+				 SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
 	if (scx_bpf_dsq_nr_queued(llc_dsq(cpu)) <= 0 && scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) <= 0)
 		return;
 	if (now - cc->run_since < scxg_slice(cc->class_id, state->effects && ctl->game_active, tun))

@@ -137,7 +137,9 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
     shipped = vendor or vendor_file()
     admin = directory or config_dir()
     if directory is not None and not directory.is_dir():
-        raise ConfigError(printable(str(directory)), "not a directory", "give an existing folder to --config")
+        raise ConfigError(
+            printable(str(directory)), "not a directory", "give an existing folder to --config"
+        )
     values, where = _read(shipped, known_tunables=None)
     missing = sorted(set(_RULES) - set(values))
     if missing:

@@ -390,7 +390,7 @@ class Supervisor:
                 "scheduler": self._scheduler_status(machine.life),
             }
         if observe is not None:
-            body["hooks"] = {name: "ok" for name in sorted(observe.hooks)} | observe.unavailable
+            body["hooks"] = dict.fromkeys(sorted(observe.hooks), "ok") | observe.unavailable
             body["feed"] = observe.feed.counters()
         body["input"] = self._input_status()
         loop = self.loop.stats()

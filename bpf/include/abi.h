@@ -134,13 +134,14 @@ enum scxg_times {
 enum scxg_msg_type {
 	SCXG_MSG_NONE = 0,
 	SCXG_MSG_HEARTBEAT = 1,
-	SCXG_MSG_INPUT = 2,	  /* lane, path EVDEV: open or extend the lane's window */
-	SCXG_MSG_HELD = 3,	  /* input_no, held: the device's true state of keys and sticks */
-	SCXG_MSG_CLASS_SET = 4,	  /* tgid, class */
-	SCXG_MSG_CLASS_DEL = 5,	  /* tgid */
-	SCXG_MSG_FOCUS = 6,	  /* tgid, 0 for none */
-	SCXG_MSG_TUNABLE = 7,	  /* index, value */
-	SCXG_MSG_GAME_ACTIVE = 8, /* value 0 or 1: background is delayed only while a game is active */
+	SCXG_MSG_INPUT = 2,	/* lane, path EVDEV: open or extend the lane's window */
+	SCXG_MSG_HELD = 3,	/* input_no, held: the device's true state of keys and sticks */
+	SCXG_MSG_CLASS_SET = 4, /* tgid, class */
+	SCXG_MSG_CLASS_DEL = 5, /* tgid */
+	SCXG_MSG_FOCUS = 6,	/* tgid, 0 for none */
+	SCXG_MSG_TUNABLE = 7,	/* index, value */
+	SCXG_MSG_GAME_ACTIVE =
+	    8, /* value 0 or 1: background is delayed only while a game is active */
 	SCXG_NR_MSGS = 9,
 };
 
@@ -151,7 +152,7 @@ struct scxg_msg {
 	u32 tgid;
 	u64 generation; /* a message of another generation is dropped and counted */
 	u64 time_ns;	/* when the fact was observed */
-	u64 start_ns;	/* CLASS_SET: the leader's start_boottime, 0 if unknown (guards pid reuse) */
+	u64 start_ns; /* CLASS_SET: the leader's start_boottime, 0 if unknown (guards pid reuse) */
 	u64 value;
 	u32 index;    /* tunable, lane, or input number */
 	u32 class_id; /* enum scxg_class */
@@ -209,8 +210,8 @@ struct scxg_control {
 	u64 heartbeat_ns;
 	u64 game_active;
 	u64 focus_tgid;
-	u64 class_epoch;	  /* rises whenever a class changes; task contexts re-read then */
-	u64 watch_execs;	  /* 1: EXEC and EXIT events of every process, not of tracked ones alone */
+	u64 class_epoch; /* rises whenever a class changes; task contexts re-read then */
+	u64 watch_execs; /* 1: EXEC and EXIT events of every process, not of tracked ones alone */
 	u64 msgs[SCXG_MSG_SLOTS]; /* accepted, by type */
 	u64 msgs_stale;		  /* other generation */
 	u64 msgs_unknown;	  /* unknown type or version */

@@ -32,11 +32,14 @@
 #define SCXG_REL_NEW_NS (8 * SCXG_NS_PER_MS) /* nothing known of the task yet */
 #define SCXG_REL_GAME_NS (2 * SCXG_NS_PER_MS)
 #define SCXG_REL_CRITICAL_NS (SCXG_NS_PER_MS / 2)
-#define SCXG_REL_NORMAL_ACTIVE_NS (8 * SCXG_NS_PER_MS) /* added to normal tasks while a game is active */
+#define SCXG_REL_NORMAL_ACTIVE_NS                                                                  \
+	(8 * SCXG_NS_PER_MS) /* added to normal tasks while a game is active */
 #define SCXG_GAME_SLICE_NS (4 * SCXG_NS_PER_MS)
-#define SCXG_SHORT_BURST_NS (SCXG_NS_PER_MS / 2) /* an average below this answers, it does not compute */
-#define SCXG_HOG_BURST_NS (4 * SCXG_NS_PER_MS)	 /* a normal task that ran this long may be preempted */
-#define SCXG_MATURE 4				 /* sleeps after which the average is believed */
+#define SCXG_SHORT_BURST_NS                                                                        \
+	(SCXG_NS_PER_MS / 2) /* an average below this answers, it does not compute */
+#define SCXG_HOG_BURST_NS                                                                          \
+	(4 * SCXG_NS_PER_MS) /* a normal task that ran this long may be preempted */
+#define SCXG_MATURE 4	     /* sleeps after which the average is believed */
 
 /* What the policy knows of a task when it is queued. */
 struct scxg_facts {
@@ -114,9 +117,11 @@ static inline bool scxg_favoured(u32 class_id)
 /* Relative deadline in ns, at most D whatever the tunables say. */
 static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunables *tun)
 {
-	u64 cap = scxg_min(tun->value[SCXG_TUN_DEADLINE_CAP_MS], SCXG_MAX_DEADLINE_CAP_MS) * SCXG_NS_PER_MS;
+	u64 cap = scxg_min(tun->value[SCXG_TUN_DEADLINE_CAP_MS], SCXG_MAX_DEADLINE_CAP_MS) *
+		  SCXG_NS_PER_MS;
 	u64 burst = scxg_max(f->burst, f->burst_avg);
-	u64 rel = f->maturity || f->burst ? scxg_min(burst, SCXG_DEADLINE_MAX_NS) * 4 : SCXG_REL_NEW_NS;
+	u64 rel =
+	    f->maturity || f->burst ? scxg_min(burst, SCXG_DEADLINE_MAX_NS) * 4 : SCXG_REL_NEW_NS;
 
 	rel = scxg_min(rel, cap);
 	switch (f->class_id) {
@@ -128,7 +133,8 @@ static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunable
 		return f->window_open ? 0 : scxg_min(rel, SCXG_REL_CRITICAL_NS);
 	case SCXG_CLASS_BACKGROUND:
 		if (f->game_active)
-			rel += scxg_min(tun->value[SCXG_TUN_BG_DELAY_MS], SCXG_MAX_BG_DELAY_MS) * SCXG_NS_PER_MS;
+			rel += scxg_min(tun->value[SCXG_TUN_BG_DELAY_MS], SCXG_MAX_BG_DELAY_MS) *
+			       SCXG_NS_PER_MS;
 		break;
 	default:
 		if (f->game_active)
@@ -170,8 +176,8 @@ static inline u64 scxg_slice(u32 class_id, bool game_active, const struct scxg_t
 /* Whether a CPU takes the earliest head of the other caches before its own earliest; ~0 is an empty queue. */
 static inline bool scxg_overdue(u64 far_key, u64 near_key)
 {
-	return far_key != ~0ULL &&
-	       (near_key == ~0ULL || (near_key > far_key && near_key - far_key > SCXG_STEAL_LEAD_NS));
+	return far_key != ~0ULL && (near_key == ~0ULL || (near_key > far_key &&
+							  near_key - far_key > SCXG_STEAL_LEAD_NS));
 }
 
 /* Mean of the last bursts, weight 1/4 on the newest. */
@@ -186,7 +192,8 @@ static inline u64 scxg_burst_avg(u64 avg, u64 burst, u32 maturity)
 /* Whether a running task of this class and burst gives way to a favoured one. */
 static inline bool scxg_victim(u32 class_id, u64 ran_ns)
 {
-	return class_id == SCXG_CLASS_BACKGROUND || (class_id == SCXG_CLASS_NORMAL && ran_ns >= SCXG_HOG_BURST_NS);
+	return class_id == SCXG_CLASS_BACKGROUND ||
+	       (class_id == SCXG_CLASS_NORMAL && ran_ns >= SCXG_HOG_BURST_NS);
 }
 
 /* Bucket of the wait histogram: bucket b counts waits below 2^b us that bucket b - 1 does not; the last takes the rest. */

@@ -133,7 +133,9 @@ def demo(plan: Plan) -> None:
         f" each of {cpus} CPUs; {plan.pairs} pairs of {plan.spec.seconds:g} s."
     )
     if plan.emulated:
-        print("This machine is emulated: only the order and the ratio of the figures mean anything.")
+        print(
+            "This machine is emulated: only the order and the ratio of the figures mean anything."
+        )
     cells: list[Cell] = []
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scx-gamer-demo-")))

@@ -27,30 +27,39 @@
 /* Work of each stage in us, at the shape's own period. */
 struct shape {
 	const char *name;
-	uint64_t period_ns; /* 0: unlocked */
+	uint64_t period_ns;   /* 0: unlocked */
 	unsigned int workers; /* 0: two per CPU */
-	bool chain; /* workers hand over to each other instead of running side by side */
+	bool chain;	      /* workers hand over to each other instead of running side by side */
 	unsigned int main_us, worker_us, join_us, render_us, driver_us, compositor_us;
 };
 
 static const struct shape shapes[] = {
-	{ "few", 16666667, 2, false, 2000, 1500, 500, 1200, 600, 400 },
-	{ "chain30", 16666667, 30, true, 1000, 130, 300, 800, 500, 400 },
-	{ "workers", 16666667, 0, false, 1500, 1500, 500, 1000, 500, 400 },
-	{ "cpubound", 16666667, 1, false, 10000, 300, 500, 600, 300, 300 },
-	{ "unlocked", 0, 2, false, 800, 800, 200, 1000, 400, 300 },
-	{ "fps240", 4166667, 2, false, 500, 400, 100, 300, 150, 100 },
+    {"few", 16666667, 2, false, 2000, 1500, 500, 1200, 600, 400},
+    {"chain30", 16666667, 30, true, 1000, 130, 300, 800, 500, 400},
+    {"workers", 16666667, 0, false, 1500, 1500, 500, 1000, 500, 400},
+    {"cpubound", 16666667, 1, false, 10000, 300, 500, 600, 300, 300},
+    {"unlocked", 0, 2, false, 800, 800, 200, 1000, 400, 300},
+    {"fps240", 4166667, 2, false, 500, 400, 100, 300, 150, 100},
 };
 
 /* Who waits for whom: one row of the wake-to-run table each. */
 enum hop {
-	HOP_VSYNC, HOP_INPUT, HOP_WORKER, HOP_JOIN, HOP_RENDER, HOP_DRIVER, HOP_COMPOSITOR, HOP_AUDIO,
-	HOP_NETWORK, HOP_LOADER, NR_HOPS,
+	HOP_VSYNC,
+	HOP_INPUT,
+	HOP_WORKER,
+	HOP_JOIN,
+	HOP_RENDER,
+	HOP_DRIVER,
+	HOP_COMPOSITOR,
+	HOP_AUDIO,
+	HOP_NETWORK,
+	HOP_LOADER,
+	NR_HOPS,
 };
 
 static const char *const hop_names[NR_HOPS] = {
-	"vsync", "input", "worker", "join", "render", "driver", "compositor", "audio", "network",
-	"loader",
+    "vsync",  "input",	    "worker", "join",	 "render",
+    "driver", "compositor", "audio",  "network", "loader",
 };
 
 struct frame {
@@ -87,7 +96,8 @@ struct worker {
 /* Spin for about `us`, five percent up or down as the seed says for this frame and stage. */
 static void work(const struct game *g, unsigned int us, uint64_t frame, uint64_t stage)
 {
-	double jitter = 0.95 + 0.1 * (double)(mix(g->seed, frame, stage) >> 11) / 9007199254740992.0;
+	double jitter =
+	    0.95 + 0.1 * (double)(mix(g->seed, frame, stage) >> 11) / 9007199254740992.0;
 
 	burn((uint64_t)((double)us * jitter * g->loops_per_us));
 }
@@ -167,7 +177,8 @@ static void *main_fn(void *arg)
 		if (due >= g->end_ns)
 			break;
 		f->due_ns = due;
-		f->input_ns = atomic_exchange_explicit(&g->oldest_input_ns, 0, memory_order_acq_rel);
+		f->input_ns =
+		    atomic_exchange_explicit(&g->oldest_input_ns, 0, memory_order_acq_rel);
 		atomic_store_explicit(&g->nr_frames, seq, memory_order_release);
 		work(g, g->shape.main_us, seq, 1);
 		fan_out(g, seq);
@@ -219,7 +230,8 @@ static _Noreturn void compositor(struct game *g, pid_t parent)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
-	for (uint32_t seq = 1; event_wait(&g->compositor, seq, &g->stop, if_measured(g, s)); seq++) {
+	for (uint32_t seq = 1; event_wait(&g->compositor, seq, &g->stop, if_measured(g, s));
+	     seq++) {
 		work(g, g->shape.compositor_us, seq, 5);
 		atomic_store_explicit(&g->frames[seq - 1].present_ns, now_ns(),
 				      memory_order_release);
@@ -239,8 +251,7 @@ static void *input_fn(void *arg)
 		sleep_until(due);
 		hop_add(g, HOP_INPUT, due);
 		atomic_compare_exchange_strong_explicit(&g->oldest_input_ns, &none, due,
-							memory_order_acq_rel,
-							memory_order_relaxed);
+							memory_order_acq_rel, memory_order_relaxed);
 		work(g, 20, n, 6);
 		due += g->input_period_ns;
 	}
@@ -263,7 +274,8 @@ static void *audio_fn(void *arg)
 		if (counted) {
 			uint32_t lost = (uint32_t)(late / AUDIO_PERIOD_NS);
 
-			atomic_fetch_add_explicit(&g->audio_periods, 1 + lost, memory_order_relaxed);
+			atomic_fetch_add_explicit(&g->audio_periods, 1 + lost,
+						  memory_order_relaxed);
 			atomic_fetch_add_explicit(&g->audio_underruns, lost, memory_order_relaxed);
 		}
 		due += (1 + late / AUDIO_PERIOD_NS) * AUDIO_PERIOD_NS;
@@ -314,7 +326,7 @@ static struct percentiles collect(struct game *g, struct samples *const *parts, 
 
 static struct percentiles collect_hop(struct game *g, enum hop hop)
 {
-	struct samples *parts[MAX_WORKERS] = { &g->hop[hop] };
+	struct samples *parts[MAX_WORKERS] = {&g->hop[hop]};
 
 	if (hop != HOP_WORKER)
 		return collect(g, parts, 1);
@@ -346,7 +358,7 @@ static struct frame_stats frame_stats(const struct game *g, uint64_t begin, uint
 {
 	uint64_t period = g->shape.period_ns, goal = period ? period : UNLOCKED_GOAL_NS;
 	uint32_t nr = atomic_load_explicit(&g->nr_frames, memory_order_acquire);
-	struct frame_stats st = { 0 };
+	struct frame_stats st = {0};
 	uint64_t prev = 0, first = 0, sum = 0;
 	size_t n = 0, worst;
 
@@ -430,18 +442,19 @@ static int report(struct game *g, const struct options *opt, bool stopped)
 		return 1;
 	}
 	printf("{\"kind\":\"game\",\"shape\":\"%s\",\"seconds\":%.3f,\"seed\":%lu,\"cpus\":%lu,"
-	       "\"period_us\":%.1f,\"stopped_early\":%s,", g->shape.name,
-	       (double)(g->end_ns - g->measure_ns) / 1e9, opt->seed, opt->cpus,
+	       "\"period_us\":%.1f,\"stopped_early\":%s,",
+	       g->shape.name, (double)(g->end_ns - g->measure_ns) / 1e9, opt->seed, opt->cpus,
 	       (double)g->shape.period_ns / 1e3, stopped ? "true" : "false");
 	printf("\"frames_due\":%u,\"frames_delivered\":%u,\"frames_missed\":%u,"
-	       "\"on_time_ratio\":%.6f,", st.due, st.delivered, st.due - st.on_time,
+	       "\"on_time_ratio\":%.6f,",
+	       st.due, st.delivered, st.due - st.on_time,
 	       st.due ? (double)st.on_time / st.due : 0.0);
 	printf("\"mean_fps\":%.3f,\"low1_fps\":%.3f,", st.mean_fps, st.low1_fps);
 	print_percentiles("frame_latency_us", &st.latency, ",");
 	print_percentiles("input_latency_us", &input, ",");
 	print_percentiles("input_to_present_us", &st.input_to_present, ",");
-	printf("\"audio_periods\":%u,\"audio_underruns\":%u,\"loader_bursts\":%u,", g->audio_periods,
-	       g->audio_underruns, g->loader_bursts);
+	printf("\"audio_periods\":%u,\"audio_underruns\":%u,\"loader_bursts\":%u,",
+	       g->audio_periods, g->audio_underruns, g->loader_bursts);
 	printf("\"wake_to_run_us\":{");
 	for (int i = 0; i < NR_HOPS; i++) {
 		struct percentiles p = collect_hop(g, (enum hop)i);
@@ -470,7 +483,8 @@ static struct game *prepare(const struct options *opt)
 	const struct shape *shape = find_shape(opt->shape);
 	struct game *g = shared_alloc(sizeof(*g));
 	double span = opt->seconds + (double)opt->warmup_ms / 1e3 + 1;
-	uint32_t timers = (uint32_t)(span * ((double)opt->hz + 200)); /* input's, audio's, network's */
+	uint32_t timers =
+	    (uint32_t)(span * ((double)opt->hz + 200)); /* input's, audio's, network's */
 	uint32_t fps;
 
 	g->shape = *shape;
@@ -507,9 +521,9 @@ struct role {
 };
 
 static const struct role roles[] = {
-	{ "game_main", main_fn }, { "game_render", render_fn }, { "game_driver", driver_fn },
-	{ "game_input", input_fn }, { "game_audio", audio_fn }, { "game_net", network_fn },
-	{ "game_loader", loader_fn },
+    {"game_main", main_fn},	{"game_render", render_fn}, {"game_driver", driver_fn},
+    {"game_input", input_fn},	{"game_audio", audio_fn},   {"game_net", network_fn},
+    {"game_loader", loader_fn},
 };
 
 #define NR_ROLES (sizeof(roles) / sizeof(roles[0]))
@@ -523,8 +537,8 @@ static void start_thread(pthread_t *t, const char *name, void *(*fn)(void *), vo
 
 static void wake_everybody(struct game *g)
 {
-	struct event *const events[] = { &g->render, &g->driver, &g->driver_done, &g->compositor,
-					 &g->joined, &g->loader };
+	struct event *const events[] = {&g->render,	&g->driver, &g->driver_done,
+					&g->compositor, &g->joined, &g->loader};
 
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		event_wake_all(events[i]);
@@ -573,7 +587,7 @@ int cmd_game(const struct options *opt)
 	if (!child)
 		compositor(g, self);
 	for (unsigned int i = 0; i < g->nr_workers; i++) {
-		workers[i] = (struct worker){ .game = g, .index = i };
+		workers[i] = (struct worker){.game = g, .index = i};
 		start_thread(&worker_threads[i], "game_worker", worker_fn, &workers[i]);
 	}
 	for (size_t i = 0; i < NR_ROLES; i++)

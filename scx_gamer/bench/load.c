@@ -139,7 +139,7 @@ static void count_runs(struct load *load, unsigned int task, const char *path, c
 static void forkexec(struct load *load, unsigned int task, unsigned int role, int fds[2][2])
 {
 	static char name[] = "workload", nop[] = "nop";
-	char *const argv[] = { name, nop, NULL };
+	char *const argv[] = {name, nop, NULL};
 
 	(void)role;
 	(void)fds;
@@ -148,8 +148,9 @@ static void forkexec(struct load *load, unsigned int task, unsigned int role, in
 
 static void compile(struct load *load, unsigned int task, unsigned int role, int fds[2][2])
 {
-	static char gcc[] = "gcc", opt[] = "-O1", to_asm[] = "-S", out[] = "-o", null[] = "/dev/null";
-	char *const argv[] = { gcc, opt, to_asm, out, null, load->source, NULL };
+	static char gcc[] = "gcc", opt[] = "-O1", to_asm[] = "-S", out[] = "-o",
+		    null[] = "/dev/null";
+	char *const argv[] = {gcc, opt, to_asm, out, null, load->source, NULL};
 
 	(void)role;
 	(void)fds;
@@ -158,11 +159,12 @@ static void compile(struct load *load, unsigned int task, unsigned int role, int
 
 static bool transfer(int fd, bool out, size_t size)
 {
-	char buf[MESSAGE_BYTES] = { 0 };
+	char buf[MESSAGE_BYTES] = {0};
 	size_t done = 0;
 
 	while (done < size) {
-		ssize_t n = out ? write(fd, buf + done, size - done) : read(fd, buf + done, size - done);
+		ssize_t n =
+		    out ? write(fd, buf + done, size - done) : read(fd, buf + done, size - done);
 
 		if (n <= 0 && !(n < 0 && errno == EINTR))
 			return false;
@@ -251,14 +253,14 @@ static void browser(struct load *load, unsigned int task, unsigned int role, int
 }
 
 static const struct kind kinds[] = {
-	{ "hogs", "chunks of 50 us", 1, hogs, false },
-	{ "compile", "files compiled", 1, compile, false },
-	{ "forkexec", "processes run", 1, forkexec, false },
-	{ "messaging", "messages of 100 bytes", 2 * FAN, messaging, true },
-	{ "pipes", "round trips", 2, pipes, true },
-	{ "memory", "pages touched", 1, memory, false },
-	{ "pinned", "chunks of 50 us", 1, pinned, false },
-	{ "browser", "bursts", 2, browser, true },
+    {"hogs", "chunks of 50 us", 1, hogs, false},
+    {"compile", "files compiled", 1, compile, false},
+    {"forkexec", "processes run", 1, forkexec, false},
+    {"messaging", "messages of 100 bytes", 2 * FAN, messaging, true},
+    {"pipes", "round trips", 2, pipes, true},
+    {"memory", "pages touched", 1, memory, false},
+    {"pinned", "chunks of 50 us", 1, pinned, false},
+    {"browser", "bursts", 2, browser, true},
 };
 
 static const struct kind *find_kind(const char *name)
@@ -285,12 +287,14 @@ static void generate_source(struct load *load)
 	if (!f)
 		die("cannot write the source to compile in /tmp");
 	for (int i = 0; i < SOURCE_FUNCTIONS; i++)
-		fprintf(f,
-			"int f%d(const int *v, int n)\n{\n\tint a = %d, b = 1;\n"
-			"\tfor (int i = 0; i < n; i++) {\n\t\tif (v[i] %% %d)\n\t\t\ta += v[i] * b;\n"
-			"\t\telse\n\t\t\tb ^= a >> %d;\n\t\tswitch (b & 7) {\n\t\tcase 1: a++; break;\n"
-			"\t\tcase 3: a -= b; break;\n\t\tcase 5: b += i; break;\n\t\t}\n\t}\n"
-			"\treturn a + b;\n}\n", i, i, i + 2, i % 13 + 1);
+		fprintf(
+		    f,
+		    "int f%d(const int *v, int n)\n{\n\tint a = %d, b = 1;\n"
+		    "\tfor (int i = 0; i < n; i++) {\n\t\tif (v[i] %% %d)\n\t\t\ta += v[i] * b;\n"
+		    "\t\telse\n\t\t\tb ^= a >> %d;\n\t\tswitch (b & 7) {\n\t\tcase 1: a++; break;\n"
+		    "\t\tcase 3: a -= b; break;\n\t\tcase 5: b += i; break;\n\t\t}\n\t}\n"
+		    "\treturn a + b;\n}\n",
+		    i, i, i + 2, i % 13 + 1);
 	if (fclose(f))
 		die("cannot write the source to compile in /tmp");
 }
@@ -317,7 +321,7 @@ static void close_channels(int fds[2][2])
 
 static void start_task(struct load *load, const struct kind *kind, unsigned int task, pid_t parent)
 {
-	int fds[2][2] = { { -1, -1 }, { -1, -1 } };
+	int fds[2][2] = {{-1, -1}, {-1, -1}};
 
 	if (kind->channels)
 		open_channels(fds, kind->fn == messaging);
@@ -385,9 +389,9 @@ int cmd_load(const struct options *opt)
 		return 1;
 	}
 	printf("{\"kind\":\"%s\",\"per_cpu\":%g,\"cpus\":%lu,\"tasks\":%u,\"seconds\":%.3f,"
-	       "\"work\":%lu,\"work_per_s\":%.3f,\"unit\":\"%s\",\"longest_gap_ms\":", kind->name,
-	       opt->per_cpu, opt->cpus, tasks, (double)(end - start) / 1e9, (unsigned long)work,
-	       (double)work * 1e9 / (double)(end - start), kind->unit);
+	       "\"work\":%lu,\"work_per_s\":%.3f,\"unit\":\"%s\",\"longest_gap_ms\":",
+	       kind->name, opt->per_cpu, opt->cpus, tasks, (double)(end - start) / 1e9,
+	       (unsigned long)work, (double)work * 1e9 / (double)(end - start), kind->unit);
 	/* Only a load that always wants the CPU can tell its wait from its sleep. */
 	if (gap)
 		printf("%.3f}\n", (double)gap / 1e6);

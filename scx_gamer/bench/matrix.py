@@ -134,7 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise BenchError("this kernel has no sched_ext", hint="use tests/vm/run")
         rate = args.calibration or calibrate()
         print(HEAD, flush=True)
-        for cell in run_matrix(loads, shapes, contenders, pairs=args.pairs, seconds=args.seconds, calibration=rate):
+        for cell in run_matrix(
+            loads, shapes, contenders, pairs=args.pairs, seconds=args.seconds, calibration=rate
+        ):
             cells.append(cell)
             print(show(cell), flush=True)
             write_json(args.output, cells)

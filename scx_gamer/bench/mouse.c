@@ -12,9 +12,9 @@
 
 static int create_mouse(const char *name)
 {
-	static const int rel[] = { REL_X, REL_Y, REL_WHEEL };
-	static const int keys[] = { BTN_LEFT, BTN_RIGHT, BTN_MIDDLE };
-	struct uinput_setup setup = { .id = { .bustype = BUS_USB, .vendor = 0x1209, .product = 1 } };
+	static const int rel[] = {REL_X, REL_Y, REL_WHEEL};
+	static const int keys[] = {BTN_LEFT, BTN_RIGHT, BTN_MIDDLE};
+	struct uinput_setup setup = {.id = {.bustype = BUS_USB, .vendor = 0x1209, .product = 1}};
 	int fd = open("/dev/uinput", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
@@ -33,8 +33,8 @@ static int create_mouse(const char *name)
 static bool move(int fd, int dx)
 {
 	struct input_event ev[2] = {
-		{ .type = EV_REL, .code = REL_X, .value = dx },
-		{ .type = EV_SYN, .code = SYN_REPORT },
+	    {.type = EV_REL, .code = REL_X, .value = dx},
+	    {.type = EV_SYN, .code = SYN_REPORT},
 	};
 
 	return write(fd, ev, sizeof(ev)) == sizeof(ev);
@@ -75,7 +75,8 @@ int cmd_mouse(const struct options *opt)
 		die("cannot remove the virtual mouse");
 	close(fd);
 	printf("{\"kind\":\"mouse\",\"device\":\"%s\",\"hz\":%lu,\"moves\":%lu,\"skipped\":%lu,"
-	       "\"late_max_us\":%.1f}\n", sysname, opt->hz, (unsigned long)moves,
-	       (unsigned long)skipped, (double)late_max / 1e3);
+	       "\"late_max_us\":%.1f}\n",
+	       sysname, opt->hz, (unsigned long)moves, (unsigned long)skipped,
+	       (double)late_max / 1e3);
 	return 0;
 }

@@ -37,12 +37,16 @@ def kernel_has_sched_ext() -> bool:
 def run_cli(*args: str) -> str:
     """One `scx-gamer` command to its end; its standard output."""
     try:
-        done = subprocess.run([*CLI, *args], capture_output=True, text=True, timeout=_CLI_S, check=False)
+        done = subprocess.run(
+            [*CLI, *args], capture_output=True, text=True, timeout=_CLI_S, check=False
+        )
     except subprocess.TimeoutExpired:
         raise BenchError(f"scx-gamer {args[0]} did not answer within {_CLI_S:.0f} s") from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise BenchError(f"scx-gamer {' '.join(args)} failed with status {done.returncode}", hint=said[-1])
+        raise BenchError(
+            f"scx-gamer {' '.join(args)} failed with status {done.returncode}", hint=said[-1]
+        )
     return done.stdout
 
 

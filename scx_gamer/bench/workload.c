@@ -36,8 +36,8 @@ uint64_t now_ns(void)
 static struct timespec to_timespec(uint64_t ns)
 {
 	struct timespec ts = {
-		.tv_sec = (time_t)(ns / NSEC_PER_SEC),
-		.tv_nsec = (long)(ns % NSEC_PER_SEC),
+	    .tv_sec = (time_t)(ns / NSEC_PER_SEC),
+	    .tv_nsec = (long)(ns % NSEC_PER_SEC),
 	};
 
 	return ts;
@@ -78,8 +78,8 @@ uint64_t mix(uint64_t seed, uint64_t a, uint64_t b)
 
 void *shared_alloc(size_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE,
-		       -1, 0);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	if (p == MAP_FAILED)
 		die("cannot map shared memory");
@@ -146,7 +146,7 @@ static uint64_t rank_of(const uint64_t *v, size_t n, unsigned int permille)
 
 struct percentiles percentiles_of(uint64_t *v, size_t n)
 {
-	struct percentiles p = { .n = (uint32_t)n };
+	struct percentiles p = {.n = (uint32_t)n};
 
 	if (!n)
 		return p;
@@ -160,8 +160,8 @@ struct percentiles percentiles_of(uint64_t *v, size_t n)
 
 void print_percentiles(const char *key, const struct percentiles *p, const char *after)
 {
-	printf("\"%s\":{\"n\":%u,\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}%s", key, p->n,
-	       (double)p->p50 / 1e3, (double)p->p99 / 1e3, (double)p->p999 / 1e3,
+	printf("\"%s\":{\"n\":%u,\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}%s", key,
+	       p->n, (double)p->p50 / 1e3, (double)p->p99 / 1e3, (double)p->p999 / 1e3,
 	       (double)p->max / 1e3, after);
 }
 
@@ -188,7 +188,7 @@ void event_wake_all(struct event *e)
 bool event_wait(struct event *e, uint32_t want, const _Atomic bool *stop, struct samples *s)
 {
 	/* A stop that comes between the test and the sleep must not be slept through. */
-	static const struct timespec poll = { .tv_nsec = 200 * NSEC_PER_MSEC };
+	static const struct timespec poll = {.tv_nsec = 200 * NSEC_PER_MSEC};
 	bool slept = false;
 
 	for (;;) {
@@ -329,34 +329,48 @@ static int cmd_calibrate(const struct options *opt)
 /* ---- command line ---- */
 
 static const char usage[] =
-	"usage: workload calibrate [--busy] [--seconds S]\n"
-	"       workload game --shape few|chain30|workers|cpubound|unlocked|fps240 --calibration X\n"
-	"                [--seconds S] [--seed N] [--period-us N] [--warmup-ms N] [--cpus N]\n"
-	"                [--hz N (of the input)] [--ready-fd FD] [--live]\n"
-	"       workload load --kind hogs|compile|forkexec|messaging|pipes|memory|pinned|browser\n"
-	"                --calibration X [--per-cpu X] [--seconds S] [--seed N] [--cpus N]\n"
-	"                [--ready-fd FD]\n"
-	"       workload mouse [--hz N] [--seconds S] [--name NAME] [--ready-fd FD] [--live]\n";
+    "usage: workload calibrate [--busy] [--seconds S]\n"
+    "       workload game --shape few|chain30|workers|cpubound|unlocked|fps240 --calibration X\n"
+    "                [--seconds S] [--seed N] [--period-us N] [--warmup-ms N] [--cpus N]\n"
+    "                [--hz N (of the input)] [--ready-fd FD] [--live]\n"
+    "       workload load --kind hogs|compile|forkexec|messaging|pipes|memory|pinned|browser\n"
+    "                --calibration X [--per-cpu X] [--seconds S] [--seed N] [--cpus N]\n"
+    "                [--ready-fd FD]\n"
+    "       workload mouse [--hz N] [--seconds S] [--name NAME] [--ready-fd FD] [--live]\n";
 
-enum { OPT_SHAPE = 256, OPT_KIND, OPT_NAME, OPT_SECONDS, OPT_CALIBRATION, OPT_PER_CPU, OPT_SEED,
-       OPT_HZ, OPT_PERIOD, OPT_WARMUP, OPT_CPUS, OPT_READY_FD, OPT_LIVE, OPT_BUSY };
+enum {
+	OPT_SHAPE = 256,
+	OPT_KIND,
+	OPT_NAME,
+	OPT_SECONDS,
+	OPT_CALIBRATION,
+	OPT_PER_CPU,
+	OPT_SEED,
+	OPT_HZ,
+	OPT_PERIOD,
+	OPT_WARMUP,
+	OPT_CPUS,
+	OPT_READY_FD,
+	OPT_LIVE,
+	OPT_BUSY
+};
 
 static const struct option long_options[] = {
-	{ "shape", required_argument, NULL, OPT_SHAPE },
-	{ "kind", required_argument, NULL, OPT_KIND },
-	{ "name", required_argument, NULL, OPT_NAME },
-	{ "seconds", required_argument, NULL, OPT_SECONDS },
-	{ "calibration", required_argument, NULL, OPT_CALIBRATION },
-	{ "per-cpu", required_argument, NULL, OPT_PER_CPU },
-	{ "seed", required_argument, NULL, OPT_SEED },
-	{ "hz", required_argument, NULL, OPT_HZ },
-	{ "period-us", required_argument, NULL, OPT_PERIOD },
-	{ "warmup-ms", required_argument, NULL, OPT_WARMUP },
-	{ "cpus", required_argument, NULL, OPT_CPUS },
-	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
-	{ "live", no_argument, NULL, OPT_LIVE },
-	{ "busy", no_argument, NULL, OPT_BUSY },
-	{ NULL, 0, NULL, 0 },
+    {"shape", required_argument, NULL, OPT_SHAPE},
+    {"kind", required_argument, NULL, OPT_KIND},
+    {"name", required_argument, NULL, OPT_NAME},
+    {"seconds", required_argument, NULL, OPT_SECONDS},
+    {"calibration", required_argument, NULL, OPT_CALIBRATION},
+    {"per-cpu", required_argument, NULL, OPT_PER_CPU},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"hz", required_argument, NULL, OPT_HZ},
+    {"period-us", required_argument, NULL, OPT_PERIOD},
+    {"warmup-ms", required_argument, NULL, OPT_WARMUP},
+    {"cpus", required_argument, NULL, OPT_CPUS},
+    {"ready-fd", required_argument, NULL, OPT_READY_FD},
+    {"live", no_argument, NULL, OPT_LIVE},
+    {"busy", no_argument, NULL, OPT_BUSY},
+    {NULL, 0, NULL, 0},
 };
 
 static _Noreturn void bad_usage(const char *why, const char *what)
@@ -384,31 +398,51 @@ static void parse(struct options *opt, int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		switch (c) {
-		case OPT_SHAPE: opt->shape = optarg; break;
-		case OPT_KIND: opt->kind = optarg; break;
-		case OPT_NAME: opt->name = optarg; break;
-		case OPT_SECONDS: opt->seconds = number("--seconds", optarg, 0.05, 3600); break;
+		case OPT_SHAPE:
+			opt->shape = optarg;
+			break;
+		case OPT_KIND:
+			opt->kind = optarg;
+			break;
+		case OPT_NAME:
+			opt->name = optarg;
+			break;
+		case OPT_SECONDS:
+			opt->seconds = number("--seconds", optarg, 0.05, 3600);
+			break;
 		case OPT_CALIBRATION:
 			opt->calibration = number("--calibration", optarg, 0.01, 1e6);
 			break;
-		case OPT_PER_CPU: opt->per_cpu = number("--per-cpu", optarg, 0.01, 64); break;
+		case OPT_PER_CPU:
+			opt->per_cpu = number("--per-cpu", optarg, 0.01, 64);
+			break;
 		case OPT_SEED:
 			opt->seed = (unsigned long)number("--seed", optarg, 0, 4294967295.0);
 			break;
-		case OPT_HZ: opt->hz = (unsigned long)number("--hz", optarg, 1, 20000); break;
+		case OPT_HZ:
+			opt->hz = (unsigned long)number("--hz", optarg, 1, 20000);
+			break;
 		case OPT_PERIOD:
 			opt->period_us = (unsigned long)number("--period-us", optarg, 1000, 1e6);
 			break;
 		case OPT_WARMUP:
 			opt->warmup_ms = (unsigned long)number("--warmup-ms", optarg, 0, 60000);
 			break;
-		case OPT_CPUS: opt->cpus = (unsigned long)number("--cpus", optarg, 1, 1024); break;
+		case OPT_CPUS:
+			opt->cpus = (unsigned long)number("--cpus", optarg, 1, 1024);
+			break;
 		case OPT_READY_FD:
 			opt->ready_fd = (int)number("--ready-fd", optarg, 0, 1e6);
 			break;
-		case OPT_LIVE: opt->live = true; break;
-		case OPT_BUSY: opt->busy = true; break;
-		default: fputs(usage, stderr); exit(2);
+		case OPT_LIVE:
+			opt->live = true;
+			break;
+		case OPT_BUSY:
+			opt->busy = true;
+			break;
+		default:
+			fputs(usage, stderr);
+			exit(2);
 		}
 	}
 	if (optind != argc)
@@ -418,8 +452,13 @@ static void parse(struct options *opt, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct options opt = {
-		.seconds = 1, .per_cpu = 1, .seed = 1, .hz = 1000, .warmup_ms = 300, .ready_fd = -1,
-		.name = "scx_gamer bench mouse",
+	    .seconds = 1,
+	    .per_cpu = 1,
+	    .seed = 1,
+	    .hz = 1000,
+	    .warmup_ms = 300,
+	    .ready_fd = -1,
+	    .name = "scx_gamer bench mouse",
 	};
 	const char *cmd = argc > 1 ? argv[1] : "";
 

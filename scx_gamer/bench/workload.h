@@ -25,7 +25,7 @@ struct options {
 	double calibration; /* loops per us */
 	double per_cpu;
 	unsigned long seed;
-	unsigned long hz; /* mouse, and input of the game */
+	unsigned long hz;	 /* mouse, and input of the game */
 	unsigned long period_us; /* game: overrides the shape's frame period, work scales with it */
 	unsigned long warmup_ms;
 	unsigned long cpus;
@@ -55,7 +55,8 @@ struct samples {
 	uint64_t *value;
 	uint32_t cap;
 	_Atomic uint32_t n;
-	_Atomic uint32_t lost; /* did not fit: percentiles would lie, so this is an error at the end */
+	_Atomic uint32_t
+	    lost; /* did not fit: percentiles would lie, so this is an error at the end */
 };
 
 struct percentiles {

@@ -84,7 +84,9 @@ class Workload:
         self._last = parse_line(line)
         return self._last
 
-    def result(self, timeout_s: float, on_line: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    def result(
+        self, timeout_s: float, on_line: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
         """The last object printed; `on_line` sees those before it as they come."""
         deadline = time.monotonic() + timeout_s
         held: dict[str, Any] | None = None

@@ -143,7 +143,9 @@ def _controller(caps: Capabilities, stick: bool) -> Kind:
         if FF_AUTOCENTER in caps.ff and ABS_X in axes and pedals and not levers:
             return Kind.WHEEL
         return Kind.JOYSTICK
-    if not key and (axes & {ABS_THROTTLE, ABS_RUDDER, ABS_WHEEL, ABS_GAS, ABS_BRAKE} or {ABS_X, ABS_RZ} <= axes):
+    if not key and (
+        axes & {ABS_THROTTLE, ABS_RUDDER, ABS_WHEEL, ABS_GAS, ABS_BRAKE} or {ABS_X, ABS_RZ} <= axes
+    ):
         # Pedals and throttle units have no button. Sensors older than the accelerometer property
         # have X, Y and at most Z, or the R axes alone.
         return Kind.JOYSTICK if not {ABS_RX, ABS_RY, ABS_Z} <= axes else Kind.NONE

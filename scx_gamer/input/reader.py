@@ -51,7 +51,9 @@ MASK_MOTION = 1 << EV_REL | 1 << EV_ABS
 MASK_ALL = MASK_KEYS | MASK_MOTION
 
 # Which tool touches a pad is no held key: only the touch itself counts.
-_HELD_KEYS = ((1 << _KEY_BYTES * 8) - 1) & ~sum(1 << code for code in range(0x140, 0x150) if code != BTN_TOUCH)
+_HELD_KEYS = ((1 << _KEY_BYTES * 8) - 1) & ~sum(
+    1 << code for code in range(0x140, 0x150) if code != BTN_TOUCH
+)
 # A gear shifter, a toggle switch, a parked stick: these kinds rest in any position, so a state
 # that has not changed for this long is rest.
 REST_NS = 10_000_000_000
@@ -106,7 +108,9 @@ def parse_batch(data: bytes) -> Batch:
     count = len(data) // _EVENT.size
     if not count:
         return Batch(0, 0, False)
-    seconds, microseconds, _type, _code, _value = _EVENT.unpack_from(data, (count - 1) * _EVENT.size)
+    seconds, microseconds, _type, _code, _value = _EVENT.unpack_from(
+        data, (count - 1) * _EVENT.size
+    )
     # Only the type and code of SYN_DROPPED: one search over the bytes, and a look at the
     # alignment of a hit, instead of an object for each event.
     offset, at = _EVENT.size - 8, data.find(_SYN_DROPPED)
@@ -175,7 +179,9 @@ class Reader:
         keys = int.from_bytes(fcntl.ioctl(self.fd, _EVIOCGKEY, bytes(_KEY_BYTES)), "little")
         values = [self._absinfo(self.fd, axis.code)[0] for axis in self._axes]
         keys &= _HELD_KEYS
-        held = keys != 0 or any(axis.off(value) for axis, value in zip(self._axes, values, strict=True))
+        held = keys != 0 or any(
+            axis.off(value) for axis, value in zip(self._axes, values, strict=True)
+        )
         if not self._rests_anywhere:
             return held
         state = (keys, *values)

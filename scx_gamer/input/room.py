@@ -258,7 +258,9 @@ class InputRoom:
 
     def _count_error(self, what: str, info: DeviceInfo, number: int) -> None:
         self.counters["errors"] += 1
-        log.warning("%s input%d %s: %s", what, info.number, info.name, errno.errorcode.get(number, number))
+        log.warning(
+            "%s input%d %s: %s", what, info.number, info.name, errno.errorcode.get(number, number)
+        )
 
     def _failed(self, device: _Device, err: OSError) -> None:
         # ENODEV is how an unplug looks before its uevent: without this the fd would spin.
@@ -307,14 +309,18 @@ class InputRoom:
         open with some forty wake-ups a second. Keys still come through, unless the device floods:
         then nothing does until the pause is over and the keys are asked for again.
         """
-        if device.unmask is not None or not self._mask(device, MASK_NOTHING if flood else MASK_KEYS):
+        if device.unmask is not None or not self._mask(
+            device, MASK_NOTHING if flood else MASK_KEYS
+        ):
             return
         if flood:
             device.flooded = True
             self.counters["floods"] += 1
         boost_ms = self._tunables.get(f"value[{self._boost[device.lane]}]")
         pause_ms = min(max(boost_ms // 2, _PAUSE_MIN_MS), _PAUSE_MAX_MS)
-        device.unmask = self._loop.call_later(pause_ms / 1000, lambda: self._resume(device), name="input pause")
+        device.unmask = self._loop.call_later(
+            pause_ms / 1000, lambda: self._resume(device), name="input pause"
+        )
 
     def _resume(self, device: _Device) -> None:
         device.unmask = None

@@ -26,7 +26,16 @@ def _clang() -> str:
 
 def _compile(source: str, out: Path, *flags: str) -> Path:
     here = Path(__file__).parent
-    command = [_clang(), "-std=gnu11", "-Wall", "-Wextra", "-Werror", *flags, "-I", str(TREE / "bpf/include")]
+    command = [
+        _clang(),
+        "-std=gnu11",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        *flags,
+        "-I",
+        str(TREE / "bpf/include"),
+    ]
     subprocess.run([*command, str(here / source), "-o", str(out)], check=True)
     return out
 
@@ -69,7 +78,12 @@ Policy = Callable[..., Answer]
 @pytest.fixture(scope="session")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Policy]:
     driver = _compile(
-        "driver.c", tmp_path_factory.mktemp("policy") / "driver", "-g", "-O1", SANITIZE, "-fno-sanitize-recover=all"
+        "driver.c",
+        tmp_path_factory.mktemp("policy") / "driver",
+        "-g",
+        "-O1",
+        SANITIZE,
+        "-fno-sanitize-recover=all",
     )
     request, answer = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q"), struct.Struct("<10Q")
     with subprocess.Popen([driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -7,7 +7,8 @@
 #include "policy.h"
 
 struct request {
-	u64 burst, burst_avg, maturity, class_id, game_active, window_open, now, wait, index, value, far, near;
+	u64 burst, burst_avg, maturity, class_id, game_active, window_open, now, wait, index, value,
+	    far, near;
 	u64 tun[SCXG_NR_TUNABLES];
 };
 
@@ -21,12 +22,12 @@ int main(void)
 
 	while (fread(&r, sizeof(r), 1, stdin) == 1) {
 		struct scxg_facts f = {
-			.burst = r.burst,
-			.burst_avg = r.burst_avg,
-			.maturity = (u32)r.maturity,
-			.class_id = (u32)r.class_id,
-			.game_active = r.game_active != 0,
-			.window_open = r.window_open != 0,
+		    .burst = r.burst,
+		    .burst_avg = r.burst_avg,
+		    .maturity = (u32)r.maturity,
+		    .class_id = (u32)r.class_id,
+		    .game_active = r.game_active != 0,
+		    .window_open = r.window_open != 0,
 		};
 		struct scxg_tunables tun;
 		struct answer a;
@@ -34,16 +35,16 @@ int main(void)
 		for (int i = 0; i < SCXG_NR_TUNABLES; i++)
 			tun.value[i] = r.tun[i];
 		a = (struct answer){
-			.rel = scxg_rel(&f, &tun),
-			.credit = scxg_credit(&f),
-			.key = scxg_key(&f, &tun, r.now),
-			.slice = scxg_slice(f.class_id, f.game_active, &tun),
-			.burst_avg = scxg_burst_avg(r.burst_avg, r.burst, f.maturity),
-			.victim = scxg_victim(f.class_id, r.burst),
-			.bucket = scxg_wait_bucket(r.wait),
-			.clamped = scxg_clamp_tunable((u32)r.index, r.value),
-			.boost = scxg_boost_ns(&tun, (u32)r.index),
-			.overdue = scxg_overdue(r.far, r.near),
+		    .rel = scxg_rel(&f, &tun),
+		    .credit = scxg_credit(&f),
+		    .key = scxg_key(&f, &tun, r.now),
+		    .slice = scxg_slice(f.class_id, f.game_active, &tun),
+		    .burst_avg = scxg_burst_avg(r.burst_avg, r.burst, f.maturity),
+		    .victim = scxg_victim(f.class_id, r.burst),
+		    .bucket = scxg_wait_bucket(r.wait),
+		    .clamped = scxg_clamp_tunable((u32)r.index, r.value),
+		    .boost = scxg_boost_ns(&tun, (u32)r.index),
+		    .overdue = scxg_overdue(r.far, r.near),
 		};
 		fwrite(&a, sizeof(a), 1, stdout);
 		fflush(stdout);

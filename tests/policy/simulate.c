@@ -127,7 +127,8 @@ static void check_wait(const struct task *t)
 {
 	/* policy.h: one CPU serves a task bound to it; a slice ends at the tick after it. */
 	u64 c = t->bound ? 1 : nr_cpus, wait = now - t->queued;
-	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS + (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS : 0) +
+	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS +
+		    (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS : 0) +
 		    ((nr_tasks + c - 1) / c + 1) * (SCXG_SLICE_MAX_NS + TICK);
 
 	if (wait > bound)
@@ -145,7 +146,8 @@ static void run(int cpu, struct task *t, u64 slice)
 	cpus[cpu].since = now;
 	cpus[cpu].slice_end = now + slice;
 	t->cpu = cpu;
-	push_event((struct event){.time = now + t->left, .stamp = ++stamps[cpu], .cpu = cpu, .task = t});
+	push_event(
+	    (struct event){.time = now + t->left, .stamp = ++stamps[cpu], .cpu = cpu, .task = t});
 }
 
 static void queue(struct task *t)
@@ -224,7 +226,8 @@ static void sleeps(int cpu)
 	t->f.burst_avg = scxg_burst_avg(t->f.burst_avg, t->f.burst, t->f.maturity);
 	t->f.burst = 0;
 	t->f.maturity += t->f.maturity < 1000;
-	push_event((struct event){.time = now + 1 + t->sleep_ns / 2 + rnd(t->sleep_ns), .cpu = -1, .task = t});
+	push_event((struct event){
+	    .time = now + 1 + t->sleep_ns / 2 + rnd(t->sleep_ns), .cpu = -1, .task = t});
 	cpus[cpu].running = NULL;
 	next = pick(cpu);
 	if (next)
@@ -280,7 +283,8 @@ int main(int argc, char **argv)
 	events = calloc(4 * MAX_TASKS + (size_t)(end / 1000 + 1000000), sizeof(*events));
 	for (int i = 0; i < nr_tasks; i++) {
 		make_task(&tasks[i]);
-		push_event((struct event){.time = 1 + rnd(10 * SCXG_NS_PER_MS), .cpu = -1, .task = &tasks[i]});
+		push_event((struct event){
+		    .time = 1 + rnd(10 * SCXG_NS_PER_MS), .cpu = -1, .task = &tasks[i]});
 	}
 	while (nr_events && now < end) {
 		struct event e;
@@ -306,7 +310,8 @@ int main(int argc, char **argv)
 		for (int j = 0; j < shared[i].n; j++)
 			check_wait(shared[i].at[j]);
 	}
-	printf("decisions %llu worst_ms %.1f bound_ms %.1f broken %llu\n", (unsigned long long)decisions,
-	       worst_wait / 1e6, worst_bound / 1e6, (unsigned long long)broken);
+	printf("decisions %llu worst_ms %.1f bound_ms %.1f broken %llu\n",
+	       (unsigned long long)decisions, worst_wait / 1e6, worst_bound / 1e6,
+	       (unsigned long long)broken);
 	return broken ? 1 : 0;
 }

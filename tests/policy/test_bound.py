@@ -25,6 +25,8 @@ def test_random_task_sets_keep_the_bound(simulator: Path) -> None:
         _run(simulator, seed, cpus, draw.randint(1, min(cpus, 4)), draw.randint(1, 24 * cpus), 3000)
 
 
-@pytest.mark.parametrize(("cpus", "caches", "tasks"), [(4, 1, 10_000), (64, 8, 5_000), (256, 16, 10_000), (256, 1, 10)])
+@pytest.mark.parametrize(
+    ("cpus", "caches", "tasks"), [(4, 1, 10_000), (64, 8, 5_000), (256, 16, 10_000), (256, 1, 10)]
+)
 def test_large_machines_keep_the_bound(simulator: Path, cpus: int, caches: int, tasks: int) -> None:
     _run(simulator, 5, cpus, caches, tasks, 2000)

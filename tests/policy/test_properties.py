@@ -36,7 +36,14 @@ def test_key_stays_within_bound(
     now: int,
 ) -> None:
     a = policy(
-        tun, burst=burst, burst_avg=avg, maturity=maturity, class_id=cls, game_active=game, window_open=window, now=now
+        tun,
+        burst=burst,
+        burst_avg=avg,
+        maturity=maturity,
+        class_id=cls,
+        game_active=game,
+        window_open=window,
+        now=now,
     )
     assert 0 <= a.rel <= D
     assert 0 <= a.credit <= W
@@ -49,7 +56,13 @@ def test_key_stays_within_bound(
 def test_a_longer_burst_is_never_earlier(
     policy: Policy, one: int, other: int, maturity: int, cls: int, game: int, window: int
 ) -> None:
-    facts = {"maturity": max(maturity, 1), "class_id": cls, "game_active": game, "window_open": window, "now": 10**12}
+    facts = {
+        "maturity": max(maturity, 1),
+        "class_id": cls,
+        "game_active": game,
+        "window_open": window,
+        "now": 10**12,
+    }
     short, long = policy(burst=min(one, other), **facts), policy(burst=max(one, other), **facts)
     assert short.key <= long.key
 
@@ -58,7 +71,9 @@ def test_a_longer_burst_is_never_earlier(
 @given(span, flag, flag)
 def test_classes_keep_their_order(policy: Policy, burst: int, game: int, window: int) -> None:
     keys = [
-        policy(burst=burst, maturity=9, class_id=c, game_active=game, window_open=window, now=10**12).key
+        policy(
+            burst=burst, maturity=9, class_id=c, game_active=game, window_open=window, now=10**12
+        ).key
         for c in (CRITICAL, GAME, NORMAL, BACKGROUND)
     ]
     assert keys == sorted(keys)
@@ -77,10 +92,23 @@ def test_average_stays_between_its_bursts(policy: Policy, bursts: list[int]) -> 
 @many
 @given(u64)
 def test_bucket_is_log2_of_microseconds(policy: Policy, wait: int) -> None:
-    assert policy(wait=wait).bucket == (31 if wait // 1000 >= 2**32 else min((wait // 1000).bit_length(), 31))
+    assert policy(wait=wait).bucket == (
+        31 if wait // 1000 >= 2**32 else min((wait // 1000).bit_length(), 31)
+    )
 
 
-LIMITS = [(500, 20000), (500, 20000), (0, 70), (1, 29), (0, 2000), (0, 2000), (0, 2000), (100, 100000), (0, 1), (0, 1)]
+LIMITS = [
+    (500, 20000),
+    (500, 20000),
+    (0, 70),
+    (1, 29),
+    (0, 2000),
+    (0, 2000),
+    (0, 2000),
+    (100, 100000),
+    (0, 1),
+    (0, 1),
+]
 
 
 @many
@@ -92,7 +120,9 @@ def test_tunables_are_clamped(policy: Policy, index: int, value: int) -> None:
 
 @many
 @given(tunables, st.integers(0, 6))
-def test_a_window_is_never_longer_than_two_seconds(policy: Policy, tun: tuple[int, ...], lane: int) -> None:
+def test_a_window_is_never_longer_than_two_seconds(
+    policy: Policy, tun: tuple[int, ...], lane: int
+) -> None:
     boost = policy(tun, index=lane).boost
     assert boost <= 2000 * MS
     assert lane in (1, 2, 3) or boost == 0
@@ -101,7 +131,9 @@ def test_a_window_is_never_longer_than_two_seconds(policy: Policy, tun: tuple[in
 @many
 @given(span, classes)
 def test_victims_are_background_and_hogs(policy: Policy, ran: int, cls: int) -> None:
-    assert policy(burst=ran, class_id=cls).victim == (cls == BACKGROUND or (cls == NORMAL and ran >= 4 * MS))
+    assert policy(burst=ran, class_id=cls).victim == (
+        cls == BACKGROUND or (cls == NORMAL and ran >= 4 * MS)
+    )
 
 
 @many

@@ -10,7 +10,9 @@ from scx_gamer.bench import matrix
 
 
 @pytest.mark.usefixtures("program")
-def test_matrix_writes_the_cells_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_matrix_writes_the_cells_it_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "bench" / "bench.json"
     args = "--loads none,pipes --shapes few --schedulers default,nice --pairs 1 --seconds 0.3"
     assert matrix.main([*args.split(), "--calibration", "20", "--output", str(out)]) == 0
@@ -37,7 +39,9 @@ def test_matrix_writes_the_cells_it_prints(tmp_path: Path, capsys: pytest.Captur
         (["--schedulers", "magic"], "default, nice, rr"),
     ],
 )
-def test_bad_names_are_one_line(args: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_names_are_one_line(
+    args: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert matrix.main(args) == 1
     err = capsys.readouterr().err
     assert says in err

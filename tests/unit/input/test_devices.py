@@ -80,5 +80,7 @@ def test_scan_is_light() -> None:
         "import sys; from scx_gamer.input import scan_devices; scan_devices();"
         "print([m for m in ('evdev', 'pyudev', 'ctypes', 'scx_gamer.libbpf') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"

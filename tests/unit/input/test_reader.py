@@ -72,7 +72,12 @@ def test_axis_without_a_range() -> None:
 
 
 def test_spring_axes() -> None:
-    assert spring_axes(Kind.GAMEPAD, frozenset({0, 1, 2, 5})) == {0: False, 1: False, 2: False, 5: False}
+    assert spring_axes(Kind.GAMEPAD, frozenset({0, 1, 2, 5})) == {
+        0: False,
+        1: False,
+        2: False,
+        5: False,
+    }
     with_right_stick = spring_axes(Kind.GAMEPAD, frozenset({0, 1, 2, 3, 4, 5}))
     assert with_right_stick == {0: False, 1: False, 2: True, 3: False, 4: False, 5: True}
     assert spring_axes(Kind.JOYSTICK, frozenset({0, 1, 6})) == {0: False, 1: False}  # no throttle

@@ -29,9 +29,15 @@ class Life:
         observe.load()
         cpus = os.sysconf("SC_NPROCESSORS_CONF")
         path = find_object("sched")
-        self.sched = stack.enter_context(Object.open(path.with_name("sched_faulty.bpf.o") if faulty else path))
+        self.sched = stack.enter_context(
+            Object.open(path.with_name("sched_faulty.bpf.o") if faulty else path)
+        )
         self.sched.set_rodata(
-            generation=7, nr_cpus=cpus, nr_llcs=llcs, cpu_llc=[cpu % llcs for cpu in range(cpus)], **rodata
+            generation=7,
+            nr_cpus=cpus,
+            nr_llcs=llcs,
+            cpu_llc=[cpu % llcs for cpu in range(cpus)],
+            **rodata,
         )
         self.sched.maps["cpu_stats"].set_max_entries(cpus)
         for name in SHARED:
@@ -95,7 +101,9 @@ def hogs() -> Iterator[Callable[[int], None]]:
 
         def start(count: int) -> None:
             for _ in range(count):
-                hog = stack.enter_context(subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"]))
+                hog = stack.enter_context(
+                    subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"])
+                )
                 stack.callback(hog.kill)
 
         yield start

@@ -32,17 +32,32 @@ SECONDS = int(os.environ.get("SCX_GAMER_STRESS_S", "60"))
 
 
 def _options() -> list[str]:
-    known = subprocess.run(["stress-ng", "--help"], capture_output=True, text=True, check=False).stdout
+    known = subprocess.run(
+        ["stress-ng", "--help"], capture_output=True, text=True, check=False
+    ).stdout
     wanted = {"--affinity-delay": ["--affinity-delay", "1"], "--affinity-pin": ["--affinity-pin"]}
     return [word for option, words in wanted.items() if option in known for word in words]
 
 
 def test_the_ci_stress_does_not_eject_it() -> None:
     cpus = str(os.cpu_count() or 1)
-    command = ["stress-ng", "--aggressive", "-M", "-c", cpus, "-f", cpus, "--affinity", "1", *_options()]
+    command = [
+        "stress-ng",
+        "--aggressive",
+        "-M",
+        "-c",
+        cpus,
+        "-f",
+        cpus,
+        "--affinity",
+        "1",
+        *_options(),
+    ]
     with attach() as life:
         before = refills()
-        with subprocess.Popen([*command, "--timeout", str(SECONDS)], stdout=-3, stderr=-3) as stress:
+        with subprocess.Popen(
+            [*command, "--timeout", str(SECONDS)], stdout=-3, stderr=-3
+        ) as stress:
             life.sleep(SECONDS)
             assert stress.wait(60) == 0
         assert refills() == before
@@ -50,13 +65,17 @@ def test_the_ci_stress_does_not_eject_it() -> None:
         assert life.state.get("oldest_wait_max_ns") < bound_ns(300)
 
 
-def test_two_thousand_spinning_threads_and_a_fork_storm(tmp_path: Path, hogs: Callable[[int], None]) -> None:
+def test_two_thousand_spinning_threads_and_a_fork_storm(
+    tmp_path: Path, hogs: Callable[[int], None]
+) -> None:
     (tmp_path / "spin.c").write_text(SPIN)
     subprocess.run(["cc", "-O1", "-pthread", "spin.c", "-o", "spin"], cwd=tmp_path, check=True)
     with attach() as life:
         before = refills()
         with subprocess.Popen([tmp_path / "spin"]) as spin:
-            with subprocess.Popen(["stress-ng", "-f", "2", "--timeout", str(SECONDS // 3)], stdout=-3, stderr=-3):
+            with subprocess.Popen(
+                ["stress-ng", "-f", "2", "--timeout", str(SECONDS // 3)], stdout=-3, stderr=-3
+            ):
                 life.sleep(SECONDS // 3)
             spin.kill()
         assert refills() == before

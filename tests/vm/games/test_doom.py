@@ -73,10 +73,21 @@ def play(demo: Path, home: Path) -> float:
     return float(said[2])
 
 
-def test_timedemo_is_faster_with_the_scheduler_under_hogs(demo: Path, session: Session, tmp_path: Path) -> None:
+def test_timedemo_is_faster_with_the_scheduler_under_hogs(
+    demo: Path, session: Session, tmp_path: Path
+) -> None:
     rate = calibrate(0.5, busy=True)
     fps: dict[str, list[float]] = {"stop": [], "start": []}
-    hogs: list[str | float] = ["--kind", "hogs", "--per-cpu", 2, "--seconds", 3600, "--calibration", rate]
+    hogs: list[str | float] = [
+        "--kind",
+        "hogs",
+        "--per-cpu",
+        2,
+        "--seconds",
+        3600,
+        "--calibration",
+        rate,
+    ]
     for _ in range(PAIRS):
         for verb, seen in fps.items():
             run_cli(verb)

@@ -49,7 +49,9 @@ class Rig:
             self.loop.add_fd(ring.epoll_fd, lambda _fd: self._consume(ring), name="events")
             stack.callback(self.loop.remove_fd, ring.epoll_fd)
             self.loop.at_pass_end(self.feed.flush)
-            self.room = InputRoom(self.loop, self.feed, self.maps, self.abi, kernel_path=path == "kernel")
+            self.room = InputRoom(
+                self.loop, self.feed, self.maps, self.abi, kernel_path=path == "kernel"
+            )
             if path == "kernel":
                 stack.enter_context(observe.programs["on_input"].attach())
             self._stack = stack.pop_all()
@@ -111,7 +113,9 @@ class Rig:
     def wait_device(self, name: str, present: bool = True) -> Scenario:
         """Until the room listens to the device called `name`, or no longer does."""
         yield from self.wait(
-            lambda: present == any(i.name == name and i.path is not None for i in self.room.devices()),
+            lambda: (
+                present == any(i.name == name and i.path is not None for i in self.room.devices())
+            ),
             10,
         )
 

@@ -26,7 +26,9 @@ def _others_closed(rig: Rig, lane: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [1000, 8000])
-def test_mouse(rig: Rig, writer: Callable[[int, float], Writer], rate: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mouse(
+    rig: Rig, writer: Callable[[int, float], Writer], rate: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     seconds = 6.0
     mouse = writer(rate, seconds)
 
@@ -157,7 +159,9 @@ def test_windows_merge_by_maximum(rig: Rig) -> None:
             before = sum(rig.lane("KEYBOARD", f"events[{path}]") for path in (0, 1))
             devices.key(keys, ecodes.KEY_W, 1)
             devices.key(keys, ecodes.KEY_W, 0)
-            yield from rig.wait(lambda: sum(rig.lane("KEYBOARD", f"events[{path}]") for path in (0, 1)) > before)
+            yield from rig.wait(
+                lambda: sum(rig.lane("KEYBOARD", f"events[{path}]") for path in (0, 1)) > before
+            )
             assert rig.lane("KEYBOARD", "until_ns") >= until
 
         rig.play(scenario())
