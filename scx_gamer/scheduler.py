@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scx_gamer import kernelstate, stats
 from scx_gamer.exits import KIND_ERROR, ExitRecord
-from scx_gamer.libbpf import BpfError, Mapped, Object, StructView, find_object
+from scx_gamer.libbpf import BpfError, KernelBtf, Mapped, Object, StructView, find_object
 from scx_gamer.libbpf.kernel import prog_info
 from scx_gamer.machine import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.observe import SHARED, Observe
@@ -20,6 +20,7 @@ from scx_gamer.topology import Topology
 log = logging.getLogger(__name__)
 
 OPS = "scx_gamer_ops"
+OPS_FLAGS = ("SCX_OPS_ENQ_EXITING", "SCX_OPS_ENQ_MIGRATION_DISABLED")  # the second from 6.15 on
 TEST_OBJECT = "SCX_GAMER_SCHED_OBJECT"  # path of a test build
 TEST_RODATA = "SCX_GAMER_SCHED_RODATA"  # its switches: fault_error_ms=3000,…
 
@@ -33,6 +34,17 @@ def _test_build() -> tuple[Path | None, dict[str, int]]:
         if path and equals:
             values[name] = int(value)
     return (Path(path) if path else None), values
+
+
+def set_ops_flags(obj: Object) -> None:
+    """Ask for every task the kernel would otherwise run on slices of its own making; only for what it knows.
+
+    Raises BpfError. An unknown flag would make the kernel refuse the scheduler.
+    """
+    with KernelBtf() as kernel:
+        known = kernel.enum("scx_ops_flags")
+    flags = sum(known.get(name, 0) for name in OPS_FLAGS)
+    obj.set_struct_ops(OPS, "sched_ext_ops", flags=flags)
 
 
 def _rodata(
@@ -94,6 +106,7 @@ class SchedulerLife:
             obj = stack.enter_context(Object.open(test_path or find_object("sched")))
             known = frozenset(obj.btf.variables(".rodata"))
             obj.set_rodata(**_rodata(topology, generation, known), **test_values)
+            set_ops_flags(obj)
             obj.maps["cpu_stats"].set_max_entries(topology.nr_cpus)
             for name in SHARED:
                 if name in obj.maps:

@@ -93,7 +93,7 @@ def lint() -> Iterator[Result]:
             "-Werror",
             *c_files,
         ],
-        "shellcheck": ["shellcheck", *scripts],
+        "shellcheck": ["shellcheck", "-S", "warning", *scripts],
     }
     for name, command in commands.items():
         try:

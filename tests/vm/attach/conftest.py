@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.libbpf import Mapped, Object, find_object
+from scx_gamer.scheduler import set_ops_flags
 
 SHARED = ("windows", "tunables", "control", "classes", "events")
 SCHED_EXT = Path("/sys/kernel/sched_ext")
@@ -39,6 +40,7 @@ class Life:
             cpu_llc=[cpu % llcs for cpu in range(cpus)],
             **rodata,
         )
+        set_ops_flags(self.sched)
         self.sched.maps["cpu_stats"].set_max_entries(cpus)
         for name in SHARED:
             if name in self.sched.maps:

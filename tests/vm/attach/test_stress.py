@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.vm.attach.conftest import attach, refills
+from tests.vm.attach.conftest import SCHED_EXT, attach, refills
 from tests.vm.attach.test_attach import bound_ns
 
 # 2 000 threads that spin, from one process; the library's Python would serialise them.
@@ -39,6 +39,11 @@ def _options() -> list[str]:
     return [word for option, words in wanted.items() if option in known for word in words]
 
 
+def events() -> str:
+    path = SCHED_EXT / "root/events"
+    return path.read_text() if path.exists() else ""
+
+
 def test_the_ci_stress_does_not_eject_it() -> None:
     cpus = str(os.cpu_count() or 1)
     command = [
@@ -60,7 +65,7 @@ def test_the_ci_stress_does_not_eject_it() -> None:
         ) as stress:
             life.sleep(SECONDS)
             assert stress.wait(60) == 0
-        assert refills() == before
+        assert refills() == before, events()
         print(f"oldest waiter {life.state.get('oldest_wait_max_ns') / 1e6:.1f} ms")
         assert life.state.get("oldest_wait_max_ns") < bound_ns(300)
 
@@ -78,6 +83,6 @@ def test_two_thousand_spinning_threads_and_a_fork_storm(
             ):
                 life.sleep(SECONDS // 3)
             spin.kill()
-        assert refills() == before
+        assert refills() == before, events()
         print(f"oldest waiter {life.state.get('oldest_wait_max_ns') / 1e6:.1f} ms")
         assert life.state.get("oldest_wait_max_ns") < bound_ns(2300)
