@@ -61,6 +61,14 @@ static __always_inline struct scxg_event *event_begin(struct scxg_control *ctl, 
 	return ev;
 }
 
+/* One lane's state. The mask behind the barrier is for older verifiers, which forget that lane was checked. */
+static __always_inline struct scxg_lane_state *lane_state(struct scxg_windows *win, u32 lane)
+{
+	_Static_assert((SCXG_NR_LANES & (SCXG_NR_LANES - 1)) == 0, "the mask needs a power of two");
+	asm volatile("" : "+r"(lane));
+	return &win->lane[lane & (SCXG_NR_LANES - 1)];
+}
+
 /* Open a lane's window until `until`; the longer of old and new counts. */
 static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 path, u64 now,
 					u64 until, u64 held_until)
@@ -72,11 +80,11 @@ static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 
 
 	if (!win || lane == SCXG_LANE_NONE || lane >= SCXG_NR_LANES || path >= SCXG_NR_PATHS)
 		return;
-	state = &win->lane[lane];
+	state = lane_state(win, lane);
 	was_open = now < scxg_max(state->until_ns, state->held_until_ns);
 	state->until_ns = scxg_max(state->until_ns, until);
 	state->held_until_ns = scxg_max(state->held_until_ns, held_until);
-	state->events[path]++;
+	state->events[path & (SCXG_NR_PATHS - 1)]++;
 	if (was_open)
 		return;
 	state->opened++;
@@ -162,7 +170,7 @@ int BPF_PROG(on_input, struct input_dev *dev, unsigned int type, unsigned int co
 
 		/* Another device that holds this lane renews its lease within a poll period. */
 		if (!down && device->held)
-			win->lane[lane].held_until_ns = 0;
+			lane_state(win, lane)->held_until_ns = 0;
 		device->held = down;
 		if (down)
 			held_until = now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS;
@@ -263,9 +271,10 @@ static __always_inline bool class_set(struct scxg_control *ctl, const struct scx
 	return true;
 }
 
-static __always_inline bool held_set(struct scxg_control *ctl, const struct scxg_msg *msg, u64 now)
+static __always_inline bool held_set(const struct scxg_msg *msg, u64 now)
 {
 	struct scxg_windows *win = scxg_windows();
+	struct scxg_lane_state *state;
 	struct scxg_device *device;
 	u32 number = msg->index, lane;
 
@@ -275,11 +284,12 @@ static __always_inline bool held_set(struct scxg_control *ctl, const struct scxg
 	lane = lane_of(device);
 	if (lane == SCXG_LANE_NONE)
 		return false;
+	state = lane_state(win, lane);
 	if (msg->value)
-		win->lane[lane].held_until_ns = scxg_max(win->lane[lane].held_until_ns,
-							 now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS);
+		state->held_until_ns =
+		    scxg_max(state->held_until_ns, now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS);
 	else if (device->held)
-		win->lane[lane].held_until_ns = 0;
+		state->held_until_ns = 0;
 	device->held = msg->value != 0;
 	return true;
 }
@@ -303,7 +313,7 @@ static __always_inline bool apply(struct scxg_control *ctl, const struct scxg_ms
 			    scxg_min(msg->time_ns, now) + scxg_boost_ns(tun, index), 0);
 		return true;
 	case SCXG_MSG_HELD:
-		return held_set(ctl, msg, now);
+		return held_set(msg, now);
 	case SCXG_MSG_CLASS_SET:
 		return class_set(ctl, msg);
 	case SCXG_MSG_CLASS_DEL:

@@ -662,6 +662,9 @@ void BPF_PROG(scxg_exit_task, struct task_struct *p, struct scx_exit_task_args *
 
 /* ---- housekeeping --------------------------------------------------------------------------- */
 
+/* Tasks that the timer may still look at. Not a local: the verifier would walk every value. */
+static volatile s64 scan_left;
+
 /* Age of the oldest of the first tasks in a queue. */
 static __always_inline u64 oldest_wait(u64 dsq, u64 now)
 {
@@ -669,20 +672,19 @@ static __always_inline u64 oldest_wait(u64 dsq, u64 now)
 	struct task_struct *p;
 	struct task_ctx *tc;
 	u64 oldest = 0;
-	int i;
 
+	scan_left = OLDEST_SCAN;
+	/* The callback of a sleepable program is in no RCU section, and queue iterators want one. */
+	bpf_rcu_read_lock();
 	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
-		bpf_for(i, 0, OLDEST_SCAN)
-		{
-			p = bpf_iter_scx_dsq_next(&it);
-			if (!p)
-				break;
+		while ((p = bpf_iter_scx_dsq_next(&it)) && scan_left-- > 0) {
 			tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
 			if (tc && tc->queued_ns && now > tc->queued_ns)
 				oldest = scxg_max(oldest, now - tc->queued_ns);
 		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
+	bpf_rcu_read_unlock();
 	return oldest;
 }
 

@@ -15,16 +15,25 @@ from tests.vm.attach.test_attach import bound_ns
 SPIN = """
 #include <pthread.h>
 #include <unistd.h>
-static void *spin(void *arg) { for (;;) __asm__ volatile("" ::: "memory"); return arg; }
+static pthread_mutex_t start = PTHREAD_MUTEX_INITIALIZER;
+static void *spin(void *arg)
+{
+	pthread_mutex_lock(&start);
+	pthread_mutex_unlock(&start);
+	for (;;) __asm__ volatile("" ::: "memory");
+	return arg;
+}
 int main(void)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 65536);
+	pthread_mutex_lock(&start);
 	for (int i = 0; i < 2000; i++)
 		if (pthread_create(&thread, &attr, spin, 0))
 			return 1;
+	pthread_mutex_unlock(&start);
 	pause();
 }
 """
