@@ -22,7 +22,7 @@ def test_unplug_with_a_key_down(rig: Rig) -> None:
         yield from rig.wait_device("keys")
         assert len(rig.numbers() - numbers) == 1
         devices.key(keys, ecodes.KEY_W, 1)
-        yield from rig.wait(lambda: rig.open("KEYBOARD"))
+        yield from rig.wait(lambda: rig.open("KEYBOARD"), 15)
         yield 0.6
         assert rig.room.held()
         keys.close()
@@ -80,7 +80,7 @@ def test_hotplug_without_udevd(path: str, monkeypatch: pytest.MonkeyPatch) -> No
             with closing(devices.keyboard()) as keys:
                 yield from rig.wait_device("keys")
                 devices.key(keys, ecodes.KEY_W, 1)
-                yield from rig.wait(lambda: rig.open("KEYBOARD"))
+                yield from rig.wait(lambda: rig.open("KEYBOARD"), 15)
             yield from rig.wait_device("keys", present=False)
 
         rig.play(scenario())
@@ -100,7 +100,7 @@ def test_flood(rig: Rig, writer: Callable[[int, float], Writer]) -> None:
         with closing(devices.keyboard()) as keys:
             yield from rig.wait_device("keys")
             devices.key(keys, ecodes.KEY_W, 1)
-            yield from rig.wait(lambda: rig.open("KEYBOARD"))
+            yield from rig.wait(lambda: rig.open("KEYBOARD"), 15)
         yield 1.0
         yield from rig.wait(lambda: rig.open("MOUSE"), 0.5)
         assert rig.loop.stats().passes - passes < 2000

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-only
+from __future__ import annotations
+
+from scx_gamer.feed import Feed
+
+
+class Ring:
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.held: list[bytes] = []
+        self.seen: list[bytes] = []
+        self.drains = 0
+
+    def send(self, data: bytes) -> bool:
+        if len(self.held) >= self.room:
+            return False
+        self.held.append(data)
+        return True
+
+    def drain(self) -> int:
+        self.drains += 1
+        self.seen += self.held
+        self.held.clear()
+        return 0
+
+
+class Abi:
+    def __init__(self) -> None:
+        names = ("HEARTBEAT", "INPUT", "HELD", "CLASS_SET", "CLASS_DEL", "GAME_ACTIVE")
+        self.constants = {f"SCXG_MSG_{name}": i + 1 for i, name in enumerate(names)}
+        self.constants["SCXG_ABI_VERSION"] = 1
+
+    def pack(self, name: str, **fields: int) -> bytes:
+        return f"{fields['type']}:{fields.get('tgid', 0)}:{fields['generation']}".encode()
+
+
+def feed_on(room: int) -> tuple[Feed, Ring]:
+    ring = Ring(room)
+    return Feed(ring, ring.drain, Abi(), now_ns=lambda: 1), ring
+
+
+def test_one_drain_for_a_pass_and_none_without_messages() -> None:
+    feed, ring = feed_on(100)
+    for _ in range(50):
+        assert feed.send("INPUT", index=1)
+    feed.flush()
+    feed.flush()
+    assert ring.drains == 1 and len(ring.seen) == 50 and feed.sent["INPUT"] == 50
+
+
+def test_input_is_dropped_and_counted_when_full() -> None:
+    feed, ring = feed_on(2)
+    assert [feed.send("INPUT", index=1) for _ in range(5)] == [True, True, False, False, False]
+    feed.flush()
+    assert feed.dropped["INPUT"] == 3 and feed.full == 3 and len(ring.seen) == 2
+
+
+def test_states_wait_in_order() -> None:
+    feed, ring = feed_on(2)
+    for tgid in range(1, 5):
+        assert feed.send("CLASS_SET", tgid=tgid)
+    assert feed.send("CLASS_DEL", tgid=1)
+    assert feed.waiting == 3
+    feed.flush()
+    order = [(4, 1), (4, 2), (4, 3), (4, 4), (5, 1)]
+    assert ring.seen == [f"{kind}:{tgid}:0".encode() for kind, tgid in order]
+    assert feed.waiting == 0 and not feed.dropped
+
+
+def test_states_that_wait_are_not_overtaken() -> None:
+    feed, ring = feed_on(1)
+    feed.send("CLASS_SET", tgid=1)
+    feed.send("CLASS_SET", tgid=2)
+    ring.drain()  # room again before our own flush
+    feed.send("CLASS_DEL", tgid=2)
+    feed.flush()
+    assert ring.seen[-2:] == [b"4:2:0", b"5:2:0"]
+
+
+def test_new_generation_is_stamped_and_old_states_do_not_follow() -> None:
+    feed, ring = feed_on(1)
+    for tgid in range(1, 30):
+        feed.send("CLASS_SET", tgid=tgid)
+    feed.new_generation(9)
+    feed.send("CLASS_SET", tgid=100)
+    feed.flush()
+    assert ring.seen[-1] == b"4:100:9" and feed.dropped["CLASS_SET"] == 29 - 8 - 1
+    assert feed.waiting == 0

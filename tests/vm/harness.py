@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A real supervisor process in directories of its own, and what a test asks of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scx_gamer import control
+from scx_gamer.libbpf import Object, find_object
+from scx_gamer.options import SupervisorOptions
+
+SCHED_EXT = Path("/sys/kernel/sched_ext")
+
+# Our modules as the installed command has them, with the options given as JSON.
+_RUN = """
+import json, sys
+from scx_gamer.options import SupervisorOptions
+from scx_gamer.supervisor import main
+options = json.loads(sys.argv[1])
+options["backoff_s"] = tuple(options["backoff_s"])
+sys.exit(main(SupervisorOptions(**options)))
+"""
+
+
+def kernel_state() -> str:
+    return (SCHED_EXT / "state").read_text().strip()
+
+
+def wait_until(what: str, probe: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    """The first true answer of `probe`; AssertionError naming `what` after the time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true in {timeout_s:g} s")
+        time.sleep(0.01)
+
+
+@dataclass
+class Supervised:
+    """A running supervisor."""
+
+    process: subprocess.Popen[bytes]
+    root: Path
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def ask(self, op: str, **args: Any) -> Any:
+        return control.request(op, path=self.root / "run/control.sock", **args)
+
+    def status(self) -> dict[str, Any]:
+        answer = self.ask("status")
+        assert isinstance(answer, dict)
+        return answer
+
+    def state(self) -> str:
+        """Empty while nobody answers."""
+        try:
+            return str(self.status()["state"])
+        except control.ControlError:
+            return ""
+
+    def wait_state(self, state: str, timeout_s: float = 60.0) -> dict[str, Any]:
+        def reached() -> bool:
+            assert self.process.poll() is None, (
+                f"ended with {self.process.returncode}: {self.text()}"
+            )
+            return self.state() == state
+
+        wait_until(f"state {state}", reached, timeout_s)
+        return self.status()
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def cpu_s(self) -> float:
+        """CPU time of the process so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_kb(self) -> int:
+        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())
+        assert found
+        return int(found[1])
+
+    def end(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 30.0) -> int:
+        """Signal it; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout_s)
+
+
+def launch(
+    options: SupervisorOptions, root: Path, env: Mapping[str, str] | None = None
+) -> Supervised:
+    """Start a supervisor in `root`; the caller ends it."""
+    log = root / "log"
+    arguments = [sys.executable, "-c", _RUN, json.dumps(asdict(options), default=str)]
+    environ = {
+        **os.environ,
+        "SCX_GAMER_RUNTIME_DIR": str(root / "run"),
+        "SCX_GAMER_STATE_DIR": str(root / "state"),
+        **(env or {}),
+    }
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            arguments, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    return Supervised(process, root, log)
+
+
+@contextmanager
+def directories() -> Iterator[Path]:
+    """A folder for run, state and log; in /run, which is no network file system."""
+    root = Path(tempfile.mkdtemp(prefix="scxg-", dir="/run"))
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root)
+
+
+@contextmanager
+def start_supervisor(
+    options: SupervisorOptions | None = None,
+    *,
+    root: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    state: str = "attached",
+) -> Iterator[Supervised]:
+    """A supervisor that reached `state`; ended, and the kernel clean, when the block ends."""
+    options = options or SupervisorOptions(mode="always")
+    if root is None:
+        with directories() as own, start_supervisor(options, root=own, env=env, state=state) as sup:
+            yield sup
+        return
+    supervised = launch(options, root, env)
+    try:
+        if state:
+            supervised.wait_state(state)
+        yield supervised
+    except BaseException:
+        sys.stderr.write(supervised.text())
+        raise
+    finally:
+        if supervised.process.poll() is None:
+            supervised.process.send_signal(signal.SIGCONT)
+            supervised.process.terminate()
+            try:
+                supervised.process.wait(20)
+            except subprocess.TimeoutExpired:
+                supervised.process.kill()
+                supervised.process.wait(20)
+        wait_until("scheduler off", lambda: kernel_state() == "disabled", 20)
+
+
+def faulty(**switches: int) -> dict[str, str]:
+    """Environment that makes the supervisor load the test build with these faults."""
+    return {
+        "SCX_GAMER_SCHED_OBJECT": str(find_object("sched_faulty")),
+        "SCX_GAMER_SCHED_RODATA": ",".join(f"{name}={value}" for name, value in switches.items()),
+    }
+
+
+@contextmanager
+def foreign_scheduler(name: bytes = b"someone_else") -> Iterator[None]:
+    """Another scheduler is loaded: a copy of ours, with its own maps, under another name."""
+    data = find_object("sched").read_bytes()
+    ours = b"scx_gamer\0"
+    assert len(name) > len(ours) or name  # the name member has 128 bytes, ours is followed by NULs
+    at = data.find(ours + b"\0" * 32)
+    assert at > 0
+    changed = data[:at] + name + data[at + len(name) :]
+    with tempfile.TemporaryDirectory(dir="/run") as folder:
+        path = Path(folder, "other.bpf.o")
+        path.write_bytes(changed)
+        with Object.open(path) as obj:
+            count = os.sysconf("SC_NPROCESSORS_CONF")
+            obj.set_rodata(nr_cpus=count)
+            obj.maps["cpu_stats"].set_max_entries(count)
+            obj.load()
+            with obj.maps["scx_gamer_ops"].attach_struct_ops():
+                wait_until("the other scheduler", lambda: kernel_state() == "enabled")
+                yield

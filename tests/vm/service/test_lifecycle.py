@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The supervisor's life on a real kernel: attach, detach, signals, one instance, its own cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from scx_gamer import control
+from scx_gamer.options import SupervisorOptions
+from tests.vm.harness import (
+    SCHED_EXT,
+    directories,
+    foreign_scheduler,
+    kernel_state,
+    launch,
+    start_supervisor,
+    wait_until,
+)
+
+ALWAYS = SupervisorOptions(mode="always")
+
+
+def ticks_grow(before: int, ask: object) -> bool:
+    assert callable(ask)
+    return int(ask()["scheduler"]["ticks"]) > before
+
+
+def test_attaches_shows_itself_and_leaves_nothing() -> None:
+    with start_supervisor() as sup:
+        assert (SCHED_EXT / "root/ops").read_text().strip() == "scx_gamer"
+        status = sup.status()
+        assert status["kernel"]["loaded"] == "scx_gamer" and status["scheduler"]["effects"] == 1
+        wait_until("timer ticks", lambda: ticks_grow(status["scheduler"]["ticks"], sup.status))
+        published = json.loads((sup.root / "run/status.json").read_text())
+        assert published["state"] == "attached" and published["pid"] == sup.pid
+        assert (sup.root / "run/hud").read_text() == "scx_gamer: attached\n"
+        began = time.monotonic()
+        assert sup.end() == 0
+        took = time.monotonic() - began
+        print(f"stopped in {took:.2f} s")
+        assert took < 3  # one second of real time; an emulated CPU is several times slower
+        assert not (sup.root / "run/status.json").exists()
+        assert not (sup.root / "run/control.sock").exists()
+
+
+def test_kill_detaches_and_the_next_start_counts_it() -> None:
+    with directories() as root:
+        with start_supervisor(root=root) as sup:
+            generation = sup.status()["generation"]
+            began = time.monotonic()
+            os.kill(sup.pid, signal.SIGKILL)
+            wait_until("disabled", lambda: kernel_state() == "disabled", 5)
+            print(f"disabled {1000 * (time.monotonic() - began):.0f} ms after SIGKILL")
+            sup.process.wait(5)
+        with start_supervisor(root=root) as sup:
+            status = sup.status()
+            assert status["unclean_ends"] == 1 and status["generation"] == generation + 1
+            assert "ended uncleanly" in sup.text()
+
+
+def test_stopped_process_loses_its_effects_and_gets_them_back() -> None:
+    with start_supervisor() as sup:
+        os.kill(sup.pid, signal.SIGSTOP)
+        time.sleep(4.5)  # the heartbeat is stale after 3 s, the kernel looks every 100 ms
+        os.kill(sup.pid, signal.SIGCONT)
+        assert kernel_state() == "enabled"
+        wait_until("effects on", lambda: sup.status()["scheduler"]["effects"] == 1, 10)
+        assert sup.status()["scheduler"]["effects_off"] == 1 and sup.state() == "attached"
+
+
+def test_terminate_in_idle_off_and_conflict() -> None:
+    with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup:
+        assert kernel_state() == "disabled"
+        assert sup.end() == 0
+    with directories() as root:
+        with start_supervisor(root=root) as sup:
+            assert sup.ask("stop")["state"] == "off" and kernel_state() == "disabled"
+            assert sup.end() == 0
+        with start_supervisor(root=root, state="off") as sup:  # over its own restart
+            assert kernel_state() == "disabled"
+            assert sup.ask("start")["state"] == "attached"
+    with foreign_scheduler(), directories() as root:
+        sup = launch(ALWAYS, root)
+        try:
+            cause = sup.wait_state("conflict")["cause"]
+            assert "someone_else" in cause
+            with pytest.raises(control.ControlError) as refused:
+                sup.ask("start")
+            assert refused.value.code == 77
+        finally:
+            assert sup.end() == 0
+        assert (SCHED_EXT / "root/ops").read_text().strip() == "someone_else"
+
+
+def test_second_interrupt_is_not_needed_and_the_first_detaches() -> None:
+    with start_supervisor() as sup:
+        assert sup.end(signal.SIGINT) == 0
+        assert kernel_state() == "disabled"
+
+
+def test_two_instances() -> None:
+    with start_supervisor() as sup:
+        second = launch(ALWAYS, sup.root)
+        assert second.process.wait(30) == 77
+        assert "another supervisor" in sup.text() and sup.state() == "attached"
+
+
+def test_kernel_without_sched_ext_is_unsupported() -> None:
+    with directories() as root:
+        hide = f'mount -t tmpfs none {SCHED_EXT} && exec "$@"'
+        sup = launch(ALWAYS, root)  # for its arguments; refused below in a mount namespace
+        sup.end(signal.SIGKILL)
+        wait_until("clean", lambda: kernel_state() == "disabled")
+        environ = {
+            **os.environ,
+            "SCX_GAMER_RUNTIME_DIR": f"{root}/run2",
+            "SCX_GAMER_STATE_DIR": f"{root}/state2",
+        }
+        arguments = sup.process.args
+        assert isinstance(arguments, list)
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", hide, "sh", *[str(a) for a in arguments]],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 69, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1 and "sched_ext" in done.stderr
+        assert json.loads(Path(root, "run2/status.json").read_text())["state"] == "unsupported"
+
+
+def test_game_by_pid_attaches_and_its_end_detaches() -> None:
+    with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup:
+        game = subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60 & wait"], start_new_session=True)
+        try:
+            wait_until(
+                "children",
+                lambda: Path(f"/proc/{game.pid}/task/{game.pid}/children").read_text().split(),
+            )
+            sup.ask("game_add", pid=game.pid)
+            sup.wait_state("attached")
+            assert sup.ask("games")[0]["processes"] >= 2
+            wait_until("game tasks", lambda: sup.status()["scheduler"]["tasks"]["game"] >= 1)
+            sup.ask("restart")  # classes are told again
+            wait_until("game tasks", lambda: sup.ask("snapshot")["control"]["msgs"][4] >= 2)
+            assert sup.ask("games")[0]["processes"] >= 2
+        finally:
+            os.killpg(game.pid, signal.SIGKILL)
+            game.wait(10)
+        sup.wait_state("idle", 10)
+        assert kernel_state() == "disabled" and sup.ask("games") == []
+
+
+def test_what_it_costs() -> None:
+    with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup:
+        started = sup.cpu_s()
+        before = sup.cpu_s()
+        time.sleep(20)
+        idle = (sup.cpu_s() - before) / 20
+        print(f"start {started:.2f} s CPU, idle {100 * idle:.3f} % CPU, {sup.rss_kb()} kB resident")
+        assert sup.rss_kb() < 45 * 1024
+        # an emulated CPU costs 10 to 20 times a real one
+        assert started < 8 and idle < 0.02
