@@ -24,7 +24,7 @@ BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o) $(BUILD)/bpf/sched_faulty.bpf.o
 
 .PHONY: help bootstrap bootstrap-test bpf workload run test lint test-unit test-policy test-vm test-kernels \
-	test-mutations bench clean
+	bench clean
 
 help:
 	@sed -n '3,5s/^# //p' Makefile

@@ -48,6 +48,7 @@ class Feed:
         self._abi = abi
         self._now_ns = now_ns
         self._version = abi.constants["SCXG_ABI_VERSION"]
+        self._batch = abi.constants["SCXG_CONTROL_BATCH"]
         self._types = {
             name.removeprefix("SCXG_MSG_"): value
             for name, value in abi.constants.items()
@@ -92,9 +93,9 @@ class Feed:
         for _ in range(_MAX_DRAINS):
             if not self._dirty:
                 return
-            self._drain()
+            seen = self._drain()
             self.drains += 1
-            self._dirty = False
+            self._dirty = seen >= self._batch  # one run is bounded: the rest is for the next
             while self._kept and self._push(*self._kept[0]):
                 self._kept.popleft()
 

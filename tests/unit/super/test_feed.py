@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from scx_gamer.feed import Feed
 
+BATCH = 64  # messages taken by one run of the drain
+
 
 class Ring:
     def __init__(self, room: int) -> None:
@@ -19,9 +21,9 @@ class Ring:
 
     def drain(self) -> int:
         self.drains += 1
-        self.seen += self.held
-        self.held.clear()
-        return 0
+        batch, self.held = self.held[:BATCH], self.held[BATCH:]
+        self.seen += batch
+        return len(batch)
 
 
 class Abi:
@@ -29,6 +31,7 @@ class Abi:
         names = ("HEARTBEAT", "INPUT", "HELD", "CLASS_SET", "CLASS_DEL", "GAME_ACTIVE")
         self.constants = {f"SCXG_MSG_{name}": i + 1 for i, name in enumerate(names)}
         self.constants["SCXG_ABI_VERSION"] = 1
+        self.constants["SCXG_CONTROL_BATCH"] = BATCH
 
     def pack(self, name: str, **fields: int) -> bytes:
         return f"{fields['type']}:{fields.get('tgid', 0)}:{fields['generation']}".encode()
@@ -46,6 +49,14 @@ def test_one_drain_for_a_pass_and_none_without_messages() -> None:
     feed.flush()
     feed.flush()
     assert ring.drains == 1 and len(ring.seen) == 50 and feed.sent["INPUT"] == 50
+
+
+def test_more_than_one_batch_is_drained_in_one_flush() -> None:
+    feed, ring = feed_on(1000)
+    for _ in range(3 * BATCH - 1):
+        feed.send("INPUT", index=1)
+    feed.flush()
+    assert len(ring.seen) == 3 * BATCH - 1 and ring.drains == 3
 
 
 def test_input_is_dropped_and_counted_when_full() -> None:

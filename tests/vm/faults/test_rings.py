@@ -58,7 +58,7 @@ def test_full_event_ring(observe: Observe) -> None:
     observe.control.set("watch_execs", 1)
     life = SchedulerLife(observe, topology.read(), 5)
     try:
-        for _ in range(40):
+        for _ in range(120):
             subprocess.run(
                 [
                     "sh",

@@ -13,7 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH_MAX = 64 };
+enum {
+	BATCH_MAX = 64
+};
 
 static double now_s(void)
 {

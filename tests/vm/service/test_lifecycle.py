@@ -140,7 +140,9 @@ def test_kernel_without_sched_ext_is_unsupported() -> None:
 
 def test_game_by_pid_attaches_and_its_end_detaches() -> None:
     with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup:
-        game = subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60 & wait"], start_new_session=True)
+        # tasks are counted when they run, so these wake now and then
+        naps = "while :; do sleep 0.1; done"
+        game = subprocess.Popen(["sh", "-c", f"({naps}) & {naps}"], start_new_session=True)
         try:
             wait_until(
                 "children",

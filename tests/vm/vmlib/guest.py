@@ -58,7 +58,7 @@ class Guest:
         try:
             for attempt in (1, 2):
                 status = self._boot(command, folder.resolve())
-                if status != NO_BOOT_STATUS or attempt == 2:
+                if (folder / "started").exists() or status == TIMEOUT_STATUS or attempt == 2:
                     return status
                 print(
                     "the guest died before the command started: booting once more", file=sys.stderr
