@@ -5,44 +5,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
 from tests.vm.attach.conftest import SCHED_EXT, attach, refills
 from tests.vm.attach.test_attach import bound_ns
 
-# 2 000 threads that spin, and one that forks without end: in one small program, since a program read over the
-# guest's shared file system would wait behind all of them for each block.
-SPIN = """
-#include <pthread.h>
-#include <sys/wait.h>
-#include <unistd.h>
-static pthread_barrier_t start;
-static void *spin(void *arg)
-{
-	pthread_barrier_wait(&start);
-	for (;;) __asm__ volatile("" ::: "memory");
-	return arg;
-}
-int main(void)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, 65536);
-	pthread_barrier_init(&start, 0, 2001);
-	for (int i = 0; i < 2000; i++)
-		if (pthread_create(&thread, &attr, spin, 0))
-			return 1;
-	pthread_barrier_wait(&start);
-	for (;;) {
-		pid_t child = fork();
-		if (!child)
-			_exit(0);
-		waitpid(child, 0, 0);
-	}
-}
-"""
 SECONDS = int(os.environ.get("SCX_GAMER_STRESS_S", "60"))
 
 
@@ -83,18 +49,3 @@ def test_the_ci_stress_does_not_eject_it() -> None:
         assert refills() == before, events()
         print(f"oldest waiter {life.state.get('oldest_wait_max_ns') / 1e6:.1f} ms")
         assert life.state.get("oldest_wait_max_ns") < bound_ns(300)
-
-
-def test_two_thousand_spinning_threads_and_a_fork_storm(
-    tmp_path: Path, hogs: Callable[[int], None]
-) -> None:
-    (tmp_path / "spin.c").write_text(SPIN)
-    subprocess.run(["cc", "-O1", "-pthread", "spin.c", "-o", "spin"], cwd=tmp_path, check=True)
-    with attach() as life:
-        before = refills()
-        with subprocess.Popen([tmp_path / "spin"]) as spin:
-            life.sleep(SECONDS / 3)
-            spin.kill()
-        assert refills() == before, events()
-        print(f"oldest waiter {life.state.get('oldest_wait_max_ns') / 1e6:.1f} ms")
-        assert life.state.get("oldest_wait_max_ns") < bound_ns(2300)
