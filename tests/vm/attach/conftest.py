@@ -90,6 +90,11 @@ def refills() -> int | None:
     return int(counts["SCX_EV_REFILL_SLICE_DFL"])
 
 
+def events() -> str:
+    path = SCHED_EXT / "root/events"
+    return path.read_text() if path.exists() else ""
+
+
 @contextmanager
 def attach(faulty: bool = False, llcs: int = 1, **rodata: int) -> Iterator[Life]:
     with ExitStack() as stack:

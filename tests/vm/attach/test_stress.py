@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from tests.vm.attach.conftest import SCHED_EXT, attach, refills
+from tests.vm.attach.conftest import attach, events, refills
 from tests.vm.attach.test_attach import bound_ns
 
 SECONDS = int(os.environ.get("SCX_GAMER_STRESS_S", "60"))
@@ -18,11 +18,6 @@ def _options() -> list[str]:
     ).stdout
     wanted = {"--affinity-delay": ["--affinity-delay", "1"], "--affinity-pin": ["--affinity-pin"]}
     return [word for option, words in wanted.items() if option in known for word in words]
-
-
-def events() -> str:
-    path = SCHED_EXT / "root/events"
-    return path.read_text() if path.exists() else ""
 
 
 def test_the_ci_stress_does_not_eject_it() -> None:

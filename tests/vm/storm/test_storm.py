@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.vm.attach.conftest import attach, refills
+from tests.vm.attach.conftest import attach, events, refills
 from tests.vm.attach.test_attach import bound_ns
 
 # 2 000 threads that spin, and one that forks without end: in one small program, since a program read over the
