@@ -15,6 +15,7 @@ from tests.vm.harness import faulty, kernel_state, start_supervisor, wait_until
 QUICK = SupervisorOptions(mode="always", backoff_s=(0.5, 1.0, 2.0))
 
 
+@pytest.mark.needs("/proc/sysrq-trigger")
 def test_sysrq_is_off_and_stays_off() -> None:
     with start_supervisor() as sup:
         Path("/proc/sysrq-trigger").write_text("S")
@@ -24,6 +25,7 @@ def test_sysrq_is_off_and_stays_off() -> None:
         assert kernel_state() == "disabled" and sup.state() == "off"
 
 
+@pytest.mark.needs("/sys/devices/system/cpu/cpu1/online")
 def test_cpu_hotplug_is_a_new_generation_that_is_not_counted() -> None:
     online = Path("/sys/devices/system/cpu/cpu1/online")
     with start_supervisor() as sup:
