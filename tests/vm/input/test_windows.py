@@ -147,6 +147,7 @@ def test_windows_merge_by_maximum(rig: Rig) -> None:
             yield from rig.wait_device("keys")
             yield from rig.wait_device("mouse")
             rig.set_boost("KEYBOARD", 2000)
+            rig.set_boost("MOUSE", 500)  # long enough for a slow guest to see it open
             devices.key(keys, ecodes.KEY_W, 1)
             devices.key(keys, ecodes.KEY_W, 0)
             yield from rig.wait(lambda: rig.open("KEYBOARD"))
