@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The names that the rules know: `detect.toml` and its drop-ins."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+
+class DetectDataError(Exception):
+    """A detection file that cannot be used; the text names file, key and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectData:
+    """Name patterns by role, lower case, `*` for any run of characters."""
+
+    wine_plumbing: tuple[str, ...] = ()
+    wine_loaders: tuple[str, ...] = ()
+    wrappers: tuple[str, ...] = ()
+    helpers: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    critical: tuple[str, ...] = ()
+    background: tuple[str, ...] = ()
+    steam_no_game_appids: tuple[int, ...] = ()
+
+    def never_the_game(self, program: str) -> str | None:
+        """The list that names `program` as something other than a game, or None."""
+        for role in ("wine_plumbing", "wine_loaders", "wrappers", "helpers", "tools", "critical", "background"):
+            if matches(program, getattr(self, role)):
+                return role
+        return None
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(name == p or ("*" in p and fnmatchcase(name, p)) for p in patterns)
+
+
+def load(vendor: Path, drop_ins: Iterable[Path] = ()) -> DetectData:
+    """Vendor file first, then drop-ins in the order given. Raises DetectDataError."""
+    lists: dict[str, list[str | int]] = {f.name: [] for f in fields(DetectData)}
+    for path in (vendor, *drop_ins):
+        for key, values in _read(path, lists.keys()).items():
+            _merge(lists[key], values)
+    return DetectData(
+        **{key: tuple(values) for key, values in lists.items()}  # type: ignore[arg-type]
+    )
+
+
+def _read(path: Path, known: Iterable[str]) -> dict[str, list[str | int]]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise DetectDataError(f"{path}: cannot be read: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        raise DetectDataError(f"{path}: byte {err.start} is not UTF-8") from err
+    except tomllib.TOMLDecodeError as err:
+        raise DetectDataError(f"{path}: {err}") from err
+    for key, values in table.items():
+        if key not in set(known):
+            raise DetectDataError(f"{path}: unknown key {key!r}; known are {', '.join(sorted(known))}")
+        wanted: type = int if key == "steam_no_game_appids" else str
+        if not isinstance(values, list) or not all(type(value) is wanted for value in values):
+            raise DetectDataError(f"{path}: {key}: must be a list of {wanted.__name__} values")
+    return table
+
+
+def _merge(into: list[str | int], values: list[str | int]) -> None:
+    for value in values:
+        if isinstance(value, str) and value.startswith("-"):
+            if (taken := value[1:].lower()) in into:
+                into.remove(taken)
+        else:
+            item = value.lower() if isinstance(value, str) else value
+            if item not in into:
+                into.append(item)

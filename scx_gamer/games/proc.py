@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the rules may know of a process: `/proc` text, read once, bounded, never trusted.
+
+Nothing here attaches to, traces or reads the memory of a process. An entry that vanishes between two reads is
+a process that is gone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MAX_CMDLINE_BYTES = 64 * 1024
+MAX_ENVIRON_BYTES = 256 * 1024
+ENV_KEYS = frozenset(
+    {"SteamAppId", "SteamGameId", "STEAM_COMPAT_APP_ID", "GAMEID", "UMU_ID", "WINEPREFIX", "LUTRIS_GAME_UUID"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process as `/proc` shows it. `start_ticks` is field 22 of `stat`, in clock ticks since boot."""
+
+    pid: int
+    ppid: int
+    start_ticks: int
+    comm: str
+    argv: tuple[str, ...] = ()
+    exe: str = ""
+    cgroup: str = ""
+    uid: int = 0
+    env: Mapping[str, str] = field(default_factory=dict)
+    cpu_ticks: int = 0
+    kthread: bool = False
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """(pid, start time): a pid alone is used again."""
+        return self.pid, self.start_ticks
+
+    @property
+    def program(self) -> str:
+        """File name of the executable, lower case; NixOS's `.name-wrapped` is unwrapped."""
+        path = self.exe.removesuffix(" (deleted)") or (self.argv[0] if self.argv else "")
+        name = path.replace("\\", "/").rsplit("/", 1)[-1].lower() or self.comm.lower()
+        if name.startswith(".") and name.endswith("-wrapped"):
+            name = name[1 : -len("-wrapped")]
+        return name
+
+
+class ParseError(ValueError):
+    """A `/proc` text that no kernel writes."""
+
+
+def parse_stat(text: str) -> tuple[int, str, int, int, int, bool]:
+    """`/proc/PID/stat` → pid, comm, ppid, cpu ticks, start ticks, is a kernel thread.
+
+    comm may hold anything, blanks, brackets and newlines included: it ends at the last `)`.
+    """
+    opening, closing = text.find(" ("), text.rfind(")")
+    if opening < 0 or closing < opening:
+        raise ParseError("stat: no comm in brackets")
+    rest = text[closing + 1 :].split()
+    try:
+        return (
+            int(text[:opening]),
+            text[opening + 2 : closing],
+            int(rest[1]),
+            int(rest[11]) + int(rest[12]),
+            int(rest[19]),
+            bool(int(rest[6]) & 0x00200000),  # PF_KTHREAD
+        )
+    except (IndexError, ValueError) as err:
+        raise ParseError(f"stat: {err}") from err
+
+
+def split_nul(raw: bytes) -> tuple[str, ...]:
+    """NUL-separated bytes → strings; what is not UTF-8 is kept as escapes."""
+    parts = raw.split(b"\0")
+    while parts and not parts[-1]:
+        parts.pop()
+    return tuple(part.decode("utf-8", "backslashreplace") for part in parts)
+
+
+def parse_environ(raw: bytes) -> dict[str, str]:
+    """The few variables that rules confirm with; all others are dropped at once."""
+    found: dict[str, str] = {}
+    for entry in raw.split(b"\0"):
+        key, sep, value = entry.partition(b"=")
+        name = key.decode("ascii", "replace")
+        if sep and name in ENV_KEYS:
+            found[name] = value.decode("utf-8", "backslashreplace")
+    return found
+
+
+class ProcFs:
+    """Reader of one mounted `/proc`."""
+
+    def __init__(self, root: Path = Path("/proc")) -> None:
+        self._root = str(root)
+
+    def pids(self) -> list[int]:
+        return [int(name) for name in os.listdir(self._root) if name.isdecimal()]
+
+    def read(self, pid: int) -> Process | None:
+        """The process, or None when it is gone or unreadable."""
+        try:
+            raw = self._bytes(pid, "stat", 4096)
+            stat_pid, comm, ppid, cpu, start, kthread = parse_stat(raw.decode("utf-8", "backslashreplace"))
+        except (OSError, ParseError):
+            return None
+        if kthread:
+            return Process(stat_pid, ppid, start, comm, kthread=True, cpu_ticks=cpu)
+        return Process(
+            pid=stat_pid,
+            ppid=ppid,
+            start_ticks=start,
+            comm=comm,
+            argv=split_nul(self._optional(pid, "cmdline", MAX_CMDLINE_BYTES)),
+            exe=self._link(pid, "exe"),
+            cgroup=self._cgroup(pid),
+            uid=self._uid(pid),
+            env=parse_environ(self._optional(pid, "environ", MAX_ENVIRON_BYTES)),
+            cpu_ticks=cpu,
+        )
+
+    def has_render_node(self, pid: int) -> bool:
+        """Whether the process holds a DRM render node open."""
+        try:
+            names = os.listdir(f"{self._root}/{pid}/fd")
+        except OSError:
+            return False
+        return any(self._link(pid, f"fd/{name}").startswith("/dev/dri/renderD") for name in names)
+
+    def _bytes(self, pid: int, name: str, limit: int) -> bytes:
+        with open(f"{self._root}/{pid}/{name}", "rb", buffering=0) as file:
+            return file.read(limit)
+
+    def _optional(self, pid: int, name: str, limit: int) -> bytes:
+        try:
+            return self._bytes(pid, name, limit)
+        except OSError:
+            return b""
+
+    def _link(self, pid: int, name: str) -> str:
+        try:
+            raw = os.readlink(os.fsencode(f"{self._root}/{pid}/{name}"))
+        except OSError:
+            return ""
+        return raw.decode("utf-8", "backslashreplace")
+
+    def _cgroup(self, pid: int) -> str:
+        for line in self._optional(pid, "cgroup", 4096).decode("utf-8", "backslashreplace").splitlines():
+            if line.startswith("0::"):
+                return line[3:]
+        return ""
+
+    def _uid(self, pid: int) -> int:
+        try:
+            return os.stat(f"{self._root}/{pid}").st_uid
+        except OSError:
+            return 0
+
+
+class Tree:
+    """A set of processes and who started whom."""
+
+    def __init__(self, processes: Iterable[Process]) -> None:
+        self._by_pid = {process.pid: process for process in processes}
+        self._children: dict[int, list[int]] = {}
+        for process in self._by_pid.values():
+            self._children.setdefault(process.ppid, []).append(process.pid)
+
+    @classmethod
+    def scan(cls, proc: ProcFs) -> Tree:
+        return cls(p for p in map(proc.read, proc.pids()) if p is not None)
+
+    def __contains__(self, pid: int) -> bool:
+        return pid in self._by_pid
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter(self._by_pid.values())
+
+    def __len__(self) -> int:
+        return len(self._by_pid)
+
+    def get(self, pid: int) -> Process | None:
+        return self._by_pid.get(pid)
+
+    def put(self, process: Process) -> None:
+        """Add a process or replace what was known under its pid."""
+        self.remove(process.pid)
+        self._by_pid[process.pid] = process
+        self._children.setdefault(process.ppid, []).append(process.pid)
+
+    def remove(self, pid: int) -> None:
+        old = self._by_pid.pop(pid, None)
+        if old is not None:
+            siblings = self._children.get(old.ppid, [])
+            if pid in siblings:
+                siblings.remove(pid)
+            if not siblings:
+                self._children.pop(old.ppid, None)
+
+    def ancestors(self, process: Process) -> Iterator[Process]:
+        """Parents first; a loop, which only a torn snapshot shows, ends it."""
+        seen = {process.pid}
+        parent = self._by_pid.get(process.ppid)
+        while parent is not None and parent.pid not in seen:
+            seen.add(parent.pid)
+            yield parent
+            parent = self._by_pid.get(parent.ppid)
+
+    def descendants(self, pid: int) -> Iterator[Process]:
+        """Children before grandchildren; `pid` itself is not among them."""
+        seen = {pid}
+        queue = list(self._children.get(pid, ()))
+        while queue:
+            child = queue.pop(0)
+            if child in seen or child not in self._by_pid:
+                continue
+            seen.add(child)
+            yield self._by_pid[child]
+            queue.extend(self._children.get(child, ()))

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`/proc` text: what kernels write, what they never write, and what a process may put in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scx_gamer.games import data as detect
+from scx_gamer.games.desktop import desktop_games, parse_entry
+from scx_gamer.games.proc import ParseError, ProcFs, parse_environ, parse_stat, split_nul
+from scx_gamer.games.rules import Context, decide, reaper_app_id
+from scx_gamer.games.proc import Process, Tree
+
+TAIL = "S 1 7 7 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 4 0 5555 1 1"
+
+
+@given(st.text(max_size=20))
+def test_any_comm_survives_stat(comm: str) -> None:
+    if ")" in comm and comm.rstrip().endswith(")"):
+        comm += "x"
+    pid, found, ppid, cpu, start, kthread = parse_stat(f"7 ({comm}) {TAIL}")
+    assert (pid, found, ppid, cpu, start, kthread) == (7, comm, 1, 42, 5555, False)
+
+
+@given(st.text(max_size=200))
+def test_no_text_crashes_the_stat_parser(text: str) -> None:
+    try:
+        parse_stat(text)
+    except ParseError:
+        pass
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_crash_the_others(raw: bytes) -> None:
+    assert all("\0" not in part for part in split_nul(raw))
+    assert set(parse_environ(raw)) <= {"SteamAppId", "SteamGameId", "STEAM_COMPAT_APP_ID", "GAMEID", "UMU_ID",
+                                       "WINEPREFIX", "LUTRIS_GAME_UUID"}
+
+
+@given(st.lists(st.text(max_size=30), max_size=8), st.text(max_size=15), st.text(max_size=40))
+def test_no_command_line_crashes_a_rule(argv: list[str], comm: str, exe: str) -> None:
+    process = Process(2, 1, 1, comm, tuple(argv), exe)
+    data = detect.load(Path(__file__).parents[3] / "profiles" / "detect.toml")
+    decision = decide(process, Context(Tree([process]), data, {}, {}, {}))
+    assert decision is None or decision.evidence
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("AppId=440", 440),
+        ("AppId=18446744073709551615", 2**64 - 1),
+        ("AppId=18446744073709551616", None),
+        ("AppId=-1", None),
+        ("AppId=", None),
+        ("AppId=４４０", None),
+        ("AppId=0", None),
+    ],
+)
+def test_app_id_is_a_u64(argument: str, expected: int | None) -> None:
+    process = Process(2, 1, 1, "reaper", ("reaper", "SteamLaunch", argument, "--", "AppId=7"))
+    assert reaper_app_id(process) == expected
+
+
+def test_the_real_proc_knows_this_process_and_forgets_a_dead_one() -> None:
+    proc = ProcFs()
+    me = proc.read(os.getpid())
+    assert me is not None and me.ppid == os.getppid() and me.argv and not me.kthread
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert proc.read(child.pid) is None
+    assert proc.has_render_node(child.pid) is False
+
+
+def test_a_tree_with_a_loop_ends() -> None:
+    loop = Tree([Process(2, 3, 1, "a"), Process(3, 2, 1, "b")])
+    first = loop.get(2)
+    assert first is not None
+    assert [p.pid for p in loop.ancestors(first)] == [3]
+    assert [p.pid for p in loop.descendants(2)] == [3]
+
+
+@given(st.text(max_size=300))
+def test_no_desktop_entry_crashes(text: str) -> None:
+    parse_entry("[Desktop Entry]\n" + text)
+
+
+def test_only_games_with_a_program_of_their_own_count(tmp_path: Path) -> None:
+    entry = "[Desktop Entry]\nType=Application\nName={}\nExec={} %U\nCategories={};\n"
+    (tmp_path / "a.desktop").write_text(entry.format("Listing", "ls", "Game;ActionGame"))
+    (tmp_path / "b.desktop").write_text(entry.format("Editor", "cat", "Utility"))
+    (tmp_path / "c.desktop").write_text(entry.format("Through Steam", "steam steam://run/1", "Game"))
+    found = desktop_games([tmp_path])
+    assert set(found.values()) == {"Listing"} and "/bin/ls" in {*found} | {"/usr/bin/ls"} & {*found} | {"/bin/ls"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("helper = ['x']", "unknown key 'helper'"),
+        ("helpers = 'x'", "helpers: must be a list of str"),
+        ("steam_no_game_appids = ['1']", "must be a list of int"),
+        ("helpers = [", "Invalid"),
+    ],
+)
+def test_bad_detection_data_is_named(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "detect.toml"
+    path.write_text(text)
+    with pytest.raises(detect.DetectDataError, match=str(path)) as caught:
+        detect.load(path)
+    assert says.split()[0] in str(caught.value)
+
+
+def test_a_drop_in_adds_and_takes_away(tmp_path: Path) -> None:
+    vendor, drop_in = tmp_path / "v.toml", tmp_path / "d.toml"
+    vendor.write_text('tools = ["obs", "vkcube"]\n')
+    drop_in.write_text('tools = ["-OBS", "MyTool"]\n')
+    assert detect.load(vendor, [drop_in]).tools == ("vkcube", "mytool")

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Recorded trees: the right game, the right tree, the right class, or none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scx_gamer.games import data as detect
+from scx_gamer.games.tracker import GRACE_S, Tracker
+from tests.unit.games import trees
+
+DATA = detect.load(Path(__file__).parents[3] / "profiles" / "detect.toml")
+
+
+def tracker(*texts: str, desktop: dict[str, str] | None = None) -> tuple[Tracker, trees.FakeProc]:
+    proc = trees.FakeProc(*texts)
+    return Tracker(proc, DATA, desktop), proc
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "main", "name"),
+    [
+        (trees.STEAM_PROTON, "steam", 133, "AppId 1091500"),
+        (trees.STEAM_NATIVE, "steam", 152, "AppId 440"),
+        (trees.STEAM_SHORTCUT, "steam", 171, "AppId 14391234567890123456"),
+        (trees.UMU, "proton", 303, "umu-123"),
+        (trees.LUTRIS, "launcher", 402, "quake"),
+        (trees.HEROIC, "launcher", 503, "sugar.exe"),
+        (trees.BOTTLES_FLATPAK, "launcher", 602, "ori.exe"),
+        (trees.GAMESCOPE, "gamescope", 702, "supertuxkart"),
+        (trees.PLAIN_WINE, "wine", 801, "winmine.exe"),
+        (trees.DOOM, "desktop-entry", 1001, "Chocolate Doom"),
+    ],
+)
+def test_a_game_is_found_with_its_rule_and_main_process(text: str, rule: str, main: int, name: str) -> None:
+    track, _ = tracker(text, trees.DESKTOP_IDLE, desktop={"/usr/games/chocolate-doom": "Chocolate Doom"})
+    track.reconcile(0.0)
+    assert [(g.decision.rule, g.main.pid, g.decision.name) for g in track.games] == [(rule, main, name)]
+    assert track.games[0].decision.evidence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        trees.STEAM_CLIENT,
+        trees.STEAM_UI_IN_GAMESCOPE,
+        trees.DESKTOP_IDLE,
+        trees.BROWSER_FROM_STEAM,
+        trees.COMPILE,
+    ],
+)
+def test_nothing_else_is_a_game(text: str) -> None:
+    track, proc = tracker(text)
+    track.reconcile(0.0)
+    assert track.games == []
+    assert "GAME" not in {a.class_name for a in track.classes.values()}
+    assert all(track.explain(pid)["game"] is False and track.explain(pid)["because"] for pid in proc.pids())
+
+
+def test_classes_inside_a_proton_tree() -> None:
+    track, _ = tracker(trees.STEAM_PROTON, trees.DESKTOP_IDLE)
+    track.reconcile(0.0)
+    classes = {pid: a.class_name for pid, a in track.classes.items()}
+    assert classes[133] == "GAME"
+    assert classes[140] == "CRITICAL", "the game waits for wineserver synchronously"
+    assert classes[11] == "CRITICAL" and classes[17] == "CRITICAL"
+    assert 110 not in classes and 13 not in classes
+
+
+def test_shader_compilation_is_background_with_and_without_a_game() -> None:
+    track, proc = tracker(trees.STEAM_NATIVE)
+    track.reconcile(0.0)
+    assert track.classes[160].class_name == "BACKGROUND"
+    proc.kill(150, 151, 152)
+    track.reconcile(1.0)
+    assert track.classes[160].class_name == "BACKGROUND"
+
+
+def test_wine_plumbing_outside_the_tree_joins_by_prefix() -> None:
+    track, _ = tracker(trees.PLAIN_WINE)
+    track.reconcile(0.0)
+    assert {pid for pid, _ in track.games[0].members} == {801, 900, 901}
+
+
+def test_exec_event_alone_finds_the_game_and_reads_its_parents() -> None:
+    track, proc = tracker(trees.STEAM_NATIVE)
+    track.exec_seen(152)
+    change = track.update(5.0)
+    assert [g.decision.root.pid for g in change.started] == [150]
+    assert change.assigned[152].class_name == "GAME"
+
+
+def test_a_launcher_that_hands_over_within_the_grace_is_one_game() -> None:
+    track, proc = tracker(trees.STEAM_NATIVE)
+    track.reconcile(0.0)
+    kept = proc.processes[152]
+    proc.kill(151, 152)
+    track.exit_seen(151)
+    track.exit_seen(152)
+    change = track.update(10.0)
+    assert change.ended == () and 152 in change.removed, "the boost goes at once, the game stays for its grace"
+    assert track.next_deadline_s == 10.0 + GRACE_S
+    proc.processes[152] = replace(kept, ppid=150)  # an orphan goes to the reaper
+    track.exec_seen(152)
+    change = track.update(12.0)
+    assert change.started == () and change.ended == () and change.assigned[152].class_name == "GAME"
+    assert track.next_deadline_s is None
+
+
+def test_the_end_of_a_game_is_noticed_after_the_grace() -> None:
+    track, proc = tracker(trees.STEAM_NATIVE)
+    track.reconcile(0.0)
+    proc.kill(150, 151, 152)
+    for pid in (150, 151, 152):
+        track.exit_seen(pid)
+    assert track.update(10.0).ended == ()
+    assert track.games == [] and track.active is not None
+    change = track.update(10.0 + GRACE_S)
+    assert [g.decision.app_id for g in change.ended] == ["440"]
+    assert track.active is None
+
+
+def test_exits_of_others_do_not_end_the_game() -> None:
+    track, proc = tracker(trees.STEAM_NATIVE, trees.COMPILE)
+    track.reconcile(0.0)
+    proc.kill(52)
+    track.exit_seen(52)
+    change = track.update(1.0)
+    assert change.ended == () and change.removed == () and len(track.games) == 1
+
+
+def test_a_reused_pid_is_not_the_game() -> None:
+    track, proc = tracker(trees.DOOM, desktop={"/usr/games/chocolate-doom": "Chocolate Doom"})
+    track.reconcile(0.0)
+    proc.reuse(1001, "/usr/bin/gcc")
+    track.exec_seen(1001)
+    change = track.update(1.0)
+    assert 1001 in change.removed
+    assert [g.decision.name for g in track.update(1.0 + GRACE_S).ended] == ["Chocolate Doom"]
+
+
+def test_an_explicit_mark_lives_as_long_as_its_process() -> None:
+    track, _ = tracker(trees.COMPILE)
+    track.reconcile(0.0)
+    assert track.add_explicit(51, "games add")
+    assert not track.add_explicit(99999, "games add")
+    change = track.update(0.0)
+    assert change.started[0].decision.rule == "explicit"
+    assert {pid for pid, a in track.classes.items() if a.class_name == "GAME"} == {51, 52}
+    assert track.remove_explicit(51)
+    change = track.update(1.0)
+    assert len(change.ended) == 1 and not track.classes
+
+
+def test_the_focused_game_is_the_active_one_and_focus_changes_nothing_else() -> None:
+    track, _ = tracker(trees.STEAM_NATIVE, trees.UMU)
+    track.reconcile(0.0)
+    classes = dict(track.classes)
+    track.focus_pid = 152
+    assert track.active is not None and track.active.decision.app_id == "440"
+    track.focus_pid = 303
+    assert track.active is not None and track.active.decision.name == "umu-123"
+    assert dict(track.classes) == classes
+
+
+def test_main_process_follows_the_render_node_during_the_first_minute() -> None:
+    track, proc = tracker(trees.STEAM_CLIENT + """
+  150 /s/reaper reaper SteamLaunch AppId=440 -- /g/start
+    151 /g/start
+      152 /g/engine
+      153 /g/reporter
+""")
+    track.reconcile(0.0)
+    proc.render.add(152)
+    track.exec_seen(152)
+    track.update(2.0)
+    assert track.games[0].main.pid == 152
+    proc.render.add(153)
+    proc.render.discard(152)
+    track.exec_seen(153)
+    track.update(90.0)
+    assert track.games[0].main.pid == 152, "settled after a minute"
+
+
+def test_explain_names_rule_evidence_and_lineage() -> None:
+    track, _ = tracker(trees.STEAM_PROTON)
+    track.reconcile(7.0)
+    answer = track.explain(133)
+    assert answer["rule"] == "steam" and answer["class"] == "GAME" and answer["since_monotonic_s"] == 7.0
+    assert "AppId=1091500" in str(answer["evidence"])
+    assert track.explain(110)["because"] == "steamwebhelper is listed under wrappers"
+    assert track.explain(4242)["because"] == "there is no such process"

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Process trees written from what launchers are known to start, in one short notation.
+
+One line a process: indentation is parenthood, then pid, executable, and the command line if it differs. `KEY=value`
+words in square brackets are its environment.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from scx_gamer.games.proc import Process
+
+LINE = re.compile(r"^(?P<indent> *)(?P<pid>\d+) (?P<exe>\S+)(?: (?P<argv>[^\[]*?))?(?: \[(?P<env>.*)\])?$")
+
+
+def parse(text: str, *, uid: int = 1000) -> list[Process]:
+    processes: list[Process] = []
+    stack: list[tuple[int, int]] = []
+    for line in text.strip("\n").splitlines():
+        if not line.strip():
+            continue
+        found = LINE.match(line)
+        assert found, f"not a process line: {line!r}"
+        indent = len(found["indent"])
+        while stack and stack[-1][0] >= indent:
+            stack.pop()
+        exe = found["exe"].replace("~", " ")
+        argv = tuple(w.replace("~", " ") for w in (found["argv"] or exe).split())
+        env = dict(word.split("=", 1) for word in (found["env"] or "").split())
+        pid = int(found["pid"])
+        processes.append(
+            Process(
+                pid=pid,
+                ppid=stack[-1][1] if stack else 1,
+                start_ticks=pid * 10,
+                comm=exe.replace("\\", "/").rsplit("/", 1)[-1][:15],
+                argv=argv,
+                exe=exe,
+                uid=uid,
+                env=env,
+            )
+        )
+        stack.append((indent, pid))
+    return processes
+
+
+class FakeProc:
+    """A `/proc` made of such a tree: what the tracker's Protocol asks for."""
+
+    def __init__(self, *texts: str) -> None:
+        self.processes = {p.pid: p for text in texts for p in parse(text)}
+        self.render: set[int] = set()
+
+    def pids(self) -> list[int]:
+        return list(self.processes)
+
+    def read(self, pid: int) -> Process | None:
+        return self.processes.get(pid)
+
+    def has_render_node(self, pid: int) -> bool:
+        return pid in self.render
+
+    def kill(self, *pids: int) -> None:
+        for pid in pids:
+            del self.processes[pid]
+
+    def reuse(self, pid: int, exe: str) -> None:
+        """Another process gets the pid."""
+        old = self.processes[pid]
+        self.processes[pid] = replace(
+            old, exe=exe, argv=(exe,), comm=exe.rsplit("/", 1)[-1][:15], start_ticks=old.start_ticks + 1, ppid=1
+        )
+
+
+STEAM_CLIENT = """
+100 /home/u/.steam/ubuntu12_32/steam
+  110 /home/u/.steam/ubuntu12_64/steamwebhelper
+    111 /home/u/.steam/ubuntu12_64/steamwebhelper
+  120 /usr/bin/python3.11 python3 /home/u/.steam/steamapps/common/SteamLinuxRuntime/_v2-entry-point
+"""
+
+STEAM_PROTON = STEAM_CLIENT + """
+  130 /home/u/.steam/ubuntu12_32/reaper reaper SteamLaunch AppId=1091500 -- /home/u/proton waitforexitandrun /g/Cyberpunk2077.exe
+    131 /usr/lib/pressure-vessel/pv-adverb
+      132 /usr/bin/python3.11 python3 /home/u/Proton/proton waitforexitandrun /g/bin/Cyberpunk2077.exe
+        133 /home/u/Proton/files/bin/wine64-preloader Z:\\g\\bin\\Cyberpunk2077.exe [SteamAppId=1091500 WINEPREFIX=/pfx]
+      140 /home/u/Proton/files/bin/wineserver [WINEPREFIX=/pfx]
+      141 /home/u/Proton/files/bin/wine64-preloader C:\\windows\\system32\\services.exe [WINEPREFIX=/pfx]
+      142 /home/u/Proton/files/bin/wine64-preloader C:\\windows\\system32\\explorer.exe /desktop [WINEPREFIX=/pfx]
+      143 /home/u/Proton/files/bin/wine64-preloader C:\\g\\UnityCrashHandler64.exe [WINEPREFIX=/pfx]
+"""
+
+STEAM_NATIVE = STEAM_CLIENT + """
+  150 /home/u/.steam/ubuntu12_32/reaper reaper SteamLaunch AppId=440 -- /g/hl2.sh -game tf
+    151 /usr/bin/bash bash /g/hl2.sh -game tf
+      152 /g/hl2_linux hl2_linux -game tf [SteamAppId=440]
+  160 /home/u/.steam/ubuntu12_32/fossilize_replay
+"""
+
+STEAM_SHORTCUT = STEAM_CLIENT + """
+  170 /home/u/.steam/ubuntu12_32/reaper reaper SteamLaunch AppId=14391234567890123456 -- /g/thing
+    171 /g/thing
+"""
+
+STEAM_UI_IN_GAMESCOPE = """
+200 /usr/bin/gamescope gamescope -e -- steam -gamepadui
+  201 /home/u/.steam/ubuntu12_32/steam [SteamAppId=769]
+    202 /home/u/.steam/ubuntu12_64/steamwebhelper [SteamAppId=769]
+"""
+
+UMU = """
+300 /usr/bin/python3.12 python3 /usr/bin/umu-run /g/Game.exe
+  301 /usr/lib/pressure-vessel/srt-bwrap
+    302 /usr/bin/python3.12 python3 /opt/GE-Proton/proton waitforexitandrun /g/Game.exe [GAMEID=umu-123 SteamAppId=0]
+      303 /opt/GE-Proton/files/bin/wine64-preloader Z:\\g\\Game.exe [GAMEID=umu-123]
+"""
+
+LUTRIS = """
+400 /usr/bin/python3.12 python3 /usr/bin/lutris
+  401 /usr/bin/python3.12 lutris-wrapper:~Quake lutris-wrapper /g/quake
+    402 /g/quake
+"""
+
+HEROIC = """
+500 /opt/Heroic/heroic
+  501 /opt/Heroic/heroic heroic --type=zygote
+  502 /opt/Heroic/resources/legendary legendary launch Sugar
+    503 /usr/bin/wine64 wine64 C:\\Games\\Sugar.exe
+"""
+
+BOTTLES_FLATPAK = """
+600 /usr/bin/bwrap bwrap --args 40 bottles
+  601 /usr/bin/python3.11 python3 /app/bin/bottles
+    602 /var/data/runners/wine64-preloader C:\\Program~Files\\Ori.exe [WINEPREFIX=/var/data/bottles/b]
+"""
+
+GAMESCOPE = """
+700 /usr/bin/gamescope gamescope -W 1920 -- supertuxkart
+  701 /usr/bin/Xwayland
+  702 /usr/games/supertuxkart
+"""
+
+PLAIN_WINE = """
+800 /usr/bin/bash
+  801 /usr/lib/wine/wine64 wine64 /g/winmine.exe
+900 /usr/lib/wine/wineserver64
+901 /usr/lib/wine/wine64 C:\\windows\\system32\\services.exe
+"""
+
+DOOM = """
+1000 /usr/bin/bash
+  1001 /usr/games/chocolate-doom
+"""
+
+DESKTOP_IDLE = """
+10 /usr/lib/systemd/systemd systemd --user
+  11 /usr/bin/gnome-shell
+    12 /usr/bin/Xwayland
+    13 /usr/lib/firefox/firefox
+      14 /usr/lib/firefox/firefox firefox -contentproc
+  15 /usr/bin/plasmashell
+  16 /usr/bin/kwin_wayland
+  17 /usr/bin/pipewire
+  18 /usr/bin/wireplumber
+  19 /usr/bin/nautilus
+  20 /usr/lib/electron/electron electron /usr/lib/code
+"""
+
+BROWSER_FROM_STEAM = STEAM_CLIENT + """
+  180 /usr/lib/firefox/firefox firefox https://store [SteamAppId=440 SteamGameId=440]
+    181 /usr/lib/firefox/firefox firefox -contentproc [SteamAppId=440]
+  185 /usr/bin/konsole [SteamAppId=440]
+    186 /usr/bin/bash [SteamAppId=440]
+"""
+
+COMPILE = """
+50 /usr/bin/make make -j8
+  51 /usr/bin/gcc gcc -c game.c
+    52 /usr/lib/gcc/cc1 cc1 game.c
+"""
