@@ -29,7 +29,15 @@ class DetectData:
 
     def never_the_game(self, program: str) -> str | None:
         """The list that names `program` as something other than a game, or None."""
-        for role in ("wine_plumbing", "wine_loaders", "wrappers", "helpers", "tools", "critical", "background"):
+        for role in (
+            "wine_plumbing",
+            "wine_loaders",
+            "wrappers",
+            "helpers",
+            "tools",
+            "critical",
+            "background",
+        ):
             if matches(program, getattr(self, role)):
                 return role
         return None
@@ -61,7 +69,9 @@ def _read(path: Path, known: Iterable[str]) -> dict[str, list[str | int]]:
         raise DetectDataError(f"{path}: {err}") from err
     for key, values in table.items():
         if key not in set(known):
-            raise DetectDataError(f"{path}: unknown key {key!r}; known are {', '.join(sorted(known))}")
+            raise DetectDataError(
+                f"{path}: unknown key {key!r}; known are {', '.join(sorted(known))}"
+            )
         wanted: type = int if key == "steam_no_game_appids" else str
         if not isinstance(values, list) or not all(type(value) is wanted for value in values):
             raise DetectDataError(f"{path}: {key}: must be a list of {wanted.__name__} values")

@@ -10,7 +10,9 @@ from pathlib import Path
 
 MAX_ENTRY_BYTES = 256 * 1024
 # A desktop entry of Category Game that starts one of these starts a launcher or an interpreter.
-NOT_A_PROGRAM = frozenset({"env", "sh", "bash", "flatpak", "steam", "lutris", "heroic", "python3", "wine", "gamemoderun"})
+NOT_A_PROGRAM = frozenset(
+    {"env", "sh", "bash", "flatpak", "steam", "lutris", "heroic", "python3", "wine", "gamemoderun"}
+)
 
 
 def parse_entry(text: str) -> tuple[str, str] | None:
@@ -23,7 +25,10 @@ def parse_entry(text: str) -> tuple[str, str] | None:
         elif section == "Desktop Entry" and "=" in line and not line.startswith("#"):
             key, _, value = line.partition("=")
             keys.setdefault(key.strip(), value.strip())
-    if "Game" not in keys.get("Categories", "").split(";") or keys.get("Type", "Application") != "Application":
+    if (
+        "Game" not in keys.get("Categories", "").split(";")
+        or keys.get("Type", "Application") != "Application"
+    ):
         return None
     try:
         words = shlex.split(keys.get("Exec", ""))
@@ -35,7 +40,7 @@ def parse_entry(text: str) -> tuple[str, str] | None:
 
 
 def desktop_games(folders: Iterable[Path]) -> dict[str, str]:
-    """Executable path → entry's name, for every readable game entry. Links are resolved as `/proc/PID/exe` shows them."""
+    """Executable path → entry's name, for every readable game entry; links resolved as `/proc/PID/exe` shows them."""
     found: dict[str, str] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.desktop")):
@@ -47,7 +52,9 @@ def desktop_games(folders: Iterable[Path]) -> dict[str, str]:
             if entry is None:
                 continue
             name, word = entry
-            program = shutil.which(word, path="/usr/games:/usr/local/games:/usr/local/bin:/usr/bin:/bin")
+            program = shutil.which(
+                word, path="/usr/games:/usr/local/games:/usr/local/bin:/usr/bin:/bin"
+            )
             if program is not None:
                 found.setdefault(program, name)
                 found.setdefault(str(Path(program).resolve()), name)

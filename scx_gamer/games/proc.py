@@ -15,7 +15,15 @@ from pathlib import Path
 MAX_CMDLINE_BYTES = 64 * 1024
 MAX_ENVIRON_BYTES = 256 * 1024
 ENV_KEYS = frozenset(
-    {"SteamAppId", "SteamGameId", "STEAM_COMPAT_APP_ID", "GAMEID", "UMU_ID", "WINEPREFIX", "LUTRIS_GAME_UUID"}
+    {
+        "SteamAppId",
+        "SteamGameId",
+        "STEAM_COMPAT_APP_ID",
+        "GAMEID",
+        "UMU_ID",
+        "WINEPREFIX",
+        "LUTRIS_GAME_UUID",
+    }
 )
 
 
@@ -108,7 +116,9 @@ class ProcFs:
         """The process, or None when it is gone or unreadable."""
         try:
             raw = self._bytes(pid, "stat", 4096)
-            stat_pid, comm, ppid, cpu, start, kthread = parse_stat(raw.decode("utf-8", "backslashreplace"))
+            stat_pid, comm, ppid, cpu, start, kthread = parse_stat(
+                raw.decode("utf-8", "backslashreplace")
+            )
         except (OSError, ParseError):
             return None
         if kthread:
@@ -152,7 +162,9 @@ class ProcFs:
         return raw.decode("utf-8", "backslashreplace")
 
     def _cgroup(self, pid: int) -> str:
-        for line in self._optional(pid, "cgroup", 4096).decode("utf-8", "backslashreplace").splitlines():
+        for line in (
+            self._optional(pid, "cgroup", 4096).decode("utf-8", "backslashreplace").splitlines()
+        ):
             if line.startswith("0::"):
                 return line[3:]
         return ""

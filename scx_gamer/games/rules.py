@@ -65,7 +65,13 @@ def reaper_app_id(process: Process) -> int | None:
         if argument == "--":
             break
         key, sep, value = argument.partition("=")
-        if key == "AppId" and sep and value.isascii() and value.isdecimal() and 0 < int(value) <= U64_MAX:
+        if (
+            key == "AppId"
+            and sep
+            and value.isascii()
+            and value.isdecimal()
+            and 0 < int(value) <= U64_MAX
+        ):
             return int(value)
     return None
 
@@ -78,7 +84,10 @@ def steam(process: Process, ctx: Context) -> Decision | None:
         if app_id in ctx.data.steam_no_game_appids:
             return None
         evidence = [f"pid {p.pid} is Steam's reaper with AppId={app_id}"]
-        if any(process.env.get(k) == str(app_id) for k in ("SteamAppId", "SteamGameId", "STEAM_COMPAT_APP_ID")):
+        if any(
+            process.env.get(k) == str(app_id)
+            for k in ("SteamAppId", "SteamGameId", "STEAM_COMPAT_APP_ID")
+        ):
             evidence.append("its environment carries the same AppId")
         return Decision("steam", p, str(app_id), f"AppId {app_id}", tuple(evidence))
     return None
@@ -99,13 +108,17 @@ def proton(process: Process, ctx: Context) -> Decision | None:
     for p in _lineage(process, ctx.tree):
         if proton_command(p) is not None:
             found, why = p, f"pid {p.pid} runs proton {_name(proton_command(p) or '')}".rstrip()
-        elif p.program in ("umu-run", "umu_run.py") or any(_name(a) == "umu-run" for a in p.argv[:2]):
+        elif p.program in ("umu-run", "umu_run.py") or any(
+            _name(a) == "umu-run" for a in p.argv[:2]
+        ):
             found, why = p, f"pid {p.pid} is umu-run"
     if found is None:
         return None
     game_id = process.env.get("GAMEID") or process.env.get("UMU_ID") or ""
     evidence = (why, f"environment GAMEID={game_id}") if game_id else (why,)
-    return Decision("proton", found, game_id, game_id or _name(proton_command(found) or found.program), evidence)
+    return Decision(
+        "proton", found, game_id, game_id or _name(proton_command(found) or found.program), evidence
+    )
 
 
 def wine_program(process: Process, data: DetectData) -> str | None:
@@ -142,7 +155,9 @@ def wine(process: Process, ctx: Context) -> Decision | None:
 def gamemode(process: Process, ctx: Context) -> Decision | None:
     for p in _lineage(process, ctx.tree):
         if p.pid in ctx.hints:
-            return Decision("gamemode", p, "", p.program, (f"pid {p.pid} was registered by {ctx.hints[p.pid]}",))
+            return Decision(
+                "gamemode", p, "", p.program, (f"pid {p.pid} was registered by {ctx.hints[p.pid]}",)
+            )
     return None
 
 
@@ -153,7 +168,9 @@ def gamescope(process: Process, ctx: Context) -> Decision | None:
         if p.program in ("gamescope", "gamescope-wl"):
             if any(process.env.get(k) == "769" for k in ("SteamAppId", "SteamGameId")):
                 return None  # Steam's own interface inside gamescope
-            return Decision("gamescope", process, "", process.program, (f"child of gamescope, pid {p.pid}",))
+            return Decision(
+                "gamescope", process, "", process.program, (f"child of gamescope, pid {p.pid}",)
+            )
     return None
 
 
@@ -161,7 +178,16 @@ def launcher(process: Process, ctx: Context) -> Decision | None:
     program = wine_program(process, ctx.data)
     for p in ctx.tree.ancestors(process):
         names = {p.program, *(_name(a) for a in p.argv[:2])}
-        found = names & {"lutris", "lutris-wrapper", "heroic", "legendary", "gogdl", "nile", "bottles", "bottles-cli"}
+        found = names & {
+            "lutris",
+            "lutris-wrapper",
+            "heroic",
+            "legendary",
+            "gogdl",
+            "nile",
+            "bottles",
+            "bottles-cli",
+        }
         if not found:
             continue
         wrapped = "lutris-wrapper" in found or found & {"legendary", "gogdl", "nile"}
@@ -176,7 +202,13 @@ def desktop(process: Process, ctx: Context) -> Decision | None:
     for path in (process.exe, *process.argv[:2]):
         if path in ctx.desktop_games:
             entry = ctx.desktop_games[path]
-            return Decision("desktop-entry", process, entry, entry, (f"{path} is the program of {entry}, a Game",))
+            return Decision(
+                "desktop-entry",
+                process,
+                entry,
+                entry,
+                (f"{path} is the program of {entry}, a Game",),
+            )
     return None
 
 
@@ -209,7 +241,10 @@ def why_not(process: Process, ctx: Context) -> str:
 
 
 def main_process(
-    root: Process, ctx: Context, render_node: Callable[[int], bool], cpu_used: Callable[[Process], int]
+    root: Process,
+    ctx: Context,
+    render_node: Callable[[int], bool],
+    cpu_used: Callable[[Process], int],
 ) -> Process:
     """The game itself inside its tree.
 

@@ -12,7 +12,15 @@ from typing import Protocol
 
 from scx_gamer.games.data import DetectData, matches
 from scx_gamer.games.proc import Process, Tree
-from scx_gamer.games.rules import Context, Decision, decide, listed, main_process, why_not, wine_program
+from scx_gamer.games.rules import (
+    Context,
+    Decision,
+    decide,
+    listed,
+    main_process,
+    why_not,
+    wine_program,
+)
 
 GRACE_S = 3.0  # a launcher that hands over, or a game that restarts itself, stays the same game
 SETTLE_S = 60.0  # the main process is looked at again for this long: at exec it has one thread and no window
@@ -120,7 +128,9 @@ class Tracker:
     @property
     def games(self) -> list[Game]:
         """Running games, oldest first."""
-        return sorted((g for g in self._games.values() if g.ended_s is None), key=lambda g: g.since_s)
+        return sorted(
+            (g for g in self._games.values() if g.ended_s is None), key=lambda g: g.since_s
+        )
 
     @property
     def active(self) -> Game | None:
@@ -289,7 +299,12 @@ class Tracker:
                 and listed(p, self._data.wine_plumbing)
                 and (p.uid, p.env.get("WINEPREFIX", "")) in prefixes
             ]
-        plumbing = (*self._data.wrappers, *self._data.wine_plumbing, *self._data.tools, *self._data.background)
+        plumbing = (
+            *self._data.wrappers,
+            *self._data.wine_plumbing,
+            *self._data.tools,
+            *self._data.background,
+        )
         if root.pid not in ctx.explicit and all(
             listed(p, plumbing) or listed(p, self._data.helpers) for p in members
         ):
@@ -297,10 +312,17 @@ class Tracker:
         return members
 
     def _refresh(
-        self, old: Game | None, decision: Decision, members: list[Process], now_s: float, ctx: Context
+        self,
+        old: Game | None,
+        decision: Decision,
+        members: list[Process],
+        now_s: float,
+        ctx: Context,
     ) -> Game:
         identities = frozenset(p.identity for p in members)
-        settled = old is not None and now_s - old.since_s > SETTLE_S and old.main.identity in identities
+        settled = (
+            old is not None and now_s - old.since_s > SETTLE_S and old.main.identity in identities
+        )
         if old is not None and settled:
             main = old.main
         else:

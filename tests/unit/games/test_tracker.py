@@ -35,10 +35,16 @@ def tracker(*texts: str, desktop: dict[str, str] | None = None) -> tuple[Tracker
         (trees.DOOM, "desktop-entry", 1001, "Chocolate Doom"),
     ],
 )
-def test_a_game_is_found_with_its_rule_and_main_process(text: str, rule: str, main: int, name: str) -> None:
-    track, _ = tracker(text, trees.DESKTOP_IDLE, desktop={"/usr/games/chocolate-doom": "Chocolate Doom"})
+def test_a_game_is_found_with_its_rule_and_main_process(
+    text: str, rule: str, main: int, name: str
+) -> None:
+    track, _ = tracker(
+        text, trees.DESKTOP_IDLE, desktop={"/usr/games/chocolate-doom": "Chocolate Doom"}
+    )
     track.reconcile(0.0)
-    assert [(g.decision.rule, g.main.pid, g.decision.name) for g in track.games] == [(rule, main, name)]
+    assert [(g.decision.rule, g.main.pid, g.decision.name) for g in track.games] == [
+        (rule, main, name)
+    ]
     assert track.games[0].decision.evidence
 
 
@@ -57,7 +63,9 @@ def test_nothing_else_is_a_game(text: str) -> None:
     track.reconcile(0.0)
     assert track.games == []
     assert "GAME" not in {a.class_name for a in track.classes.values()}
-    assert all(track.explain(pid)["game"] is False and track.explain(pid)["because"] for pid in proc.pids())
+    assert all(
+        track.explain(pid)["game"] is False and track.explain(pid)["because"] for pid in proc.pids()
+    )
 
 
 def test_classes_inside_a_proton_tree() -> None:
@@ -86,7 +94,7 @@ def test_wine_plumbing_outside_the_tree_joins_by_prefix() -> None:
 
 
 def test_exec_event_alone_finds_the_game_and_reads_its_parents() -> None:
-    track, proc = tracker(trees.STEAM_NATIVE)
+    track, _ = tracker(trees.STEAM_NATIVE)
     track.exec_seen(152)
     change = track.update(5.0)
     assert [g.decision.root.pid for g in change.started] == [150]
@@ -101,7 +109,9 @@ def test_a_launcher_that_hands_over_within_the_grace_is_one_game() -> None:
     track.exit_seen(151)
     track.exit_seen(152)
     change = track.update(10.0)
-    assert change.ended == () and 152 in change.removed, "the boost goes at once, the game stays for its grace"
+    assert change.ended == () and 152 in change.removed, (
+        "the boost goes at once, the game stays for its grace"
+    )
     assert track.next_deadline_s == 10.0 + GRACE_S
     proc.processes[152] = replace(kept, ppid=150)  # an orphan goes to the reaper
     track.exec_seen(152)
@@ -167,12 +177,15 @@ def test_the_focused_game_is_the_active_one_and_focus_changes_nothing_else() -> 
 
 
 def test_main_process_follows_the_render_node_during_the_first_minute() -> None:
-    track, proc = tracker(trees.STEAM_CLIENT + """
+    track, proc = tracker(
+        trees.STEAM_CLIENT
+        + """
   150 /s/reaper reaper SteamLaunch AppId=440 -- /g/start
     151 /g/start
       152 /g/engine
       153 /g/reporter
-""")
+"""
+    )
     track.reconcile(0.0)
     proc.render.add(152)
     track.exec_seen(152)
@@ -189,7 +202,11 @@ def test_explain_names_rule_evidence_and_lineage() -> None:
     track, _ = tracker(trees.STEAM_PROTON)
     track.reconcile(7.0)
     answer = track.explain(133)
-    assert answer["rule"] == "steam" and answer["class"] == "GAME" and answer["since_monotonic_s"] == 7.0
+    assert (
+        answer["rule"] == "steam"
+        and answer["class"] == "GAME"
+        and answer["since_monotonic_s"] == 7.0
+    )
     assert "AppId=1091500" in str(answer["evidence"])
     assert track.explain(110)["because"] == "steamwebhelper is listed under wrappers"
     assert track.explain(4242)["because"] == "there is no such process"

@@ -12,7 +12,9 @@ from dataclasses import replace
 
 from scx_gamer.games.proc import Process
 
-LINE = re.compile(r"^(?P<indent> *)(?P<pid>\d+) (?P<exe>\S+)(?: (?P<argv>[^\[]*?))?(?: \[(?P<env>.*)\])?$")
+LINE = re.compile(
+    r"^(?P<indent> *)(?P<pid>\d+) (?P<exe>\S+)(?: (?P<argv>[^\[]*?))?(?: \[(?P<env>.*)\])?$"
+)
 
 
 def parse(text: str, *, uid: int = 1000) -> list[Process]:
@@ -70,7 +72,12 @@ class FakeProc:
         """Another process gets the pid."""
         old = self.processes[pid]
         self.processes[pid] = replace(
-            old, exe=exe, argv=(exe,), comm=exe.rsplit("/", 1)[-1][:15], start_ticks=old.start_ticks + 1, ppid=1
+            old,
+            exe=exe,
+            argv=(exe,),
+            comm=exe.rsplit("/", 1)[-1][:15],
+            start_ticks=old.start_ticks + 1,
+            ppid=1,
         )
 
 
@@ -81,8 +88,10 @@ STEAM_CLIENT = """
   120 /usr/bin/python3.11 python3 /home/u/.steam/steamapps/common/SteamLinuxRuntime/_v2-entry-point
 """
 
-STEAM_PROTON = STEAM_CLIENT + """
-  130 /home/u/.steam/ubuntu12_32/reaper reaper SteamLaunch AppId=1091500 -- /home/u/proton waitforexitandrun /g/Cyberpunk2077.exe
+STEAM_PROTON = (
+    STEAM_CLIENT
+    + """
+  130 /home/u/.steam/ubuntu12_32/reaper reaper SteamLaunch AppId=1091500 -- /p/proton waitforexitandrun /g/CP.exe
     131 /usr/lib/pressure-vessel/pv-adverb
       132 /usr/bin/python3.11 python3 /home/u/Proton/proton waitforexitandrun /g/bin/Cyberpunk2077.exe
         133 /home/u/Proton/files/bin/wine64-preloader Z:\\g\\bin\\Cyberpunk2077.exe [SteamAppId=1091500 WINEPREFIX=/pfx]
@@ -91,18 +100,25 @@ STEAM_PROTON = STEAM_CLIENT + """
       142 /home/u/Proton/files/bin/wine64-preloader C:\\windows\\system32\\explorer.exe /desktop [WINEPREFIX=/pfx]
       143 /home/u/Proton/files/bin/wine64-preloader C:\\g\\UnityCrashHandler64.exe [WINEPREFIX=/pfx]
 """
+)
 
-STEAM_NATIVE = STEAM_CLIENT + """
+STEAM_NATIVE = (
+    STEAM_CLIENT
+    + """
   150 /home/u/.steam/ubuntu12_32/reaper reaper SteamLaunch AppId=440 -- /g/hl2.sh -game tf
     151 /usr/bin/bash bash /g/hl2.sh -game tf
       152 /g/hl2_linux hl2_linux -game tf [SteamAppId=440]
   160 /home/u/.steam/ubuntu12_32/fossilize_replay
 """
+)
 
-STEAM_SHORTCUT = STEAM_CLIENT + """
+STEAM_SHORTCUT = (
+    STEAM_CLIENT
+    + """
   170 /home/u/.steam/ubuntu12_32/reaper reaper SteamLaunch AppId=14391234567890123456 -- /g/thing
     171 /g/thing
 """
+)
 
 STEAM_UI_IN_GAMESCOPE = """
 200 /usr/bin/gamescope gamescope -e -- steam -gamepadui
@@ -168,12 +184,15 @@ DESKTOP_IDLE = """
   20 /usr/lib/electron/electron electron /usr/lib/code
 """
 
-BROWSER_FROM_STEAM = STEAM_CLIENT + """
+BROWSER_FROM_STEAM = (
+    STEAM_CLIENT
+    + """
   180 /usr/lib/firefox/firefox firefox https://store [SteamAppId=440 SteamGameId=440]
     181 /usr/lib/firefox/firefox firefox -contentproc [SteamAppId=440]
   185 /usr/bin/konsole [SteamAppId=440]
     186 /usr/bin/bash [SteamAppId=440]
 """
+)
 
 COMPILE = """
 50 /usr/bin/make make -j8
