@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from scx_gamer import netconfig
+from scx_gamer.netconfig import NetworkSettings
 from scx_gamer.text import printable
 
 _MAX_BYTES = 1 << 20
@@ -53,6 +55,7 @@ class Config:
     mode: str
     metrics: MetricsConfig
     input: InputConfig
+    network: NetworkSettings
     tunables: Mapping[str, int]
     files: tuple[Path, ...]
     _where: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -114,8 +117,9 @@ _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "metrics.address": (_is_loopback, 'use a loopback address such as "127.0.0.1"'),
     "metrics.port": (_is_port, "use a whole number from 1 to 65535"),
     "input.kernel_path": (_is_bool, "use true or false"),
+    **{f"network.{key}": rule for key, rule in netconfig.RULES.items()},
 }
-_TABLES = ("metrics", "input", "tunables")
+_TABLES = ("metrics", "input", "network", "tunables")
 
 
 def vendor_file() -> Path:
@@ -159,6 +163,7 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
             port=_number(values["metrics.port"]),
         ),
         input=InputConfig(kernel_path=values["input.kernel_path"] is True),
+        network=netconfig.settings_of({key: values[f"network.{key}"] for key in netconfig.RULES}),
         tunables=MappingProxyType(
             {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}
         ),

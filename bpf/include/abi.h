@@ -287,4 +287,54 @@ struct scxg_exit_info {
 	char dump[SCXG_EXIT_DUMP_LEN];
 };
 
+/* ---- network limit: netlimit alone ---------------------------------------------------------- */
+
+enum scxg_net_limits {
+	SCXG_NET_SLOTS = 128,	    /* entries of the map `slots`; 0 is never given away */
+	SCXG_NET_MAX_TASKS = 4096,  /* entries of the map `tasks` */
+	SCXG_NET_MAX_METERS = 4096, /* entries of the map `meters` */
+};
+
+enum scxg_net_dir {
+	SCXG_NET_UP = 0, /* egress */
+	SCXG_NET_DOWN = 1,
+	SCXG_NR_NET_DIRS = 2,
+};
+
+/* What of an attached cgroup is charged. */
+enum scxg_net_kind {
+	SCXG_NET_CGROUP = 0, /* everything */
+	SCXG_NET_TASK = 1,   /* sockets of processes in the map `tasks` */
+};
+
+/* Which remote addresses are charged. */
+enum scxg_net_scope {
+	SCXG_NET_INTERNET = 0, /* private, link-local and loopback ranges are left alone */
+	SCXG_NET_ALL = 1,
+};
+
+/* Counters rise only; times are CLOCK_MONOTONIC. */
+struct scxg_net_lane {
+	u64 rate;    /* bytes a second; 0: not limited. Written by Python */
+	u64 free_ns; /* when all that was let through would be through at that rate */
+	u64 bytes;
+	u64 packets;
+	u64 dropped_bytes;
+	u64 dropped_packets;
+	u64 exempt_bytes; /* out of scope: let through uncharged */
+};
+
+/* Map `slots`: one limited cgroup each. Rate, kind, scope, serial by Python, the rest by BPF. */
+struct scxg_net_slot {
+	u64 serial; /* of the limit that holds the slot: a socket's tag must match it */
+	u32 kind;
+	u32 scope;
+	struct scxg_net_lane lane[SCXG_NR_NET_DIRS];
+};
+
+/* Map `meters`: cgroup id -> bytes while somebody measures. */
+struct scxg_net_meter {
+	u64 bytes[SCXG_NR_NET_DIRS];
+};
+
 #endif /* SCXG_ABI_H */

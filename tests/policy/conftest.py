@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,3 +108,46 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Policy]:
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _compile("simulate.c", tmp_path_factory.mktemp("policy") / "simulate", "-O2", "-g")
+
+
+class Shaper:
+    """shaper.h in a process of its own, under the sanitizers."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        self._sink, self._source = process.stdin, process.stdout
+
+    def _ask(self, request: bytes, size: int) -> bytes:
+        self._sink.write(request)
+        self._sink.flush()
+        answer = self._source.read(size)
+        assert len(answer) == size, "a sanitizer ended shaper.h"
+        return answer
+
+    def passed(self, rate: int, direction: int, packets: Sequence[tuple[int, int]]) -> bytes:
+        """For each packet (ns since the one before, length) 1 or 0."""
+        words = array("Q", [0, rate, direction, len(packets)])
+        words.extend(word for packet in packets for word in packet)
+        return self._ask(words.tobytes(), len(packets))
+
+    def local(self, address: str) -> bool:
+        parsed = ipaddress.ip_address(address)
+        number = int(parsed)
+        words = [1, number, 0, 0] if parsed.version == 4 else [2, number >> 64, number % 2**64, 0]
+        return self._ask(array("Q", words).tobytes(), 1) == b"\1"
+
+
+@pytest.fixture(scope="session")
+def shaper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shaper]:
+    binary = _compile(
+        "shaper.c",
+        tmp_path_factory.mktemp("shaper") / "shaper",
+        "-g",
+        "-O1",
+        SANITIZE,
+        "-fno-sanitize-recover=all",
+    )
+    with subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield Shaper(process)
+        assert process.stdin is not None
+        process.stdin.close()

@@ -22,7 +22,7 @@ LEVELS: tuple[frozenset[str], ...] = (
                "publish", "dumps", "snapshot", "exporter"}),
     frozenset({"loop", "feed", "stats", "state", "exits", "options", "control", "notify", "instance", "topology",
                "kernelstate"}),
-    frozenset({"libbpf", "profiles", "config", "paths", "text"}),
+    frozenset({"libbpf", "profiles", "config", "paths", "text", "netconfig"}),
 )  # fmt: skip
 OWNERS = {
     "evdev": {"input"},

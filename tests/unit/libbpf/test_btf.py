@@ -33,6 +33,9 @@ def compiled(tmp_path: Path, program: str) -> str:
 @pytest.mark.parametrize("path", OBJECTS, ids=lambda p: p.name)
 def test_every_object_we_build_is_read(path: Path) -> None:
     btf = object_btf(path)
+    if path.name == "netlimit.bpf.o":  # shares nothing with the other two
+        assert btf.struct("scxg_net_slot").size > 0
+        return
     assert (
         btf.struct("scxg_control").size
         == object_btf(find_object("observe")).struct("scxg_control").size

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Rates, times and targets as people write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scx_gamer import netconfig
+from scx_gamer.config import ConfigError, load
+from scx_gamer.netconfig import Limit, Target, UnitError
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("8 Mbit/s", 1_000_000),
+        ("8Mbit", 1_000_000),
+        ("8M", 1_000_000),
+        ("8000000", 1_000_000),
+        ("1 MB/s", 1_000_000),
+        ("16kB/s", 16_000),
+        ("128 kbit/s", 16_000),
+        ("128 Kbps", 16_000),
+        ("1.5 Mb/s", 187_500),
+        ("1 MiB/s", 1_048_576),
+        ("32 KiB/s", 32_768),
+        ("10 Gbit/s", 1_250_000_000),
+        ("unlimited", 0),
+        ("0", 0),
+    ],
+)
+def test_rates(text: str, rate: int) -> None:
+    assert netconfig.parse_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "fast", "127 kbit/s", "15.9 kB/s", "10.1 Gbit/s", "-8M", "8 Tbit/s", "8 m", "1e6", "9" * 400,
+     "8M\n8M", "\u0668M"],
+)  # fmt: skip
+def test_no_rates(text: str) -> None:
+    with pytest.raises(UnitError) as caught:
+        netconfig.parse_rate(text)
+    assert "Mbit/s" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@given(st.integers(netconfig.LOWEST_RATE, netconfig.HIGHEST_RATE))
+def test_a_rate_that_is_shown_can_be_typed(rate: int) -> None:
+    shown = netconfig.format_rate(rate)
+    again = 8 * netconfig.parse_rate(shown)
+    assert again == pytest.approx(8 * rate, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("30 min", 1800), ("1.5h", 5400)]
+)
+def test_times(text: str, seconds: float) -> None:
+    assert netconfig.parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1s", "8d", "soon", "1w"])
+def test_no_times(text: str) -> None:
+    with pytest.raises(UnitError):
+        netconfig.parse_time(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("1234", Target("pid", "1234")),
+        ("steam.service", Target("unit", "steam.service")),
+        ("unit:app-*.scope", Target("unit", "app-*.scope")),
+        ("rsync", Target("exe", "rsync")),
+        ("exe:/usr/bin/rsync", Target("exe", "/usr/bin/rsync")),
+        ("app:steam", Target("app", "steam")),
+    ],
+)
+def test_targets(text: str, target: Target) -> None:
+    assert netconfig.parse_wish(text) == target
+
+
+@pytest.mark.parametrize("text", ["", "unit:", "pid:12", "app:" + "x" * 300, "what:ever"])
+def test_no_targets(text: str) -> None:
+    with pytest.raises(UnitError):
+        netconfig.parse_wish(text)
+
+
+def test_shipped_settings_are_off() -> None:
+    settings = load().network
+    assert not settings.enabled and settings.targets == ()
+    assert settings.limit == Limit(1_000_000, 500_000, "internet", "cgroup")
+    assert "discord" in settings.protected
+
+
+def test_a_section_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[network]\nenabled = true\ndown = "2 MB/s"\ntargets = ["app:steam", "exe:rsync"]\n'
+    )
+    settings = load(tmp_path).network
+    assert settings.enabled and settings.limit.down == 2_000_000
+    assert [str(target) for target in settings.targets] == ["app:steam", "exe:rsync"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('down = "fast"', "8 Mbit/s"),
+        ("down = 8", "8 Mbit/s"),
+        ('targets = ["steam"]', "unit:PATTERN"),
+        ('targets = "app:steam"', "list"),
+        ('scope = "lan"', '"internet" or "all"'),
+        ('kind = "process"', '"cgroup" or "task"'),
+        ("enabled = 1", "true or false"),
+        ("protected = [1]", "program names"),
+        ("upp = 1", "did you mean network.up"),
+    ],
+)
+def test_a_wrong_section_is_refused(tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "config.toml").write_text(f"[network]\n{line}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    assert says in str(caught.value) and "config.toml:2" in str(caught.value)
