@@ -130,6 +130,7 @@ struct scx_dispatch_q;
 
 struct sched_ext_entity {
 	u32 flags;
+	u32 weight;
 	u64 slice;
 	u64 dsq_vtime;
 };
@@ -224,6 +225,7 @@ struct sched_ext_ops {
 	void (*tick)(struct task_struct *p);
 	void (*running)(struct task_struct *p);
 	void (*stopping)(struct task_struct *p, bool runnable);
+	void (*enable)(struct task_struct *p);
 	void (*set_weight)(struct task_struct *p, u32 weight);
 	s32 (*init_task)(struct task_struct *p, struct scx_init_task_args *args);
 	void (*exit_task)(struct task_struct *p, struct scx_exit_task_args *args);

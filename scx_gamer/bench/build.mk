@@ -19,10 +19,14 @@ build/bin/workload-sanitized: $(WORKLOAD_SRC) $(WORKLOAD_HDR)
 	$(CC) $(WORKLOAD_CFLAGS) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -o $@.tmp \
 		$(WORKLOAD_SRC) && mv $@.tmp $@
 
-# The short form of the matrix, in lockstep virtual time: build/bench/bench.json.
-BENCH ?= --loads none,hogs-2,pipes --shapes few --pairs 2
+# The matrix in lockstep virtual time, spread over several guests: build/bench/bench.json. BENCH="--long" for all of it,
+# BENCH="--loads pipes --object other.bpf.o" for a part of it against another scheduler.
+BENCH ?=
 bench: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
-	@mkdir -p build/bench
-	@tests/vm/run --lockstep --cpus 4 --timeout 2400 --scratch build/bench -- build/venv/bin/python \
-		-m scx_gamer.bench.matrix --calibration 250 --output $(CURDIR)/build/bench/bench.json $(BENCH)
+	@exec $(PY) -m tests.vm.lockstep.bench $(BENCH)
+
+# The instrument itself: two boots must agree within one percent.
+bench-selftest: bootstrap-test
+	@$(MAKE) --no-print-directory bpf workload
+	@exec $(PY) -m tests.vm.lockstep.selftest

@@ -83,6 +83,14 @@ class Cell:
     def json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def of_json(cls, values: dict[str, Any]) -> "Cell":
+        """What json() made. Raises TypeError on fields that are none."""
+        latencies = {
+            key: Quantiles(**values[key]) for key in ("frame_latency_us", "input_latency_us")
+        }
+        return cls(**{**values, **latencies})
+
 
 def run_once(
     spec: Spec,

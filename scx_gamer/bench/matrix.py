@@ -14,32 +14,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scx_gamer.bench.cells import Cell, Spec, median_cell, run_once
-from scx_gamer.bench.session import CLI, Session, kernel_has_sched_ext, need_root, run_cli
+from scx_gamer.bench.session import (
+    CLI,
+    Attached,
+    Session,
+    kernel_has_sched_ext,
+    need_root,
+    query,
+    wait_kernel,
+)
 from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to schedule the game: how it is started and whether our scheduler is attached."""
+    """A way to schedule the game: how it is started, and what is attached meanwhile.
+
+    `scheduler`: empty for the kernel's own, OURS for the supervisor's, else an object file.
+    """
 
     name: str
-    prefix: tuple[str, ...]
-    ours: bool = False
+    prefix: tuple[str, ...] = ()
+    scheduler: str = ""
     marked: bool = False
 
 
+OURS = "scx_gamer"
 CONTENDERS = {
     c.name: c
     for c in (
-        Contender("default", ()),
+        Contender("default"),
         Contender("nice", ("nice", "-n", "-10")),
         Contender("rr", ("chrt", "-r", "10")),
-        Contender("scx_gamer", (*CLI, "exec", "--"), ours=True, marked=True),
-        Contender("unmarked", (), ours=True),
+        Contender("smallest", (), "smallest"),
+        Contender(OURS, (*CLI, "exec", "--"), OURS, marked=True),
+        Contender("unmarked", (), OURS),
     )
 }
 LOADS = {
     "none": ("none", 1.0),
+    "hogs-0.5": ("hogs", 0.5),
+    "hogs-1": ("hogs", 1.0),
     "hogs-2": ("hogs", 2.0),
     "hogs-8": ("hogs", 8.0),
     "compile": ("compile", 1.0),
@@ -69,11 +84,45 @@ HEAD = (
 )
 
 
-def run_cell(spec: Spec, contender: Contender, session: Session | None) -> Cell:
-    if session is not None:
-        run_cli("start" if contender.ours else "stop")
-        session.wait_scheduler("scx_gamer" if contender.ours and not contender.marked else "")
-    return run_once(spec, contender.name, marked=contender.marked, game_prefix=contender.prefix)
+class Stage:
+    """What is attached now; `switch` changes it only where the next contender wants another."""
+
+    def __init__(self, session: Session | None) -> None:
+        self._session = session
+        self._attached: Attached | None = None
+        self._now = OURS if session is not None else ""
+
+    def switch(self, scheduler: str) -> None:
+        """Raises BenchError."""
+        if scheduler == self._now:
+            return
+        self.close()
+        if scheduler == OURS:
+            query("start")
+            wait_kernel(OURS)
+        elif scheduler:
+            self._attached = Attached(_object(scheduler))
+            wait_kernel(None)
+        self._now = scheduler
+
+    def close(self) -> None:
+        """Back to the kernel's own. Idempotent."""
+        attached, self._attached = self._attached, None
+        if attached is not None:
+            attached.close()
+        elif self._now == OURS:
+            query("stop")
+        self._now = ""
+        if kernel_has_sched_ext():
+            wait_kernel("")
+
+
+def _object(scheduler: str) -> Path:
+    if "/" in scheduler:
+        return Path(scheduler)
+    from scx_gamer.libbpf import find_object
+
+    return find_object(scheduler)
 
 
 def run_matrix(
@@ -82,17 +131,24 @@ def run_matrix(
 ) -> Iterator[Cell]:  # fmt: skip
     """Each cell's median; runs of the contenders alternate, so that a drift hits all of them."""
     with ExitStack() as stack:
-        session = stack.enter_context(Session()) if any(c.ours for c in contenders) else None
+        ours = any(c.scheduler == OURS for c in contenders)
+        session = stack.enter_context(Session(mode="always")) if ours else None
         if session is not None:
+            session.wait_scheduler(OURS)
             stack.enter_context(start_mouse(1000))
+        stage = Stage(session)
+        stack.callback(stage.close)
         for load in loads:
             kind, per_cpu = LOADS[load]
             for shape in shapes:
                 seen: dict[str, list[Cell]] = {c.name: [] for c in contenders}
                 for pair in range(pairs):
                     spec = Spec(shape, kind, per_cpu, seconds, calibration, seed=pair + 1)
-                    for contender in contenders:
-                        seen[contender.name].append(run_cell(spec, contender, session))
+                    for c in contenders:
+                        stage.switch(c.scheduler)
+                        seen[c.name].append(
+                            run_once(spec, c.name, marked=c.marked, game_prefix=c.prefix)
+                        )
                 yield from (median_cell(cells) for cells in seen.values())
 
 
@@ -118,6 +174,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--loads", default="none,hogs-2,pipes")
     parser.add_argument("--shapes", default="few")
     parser.add_argument("--schedulers", default="default,scx_gamer")
+    parser.add_argument(
+        "--object", type=Path, action="append", default=[], help="another sched_ext object file"
+    )
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--calibration", type=float, help="loops per us; measured if not given")
@@ -128,7 +187,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         loads = _names(args.loads, list(LOADS), "load")
         shapes = _names(args.shapes, SHAPES, "shape")
         contenders = [CONTENDERS[n] for n in _names(args.schedulers, list(CONTENDERS), "scheduler")]
-        if any(c.ours for c in contenders):
+        for path in args.object:
+            if not path.is_file():
+                raise BenchError(f"there is no object file {path}", hint="name a .bpf.o")
+            contenders.append(Contender(path.name.split(".")[0], (), str(path.resolve())))
+        if any(c.scheduler for c in contenders):
             need_root()
             if not kernel_has_sched_ext():
                 raise BenchError("this kernel has no sched_ext", hint="use tests/vm/run")

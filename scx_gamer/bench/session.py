@@ -16,6 +16,7 @@ from scx_gamer.bench.workload import BenchError
 
 CLI = (sys.executable, "-m", "scx_gamer")
 _SCHED_EXT = Path("/sys/kernel/sched_ext")
+_MAP_TYPE_STRUCT_OPS = 26
 _READY_S = 60.0
 _CLI_S = 90.0
 
@@ -64,13 +65,15 @@ def query(op: str = "status") -> dict[str, Any]:
 class Session:
     """Starts `scx-gamer run`; leaving the `with` ends it with SIGTERM."""
 
-    def __init__(self, *, log: Path | None = None, prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, log: Path | None = None, prefix: Sequence[str] = (), mode: str = ""
+    ) -> None:
         with ExitStack() as stack:
             out: Any = subprocess.DEVNULL
             if log is not None:
                 out = stack.enter_context(log.open("w"))
             self._process = subprocess.Popen(
-                [*prefix, *CLI, "run"],
+                [*prefix, *CLI, "run", *(("--mode", mode) if mode else ())],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -139,6 +142,42 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Attached:
+    """Any sched_ext object file, attached from construction to close()."""
+
+    def __init__(self, path: Path) -> None:
+        # libbpf is loaded here and not before: a run without such an object does not need it
+        from scx_gamer.libbpf import BpfError, Object
+
+        with ExitStack() as stack:
+            try:
+                obj = stack.enter_context(Object.open(path))
+                ops = [m for m in obj.maps.values() if m.type == _MAP_TYPE_STRUCT_OPS]
+                if len(ops) != 1:
+                    raise BenchError(f"{path} has {len(ops)} struct_ops maps", hint="it needs one")
+                obj.load()
+                stack.enter_context(ops[0].attach_struct_ops())
+            except BpfError as e:
+                raise BenchError(str(e), errno=e.errno) from e
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Detach and unload; idempotent."""
+        self._stack.close()
+
+
+def wait_kernel(name: str | None, timeout_s: float = 30.0) -> None:
+    """Until the kernel says that `name` is attached (empty: that none is; None: that some is)."""
+    deadline = time.monotonic() + timeout_s
+    while (now := loaded_scheduler()) != name if name is not None else not now:
+        if time.monotonic() > deadline:
+            raise BenchError(
+                f"the kernel runs {now or 'its own scheduler'} after {timeout_s:.0f} s",
+                hint=f"wanted {'any other' if name is None else name or 'its own'}",
+            )
+        time.sleep(0.05)
 
 
 def need_root() -> None:

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a matrix of cells must show, against the same game without load under the kernel's default."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from scx_gamer.bench.cells import Cell
+
+OURS = "scx_gamer"
+UNMARKED = "unmarked"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """At least this share on time; at most or at least these multiples of the idle machine's."""
+
+    on_time: float
+    frame_p99: float
+    low1: float
+    input_p99: float
+    background: float = 0.0  # share of the work done under the default
+    input_p999: float = 0.0  # 0: not asked
+    input_p99_us: float = 0.0  # in place of the multiple, where given
+
+
+_CALM = Limits(1.0, 1.01, 0.99, 1.05)
+_HOGS = Limits(1.0, 1.02, 0.99, 1.1, 0.99)
+_MANY_HOGS = Limits(0.998, 1.05, 0.97, 1.25, 0.99)
+_STORM = Limits(0.998, 1.05, 0.97, 1.5, 0.97, input_p999=5.0)
+_WAKERS = Limits(0.998, 1.05, 0.97, 1.5, 0.97)
+_WORKERS = Limits(1.0, 1.02, 0.99, 0.0, 0.99, input_p99_us=200.0)
+_UNMARKED = Limits(1.0, 1.3, 0.9, 1.5, 0.99)
+BY_LOAD = {
+    "none": _CALM,
+    "hogs": _HOGS,
+    "hogs-8": _MANY_HOGS,
+    "compile": _STORM,
+    "forkexec": _STORM,
+    "messaging": _WAKERS,
+    "pipes": _WAKERS,
+    "browser": _WAKERS,
+    "memory": _WAKERS,
+    "pinned": _HOGS,
+}
+
+
+def limits_for(cell: Cell) -> Limits | None:
+    """None where nothing is promised."""
+    kind = cell.load.split("-")[0]
+    if cell.scheduler == UNMARKED:
+        return _UNMARKED if cell.load == "hogs-2" else None
+    if cell.scheduler != OURS:
+        return None
+    if cell.shape == "workers" and kind in ("none", "hogs"):
+        return _WORKERS
+    return BY_LOAD.get(cell.load, BY_LOAD.get(kind))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One figure against its limit. `at_least`: the value must not be below it, else not above."""
+
+    cell: Cell
+    what: str
+    value: float
+    limit: float
+    at_least: bool
+
+    @property
+    def ok(self) -> bool:
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        verdict = "ok" if self.ok else "MISSED"
+        return (
+            f"{self.cell.load:<12} {self.cell.shape:<9} {self.cell.scheduler:<10} {self.what:<16}"
+            f" {self.value:10.3f} {sign} {self.limit:10.3f}  {verdict}"
+        )
+
+
+def _find(cells: Sequence[Cell], like: Cell, load: str, scheduler: str) -> Cell | None:
+    for c in cells:
+        if (c.load, c.shape, c.cpus, c.scheduler) == (load, like.shape, like.cpus, scheduler):
+            return c
+    return None
+
+
+def checks(cells: Sequence[Cell]) -> Iterator[Check]:
+    """Every promise that these cells can be held to; none for a cell whose reference is missing."""
+    for cell in cells:
+        limits = limits_for(cell)
+        idle = _find(cells, cell, "none", "default")
+        if limits is None or idle is None:
+            continue
+        frame_idle = idle.frame_latency_us.p99
+        rr = _find(cells, cell, "none", "rr")
+        if cell.shape == "workers" and rr is not None:
+            frame_idle = min(frame_idle, rr.frame_latency_us.p99)
+        yield Check(cell, "frames on time", cell.on_time_ratio, limits.on_time, True)
+        yield Check(
+            cell, "frame p99, us", cell.frame_latency_us.p99, frame_idle * limits.frame_p99, False
+        )
+        yield Check(cell, "1 % low, fps", cell.low1_fps, idle.low1_fps * limits.low1, True)
+        at_most = limits.input_p99_us or idle.input_latency_us.p99 * limits.input_p99
+        yield Check(cell, "input p99, us", cell.input_latency_us.p99, at_most, False)
+        if limits.input_p999:
+            at_most = idle.input_latency_us.p99 * limits.input_p999
+            yield Check(cell, "input p99.9, us", cell.input_latency_us.p999, at_most, False)
+        yield Check(cell, "audio underruns", cell.audio_underruns, 0, False)
+        default = _find(cells, cell, cell.load, "default")
+        if default is not None and default.background_work:
+            share = cell.background_work / default.background_work
+            yield Check(cell, "background share", share, limits.background, True)
