@@ -171,7 +171,10 @@ class Attached:
 def wait_kernel(name: str | None, timeout_s: float = 30.0) -> None:
     """Until the kernel says that `name` is attached (empty: that none is; None: that some is)."""
     deadline = time.monotonic() + timeout_s
-    while (now := loaded_scheduler()) != name if name is not None else not now:
+    while True:
+        now = loaded_scheduler()
+        if now if name is None else now == name:
+            return
         if time.monotonic() > deadline:
             raise BenchError(
                 f"the kernel runs {now or 'its own scheduler'} after {timeout_s:.0f} s",

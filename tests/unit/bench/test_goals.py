@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a matrix is held to, and how parts of one are merged and compared."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scx_gamer.bench.cells import Cell, Quantiles
+from scx_gamer.bench.goals import checks
+from scx_gamer.bench.matrix import LOADS, write_json
+from tests.vm.lockstep.bench import LONG, SHORT, Guests, Part, same
+from tests.vm.lockstep.selftest import differences
+
+
+def cell(load: str, scheduler: str, shape: str = "few", **changes: Any) -> Cell:
+    frame, wake = Quantiles(7000, 7100, 7150, 7200), Quantiles(10, 20, 30, 40)
+    made = Cell(
+        load, shape, scheduler, 4, scheduler == "scx_gamer", 1.0, frame, wake, 60.0, 0.0, None, 0
+    )
+    return replace(made, **changes)
+
+
+IDLE = cell("none", "default")
+
+
+def missed(*cells: Cell) -> set[tuple[str, str]]:
+    return {(c.cell.load, c.what) for c in checks([IDLE, *cells]) if not c.ok}
+
+
+def test_the_idle_machine_again_keeps_every_promise() -> None:
+    ours = [cell(load, "scx_gamer") for load in ("none", "hogs-2", "hogs-8", "pipes-3")]
+    assert not missed(*ours)
+    assert len(list(checks([IDLE, *ours]))) >= 5 * len(ours)
+
+
+@pytest.mark.parametrize(
+    ("load", "change", "what"),
+    [
+        ("hogs-2", {"on_time_ratio": 0.999}, "frames on time"),
+        ("hogs-2", {"frame_latency_us": Quantiles(1, 7300, 1, 1)}, "frame p99, us"),
+        ("hogs-8", {"low1_fps": 58.0}, "1 % low, fps"),
+        ("pipes-3", {"input_latency_us": Quantiles(1, 31, 1, 1)}, "input p99, us"),
+        ("forkexec-1", {"input_latency_us": Quantiles(1, 20, 101, 1)}, "input p99.9, us"),
+        ("none", {"audio_underruns": 1}, "audio underruns"),
+    ],
+)
+def test_each_figure_is_held_to_its_limit(load: str, change: dict[str, Any], what: str) -> None:
+    assert missed(cell(load, "scx_gamer", **change)) == {(load, what)}
+
+
+def test_the_background_keeps_its_share() -> None:
+    default = cell("hogs-2", "default", background_work=1000.0)
+    assert not missed(default, cell("hogs-2", "scx_gamer", background_work=990.0))
+    lost = missed(default, cell("hogs-2", "scx_gamer", background_work=989.0))
+    assert lost == {("hogs-2", "background share")}
+
+
+def test_many_workers_are_held_to_the_better_of_default_and_round_robin() -> None:
+    many = [
+        cell("none", "default", "workers", frame_latency_us=Quantiles(1, 9600, 1, 1)),
+        cell("none", "rr", "workers", frame_latency_us=Quantiles(1, 8000, 1, 1)),
+    ]
+    ours = cell("none", "scx_gamer", "workers", frame_latency_us=Quantiles(1, 8200, 1, 1))
+    assert missed(*many, ours) == {("none", "frame p99, us")}
+
+
+def test_nothing_is_promised_without_a_reference() -> None:
+    assert not list(checks([cell("hogs-2", "scx_gamer", on_time_ratio=0.0)]))
+
+
+def test_a_cell_survives_its_json() -> None:
+    one = cell("hogs-2", "scx_gamer", oldest_waiter_ms=4.5)
+    assert Cell.of_json(one.json()) == one
+
+
+def test_loads_of_a_cell_are_told_apart() -> None:
+    assert same("none", "none")
+    assert same("pipes-3", "pipes")
+    assert same("hogs-8", "hogs-8")
+    assert not same("hogs-8", "hogs-2")
+
+
+def test_parts_are_merged_in_the_order_of_the_loads(tmp_path: Path) -> None:
+    parts = [Part("hogs-2", "few", 4), Part("none", "few", 4), Part("pipes", "few", 4)]
+    for part in parts[:2]:
+        write_json(tmp_path / part.name / "bench.json", [cell(part.load, "default")])
+    with Guests(tmp_path, [], 1, 60) as guests:
+        merged = guests.merged(parts)
+    assert [c.load for c in merged] == ["none", "hogs-2"]
+
+
+def test_the_plans_name_loads_that_exist() -> None:
+    assert {p.load for p in SHORT} <= set(LOADS)
+    assert len(LONG) == 4 * 6 * len(LOADS)
+    assert len({p.name for p in LONG}) == len(LONG)
+
+
+def test_a_difference_is_relative_to_the_larger_value() -> None:
+    other = replace(IDLE, low1_fps=54.0)
+    found = {name: off for name, _a, _b, off in differences(IDLE, other)}
+    assert found["low1_fps"] == pytest.approx(0.1)
+    assert found["frame p99"] == 0
