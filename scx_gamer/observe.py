@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -171,6 +171,15 @@ class Observe:
         """From here on messages and events are of `generation`."""
         self.feed.new_generation(generation)
         self._control.set("generation", generation)
+
+    def send_tunables(self, chosen: Mapping[str, int]) -> None:
+        """All of them, those not chosen with their defaults: one left at 0 ruins the policy."""
+        for name, index in self.abi.constants.items():
+            if name.startswith("SCXG_TUN_"):
+                name = name.removeprefix("SCXG_TUN_")
+                default = self.abi.constants[f"SCXG_DEF_{name}"]
+                self.feed.send("TUNABLE", index=index, value=chosen.get(name.lower(), default))
+        self.feed.flush()
 
     def close(self) -> None:
         self._stack.close()

@@ -123,7 +123,7 @@ class Supervisor:
         self._observe = observe
         self._heartbeat_s = observe.abi.constants["SCXG_HEARTBEAT_PERIOD_MS"] / 1000
         observe.set_generation(self.store.state.generation)
-        self._send_tunables(observe)
+        observe.send_tunables(self._options.tunables)
         self._games = GameSet(
             self.loop,
             observe.feed,
@@ -179,18 +179,6 @@ class Supervisor:
 
         host, _, port = self._options.metrics_address.rpartition(":")
         stack.enter_context(metrics.exporter(self, host, int(port)))
-
-    def _send_tunables(self, observe: Observe) -> None:
-        names = {
-            name.removeprefix("SCXG_TUN_").lower(): value
-            for name, value in observe.abi.constants.items()
-            if name.startswith("SCXG_TUN_")
-        }
-        for name, index in names.items():
-            default = observe.abi.constants[f"SCXG_DEF_{name.upper()}"]
-            value = self._options.tunables.get(name, default)
-            observe.feed.send("TUNABLE", index=index, value=value)
-        observe.feed.flush()
 
     def _on_end(self) -> None:
         log.info("asked to end")

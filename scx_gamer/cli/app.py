@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from scx_gamer.cli import daemon, devices, diagnosis, games, state, version
+from scx_gamer.cli import daemon, devices, diagnosis, games, leakcheck, state, version
 from scx_gamer.cli.errors import INTERRUPTED, USAGE
 from scx_gamer.text import printable
 
@@ -23,7 +23,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for group in (daemon, state, games, devices, diagnosis, version):
+    for group in (daemon, state, games, devices, diagnosis, leakcheck, version):
         group.register(app)
     return app
 

@@ -79,6 +79,9 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_prog_get_fd_by_id": (INT, [U32]),
     "bpf_map_get_fd_by_id": (INT, [U32]),
     "bpf_link_get_fd_by_id": (INT, [U32]),
+    "bpf_btf_get_fd_by_id": (INT, [U32]),
+    "bpf_obj_pin": (INT, [INT, STR]),
+    "bpf_prog_query": (INT, [INT, INT, U32, C.POINTER(U32), C.POINTER(U32), C.POINTER(U32)]),
     "bpf_obj_get_info_by_fd": (INT, [INT, PTR, C.POINTER(U32)]),
 }
 

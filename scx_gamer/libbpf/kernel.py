@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes as C
 import errno
 import os
+from pathlib import Path
 
 from scx_gamer.libbpf._native import native
 from scx_gamer.libbpf.btf import KIND_ENUM, KIND_ENUM64, KIND_FUNC
@@ -136,6 +137,36 @@ class _MapInfo(C.Structure):
     ]
 
 
+class _LinkInfo(C.Structure):
+    """`struct bpf_link_info`, and of its union the map id of a struct_ops link."""
+
+    _fields_ = [
+        ("type", C.c_uint32),
+        ("id", C.c_uint32),
+        ("prog_id", C.c_uint32),
+        ("pad", C.c_uint32),
+        ("struct_ops_map_id", C.c_uint32),
+        ("pad2", C.c_uint32),
+    ]
+
+
+class _BtfInfo(C.Structure):
+    """`struct bpf_btf_info`."""
+
+    _fields_ = [
+        ("btf", C.c_uint64),
+        ("btf_size", C.c_uint32),
+        ("id", C.c_uint32),
+        ("name", C.c_uint64),
+        ("name_len", C.c_uint32),
+        ("kernel_btf", C.c_uint32),
+    ]
+
+
+LINK_STRUCT_OPS = 9  # enum bpf_link_type
+CGROUP_INGRESS, CGROUP_EGRESS = 0, 1  # enum bpf_attach_type
+
+
 def prog_info(fd: int) -> dict[str, int | str]:
     """What the kernel keeps of a loaded program: id, name, verified_insns, run_time_ns, run_cnt."""
     info = _ProgInfo()
@@ -168,16 +199,91 @@ def ids(kind: str) -> list[int]:
 
 
 def names(kind: str) -> dict[int, str]:
-    """Id → name of all programs or maps; one that vanishes meanwhile is left out."""
+    """Id → name of all programs, maps, links (their program's or map's name) or BTF of programs (not of modules; `scxg`
+    when it holds our types). One that vanishes meanwhile is left out."""
+    describe = {"prog": _prog_name, "map": _map_name, "link": _link_name, "btf": _btf_name}[kind]
     found: dict[int, str] = {}
     for number in ids(kind):
         fd = native()(f"bpf_{kind}_get_fd_by_id", number)
         if fd < 0:
             continue
         try:
-            info: C.Structure = _ProgInfo() if kind == "prog" else _MapInfo()
-            _info(fd, info)
-            found[number] = info.name.decode("ascii", "replace")
+            name = describe(fd)
+        except BpfError:
+            continue
         finally:
             os.close(fd)
+        if name is not None:
+            found[number] = name
     return found
+
+
+def _name_of(kind: str, number: int) -> str:
+    fd = native()(f"bpf_{kind}_get_fd_by_id", number)
+    if fd < 0:
+        return f"{kind} {number}"
+    try:
+        return _map_name(fd) if kind == "map" else _prog_name(fd)
+    finally:
+        os.close(fd)
+
+
+def _prog_name(fd: int) -> str:
+    info = _ProgInfo()
+    _info(fd, info)
+    return str(info.name.decode("ascii", "replace"))
+
+
+def _map_name(fd: int) -> str:
+    info = _MapInfo()
+    _info(fd, info)
+    return str(info.name.decode("ascii", "replace"))
+
+
+def _link_name(fd: int) -> str:
+    info = _LinkInfo()
+    _info(fd, info)
+    if info.type == LINK_STRUCT_OPS:
+        return _name_of("map", info.struct_ops_map_id)
+    return _name_of("prog", info.prog_id)
+
+
+def _btf_name(fd: int) -> str | None:
+    info = _BtfInfo()
+    _info(fd, info)
+    if info.kernel_btf:
+        return None
+    blob = C.create_string_buffer(info.btf_size)
+    again = _BtfInfo(btf=C.addressof(blob), btf_size=info.btf_size)
+    _info(fd, again)
+    return "scxg" if b"scxg_" in blob.raw else ""
+
+
+def cgroup_programs(cgroup: Path) -> dict[str, list[int]]:
+    """Program ids attached to a cgroup itself, by direction, whatever they are attached with; BpfError, OSError."""
+    found: dict[str, list[int]] = {}
+    fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name, kind in (("ingress", CGROUP_INGRESS), ("egress", CGROUP_EGRESS)):
+            flags, count = C.c_uint32(), C.c_uint32(64)
+            array = (C.c_uint32 * 64)()
+            native().check(
+                f"programs of {cgroup}",
+                "bpf_prog_query",
+                fd,
+                kind,
+                0,
+                C.byref(flags),
+                array,
+                C.byref(count),
+            )
+            if count.value:
+                found[name] = list(array[: count.value])
+    finally:
+        os.close(fd)
+    return found
+
+
+def pin(fd: int, path: Path) -> None:
+    """Give a map, program or link a name in bpffs, which keeps it after us. Raises BpfError."""
+    native().check(f"pinning {path}", "bpf_obj_pin", fd, os.fsencode(path))

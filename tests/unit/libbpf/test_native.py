@@ -30,6 +30,7 @@ def test_struct_layouts_are_libbpfs(tmp_path: Path) -> None:
         ("struct bpf_test_run_opts", _native.TestRunOpts, True),
         ("struct bpf_prog_info", kernel._ProgInfo, False),
         ("struct bpf_map_info", kernel._MapInfo, False),
+        ("struct bpf_btf_info", kernel._BtfInfo, True),
     ]
     lines, expected = [], []
     for name, mine, whole in pairs:
@@ -41,6 +42,9 @@ def test_struct_layouts_are_libbpfs(tmp_path: Path) -> None:
         if whole:
             lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
             expected.append(f"{name} {C.sizeof(mine)}")
+    # struct_ops is a member of the same union, which older headers do not have
+    lines.append('printf("%zu\\n", offsetof(struct bpf_link_info, tracing));')
+    expected.append(str(kernel._LinkInfo.struct_ops_map_id.offset))
     source, binary = tmp_path / "o.c", tmp_path / "o"
     include = (
         "#include <stddef.h>\n#include <stdio.h>\n#include <linux/bpf.h>\n#include <bpf/bpf.h>\n"

@@ -26,8 +26,10 @@ SETUP = """#!/bin/bash
 echo started > {scratch}/started
 export PATH={tree}/build/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games
 export HOME=/root SCX_GAMER_SCRATCH={scratch} SCX_GAMER_IN_VM=1 PYTHONDONTWRITEBYTECODE=1
+export SCX_GAMER_KERNEL_DIR={kernel_dir}
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
 mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 ip link set lo up 2>/dev/null
 mkdir -p /run/scx-gamer /var/lib/scx-gamer
@@ -72,7 +74,13 @@ class Guest:
         for name in ("started", "status", "stdout", "stderr"):
             (scratch / name).unlink(missing_ok=True)
         script = scratch / "run.sh"
-        script.write_text(SETUP.format(tree=TREE, scratch=scratch, command=shlex.join(command)))
+        text = SETUP.format(
+            tree=TREE,
+            scratch=scratch,
+            kernel_dir=shlex.quote(str(self.kernel.image.resolve().parent)),
+            command=shlex.join(command),
+        )
+        script.write_text(text)
         script.chmod(0o755)
         with open(scratch / "console", "wb") as console:
             process = subprocess.Popen(

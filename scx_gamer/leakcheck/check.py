@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The verdict: clean, a leak, or why nothing can be said."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scx_gamer.leakcheck import cycle, kmemleak, memory, world
+from scx_gamer.libbpf import BpfError, Object, find_object, kernel
+from scx_gamer.text import printable
+
+CLEAN, LEAK, UNJUDGED = "clean", "leak", "unjudged"
+_CODES = {CLEAN: 0, LEAK: 1, UNJUDGED: 2}
+# A rise a cycle that is no leak any more, in kB. Resident memory is ours alone; the rest is the whole machine's.
+LIMITS_KB = {"resident": 4.0, "slab": 16.0, "KernelStack": 16.0, "Percpu": 16.0}
+WARM_UP = 3  # cycles that fill caches
+KMSG = Path("/dev/kmsg")
+_COMPLAINT = re.compile(
+    r"WARNING: |BUG: |Oops|general protection fault|self-detected stall|soft lockup|hung_task"
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    verdict: str
+    findings: tuple[str, ...] = ()
+    figures: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # seen, but not of us
+
+    @property
+    def exit_code(self) -> int:
+        return _CODES[self.verdict]
+
+    def as_dict(self) -> dict[str, object]:
+        """The schema of leakcheck --json."""
+        return {
+            "schema": 1,
+            "verdict": self.verdict,
+            "findings": list(self.findings),
+            "figures": self.figures,
+            "notes": list(self.notes),
+        }
+
+
+class Complaints:
+    """New lines of the kernel's log that speak of a fault. Usable as a context manager."""
+
+    def __init__(self, path: Path = KMSG) -> None:
+        self._fd: int | None = None
+        with suppress(OSError):
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.lseek(self._fd, 0, os.SEEK_END)
+
+    def new(self) -> list[str]:
+        """Since the last call; empty where the log cannot be read."""
+        found: list[str] = []
+        while self._fd is not None:
+            try:
+                line = os.read(self._fd, 8192)
+            except BlockingIOError:
+                break
+            except OSError as err:
+                if err.errno == errno.EPIPE:  # overrun: what is left is read on
+                    continue
+                break
+            if not line:
+                break
+            text = line.decode("utf-8", "replace").partition(";")[2].split("\n")[0]
+            if _COMPLAINT.search(text):
+                found.append(printable(text))
+        return found
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def __enter__(self) -> Complaints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def run(
+    cycles: int,
+    *,
+    one: Callable[[int], None] = cycle.one,
+    progress: Callable[[int], None] = lambda _number: None,
+) -> Report:
+    """`cycles` cycles after a few to warm up; the world before and after, and the rise of memory between."""
+    try:
+        mine = world.Names.ours()
+        for number in range(1, WARM_UP + 1):
+            one(number)
+        with Complaints() as complaints:
+            before = world.now(mine)
+            samples: list[dict[str, float]] = []
+            for number in range(cycles):
+                one(WARM_UP + 1 + number)
+                gc.collect()  # what waits for the collector is no leak
+                samples.append(memory.sample())
+                progress(number + 1)
+            left = world.left_over(before, mine)
+            found = [f"left behind: {thing}" for thing in left]
+            found += [f"the kernel complained: {line}" for line in complaints.new()]
+    except (cycle.CycleError, BpfError, OSError) as err:
+        return Report(UNJUDGED, (str(err),))
+    figures = slopes(samples)
+    found += [
+        f"{name} rises by {rise:.1f} kB a cycle (limit {LIMITS_KB[name]:g})"
+        for name, rise in figures.items()
+        if rise >= LIMITS_KB.get(name, float("inf"))
+    ]
+    return Report(LEAK if found else CLEAN, tuple(found), {"cycles": cycles, **figures})
+
+
+def slopes(samples: list[dict[str, float]]) -> dict[str, float]:
+    """Rise a cycle of everything that each sample has, in kB."""
+    if not samples:
+        return {}
+    return {
+        name: round(memory.slope([sample[name] for sample in samples]), 3)
+        for name in samples[0]
+        if all(name in sample for sample in samples)
+    }
+
+
+# ---- proof that it would be seen ----------------------------------------------------------------
+
+SELFTEST = ("BPF link", "fd", "thread", "pin")
+
+
+def selftest() -> Report:
+    """Keep a link, an fd, a thread and a pin open on purpose: each must be named."""
+    try:
+        mine = world.Names.ours()
+        before = world.now(mine)
+        with _kept_open():
+            kinds = {thing.kind for thing in world.left_over(before, mine, quiet_s=0.5)}
+        missed = [kind for kind in SELFTEST if kind not in kinds]
+        rest = world.left_over(before, mine)
+    except (BpfError, OSError) as err:
+        return Report(UNJUDGED, (str(err),))
+    found = [f"not seen: a {kind} kept open on purpose" for kind in missed]
+    found += [f"left behind by the selftest itself: {thing}" for thing in rest]
+    seen = {f"seen {kind}": 1.0 for kind in SELFTEST if kind in kinds}
+    return Report(UNJUDGED if found else CLEAN, tuple(found), seen)
+
+
+@contextmanager
+def _kept_open() -> Iterator[None]:
+    with ExitStack() as stack:
+        obj = stack.enter_context(Object.open(find_object("observe")))
+        for name, program in obj.programs.items():
+            program.set_autoload(name == "on_exec")
+        obj.load()
+        stack.enter_context(obj.programs["on_exec"].attach())
+        fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, fd)
+        end = threading.Event()
+        thread = threading.Thread(target=end.wait, name="left behind")
+        thread.start()
+        stack.callback(thread.join, 5)
+        stack.callback(end.set)
+        path = world.BPFFS / f"scxg-selftest-{os.getpid()}"
+        kernel.pin(obj.maps["control"].fd, path)
+        stack.callback(path.unlink)
+        yield
+
+
+# ---- kernel memory -------------------------------------------------------------------------------
+
+
+def run_kmemleak(
+    cycles: int,
+    module: Path | None,
+    *,
+    one: Callable[[int], None] = cycle.one,
+    sleep: Callable[[float], None] = time.sleep,
+    report: kmemleak.Kmemleak | None = None,
+) -> Report:
+    """Positive control, then cycles, then what kmemleak says."""
+    report = report or kmemleak.Kmemleak()
+    try:
+        state = report.state()
+        if state != kmemleak.ON:
+            return Report(UNJUDGED, (f"kmemleak is {state}: {_ADVICE[state]}",))
+        control = kmemleak.control(report, _sample(module), sleep)
+        one(1)
+        report.clear()
+        for number in range(cycles):
+            one(2 + number)
+        found = kmemleak.lasting(report, sleep)
+    except (kmemleak.KmemleakError, cycle.CycleError, BpfError, OSError) as err:
+        return Report(UNJUDGED, (str(err),))
+    me = os.getpid()
+    ours = [record for record in found if record.ours or record.pid == me]
+    others = [record for record in found if record not in ours]
+    figures: dict[str, float] = {"cycles": cycles, "control": control, "others": len(others)}
+    leaks = _grouped(ours)
+    return Report(LEAK if leaks else CLEAN, leaks, figures, _grouped(others))
+
+
+def _grouped(records: list[kmemleak.Record]) -> tuple[str, ...]:
+    return tuple(
+        printable(f"{count} x {size} bytes from {' < '.join(frames[:8]) or 'nowhere'}", 400)
+        for (size, frames), count in kmemleak.groups(records).items()
+    )
+
+
+_ADVICE = {
+    kmemleak.ABSENT: "this kernel has it not, or debugfs is not mounted (mount -t debugfs none /sys/kernel/debug)",
+    kmemleak.OFF: "boot with kmemleak=on",
+}
+
+
+@contextmanager
+def _sample(module: Path | None) -> Iterator[None]:
+    """The kernel's sample module, loaded. Raises KmemleakError."""
+    _command("insmod" if module else "modprobe", str(module) if module else "kmemleak-test")
+    try:
+        yield
+    finally:
+        _command("rmmod", "kmemleak_test")
+
+
+def _command(*command: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise kmemleak.KmemleakError(f"{command[0]}: {err}") from err
+    if done.returncode:
+        why = printable(done.stderr.strip() or f"status {done.returncode}")
+        raise kmemleak.KmemleakError(
+            f"the sample module kmemleak-test cannot be had ({why}); name its file with --control"
+        )

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is there, by identity, on this machine: descriptors, threads, children, files; and slopes of memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scx_gamer.leakcheck import check, memory, world
+
+
+@pytest.fixture(autouse=True)
+def without_bpf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts that need no root."""
+    monkeypatch.setattr(world, "_bpf", lambda _mine: iter(()))
+    monkeypatch.setattr(world, "_cgroups", lambda _mine: iter(()))
+
+
+def kinds(before: world.World) -> set[str]:
+    return {thing.kind for thing in world.now() - before}
+
+
+def test_each_kind_is_seen_and_gone_again() -> None:
+    before = world.now()
+    read, write = os.pipe()
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    child = subprocess.Popen(["sleep", "60"])
+    handle, name = tempfile.mkstemp(dir="/tmp")
+    try:
+        assert kinds(before) == {"fd", "thread", "child process", "file"}
+    finally:
+        for fd in (read, write, handle):
+            os.close(fd)
+        end.set()
+        thread.join()
+        child.kill()
+        child.wait()
+        os.unlink(name)
+    assert world.left_over(before) == []
+
+
+def test_equal_counts_do_not_hide_another_descriptor(tmp_path: Path) -> None:
+    first = os.open(tmp_path, os.O_RDONLY)
+    before = world.now()
+    os.close(first)
+    second = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        left = world.left_over(before, quiet_s=0)
+        assert [thing.which for thing in left] == [f"{second} /dev/zero"]
+    finally:
+        os.close(second)
+
+
+def test_a_zombie_is_left_behind() -> None:
+    before = world.now()
+    with subprocess.Popen(["true"]):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        assert "child process" in kinds(before)
+    assert world.left_over(before) == []
+
+
+def test_slope_is_not_moved_by_one_jump() -> None:
+    assert memory.slope([100, 104, 108, 112]) == 4
+    assert memory.slope([100, 100, 100, 900, 100, 100]) == 0
+    assert memory.slope([100] * 5 + [300] * 5) < 40
+    assert memory.slope([]) == memory.slope([7]) == 0
+
+
+def test_a_rise_of_resident_memory_is_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.Names, "ours", lambda: world.Names(frozenset(), frozenset()))
+    kept: list[bytes] = []
+
+    def leaky(_number: int) -> None:
+        kept.append(os.urandom(64 * 1024))
+
+    report = check.run(20, one=leaky)
+    assert report.verdict == "leak" and report.exit_code == 1
+    assert report.figures["resident"] > 32 and "resident rises by" in report.findings[0]
+
+
+def test_a_descriptor_left_by_a_cycle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.Names, "ours", lambda: world.Names(frozenset(), frozenset()))
+    monkeypatch.setattr(world, "QUIET_S", 0)
+    fds: list[int] = []
+    report = check.run(2, one=lambda _n: fds.append(os.open("/dev/full", os.O_WRONLY)))
+    for fd in fds:
+        os.close(fd)
+    assert [f for f in report.findings if "/dev/full" in f] and report.exit_code == 1
+
+
+SLABINFO = """slabinfo - version: 2.1
+# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables
+kmalloc-64          1000   1024     64   64    1 : tunables    0    0    0 : slabdata     16     16      0
+task_struct           10     12   9728    3    8 : tunables    0    0    0 : slabdata      4      4      0
+"""
+
+
+def test_slabs_and_meminfo() -> None:
+    assert memory.slabinfo(SLABINFO) == {"kmalloc-64": 64000, "task_struct": 97280}
+    assert memory.meminfo("MemTotal: 5 kB\nSlab:  123 kB\nPercpu: 9 kB\n") == {
+        "Slab": 123,
+        "Percpu": 9,
+    }
+    assert memory.resident_kb("Name:\tx\nVmRSS:\t 1234 kB\n") == 1234
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.one_of(st.sampled_from(SLABINFO.splitlines()), st.text(max_size=50)), max_size=20)
+)
+def test_any_text_is_taken(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    assert all(value >= 0 for value in memory.slabinfo(text).values())
+    assert all(value >= 0 for value in memory.meminfo(text).values())
+    assert memory.resident_kb(text) >= 0
