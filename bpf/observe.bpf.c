@@ -35,6 +35,7 @@ struct scxg_msg scxg_anchor_msg = {};
 struct scxg_event scxg_anchor_event = {};
 enum scxg_limits scxg_anchor_limits = 0;
 enum scxg_lane scxg_anchor_lane = 0;
+enum scxg_held scxg_anchor_held = 0;
 enum scxg_class scxg_anchor_class = 0;
 enum scxg_input_path scxg_anchor_path = 0;
 enum scxg_tunable scxg_anchor_tunable = 0;
@@ -69,22 +70,15 @@ static __always_inline struct scxg_lane_state *lane_state(struct scxg_windows *w
 	return &win->lane[lane & (SCXG_NR_LANES - 1)];
 }
 
-/* Open a lane's window until `until`; the longer of old and new counts. */
-static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 path, u64 now,
-					u64 until, u64 held_until)
+/* Keep a lane's window open until `until`, or `held_until`; the longer of old and new counts. */
+static __always_inline void extend_window(struct scxg_control *ctl, struct scxg_lane_state *state,
+					  u32 lane, u64 now, u64 until, u64 held_until)
 {
-	struct scxg_windows *win = scxg_windows();
-	struct scxg_lane_state *state;
+	bool was_open = now < scxg_max(state->until_ns, state->held_until_ns);
 	struct scxg_event *ev;
-	bool was_open;
 
-	if (!win || lane == SCXG_LANE_NONE || lane >= SCXG_NR_LANES || path >= SCXG_NR_PATHS)
-		return;
-	state = lane_state(win, lane);
-	was_open = now < scxg_max(state->until_ns, state->held_until_ns);
 	state->until_ns = scxg_max(state->until_ns, until);
 	state->held_until_ns = scxg_max(state->held_until_ns, held_until);
-	state->events[path & (SCXG_NR_PATHS - 1)]++;
 	if (was_open)
 		return;
 	state->opened++;
@@ -93,6 +87,20 @@ static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 
 		ev->lane = lane;
 		bpf_ringbuf_submit(ev, 0);
 	}
+}
+
+/* An input event of a lane, told by one of the two paths. */
+static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 path, u64 now,
+					u64 until, u64 held_until)
+{
+	struct scxg_windows *win = scxg_windows();
+	struct scxg_lane_state *state;
+
+	if (!win || lane == SCXG_LANE_NONE || lane >= SCXG_NR_LANES || path >= SCXG_NR_PATHS)
+		return;
+	state = lane_state(win, lane);
+	state->events[path & (SCXG_NR_PATHS - 1)]++;
+	extend_window(ctl, state, lane, now, until, held_until);
 }
 
 /* ---- input ---------------------------------------------------------------------------------- */
@@ -169,9 +177,9 @@ int BPF_PROG(on_input, struct input_dev *dev, unsigned int type, unsigned int co
 		bool down = any_key_down(dev);
 
 		/* Another device that holds this lane renews its lease within a poll period. */
-		if (!down && device->held)
+		if (!down && device->held == SCXG_HELD_KEYS)
 			lane_state(win, lane)->held_until_ns = 0;
-		device->held = down;
+		device->held = (device->held & SCXG_HELD_AXES) | (down ? SCXG_HELD_KEYS : 0);
 		if (down)
 			held_until = now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS;
 	}
@@ -271,7 +279,7 @@ static __always_inline bool class_set(struct scxg_control *ctl, const struct scx
 	return true;
 }
 
-static __always_inline bool held_set(const struct scxg_msg *msg, u64 now)
+static __always_inline bool held_set(struct scxg_control *ctl, const struct scxg_msg *msg, u64 now)
 {
 	struct scxg_windows *win = scxg_windows();
 	struct scxg_lane_state *state;
@@ -279,18 +287,17 @@ static __always_inline bool held_set(const struct scxg_msg *msg, u64 now)
 	u32 number = msg->index, lane;
 
 	device = bpf_map_lookup_elem(&devices, &number);
-	if (!device || !win)
+	if (!device || !win || msg->value > (SCXG_HELD_KEYS | SCXG_HELD_AXES))
 		return false;
 	lane = lane_of(device);
 	if (lane == SCXG_LANE_NONE)
 		return false;
 	state = lane_state(win, lane);
 	if (msg->value)
-		state->held_until_ns =
-		    scxg_max(state->held_until_ns, now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS);
+		extend_window(ctl, state, lane, now, 0, now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS);
 	else if (device->held)
 		state->held_until_ns = 0;
-	device->held = msg->value != 0;
+	device->held = msg->value;
 	return true;
 }
 
@@ -313,7 +320,7 @@ static __always_inline bool apply(struct scxg_control *ctl, const struct scxg_ms
 			    scxg_min(msg->time_ns, now) + scxg_boost_ns(tun, index), 0);
 		return true;
 	case SCXG_MSG_HELD:
-		return held_set(msg, now);
+		return held_set(ctl, msg, now);
 	case SCXG_MSG_CLASS_SET:
 		return class_set(ctl, msg);
 	case SCXG_MSG_CLASS_DEL:

@@ -63,6 +63,12 @@ enum scxg_input_path {
 	SCXG_NR_PATHS = 2,
 };
 
+/* Why a device holds its lane open: value of SCXG_MSG_HELD, and scxg_device.held. */
+enum scxg_held {
+	SCXG_HELD_KEYS = 1, /* a key or button is down */
+	SCXG_HELD_AXES = 2, /* a stick or trigger is off its rest: only a poll sees it come back */
+};
+
 /* Tunables. Index into struct scxg_tunables.value; clamped in BPF to the limits below. */
 enum scxg_tunable {
 	SCXG_TUN_SLICE_US = 0,
@@ -135,7 +141,7 @@ enum scxg_msg_type {
 	SCXG_MSG_NONE = 0,
 	SCXG_MSG_HEARTBEAT = 1,
 	SCXG_MSG_INPUT = 2,	/* lane, path EVDEV: open or extend the lane's window */
-	SCXG_MSG_HELD = 3,	/* input_no, held: the device's true state of keys and sticks */
+	SCXG_MSG_HELD = 3,	/* input number, enum scxg_held: true state of keys and sticks */
 	SCXG_MSG_CLASS_SET = 4, /* tgid, class */
 	SCXG_MSG_CLASS_DEL = 5, /* tgid */
 	SCXG_MSG_FOCUS = 6,	/* tgid, 0 for none */
@@ -227,7 +233,7 @@ struct scxg_control {
 /* Map `devices`: input number (the N of inputN) -> what the supervisor classified. */
 struct scxg_device {
 	u32 lane; /* enum scxg_lane */
-	u32 held; /* any key down or stick off centre */
+	u32 held; /* enum scxg_held, 0 when all is at rest */
 	u64 events;
 	u64 last_ns;
 };

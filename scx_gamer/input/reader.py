@@ -73,6 +73,17 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What of a device is off its rest."""
+
+    keys: bool = False
+    axes: bool = False
+
+    def __bool__(self) -> bool:
+        return self.keys or self.axes
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What one read brought: how many events, when the last was, whether some were lost."""
 
@@ -174,20 +185,19 @@ class Reader:
         except BlockingIOError:
             return Batch(0, 0, False)
 
-    def held(self, now_ns: int) -> bool:
+    def held(self, now_ns: int) -> Held:
         """Whether a key is down or a stick off its rest, asked from the device itself."""
         keys = int.from_bytes(fcntl.ioctl(self.fd, _EVIOCGKEY, bytes(_KEY_BYTES)), "little")
         values = [self._absinfo(self.fd, axis.code)[0] for axis in self._axes]
         keys &= _HELD_KEYS
-        held = keys != 0 or any(
-            axis.off(value) for axis, value in zip(self._axes, values, strict=True)
-        )
+        off = any(axis.off(value) for axis, value in zip(self._axes, values, strict=True))
+        held = Held(keys != 0, off)
         if not self._rests_anywhere:
             return held
         state = (keys, *values)
         if state != self._state:
             self._state, self._since_ns = state, now_ns
-        return held and now_ns - self._since_ns < REST_NS
+        return held if now_ns - self._since_ns < REST_NS else Held()
 
     def close(self) -> None:
         fd, self._fd = self._fd, None

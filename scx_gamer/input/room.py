@@ -23,12 +23,14 @@ from scx_gamer.input.reader import (
     MASK_ALL,
     MASK_KEYS,
     MASK_NOTHING,
+    Held,
     Reader,
     open_reader,
 )
 
 log = logging.getLogger(__name__)
 
+NOTHING_HELD = Held()
 _HANGUP = select.EPOLLHUP | select.EPOLLERR
 _MAX_READY = 64  # devices read in one pass of the loop
 _PAUSE_MIN_MS, _PAUSE_MAX_MS = 5, 100
@@ -79,7 +81,7 @@ class _Device:
     info: DeviceInfo
     lane: int
     reader: Reader | None
-    held: bool = False
+    held: Held = NOTHING_HELD
     unmask: RoomTimer | None = None
     flooded: bool = False
     events: int = 0
@@ -122,6 +124,8 @@ class InputRoom:
         }
         self._poll_s = int(constants["SCXG_HELD_POLL_MS"]) / 1000
         self._watch_s = 0.75 * int(constants["SCXG_HELD_LEASE_MS"]) / 1000
+        self._held_keys = int(constants["SCXG_HELD_KEYS"])
+        self._held_axes = int(constants["SCXG_HELD_AXES"])
         self._max_devices = int(constants["SCXG_MAX_DEVICES"])
         self._devices: dict[int, _Device] = {}
         self._by_fd: dict[int, _Device] = {}
@@ -244,7 +248,7 @@ class InputRoom:
             device.unmask = None
         # The kernel may know of a key that no poll has seen. While the map still has the device: a
         # message about one that it does not know is refused.
-        self._send_held(device, False)
+        self._send_held(device, NOTHING_HELD)
         self._feed.flush()
         self._map.delete(number.to_bytes(4, sys.byteorder))
         reader, device.reader = device.reader, None
@@ -395,26 +399,27 @@ class InputRoom:
         """Renew the lane's held devices; whether any is held."""
         held = False
         for device in [device for device in self._devices.values() if device.lane == lane]:
-            held |= self._poll_device(device)
+            held |= bool(self._poll_device(device))
         self._sample_lane(lane, time.monotonic_ns())
         return held
 
-    def _poll_device(self, device: _Device) -> bool:
+    def _poll_device(self, device: _Device) -> Held:
         if device.reader is None:
-            return False
+            return NOTHING_HELD
         self.counters["polls"] += 1
         try:
             held = device.reader.held(time.monotonic_ns())
         except OSError as err:
             self._failed(device, err)
-            return False
+            return NOTHING_HELD
         if held or device.held:
             self._send_held(device, held)
         return device.held
 
-    def _send_held(self, device: _Device, held: bool) -> None:
+    def _send_held(self, device: _Device, held: Held) -> None:
+        value = held.keys * self._held_keys + held.axes * self._held_axes
         # A release that found the ring full stays marked as held and is told again.
-        if self._feed.send("HELD", index=device.info.number, value=int(held)):
+        if self._feed.send("HELD", index=device.info.number, value=value):
             device.held = held
 
     def _sample_lane(self, lane: int, now_ns: int) -> None:

@@ -147,7 +147,7 @@ def test_exec_is_the_game_as_long_as_it_lives(cli: Cli) -> None:
     assert alone.returncode == 5
     assert len(alone.stderr.splitlines()) == 1
     with cli.running("auto"):
-        argv = cli.argv("exec", "--", "sh", "-c", "trap 'exit 9' TERM; while :; do :; done")
+        argv = cli.argv("exec", "--", "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.2; done")
         with subprocess.Popen(argv, env=cli.env) as game:
             cli.wait("attached")
             got = scraped()

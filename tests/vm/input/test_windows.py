@@ -108,6 +108,13 @@ def test_held_stick(rig: Rig) -> None:
             for _ in range(40):
                 yield 0.05
                 assert rig.open("GAMEPAD")
+            # A button pressed and released beside the stick does not end what the stick holds.
+            devices.key(pad, ecodes.BTN_SOUTH, 1)
+            yield 0.02
+            devices.key(pad, ecodes.BTN_SOUTH, 0)
+            for _ in range(40):
+                yield 0.005
+                assert rig.open("GAMEPAD")
             devices.stick(pad, 900)  # drift: within 10 % of the centre
             yield from rig.wait(lambda: not rig.open("GAMEPAD"), 0.1 + SLACK_S)
             assert rig.room.held() == []
