@@ -29,6 +29,7 @@ const volatile u64 generation = 1;
 const volatile u32 nr_cpus = 1;
 const volatile u32 nr_llcs = 1;
 const volatile u16 cpu_llc[SCXG_MAX_CPUS];
+const volatile u64 storm_kicks = SCXG_STORM_KICKS; /* a test sets less */
 
 #ifdef SCXG_FAULTS
 /* Faults of the test build: 0 is off. */
@@ -64,6 +65,8 @@ struct cpu_ctx {
 	u64 run_since;
 	u64 burst_before;
 	u64 last_kick;
+	u64 kicks_since; /* start of the second in which `kicks` are counted */
+	u64 kicks;
 	u32 class_id;
 	u32 flip; /* turns of the two queues where heads cannot be compared */
 };
@@ -309,6 +312,38 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	return cpu;
 }
 
+static __always_inline void tell(u16 type, u64 now, u64 value)
+{
+	struct scxg_event *ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
+
+	if (!ev) {
+		struct scxg_cpu_stats *stats = my_stats();
+
+		if (stats)
+			stats->events_lost++;
+		return;
+	}
+	__builtin_memset(ev, 0, sizeof(*ev));
+	ev->version = SCXG_ABI_VERSION;
+	ev->type = type;
+	ev->generation = generation;
+	ev->time_ns = now;
+	ev->value = value;
+	bpf_ringbuf_submit(ev, 0);
+}
+
+/* Two CPUs that kick a third at once may lose a count: it is only a sign. */
+static __always_inline void count_kick(struct cpu_ctx *cc, s32 cpu, u64 now)
+{
+	cc->last_kick = now;
+	if (now - cc->kicks_since >= 1000 * SCXG_NS_PER_MS) {
+		cc->kicks_since = now;
+		cc->kicks = 0;
+	}
+	if (++cc->kicks == storm_kicks)
+		tell(SCXG_EV_PREEMPT_STORM, now, cpu);
+}
+
 /* One CPU of at most three that runs something which gives way to a favoured task, or -1. */
 static __always_inline s32 find_victim(struct task_struct *p, s32 task_cpu, struct view *v)
 {
@@ -329,7 +364,7 @@ static __always_inline s32 find_victim(struct task_struct *p, s32 task_cpu, stru
 			continue;
 		if (!scxg_victim(cc->class_id, cc->burst_before + (v->now - cc->run_since)))
 			continue;
-		cc->last_kick = v->now;
+		count_kick(cc, cpu, v->now);
 		return cpu;
 	}
 	return -1;
@@ -798,7 +833,6 @@ void BPF_PROG(scxg_exit, struct scx_exit_info *ei)
 	struct scxg_sched_state *state = state_get();
 	struct scxg_exit_info *info;
 	struct timer_slot *slot;
-	struct scxg_event *ev;
 	u32 zero = 0;
 
 	if (state)
@@ -816,21 +850,7 @@ void BPF_PROG(scxg_exit, struct scx_exit_info *ei)
 	bpf_probe_read_kernel_str(info->msg, sizeof(info->msg), ei->msg);
 	bpf_probe_read_kernel_str(info->dump, sizeof(info->dump), ei->dump);
 	info->kind = ei->kind;
-	ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
-	if (!ev) {
-		struct scxg_cpu_stats *stats = my_stats();
-
-		if (stats)
-			stats->events_lost++;
-		return;
-	}
-	__builtin_memset(ev, 0, sizeof(*ev));
-	ev->version = SCXG_ABI_VERSION;
-	ev->type = SCXG_EV_SCHED_EXIT;
-	ev->generation = generation;
-	ev->time_ns = info->time_ns;
-	ev->value = info->kind;
-	bpf_ringbuf_submit(ev, 0);
+	tell(SCXG_EV_SCHED_EXIT, info->time_ns, info->kind);
 }
 
 SEC(".struct_ops.link")

@@ -72,13 +72,19 @@ SPECS: dict[str, Spec] = {
     "restarts": _c("Restarts of the scheduler after an exit."),
     "retry_seconds": _g("Seconds until the next attempt to attach; 0 when none is due."),
     "uptime_seconds": _g("Seconds since the supervisor started."),
+    "sleeps": _c("Suspends, and stops of the supervisor, after which devices were asked again."),
     "unclean_ends": _g("Supervisors that did not end by themselves, as far as state.json knows."),
     "generation": _g("Generation of the newest scheduler; survives the supervisor."),
     "game_active": _g("1 while a game is known."),
     "games": _g("Games known now."),
     "hook_loaded": _g("1 if an optional BPF program is loaded.", "hook"),
     "input_path": _g("1 for the path that opens the windows.", "path"),
-    "input_devices": _g("Input devices watched."),
+    "input_devices": _g("Input devices watched, by lane.", "lane"),
+    "input_held": _g("Devices with a key down or a stick off its rest."),
+    "input_work": _c(
+        "What the input room did: devices added and removed, polls, resyncs, floods, errors.",
+        "kind",
+    ),
     "input_events": _c("Input reports seen, by lane and path.", "lane", "path"),
     "windows_opened": _c("Times a lane's boost window went from closed to open.", "lane"),
     "process_events": _c("Process events seen in the kernel.", "event"),
@@ -171,6 +177,7 @@ def _supervisor(snap: Snapshot) -> Iterator[Sample]:
         yield "state", (str(state),), str(state) == snap.get("state")
     yield "uptime_seconds", (), snap["uptime_s"]
     yield "unclean_ends", (), snap["unclean_ends"]
+    yield "sleeps", (), snap["sleeps"]
     yield "generation", (), snap["generation"]
     yield "retry_seconds", (), snap.get("retry_in_s") or 0
     yield "games", (), len(snap["games"])
@@ -233,8 +240,9 @@ def _messages(snap: Snapshot, names: Names) -> Iterator[Sample]:
 def _input(snap: Snapshot, names: Names) -> Iterator[Sample]:
     for path in (*names.paths.values(), "none"):
         yield "input_path", (path,), path == snap["input"]["path"]
-    devices = snap["input"]["devices"]
-    yield "input_devices", (), devices if isinstance(devices, int) else len(devices)
+    yield from _each("input_devices", snap["input"].get("lanes", {}))
+    yield "input_held", (), snap["input"].get("held", 0)
+    yield from _each("input_work", snap.get("input_counters", {}))
     for lane, window in snap.get("windows", {}).items():
         yield "windows_opened", (lane,), window["opened"][0]
         for number, path in names.paths.items():

@@ -43,6 +43,7 @@ EXIT_UNSUPPORTED = 69
 EXIT_NO_PERMISSION = 77
 
 SCHEMA = 1
+SLEPT_S = 1.5  # a heartbeat later than this was not just a busy machine's
 
 
 class Supervisor:
@@ -64,6 +65,9 @@ class Supervisor:
         self._costs: stats.Values = {}  # likewise: nanoseconds and runs by program
         self.counted = threading.Lock()  # a life is in its maps or in the totals, never in both
         self._heartbeat_s = 1.0
+        self._last_tick = 0, 0  # boot time, and how much of it was spent suspended
+        self._sleeps = 0
+        self._storms = 0
         self.loop = Loop()
         self.store = StateStore(where)
         self._notifier = Notifier()
@@ -134,6 +138,7 @@ class Supervisor:
         observe.on("FORK", self._on_fork)
         observe.on("EXIT", self._on_exit)
         observe.on("SCHED_EXIT", self._on_sched_exit)
+        observe.on("PREEMPT_STORM", self._on_storm)
         self._open_input(observe, stack)
         self.loop.at_pass_end(observe.feed.flush)
         control = ControlServer(self.loop, self._paths.control_socket, self._operations())
@@ -221,6 +226,11 @@ class Supervisor:
         if self._games is not None:
             self._games.on_exit(int(event["tgid"]))
 
+    def _on_storm(self, event: Event) -> None:
+        self._storms += 1
+        if self._storms.bit_count() == 1:  # the 1st, 2nd, 4th, 8th …
+            log.warning("CPU %d is preempted all the time (%d)", event["value"], self._storms)
+
     def _on_sched_exit(self, _event: Event) -> None:
         if self._machine is not None:
             self._machine.check()
@@ -233,11 +243,24 @@ class Supervisor:
         if machine.life is not None:
             observe.feed.send("HEARTBEAT")
             machine.check()
+        self._watch_sleep()
         delay = self._heartbeat_s
         if self._notifier.watchdog_s is not None:
             self._notifier.watchdog()
             delay = min(delay, self._notifier.watchdog_s / 2)
         self.loop.call_later(delay, self._tick, name="heartbeat")
+
+    def _watch_sleep(self) -> None:
+        """After a suspend, or a stop of this process, ask the devices: releases went unseen."""
+        before_ns, asleep_ns = self._last_tick
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._last_tick = now_ns, now_ns - self.loop.now_ns()
+        late = now_ns - before_ns > 1e9 * (self._heartbeat_s + SLEPT_S)
+        if before_ns and (late or self._last_tick[1] - asleep_ns > 1e9 * SLEPT_S):
+            log.info("slept for %.1f s", (now_ns - before_ns) / 1e9)
+            self._sleeps += 1
+            if self._input is not None:
+                self._input.resync()
 
     def _games_changed(self) -> None:
         if self._machine is not None:
@@ -355,6 +378,7 @@ class Supervisor:
             },
             "unclean_ends": self.store.state.unclean_ends,
             "state_write_errors": self.store.write_errors,
+            "sleeps": self._sleeps,
             "games": self.games(),
         }
         if machine is not None:
@@ -393,7 +417,13 @@ class Supervisor:
     def _input_status(self) -> dict[str, object]:
         if self._input is None:
             return {"path": "none", "devices": 0, "why": self._input_error}
-        return {"path": self._input.path, "devices": len(self._input.devices()), "why": ""}
+        return {
+            "path": self._input.path,
+            "devices": len(self._input.devices()),
+            "lanes": self._input.lanes(),
+            "held": len(self._input.held()),
+            "why": "",
+        }
 
     def _scheduler_status(self, life: Life | None) -> dict[str, object] | None:
         if not isinstance(life, _CountedLife) or self._observe is None:
@@ -450,6 +480,8 @@ class Supervisor:
                 "unknown": observe.events_unknown,
                 "handler_failures": observe.ring.failures,
             }
+        if self._input is not None:
+            body["input_counters"] = dict(self._input.counters)
         body["process"] = metrics.process()
         body["kernel_events"] = kernelstate.events()
         body["enable_seq"] = kernelstate.counter("enable_seq")

@@ -133,6 +133,7 @@ enum scxg_times {
 	SCXG_HELD_POLL_MS = 250,    /* how often the supervisor renews it */
 	SCXG_DEADLINE_MAX_MS = 100, /* D of the starvation bound */
 	SCXG_SLICE_MAX_MS = 20,	    /* S of the starvation bound */
+	SCXG_STORM_KICKS = 1000,    /* kicks of one CPU in a second that are worth an event */
 };
 
 /* ---- control ring: Python -> BPF ------------------------------------------------------------ */
@@ -169,11 +170,11 @@ struct scxg_msg {
 enum scxg_event_type {
 	SCXG_EV_NONE = 0,
 	SCXG_EV_EXEC = 1,
-	SCXG_EV_EXIT = 2,   /* the process as a whole */
-	SCXG_EV_FORK = 3,   /* only for tracked parents */
-	SCXG_EV_WINDOW = 4, /* a lane went from closed to open */
-	SCXG_EV_PREEMPT_STORM = 5,
-	SCXG_EV_SCHED_EXIT = 6, /* details are in the exit_info map */
+	SCXG_EV_EXIT = 2,	   /* the process as a whole */
+	SCXG_EV_FORK = 3,	   /* only for tracked parents */
+	SCXG_EV_WINDOW = 4,	   /* a lane went from closed to open */
+	SCXG_EV_PREEMPT_STORM = 5, /* a CPU was kicked SCXG_STORM_KICKS times within a second */
+	SCXG_EV_SCHED_EXIT = 6,	   /* details are in the exit_info map */
 	SCXG_NR_EVENTS = 7,
 };
 
@@ -186,7 +187,7 @@ struct scxg_event {
 	u64 start_ns; /* start_boottime of the group leader */
 	u32 parent_tgid;
 	u32 lane;  /* WINDOW */
-	u64 value; /* SCHED_EXIT: kind; EXIT: exit code; PREEMPT_STORM: kicks in the last second */
+	u64 value; /* SCHED_EXIT: kind; EXIT: exit code; PREEMPT_STORM: the kicked CPU */
 	char comm[SCXG_COMM_LEN];
 	char filename[SCXG_FILENAME_LEN]; /* EXEC */
 };

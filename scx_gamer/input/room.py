@@ -358,6 +358,7 @@ class InputRoom:
 
     def resync(self) -> None:
         """Ask every device for its keys now, as after a resume from suspend."""
+        self.counters["resyncs"] += 1
         for lane in self._boost:
             self._active.discard(lane)
             self.on_window(lane)
@@ -452,6 +453,11 @@ class InputRoom:
                 info = replace(info, path=self.path, rate_hz=device.rate_hz)
             found.append(info)
         return found
+
+    def lanes(self) -> dict[str, int]:
+        """Devices listened to, by lane."""
+        names = {number: lane.name.lower() for lane, number in self._lanes.items()}
+        return dict(Counter(names[device.lane] for device in self._devices.values()))
 
     def held(self) -> list[int]:
         """Numbers of the devices that have a key down or a stick off its rest."""

@@ -32,6 +32,7 @@ def snapshot() -> dict[str, Any]:
         "state": "attached",
         "uptime_s": 12.5,
         "unclean_ends": 1,
+        "sleeps": 45,
         "generation": 7,
         "retry_in_s": 5.0,
         "games": [{"pid": 1}],
@@ -54,7 +55,8 @@ def snapshot() -> dict[str, Any]:
         },
         "feed": {"sent": {}, "dropped": {"INPUT": 20}, "ring_full": 21, "waiting": 22, "drains": 1},
         "events": {"by_type": {"EXEC": 23}, "stale": 24, "unknown": 25, "handler_failures": 26},
-        "input": {"path": "kernel", "devices": 2, "why": ""},
+        "input": {"path": "kernel", "devices": 0, "lanes": {"mouse": 2}, "held": 43, "why": ""},
+        "input_counters": {"resyncs": 44},
         "windows": {"mouse": {"until_ns": [1], "opened": [27], "events": [28, 29]}},
         "cpu_stats": {**by_class, **plain, "wait_hist": list(range(5 * BUCKETS))},
         "scheduler": {
@@ -111,7 +113,12 @@ def leaves(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 # Numbers that say something to others, not to a scraper.
-_SILENT = {("feed", "drains"), ("scheduler", "generation"), ("control", "msgs", 0)}
+_SILENT = {
+    ("feed", "drains"),
+    ("input", "devices"),
+    ("scheduler", "generation"),
+    ("control", "msgs", 0),
+}
 
 
 @pytest.mark.parametrize("path", leaves(snapshot()), ids=lambda path: ".".join(map(str, path)))
@@ -183,9 +190,17 @@ def test_histogram_is_cumulative_and_in_seconds() -> None:
 
 def test_every_metric_is_documented_and_only_those() -> None:
     text = (TOP / "docs/metrics.md").read_text()
-    rows = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", text, re.MULTILINE))
+    rows = {
+        name: (kind, labels)
+        for name, kind, labels in re.findall(
+            r"^\| `(\w+)` \| (\w+) \| ([^|]+) \|", text, re.MULTILINE
+        )
+    }
     wanted = {
-        PREFIX + name + ("_total" if spec.kind == "counter" else ""): spec.kind
+        PREFIX + name + ("_total" if spec.kind == "counter" else ""): (
+            spec.kind,
+            ", ".join(spec.labels) or "-",
+        )
         for name, spec in SPECS.items()
     }
     assert rows == wanted

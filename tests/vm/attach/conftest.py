@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer.libbpf import Mapped, Object, find_object
+from scx_gamer.libbpf import Abi, Mapped, Object, find_object
 from scx_gamer.scheduler import set_ops_flags
 
 SHARED = ("windows", "tunables", "control", "classes", "events")
 SCHED_EXT = Path("/sys/kernel/sched_ext")
-DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 500, 0, 0)
 
 
 class Life:
@@ -30,6 +29,8 @@ class Life:
         observe.load()
         cpus = os.sysconf("SC_NPROCESSORS_CONF")
         path = find_object("sched")
+        self.observe = observe
+        self.abi = Abi(observe.btf)
         self.sched = stack.enter_context(
             Object.open(path.with_name("sched_faulty.bpf.o") if faulty else path)
         )
@@ -53,8 +54,10 @@ class Life:
         self.control = mapped(observe, "control")[0]
         self.control.set("generation", 7)
         tunables = mapped(observe, "tunables")[0]
-        for index, value in enumerate(DEFAULTS):
-            tunables.set(f"value[{index}]", value)
+        constants = self.abi.constants
+        for name, index in constants.items():
+            if name.startswith("SCXG_TUN_"):
+                tunables.set(f"value[{index}]", constants[name.replace("TUN", "DEF")])
         self.state = mapped(self.sched, "sched_state")[0]
         self.exit = mapped(self.sched, "exit_info")[0]
         self.stats = mapped(self.sched, "cpu_stats")

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
+from typing import Any
 
-from scx_gamer.libbpf import kernel
+from scx_gamer.libbpf import RingBuffer, kernel
 from tests.vm.attach.conftest import attach, attached, gone
 
 MS = 1_000_000
@@ -66,6 +69,33 @@ def test_the_switch_goes_off_without_a_heartbeat_and_on_again() -> None:
         assert life.state.get("effects_off") == 1
         life.sleep(1)
         assert life.state.get("effects") == 1
+
+
+def test_a_cpu_kicked_all_the_time_is_told(hogs: Callable[[int], None]) -> None:
+    """With the limit lowered: a process of the game's class that wakes every millisecond beside hogs."""
+    records: list[dict[str, Any]] = []
+    with attach(storm_kicks=20) as life:
+        ring = RingBuffer(
+            life.observe.maps["events"],
+            lambda data: records.append(life.abi.unpack("scxg_event", data)),
+        )
+        with closing(ring):
+            entry = life.abi.pack(
+                "scxg_class_entry", class_id=life.abi.constants["SCXG_CLASS_GAME"], generation=7
+            )
+            life.observe.maps["classes"].update(os.getpid().to_bytes(4, sys.byteorder), entry)
+            life.control.set("class_epoch", 1)
+            hogs(2 * (os.cpu_count() or 1))
+            end = time.monotonic() + 20
+            while not records and time.monotonic() < end:
+                life.beat()
+                for _ in range(100):
+                    time.sleep(0.001)
+                ring.consume()
+    assert records
+    assert records[0]["type"] == life.abi.constants["SCXG_EV_PREEMPT_STORM"]
+    assert 0 <= records[0]["value"] < (os.cpu_count() or 1)
+    assert life.total("preempt_kicks[1]") >= 20
 
 
 def test_storage_that_cannot_be_had_ejects_nothing(hogs: Callable[[int], None]) -> None:

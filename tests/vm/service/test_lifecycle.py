@@ -160,7 +160,7 @@ def test_game_by_pid_attaches_and_its_end_detaches() -> None:
         assert kernel_state() == "disabled" and sup.ask("games") == []
 
 
-# CPU time of `_loop` on a real x86 server CPU at 2.6 GHz, Python 3.11.2; a guest's own time over it tells how slow it is.
+# CPU time of `_loop` on a real x86 server CPU at 2.6 GHz, Python 3.11.2: a guest's own tells how slow it is.
 REAL_LOOP_S = 0.039
 
 
@@ -187,3 +187,22 @@ def test_what_it_costs() -> None:
         assert sup.rss_kb() < 45 * 1024
         assert started / slower < 0.4
         assert idle / slower < 0.001
+
+
+@pytest.mark.needs("/sys/power/pm_test")
+def test_a_suspend_asks_the_devices_again() -> None:
+    """The kernel freezes every process for some seconds, as on the way into a suspend."""
+    pm_test = Path("/sys/power/pm_test")
+    with start_supervisor(SupervisorOptions(mode="always")) as sup:
+        before = sup.ask("snapshot")
+        assert before["sleeps"] == 0
+        pm_test.write_text("freezer")
+        try:
+            Path("/sys/power/state").write_text("freeze")
+        finally:
+            pm_test.write_text("none")
+        wait_until("resync", lambda: sup.status()["sleeps"] == 1, 20)
+        after = sup.ask("snapshot")
+        assert after["state"] == "attached"
+        resyncs = [s["input_counters"].get("resyncs", 0) for s in (before, after)]
+        assert resyncs[1] == resyncs[0] + 1

@@ -13,7 +13,7 @@ PROBE_S = 15
 
 
 def works(image: Path) -> bool:
-    """True when a kernel runs to its end under KVM (it panics for want of a root and QEMU leaves); asked once per boot of this machine."""
+    """True when a kernel runs to its end (a panic for want of a root) under KVM; asked once a boot of this machine."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
