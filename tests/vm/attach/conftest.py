@@ -70,17 +70,26 @@ class Life:
     def total(self, field: str) -> int:
         return sum(cpu.get(field) for cpu in self.stats)
 
+    def ended(self) -> bool:
+        """Fails with the reason, which comes at the end of the kernel's way back to its own scheduler."""
+        deadline = time.monotonic() + 60
+        while not self.exit.get("kind") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        raise AssertionError(f"ejected: {self.exit.text('reason')}: {self.exit.text('msg')}")
+
     def sleep(self, seconds: float) -> None:
         """With the heartbeat kept up, and while the scheduler holds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.beat()
             time.sleep(0.2)
-            assert attached(), self.exit.text("reason") + ": " + self.exit.text("msg")
+            assert attached() or self.ended()
 
 
 def attached() -> bool:
     ops = SCHED_EXT / "root/ops"
+    if (SCHED_EXT / "state").read_text().strip() != "enabled":
+        return False
     return ops.exists() and ops.read_text().strip().startswith("scx_gamer")
 
 
