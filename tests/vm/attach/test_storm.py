@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.vm.attach.conftest import attach, events, refills
+from tests.vm.attach.conftest import attach, attached, events, refills
 from tests.vm.attach.test_attach import bound_ns
 
 # 2 000 threads that spin, and one that forks without end: in one small program, since a program read over the
@@ -54,6 +54,7 @@ def test_two_thousand_spinning_threads_and_a_fork_storm(
         with subprocess.Popen([tmp_path / "spin"]) as spin:
             life.sleep(SECONDS)
             spin.kill()
+        assert attached() or life.ended()
         assert refills() == before, events()
         print(f"oldest waiter {life.state.get('oldest_wait_max_ns') / 1e6:.1f} ms")
         assert life.state.get("oldest_wait_max_ns") < bound_ns(2300)

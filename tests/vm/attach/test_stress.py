@@ -8,7 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.vm.attach.conftest import attach, events, refills
+from tests.vm.attach.conftest import attach, attached, events, refills
 from tests.vm.attach.test_attach import bound_ns
 
 SECONDS = int(os.environ.get("SCX_GAMER_STRESS_S", "60"))
@@ -42,6 +42,7 @@ def test_the_ci_stress_does_not_eject_it(tmp_path: Path) -> None:
         said = (tmp_path / "report").read_text()
         assert worked(said).keys() >= {"cpu", "fork", "affinity"}, said
         assert min(worked(said).values()) > 0, said
+        assert attached() or life.ended()
         assert refills() == before, events()
         print(f"oldest waiter {life.state.get('oldest_wait_max_ns') / 1e6:.1f} ms")
         assert life.state.get("oldest_wait_max_ns") < bound_ns(300)
