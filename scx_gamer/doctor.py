@@ -19,6 +19,7 @@ from scx_gamer import kernelstate
 from scx_gamer.config import ConfigError, load
 from scx_gamer.libbpf import Abi, BpfError, KernelBtf, LibbpfTooOld, Object, find_object, object_btf
 from scx_gamer.text import printable
+from scx_gamer.trace.asking import packages
 
 OK, INFO, WARN, FAIL = "ok", "info", "warn", "fail"
 UNSUPPORTED, NO_PERMISSION, BAD_CONFIG = 69, 77, 78
@@ -34,6 +35,29 @@ _AUX_KFUNCS = {
     "scx_bpf_kick_cpu": "preemption goes through a local insert instead",
     "scx_bpf_task_set_slice": "the slice is stored directly",
 }
+# What each program of observe is for, and what is left without it.
+_HOOKS = {
+    "drain": (
+        "control messages",
+        "scx-gamer cannot run: use a kernel with the syscall programs of 5.14",
+    ),
+    "on_input": (
+        "opening boost windows in the kernel",
+        "evdev does it instead, a little later; a kernel with CONFIG_FUNCTION_TRACER has the hook",
+    ),
+    "on_exec": (
+        "seeing programs start",
+        "games are found by exec and games add only; a kernel with CONFIG_TRACEPOINTS has the hook",
+    ),
+    "on_exit": (
+        "seeing processes end",
+        "the classes of ended processes stay until the game ends; a kernel with CONFIG_TRACEPOINTS has the hook",
+    ),
+    "on_fork": (
+        "seeing processes begin",
+        "what a game starts later is not followed; a kernel with CONFIG_TRACEPOINTS has the hook",
+    ),
+}
 # first 15 characters, as /proc/PID/comm has them
 _RENICERS = {
     "ananicy-cpp": "ananicy-cpp",
@@ -41,6 +65,16 @@ _RENICERS = {
     "system76-schedu": "system76-scheduler",
     "gamemoded": "gamemode",
 }
+
+
+# States of a running supervisor that want somebody's attention.
+_STATES = {
+    "off": "it was switched off and stays so: scx-gamer start",
+    "backoff": "it tries again by itself; if it goes on so: scx-gamer report",
+    "fallback": "it gave up after repeated failures: scx-gamer report, then scx-gamer start",
+    "conflict": "end the other scheduler, then scx-gamer start",
+}
+PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -83,10 +117,18 @@ def examine() -> Report:
         hooks,
         scheduler,
         other_scheduler,
+        scheduler_services,
+        lockdown,
+        real_time,
+        set_aside,
+        governor,
+        statistics,
+        input_devices,
         cgroup,
         renicers,
         bcc,
         configuration,
+        supervisor,
     ):
         found.extend(_guarded(check))
     return Report(tuple(found))
@@ -214,16 +256,18 @@ def hooks() -> Iterator[Finding]:
         with Object.open(path) as trial:
             for other, program in trial.programs.items():
                 program.set_autoload(other == name)
-            yield _tried(trial, f"hook {name}", "that feature alone is missing")
+            purpose, to_do = _HOOKS.get(name, ("one feature", "that feature alone is missing"))
+            yield _tried(trial, f"hook {name}", f"{purpose}: ", to_do)
 
 
 def scheduler() -> Iterator[Finding]:
     """The scheduler itself, verified by the kernel but not attached."""
     with Object.open(find_object("sched")) as trial:
-        yield _tried(trial, "scheduler", "scx-gamer cannot schedule on this kernel")
+        to_do = "this kernel's verifier does not take it: run scx-gamer report and send it to us"
+        yield _tried(trial, "scheduler", "", to_do)
 
 
-def _tried(trial: Object, name: str, cost: str) -> Finding:
+def _tried(trial: Object, name: str, purpose: str, to_do: str) -> Finding:
     try:
         trial.load()
     except BpfError as error:
@@ -232,8 +276,9 @@ def _tried(trial: Object, name: str, cost: str) -> Finding:
         if error.errno in (1, 13) and os.geteuid() != 0:
             return Finding(WARN, name, "not checked: no permission", "run doctor as root")
         code = UNSUPPORTED if name == "scheduler" else 0
-        return Finding(FAIL if code else WARN, name, f"refused: {said}", cost, code)
-    return Finding(OK, name, "loads")
+        what = f"{purpose}refused: {said}"
+        return Finding(FAIL if code else WARN, name, what, to_do, code)
+    return Finding(OK, name, f"{purpose}loads")
 
 
 def other_scheduler() -> Iterator[Finding]:
@@ -241,9 +286,119 @@ def other_scheduler() -> Iterator[Finding]:
     name = kernelstate.loaded()
     if name and name != kernelstate.OURS:
         what = f"{printable(name, 64)} is loaded: only one scheduler can be"
-        yield Finding(FAIL, "another scheduler", what, "stop it first", NO_PERMISSION)
+        to_do = "end it first: systemctl stop scx.service scx_loader.service, or end the program"
+        yield Finding(FAIL, "another scheduler", what, to_do, NO_PERMISSION)
     else:
         yield Finding(OK, "another scheduler", "none" if not name else "ours is loaded")
+
+
+def scheduler_services(proc: Path = PROC) -> Iterator[Finding]:
+    """Programs that load a scheduler of their own whenever they are asked."""
+    running = {c for c in commands(proc) if c.startswith("scx_") and c != kernelstate.OURS}
+    for name in sorted(running):
+        what = f"{printable(name)} runs and may load another scheduler"
+        to_do = "turn it off while you use scx-gamer: systemctl disable --now scx_loader scx"
+        yield Finding(WARN, "scheduler services", what, to_do)
+    if not running:
+        yield Finding(OK, "scheduler services", "none runs")
+
+
+def lockdown(path: Path = Path("/sys/kernel/security/lockdown")) -> Iterator[Finding]:
+    """A locked-down kernel lets no program read its memory, ours neither."""
+    try:
+        text = path.read_text()
+    except OSError:
+        return
+    mode = (re.findall(r"\[(\w+)\]", text) or ["none"])[0]
+    if mode == "confidentiality":
+        to_do = "boot without lockdown=confidentiality; lockdown=integrity is fine"
+        what = "lockdown is confidentiality: BPF programs may not read kernel memory"
+        yield Finding(FAIL, "lockdown", what, to_do, UNSUPPORTED)
+    else:
+        yield Finding(OK, "lockdown", mode)
+
+
+def real_time(proc: Path = PROC) -> Iterator[Finding]:
+    """Real-time tasks come before every sched_ext task: the kernel's limit is what bounds them."""
+    try:
+        value = (proc / "sys/kernel/sched_rt_runtime_us").read_text().strip()
+    except OSError:
+        return
+    if value == "-1":
+        what = "real-time tasks may use all of each CPU: one that spins stops the game"
+        yield Finding(WARN, "real-time limit", what, "sysctl kernel.sched_rt_runtime_us=950000")
+    else:
+        yield Finding(OK, "real-time limit", f"{value} us of each second's worth")
+
+
+def set_aside(root: Path = Path("/sys/devices/system/cpu")) -> Iterator[Finding]:
+    """CPUs taken from the scheduler at boot."""
+    for name in ("isolated", "nohz_full"):
+        try:
+            text = (root / name).read_text().strip()
+        except OSError:
+            continue
+        if text and text != "(null)":
+            to_do = (
+                f"drop {'isolcpus' if name == 'isolated' else name}= from the kernel's command line"
+            )
+            yield Finding(
+                INFO, "CPUs set aside", f"{name}: {printable(text)}: no game runs there well", to_do
+            )
+
+
+def governor(root: Path = Path("/sys/devices/system/cpu/cpu0/cpufreq")) -> Iterator[Finding]:
+    """A governor that keeps the lowest frequency; drivers that only call themselves powersave are fine."""
+    try:
+        driver = (root / "scaling_driver").read_text().strip()
+        name = (root / "scaling_governor").read_text().strip()
+    except OSError:
+        return
+    if name == "powersave" and not driver.startswith(
+        ("intel_pstate", "amd-pstate-epp", "amd_pstate")
+    ):
+        what = (
+            f"{printable(driver)} with governor powersave keeps the CPUs at their lowest frequency"
+        )
+        yield Finding(
+            WARN,
+            "CPU frequency",
+            what,
+            "choose schedutil or performance: cpupower frequency-set -g schedutil",
+        )
+    else:
+        yield Finding(OK, "CPU frequency", f"{printable(driver)}, {printable(name)}")
+
+
+def statistics(proc: Path = PROC) -> Iterator[Finding]:
+    """Run time statistics of BPF programs, which cost two clock reads in each callback."""
+    try:
+        value = (proc / "sys/kernel/bpf_stats_enabled").read_text().strip()
+    except OSError:
+        return
+    if value == "1":
+        what = "kernel.bpf_stats_enabled is 1: each callback of the scheduler costs a little more"
+        yield Finding(
+            INFO, "BPF statistics", what, "sysctl kernel.bpf_stats_enabled=0 when done measuring"
+        )
+    else:
+        yield Finding(OK, "BPF statistics", "off")
+
+
+def input_devices() -> Iterator[Finding]:
+    """Whether there is a device that could open a boost window, and may be read."""
+    from scx_gamer.input import scan_devices
+
+    found = [device for device in scan_devices() if device.lane]
+    closed = [device for device in found if not device.readable]
+    if not found:
+        to_do = "plug one in: see `scx-gamer devices`"
+        yield Finding(INFO, "input devices", "no keyboard, mouse or gamepad", to_do)
+    elif closed:
+        what = f"{len(closed)} of {len(found)} devices cannot be read by this user"
+        yield Finding(INFO, "input devices", what, "the supervisor runs as root and can")
+    else:
+        yield Finding(OK, "input devices", f"{len(found)} that open boost windows")
 
 
 def cgroup() -> Iterator[Finding]:
@@ -255,17 +410,22 @@ def cgroup() -> Iterator[Finding]:
         yield Finding(WARN, "cgroup v2", "not mounted: traffic cannot be limited", to_do)
 
 
-def renicers(proc: Path = Path("/proc")) -> Iterator[Finding]:
-    """Daemons that change priorities behind our back."""
-    running: set[str] = set()
+def commands(proc: Path = PROC) -> set[str]:
+    """Names of all processes, as /proc/PID/comm has them."""
+    found: set[str] = set()
     for entry in os.listdir(proc):
         if entry.isdecimal():
             try:
-                comm = (proc / entry / "comm").read_bytes().rstrip(b"\n").decode("ascii", "replace")
+                raw = (proc / entry / "comm").read_bytes()
             except OSError:  # it ended between the two reads
                 continue
-            if comm in _RENICERS:
-                running.add(_RENICERS[comm])
+            found.add(raw.rstrip(b"\n").decode("ascii", "replace"))
+    return found
+
+
+def renicers(proc: Path = PROC) -> Iterator[Finding]:
+    """Daemons that change priorities behind our back."""
+    running = {_RENICERS[name] for name in commands(proc) if name in _RENICERS}
     for name in sorted(running):
         to_do = f"stop {name} while you use scx-gamer, or tell it to leave games alone"
         yield Finding(WARN, "renicing daemons", f"{name} runs and changes nice values", to_do)
@@ -281,7 +441,7 @@ def bcc() -> Iterator[Finding]:
     if where is not None and (where / "libbcc.py").exists():
         yield Finding(OK, "bcc", "present")
     else:
-        to_do = "install python3-bpfcc, python-bcc or python3-bcc of the distribution for `trace`"
+        to_do = f"install {packages()[0]} if you want to use `scx-gamer trace`"
         yield Finding(INFO, "bcc", "not found: only `trace` needs it", to_do)
 
 
@@ -295,3 +455,27 @@ def configuration() -> Iterator[Finding]:
         yield Finding(FAIL, "configuration", where_what, error.hint, BAD_CONFIG)
         return
     yield Finding(OK, "configuration", f"{len(settings.files)} file(s), mode {settings.mode}")
+
+
+def supervisor() -> Iterator[Finding]:
+    """Whether one runs, and whether it is content."""
+    from scx_gamer import control
+
+    try:
+        status = control.request("status", timeout_s=5.0)
+    except control.ControlError as error:
+        if error.code != control.NOT_RUNNING:
+            yield Finding(
+                WARN, "supervisor", error.what, error.hint or "see its log: journalctl -u scx-gamer"
+            )
+            return
+        yield Finding(
+            INFO, "supervisor", "not running", "systemctl start scx-gamer, or scx-gamer run as root"
+        )
+        return
+    state, cause = status.get("state"), printable(str(status.get("cause", "")), 200)
+    to_do = _STATES.get(str(state))
+    if to_do:
+        yield Finding(WARN, "supervisor", f"{state}: {cause}", to_do)
+    else:
+        yield Finding(OK, "supervisor", f"{state}: {cause}")

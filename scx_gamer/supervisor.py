@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from scx_gamer import __version__, dumps, kernelstate, stats, topology
+from scx_gamer import __version__, dumps, hud, kernelstate, stats, topology
 from scx_gamer.control import FAILED, NO_PERMISSION, ControlError
 from scx_gamer.control_server import ControlServer, Operation, pid_of
 from scx_gamer.exits import ExitRecord
@@ -116,7 +116,7 @@ class Supervisor:
         log.error("%s: %s", State.UNSUPPORTED, reason)
         self.store.save(running_boot="")
         body = {"schema": SCHEMA, "version": __version__, "state": "unsupported", "cause": reason}
-        self._publisher.write(body, "scx_gamer: unsupported")
+        self._publisher.write(body, hud.line(body))
         return EXIT_UNSUPPORTED
 
     def _open(self, stack: ExitStack) -> None:
@@ -283,8 +283,8 @@ class Supervisor:
     def _publish(self) -> None:
         machine = self._machine
         if machine is not None:
-            hud = f"scx_gamer: {machine.state}"
-            self._publisher.write(self.status(), hud)
+            status = self.status()
+            self._publisher.write(status, hud.line(status))
             self._notifier.status(f"{machine.state}: {machine.cause}")
 
     # ---- what is asked of us ---------------------------------------------------------------

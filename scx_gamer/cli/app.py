@@ -7,7 +7,17 @@ import sys
 
 import typer
 
-from scx_gamer.cli import daemon, devices, diagnosis, games, leakcheck, state, version
+from scx_gamer.cli import (
+    daemon,
+    devices,
+    diagnosis,
+    games,
+    leakcheck,
+    state,
+    top,
+    trace,
+    version,
+)
 from scx_gamer.cli.errors import INTERRUPTED, USAGE
 from scx_gamer.text import printable
 
@@ -23,7 +33,17 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for group in (daemon, state, games, devices, diagnosis, leakcheck, version):
+    for group in (
+        daemon,
+        state,
+        top,
+        games,
+        devices,
+        diagnosis,
+        leakcheck,
+        trace,
+        version,
+    ):
         group.register(app)
     return app
 

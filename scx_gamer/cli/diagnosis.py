@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""metrics and doctor."""
+"""metrics, doctor and report."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,3 +38,20 @@ def register(app: typer.Typer) -> None:
                 if finding.to_do:
                     print(f"      -> {printable(finding.to_do, 400)}")
         raise typer.Exit(report.exit_code)
+
+    @app.command("report")
+    def report_(
+        out: Annotated[
+            Path | None, typer.Option("--output", help="The archive to write; it must not exist.")
+        ] = None,
+        list_: Annotated[
+            bool, typer.Option("--list", help="Say what would be in it, and write nothing.")
+        ] = False,
+    ) -> None:
+        """Write one archive for a bug report, without personal data."""
+        from scx_gamer import report
+
+        if list_:
+            print(report.CONTENTS, end="")
+            return
+        print(report.write(out))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Annotated
 
@@ -20,18 +21,15 @@ def register(app: typer.Typer) -> None:
     def status(
         as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
         watch: Annotated[bool, typer.Option("--watch", help="Repeat every second.")] = False,
+        mangohud: Annotated[
+            bool, typer.Option("--mangohud", help="One line for MangoHud's exec.")
+        ] = False,
     ) -> None:
         """Show what the supervisor does and why."""
-        from scx_gamer import control
-
+        if as_json and mangohud:
+            raise typer.BadParameter("--json and --mangohud: choose one")
         while True:
-            answer = control.request("status")
-            if watch and not as_json:
-                print(_CLEAR, end="")
-            if as_json:
-                output.as_json(answer)
-            else:
-                output.pairs(_lines(answer))
+            _show(as_json, mangohud, clear=watch and sys.stdout.isatty())
             if not watch:
                 return
             time.sleep(1)
@@ -50,6 +48,31 @@ def register(app: typer.Typer) -> None:
     def restart() -> None:
         """Detach and attach a new scheduler."""
         _ask("restart")
+
+
+def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
+    """One answer. A watcher outlives the supervisor: it says so and goes on."""
+    from scx_gamer import control, hud
+
+    try:
+        answer = control.request("status")
+    except control.ControlError as err:
+        if mangohud:  # an overlay has no place for an error
+            answer = {"state": "not running"}
+        elif clear and err.code == control.NOT_RUNNING:
+            print(f"{_CLEAR}{err.what}", flush=True)
+            return
+        else:
+            raise
+    if clear:
+        print(_CLEAR, end="")
+    if mangohud:
+        print(hud.line(answer), flush=True)
+    elif as_json:
+        output.as_json(answer)
+    else:
+        output.pairs(_lines(answer))
+    sys.stdout.flush()
 
 
 def _ask(op: str) -> None:

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scx_gamer import doctor, kernelstate
+from scx_gamer import control, doctor, kernelstate
 from scx_gamer.doctor import Finding, Report
 from scx_gamer.libbpf import BpfError
+from scx_gamer.machine import State
 
 TOP = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -83,3 +86,85 @@ def test_everything_but_ok_says_what_to_do() -> None:
 def test_kfuncs_asked_about_are_used() -> None:
     compat = (TOP / "bpf/include/compat.h").read_text()
     assert all(name in compat for name in doctor._AUX_KFUNCS)
+
+
+def file(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def only(found: Iterator[Finding]) -> Finding:
+    (finding,) = found
+    assert finding.level == "ok" or finding.to_do
+    return finding
+
+
+def test_each_hook_says_what_it_is_for() -> None:
+    source = (TOP / "bpf/observe.bpf.c").read_text()
+    programs = set(re.findall(r"BPF_PROG\((\w+)", source)) | set(
+        re.findall(r'SEC\("syscall"\)\s*int (\w+)\(', source)
+    )
+    assert programs == set(doctor._HOOKS)
+
+
+def test_services_that_load_schedulers_are_named(tmp_path: Path) -> None:
+    file(tmp_path / "10/comm", "scx_loader\n")
+    file(tmp_path / "11/comm", "scx_gamer\n")
+    assert "scx_loader runs" in only(doctor.scheduler_services(tmp_path)).what
+
+
+def test_lockdown(tmp_path: Path) -> None:
+    assert not list(doctor.lockdown(tmp_path / "absent"))
+    path = file(tmp_path / "lockdown", "none integrity [confidentiality]\n")
+    assert (only(doctor.lockdown(path)).level, only(doctor.lockdown(path)).code) == ("fail", 69)
+    assert only(doctor.lockdown(file(path, "none [integrity] confidentiality"))).level == "ok"
+
+
+def test_unbounded_real_time(tmp_path: Path) -> None:
+    path = file(tmp_path / "sys/kernel/sched_rt_runtime_us", "-1\n")
+    assert only(doctor.real_time(tmp_path)).level == "warn"
+    file(path, "950000\n")
+    assert only(doctor.real_time(tmp_path)).level == "ok"
+
+
+def test_isolated_cpus(tmp_path: Path) -> None:
+    file(tmp_path / "isolated", "2-3\n")
+    file(tmp_path / "nohz_full", "(null)\n")
+    assert "isolated: 2-3" in only(doctor.set_aside(tmp_path)).what
+
+
+@pytest.mark.parametrize(
+    ("driver", "name", "level"),
+    [
+        ("acpi-cpufreq", "powersave", "warn"),
+        ("intel_pstate", "powersave", "ok"),
+        ("amd-pstate-epp", "powersave", "ok"),
+        ("acpi-cpufreq", "schedutil", "ok"),
+    ],
+)
+def test_governor(tmp_path: Path, driver: str, name: str, level: str) -> None:
+    file(tmp_path / "scaling_driver", driver + "\n")
+    file(tmp_path / "scaling_governor", name + "\n")
+    assert only(doctor.governor(tmp_path)).level == level
+
+
+def test_statistics_cost(tmp_path: Path) -> None:
+    path = file(tmp_path / "sys/kernel/bpf_stats_enabled", "1\n")
+    assert only(doctor.statistics(tmp_path)).level == "info"
+    file(path, "0\n")
+    assert only(doctor.statistics(tmp_path)).level == "ok"
+
+
+@pytest.mark.parametrize("state", [str(s) for s in State if str(s) != "unsupported"])
+def test_each_state_of_the_supervisor(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    answer = {"state": state, "cause": "because"}
+    monkeypatch.setattr(control, "request", lambda _op, **_args: answer)
+    found = only(doctor.supervisor())
+    assert found.level == ("ok" if state in ("idle", "attached") else "warn")
+    assert "because" in found.what
+
+
+def test_no_supervisor_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCX_GAMER_RUNTIME_DIR", str(tmp_path))
+    assert only(doctor.supervisor()).level == "info"

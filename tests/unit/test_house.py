@@ -16,12 +16,12 @@ PACKAGE = TREE / "scx_gamer"
 # Rooms from the top down: a room imports from those below it, or from its own level, never upwards.
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "__main__"}),
-    frozenset({"bench", "doctor", "leakcheck", "launch"}),
+    frozenset({"bench", "doctor", "leakcheck", "launch", "report", "trace"}),
     frozenset({"supervisor", "dbus", "metrics"}),
     frozenset({"machine", "scheduler", "observe", "gameset", "games", "input", "netlimit", "control_server",
                "publish", "dumps", "snapshot", "exporter"}),
     frozenset({"loop", "feed", "stats", "state", "exits", "options", "control", "notify", "instance", "topology",
-               "kernelstate"}),
+               "kernelstate", "hud", "redact"}),
     frozenset({"libbpf", "profiles", "config", "paths", "text", "netconfig"}),
 )  # fmt: skip
 OWNERS = {
@@ -31,6 +31,7 @@ OWNERS = {
     "typer": {"cli"},
     "dbus_next": {"dbus"},
     "bcc": {"trace"},
+    "rich": {"cli"},
 }
 
 

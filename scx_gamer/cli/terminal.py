@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A terminal borrowed for a full-screen view and given back as it was, however the view ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import termios
+import time
+import tty
+from types import FrameType, TracebackType
+from typing import Self
+
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J"  # the other screen, no cursor
+_LEAVE = "\x1b[?25h\x1b[?1049l"
+_KEYS = {
+    b"\x1b[A": "up",
+    b"\x1bOA": "up",
+    b"\x1b[B": "down",
+    b"\x1bOB": "down",
+    b"\x1b": "escape",
+}
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class TerminalError(Exception):
+    """There is no terminal to draw on; `code` is an exit code."""
+
+    code = 2
+
+
+class Ended(Exception):
+    """A signal asked us to end; str() is its name."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+class Terminal:
+    """`with Terminal() as t`: t.draw(lines), t.key(timeout)."""
+
+    def __init__(self) -> None:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise TerminalError("this view needs a terminal; use `scx-gamer status --json`")
+        self._in = sys.stdin.fileno()
+        self._out = sys.stdout.fileno()
+        self._before: list[object] = []
+        self._handlers: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        self._before = termios.tcgetattr(self._in)
+        for number in _ENDS:
+            self._handlers[number] = signal.signal(number, self._on_end)
+        self._handlers[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, self._on_stop)
+        self._borrow()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._return()
+
+    def _borrow(self) -> None:
+        tty.setcbreak(self._in, termios.TCSADRAIN)
+        self._write(_ENTER)
+
+    def _return(self) -> None:
+        # a terminal that hung up takes neither
+        with contextlib.suppress(OSError, termios.error):
+            self._write(_LEAVE)
+        with contextlib.suppress(OSError, termios.error):
+            termios.tcsetattr(self._in, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _on_end(number: int, _frame: FrameType | None) -> None:
+        raise Ended(number)
+
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        """Ctrl-Z: the shell gets its own terminal, and we take it again when continued."""
+        self._return()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._borrow()
+
+    def _write(self, text: str) -> None:
+        data = text.encode()
+        while data:
+            data = data[os.write(self._out, data) :]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(columns, rows)."""
+        size = os.get_terminal_size(self._out)
+        return size.columns or 80, size.lines or 24
+
+    def draw(self, lines: list[str]) -> None:
+        """Replace the screen line by line, without clearing it first: no flicker."""
+        rows = self.size[1]
+        body = "\r\n".join(f"{line}\x1b[K" for line in lines[:rows])
+        self._write(f"\x1b[H{body}\x1b[J")
+
+    def key(self, timeout_s: float) -> str | None:
+        """The next key, or None after the time, or after a change of the size."""
+        deadline = time.monotonic() + timeout_s
+        size = self.size
+        while (left := deadline - time.monotonic()) > 0:
+            ready, _, _ = select.select([self._in], [], [], min(left, 0.25))
+            if ready:
+                data = os.read(self._in, 32)
+                if not data:
+                    raise Ended(signal.SIGHUP)
+                return _KEYS.get(data) or data[:1].decode("ascii", "replace")
+            if self.size != size:
+                return None
+        return None

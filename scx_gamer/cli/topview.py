@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What `top` shows: two snapshots in, the lines of one screen out. No terminal, no clock of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from scx_gamer.text import printable
+from scx_gamer.trace.answer import time_text
+
+SORTS = ("class", "cpu", "p99", "tasks")
+_KEYS = "q quit  s sort  r reverse  up/down game  p pin"
+_COLORS = {
+    "attached": "green",
+    "idle": "cyan",
+    "fallback": "red",
+    "conflict": "red",
+    "unsupported": "red",
+    "backoff": "yellow",
+    "off": "yellow",
+}
+Snapshot = Mapping[str, Any]
+
+
+@dataclass
+class View:
+    """What the keys chose."""
+
+    sort: str = "class"
+    reverse: bool = False
+    chosen: int = 0  # row in the list of games
+    pinned: int | None = None  # pid
+
+    def press(self, key: str, games: Sequence[Mapping[str, Any]]) -> bool:
+        """False when the key ends the view."""
+        if key in ("q", "escape"):
+            return False
+        if key == "s":
+            self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
+        elif key == "r":
+            self.reverse = not self.reverse
+        elif key in ("up", "k"):
+            self.chosen = max(self.chosen - 1, 0)
+        elif key in ("down", "j"):
+            self.chosen = min(self.chosen + 1, max(len(games) - 1, 0))
+        elif key == "p" and games:
+            pid = self.order(games)[min(self.chosen, len(games) - 1)]["pid"]
+            self.pinned = None if self.pinned == pid else pid
+            self.chosen = 0
+        return True
+
+    def order(self, games: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The pinned one first, the others as they came."""
+        return sorted(games, key=lambda game: game["pid"] != self.pinned)
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    name: str
+    tasks: int | None
+    cpu: float  # percent of one CPU
+    runs: float  # per second
+    p50_us: float
+    p99_us: float
+    max_us: float
+    kicks: float
+
+
+@dataclass
+class Threads:
+    """CPU time of a process's threads between two looks; world readable, so no root."""
+
+    proc: Path = Path("/proc")
+    _before: dict[int, int] = field(default_factory=dict)
+    _hertz: int = field(default_factory=lambda: os.sysconf("SC_CLK_TCK"))
+
+    def look(self, pid: int, seconds: float) -> list[tuple[str, int, float]]:
+        """(name, tid, percent of one CPU), the busiest first; empty for a process that is gone."""
+        now: dict[int, int] = {}
+        names: dict[int, str] = {}
+        try:
+            tids = [int(name) for name in os.listdir(self.proc / str(pid) / "task")]
+        except OSError:
+            tids = []
+        for tid in tids:
+            try:
+                raw = (self.proc / str(pid) / "task" / str(tid) / "stat").read_bytes()
+            except OSError:  # it ended between the two reads
+                continue
+            head, _, rest = raw.rpartition(b")")
+            words = rest.split()
+            now[tid] = int(words[11]) + int(words[12])
+            names[tid] = printable(head.partition(b"(")[2], 16)
+        share = 100 / self._hertz / seconds if seconds > 0 else 0.0
+        rows = [(names[t], t, (now[t] - self._before.get(t, now[t])) * share) for t in now]
+        self._before = now
+        return sorted(rows, key=lambda row: (-row[2], row[1]))
+
+
+def percentile_us(counts: Sequence[int], share: float) -> float:
+    """Upper end of the bucket that holds it: bucket i holds waits below 2^i microseconds."""
+    total = sum(counts)
+    seen = 0
+    for number, count in enumerate(counts):
+        seen += count
+        if count and seen >= share * total:
+            return float(1 << number)
+    return 0.0
+
+
+def class_rows(
+    now: Snapshot, before: Snapshot, names: Sequence[str], seconds: float
+) -> list[ClassRow]:
+    """One row for each class, over the time between two snapshots."""
+    stats, old = now.get("cpu_stats") or {}, before.get("cpu_stats") or {}
+    tasks = (now.get("scheduler") or {}).get("tasks") or {}
+    size = len(stats.get("wait_hist", ())) // max(len(names), 1)
+
+    def delta(name: str, at: int) -> int:
+        values: Sequence[int] | None = stats.get(name)
+        earlier: Sequence[int] | None = old.get(name)
+        if values is None:
+            return 0
+        return max(values[at] - (earlier[at] if earlier else 0), 0)
+
+    rows = []
+    for number, name in enumerate(names):
+        waits = [delta("wait_hist", number * size + i) for i in range(size)]
+        maxima = stats.get("wait_max_ns")
+        rows.append(
+            ClassRow(
+                name,
+                tasks.get(name),
+                delta("run_ns", number) / seconds / 1e7,
+                delta("runs", number) / seconds,
+                percentile_us(waits, 0.5),
+                percentile_us(waits, 0.99),
+                maxima[number] / 1e3 if maxima else 0.0,
+                delta("preempt_kicks", number) / seconds,
+            )
+        )
+    return rows
+
+
+def ordered(rows: Sequence[ClassRow], view: View) -> list[ClassRow]:
+    """By the chosen column: the largest first, classes in their own order."""
+    keys = {
+        "cpu": lambda row: -row.cpu,
+        "p99": lambda row: -row.p99_us,
+        "tasks": lambda row: -(row.tasks or 0),
+    }
+    found = sorted(rows, key=keys[view.sort]) if view.sort in keys else list(rows)
+    return found[::-1] if view.reverse else found
+
+
+def costs(now: Snapshot, before: Snapshot) -> list[tuple[str, float, float]]:
+    """(program, nanoseconds per run, runs) of what ran between two snapshots, dearest first."""
+    old = before.get("programs") or {}
+    found = []
+    for name, (ns, runs) in (now.get("programs") or {}).items():
+        ns0, runs0 = old.get(name, (0, 0))
+        if runs > runs0 and ns >= ns0:
+            found.append((name.removeprefix("scxg_"), (ns - ns0) / (runs - runs0), runs - runs0))
+    return sorted(found, key=lambda row: -row[1] * row[2])
+
+
+def rates(now: Snapshot, before: Snapshot, seconds: float) -> list[tuple[str, float, float]]:
+    """(lane, events per second, windows per second)."""
+    old = before.get("windows") or {}
+    found = []
+    for lane, window in (now.get("windows") or {}).items():
+        earlier = old.get(lane, {"events": [0], "opened": [0]})
+        events = sum(window["events"]) - sum(earlier["events"])
+        opened = sum(window["opened"]) - sum(earlier["opened"])
+        found.append((lane, max(events, 0) / seconds, max(opened, 0) / seconds))
+    return found
+
+
+def render(
+    now: Snapshot,
+    before: Snapshot,
+    seconds: float,
+    view: View,
+    names: Sequence[str],
+    threads: Sequence[tuple[str, int, float]],
+    size: tuple[int, int],
+    *,
+    color: bool = True,
+    lost: str = "",
+) -> list[str]:
+    """One screen. `lost` says why the figures are old; no line is wider than the screen."""
+    width, height = size
+    out = StringIO()
+    console = Console(
+        file=out,
+        width=width,
+        height=height,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        highlight=False,
+        legacy_windows=False,
+    )
+
+    def say(text: str) -> None:
+        console.print(text, overflow="ellipsis", no_wrap=True)
+
+    for line in _head(now, lost):
+        say(line)
+    for line in _flow(now, before, seconds):
+        say(line)
+    console.print(_classes(ordered(class_rows(now, before, names, seconds), view), view))
+    for line in _costs_and_exits(now, before):
+        say(line)
+    for line in _games(now, view, threads):
+        say(line)
+    lines = out.getvalue().splitlines()[: height - 1]
+    lines += [""] * (height - 1 - len(lines))
+    out.seek(0)
+    out.truncate()
+    say(f"[reverse]{_KEYS:<{width}.{width}}[/]")
+    return lines + out.getvalue().splitlines()
+
+
+def _head(now: Snapshot, lost: str) -> list[str]:
+    state = str(now.get("state", "starting"))
+    kernel = now.get("kernel") or {}
+    since = _ago(now.get("since_s") or 0)
+    lines = [
+        f"[bold]scx-gamer {escape(str(now.get('version', '')))}[/]  "
+        f"[{_COLORS.get(state, 'default')} bold]{escape(state)}[/] {since}  "
+        f"mode {escape(str(now.get('mode', '-')))}  generation {now.get('generation', '-')}  "
+        f"kernel {_safe(kernel.get('release', '-'), 24)}"
+    ]
+    if lost:
+        lines.append(f"[red]{_safe(lost, 200)}[/]")
+    retry = now.get("retry_in_s")
+    again = f", again in {retry:.0f} s" if retry is not None else ""
+    lines.append(f"why    {_safe(now.get('cause') or '-', 120)}{again}")
+    return lines
+
+
+def _flow(now: Snapshot, before: Snapshot, seconds: float) -> list[str]:
+    room = now.get("input") or {}
+    said = "  ".join(
+        f"{lane} {events:.0f}/s ({opened:.0f} windows/s)"
+        for lane, events, opened in rates(now, before, seconds)
+    )
+    why = f" ({_safe(room['why'], 60)})" if room.get("why") else ""
+    live = now.get("scheduler")
+    loop = now.get("loop") or {}
+    queue = "-"
+    if live:
+        queue = (
+            f"{live['nr_queued']} waiting, the oldest {_wait(live['oldest_wait_ns'])}"
+            f" (most {_wait(live['oldest_wait_max_ns'])})"
+        )
+        if not live.get("effects", 1):
+            queue += "  [yellow]boosts off: no heartbeat[/]"
+    return [
+        f"input  {escape(str(room.get('path', 'none')))}{why}  {said}",
+        f"queue  {queue}   loop {loop.get('lag_last_ms', 0):.1f} ms late"
+        f" (most {loop.get('lag_max_ms', 0):.1f})",
+    ]
+
+
+def _classes(rows: Sequence[ClassRow], view: View) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    marks = {view.sort: "^" if view.reverse else "v"}
+    heads = (
+        ("CLASS", "class"),
+        ("TASKS", "tasks"),
+        ("CPU%", "cpu"),
+        ("RUNS/s", ""),
+        ("WAIT p50", ""),
+        ("p99", "p99"),
+        ("max", ""),
+        ("KICKS/s", ""),
+    )
+    for text, name in heads:
+        table.add_column(text + marks.get(name, ""), justify="left" if name == "class" else "right")
+    for row in rows:
+        table.add_row(
+            escape(row.name),
+            "-" if row.tasks is None else str(row.tasks),
+            f"{row.cpu:.1f}",
+            f"{row.runs:.0f}",
+            *(time_text(us) if us else "-" for us in (row.p50_us, row.p99_us, row.max_us)),
+            f"{row.kicks:.0f}",
+        )
+    return table
+
+
+def _costs_and_exits(now: Snapshot, before: Snapshot) -> list[str]:
+    spent = costs(now, before)
+    text = "  ".join(f"{escape(name)} {time_text(ns / 1e3)}" for name, ns, _ in spent[:6])
+    counters = now.get("counters") or {}
+    exits = ", ".join(f"{kind} {n}" for kind, n in sorted((counters.get("exits") or {}).items()))
+    last = now.get("last_exit")
+    said = f"  last: {_safe(last.get('reason') or last.get('name') or '-', 50)}" if last else ""
+    return [
+        f"cost   {text or '- (sysctl kernel.bpf_stats_enabled=1 counts it)'}",
+        f"exits  {escape(exits) or 'none'}  restarts {counters.get('restarts', 0)}"
+        f"  failures {now.get('failures', 0)}{said}",
+    ]
+
+
+def _games(now: Snapshot, view: View, threads: Sequence[tuple[str, int, float]]) -> list[str]:
+    games = view.order(now.get("games") or ())
+    if not games:
+        return ["games  none"]
+    lines = [f"games  {len(games)}"]
+    for number, game in enumerate(games):
+        mark = ">" if number == view.chosen else " "
+        pin = "[bold]pinned[/] " if game["pid"] == view.pinned else ""
+        lines.append(
+            f"{mark} {game['pid']:>7} {_safe(game.get('comm', '-'), 16)}  {pin}"
+            f"{game.get('processes', '-')} processes  {_safe(game.get('reason', ''), 60)}"
+        )
+        if game["pid"] == view.pinned:
+            lines += [f"    {tid:>7} {escape(name):<16} {cpu:5.1f} %" for name, tid, cpu in threads]
+    return lines
+
+
+def _safe(text: object, limit: int) -> str:
+    return escape(printable(str(text), limit))
+
+
+def _wait(ns: int) -> str:
+    return time_text(ns / 1e3) if ns else "0"
+
+
+def _ago(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole // 60 % 60:02}m"

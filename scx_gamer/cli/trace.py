@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""trace: questions that probes compiled on the spot answer."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from scx_gamer.cli import output
+from scx_gamer.text import printable
+
+_Pid = Annotated[
+    int | None, typer.Argument(min=1, max=2**22, help="The process; else the game that runs.")
+]
+_Seconds = Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="How long to watch.")]
+_Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        help="Answer a question about a running game with probes of bcc; needs root.",
+        no_args_is_help=True,
+    )
+
+    @group.command("wakeups")
+    def wakeups(pid: _Pid = None, seconds: _Seconds = 10, as_json: _Json = False) -> None:
+        """Show how long woken threads wait for a CPU, by who woke them."""
+        _show("wakeups", _game(pid), seconds, as_json, "WAKER")
+
+    @group.command("frames")
+    def frames(
+        pid: _Pid = None,
+        seconds: _Seconds = 10,
+        as_json: _Json = False,
+        function: Annotated[
+            str,
+            typer.Option(
+                "--function", help="FILE:SYMBOL that is called once per frame; else page flips."
+            ),
+        ] = "",
+    ) -> None:
+        """Show the time between frames: page flips, or calls of a chosen function."""
+        _show("frames", _game(pid), seconds, as_json, "THREAD", function)
+
+    @group.command("who-preempts")
+    def who_preempts(pid: _Pid = None, seconds: _Seconds = 10, as_json: _Json = False) -> None:
+        """Show who takes the CPU from a process that wants to go on, and for how long."""
+        _show("who-preempts", _game(pid), seconds, as_json, "TAKEN BY")
+
+    @group.command("input")
+    def input_(seconds: _Seconds = 10, as_json: _Json = False) -> None:
+        """Show how long readers of input devices take from the event to their first run."""
+        _show("input", None, seconds, as_json, "READER")
+
+    app.add_typer(group, name="trace")
+
+
+def _game(pid: int | None) -> int:
+    """The process asked about, or the first game that the supervisor knows."""
+    if pid is not None:
+        return pid
+    from scx_gamer import control
+    from scx_gamer.trace import TraceError
+
+    games = control.request("games")
+    if not games:
+        raise TraceError("no game runs", "give a process by its PID", 2)
+    return int(games[0]["pid"])
+
+
+def _show(
+    kind: str, pid: int | None, seconds: float, as_json: bool, head: str, function: str = ""
+) -> None:
+    from scx_gamer.trace import Question, ask
+
+    if sys.stderr.isatty():
+        print(f"watching for {seconds:g} s; Ctrl-C shows what there is", file=sys.stderr)
+    answer = ask(Question(kind, pid, seconds, function))
+    if as_json:
+        output.as_json(answer.as_dict())
+        return
+    if not answer.groups:
+        print(f"nothing seen in {answer.seconds:g} s")
+    else:
+        output.table((head, "COUNT", "P50", "P99", "MAX"), answer.rows())
+        print()
+        for line in answer.histogram():
+            print(line)
+    for note in answer.notes:
+        print(f"note: {printable(note)}")
+    if answer.lost:
+        print(f"note: {answer.lost} values were lost: a table was full")

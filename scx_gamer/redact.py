@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Takes out of a text what tells who uses the machine and what they run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import pwd
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+FIRST_USER = 1000
+NOBODY = 65534
+
+_HOMES = re.compile(r"(/(?:var/)?home/)[^/\s\"':,;\\]+")
+_UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|\b[0-9a-f]{32}\b", re.I)
+_MAC = re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b", re.I)
+_IPV4 = re.compile(
+    r"\b(?!127\.|0\.)(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b(?!\.\d)"
+)
+_IPV6 = re.compile(r"\b(?:[0-9a-f]{1,4}:){3,7}(?::?[0-9a-f]{1,4}){1,4}\b", re.I)
+# name[pid] in what the kernel says of tasks: alone in a sentence, after curr=, or after a state letter
+_TASK = re.compile(
+    r"(?P<lead>curr=|^ [ *][A-Za-z] |^|\(|(?:task|by|of) )(?P<name>[^\n\[\]()]{1,15})\[(?P<pid>\d+)\]",
+    re.M,
+)
+_KERNEL = re.compile(
+    r"(?:kworker|ksoftirqd|migration|swapper|rcu|kthreadd|kswapd|kcompactd|irq/|cpuhp|khugepaged"
+    r"|scx_|scx-gamer|systemd|jbd2|watchdogd|idle_inject)"
+)  # fmt: skip
+
+
+@dataclass
+class Redactor:
+    """One per archive: the same name becomes the same stand-in everywhere in it."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    _tasks: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_this_machine(cls) -> Redactor:
+        """Knows the users and the name of this machine."""
+        found = cls()
+        for user in _users():
+            found.names.setdefault(user, "USER")
+        host = platform.node()
+        for name in {host, host.partition(".")[0]} - {"", "localhost"}:
+            found.names.setdefault(name, "HOST")
+        return found
+
+    def hide(self, words: Iterable[str], kind: str) -> None:
+        """Give each word a stand-in of its own, such as game-1."""
+        for word in words:
+            if word and word not in self.names:
+                number = sum(v.startswith(f"{kind}-") for v in self.names.values()) + 1
+                self.names[word] = f"{kind}-{number}"
+
+    def __call__(self, text: str) -> str:
+        text = _HOMES.sub(r"\1USER", text)
+        text = _UUID.sub("ID", text)
+        text = _MAC.sub("ADDRESS", text)
+        text = _IPV4.sub("ADDRESS", text)
+        text = _IPV6.sub("ADDRESS", text)
+        for name in sorted(self.names, key=len, reverse=True):
+            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", self.names[name], text)
+        return text
+
+    def tasks(self, text: str) -> str:
+        """Names of processes too: for what the kernel wrote about them. Kernel threads keep theirs."""
+        return _TASK.sub(self._task, text)
+
+    def _task(self, match: re.Match[str]) -> str:
+        name = match["name"]
+        if not _KERNEL.match(name):
+            name = self._tasks.setdefault(name, f"task-{len(self._tasks) + 1}")
+        return f"{match['lead']}{name}[{match['pid']}]"
+
+
+def _users() -> Iterator[str]:
+    """People: accounts from uid 1000 on, the caller behind sudo, the words of their full names."""
+    for entry in pwd.getpwall():
+        if FIRST_USER <= entry.pw_uid < NOBODY:
+            yield entry.pw_name
+            full = entry.pw_gecos.split(",")[0]
+            yield from (word for word in (full, *full.split()) if len(word) > 2)
+    for variable in ("SUDO_USER", "LOGNAME", "USER"):
+        name = os.environ.get(variable, "")
+        if name not in ("", "root"):
+            yield name
