@@ -91,6 +91,8 @@ def gather() -> dict[str, str]:
             found[name] = get()
         except (OSError, ValueError, control.ControlError, ConfigError) as err:
             missing.append(f"{name}: {err}")
+        except (KeyError, TypeError) as err:  # a supervisor of another version
+            missing.append(f"{name}: the supervisor's answer lacks {err}")
 
     snapshot: dict[str, Any] = {}
 

@@ -76,9 +76,9 @@ class Terminal:
     def _return(self) -> None:
         # a terminal that hung up takes neither
         with contextlib.suppress(OSError, termios.error):
-            self._write(_LEAVE)
-        with contextlib.suppress(OSError, termios.error):
             termios.tcsetattr(self._in, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]
+        with contextlib.suppress(OSError, termios.error):
+            self._write(_LEAVE)
 
     @staticmethod
     def _on_end(number: int, _frame: FrameType | None) -> None:

@@ -18,7 +18,7 @@ from scx_gamer import control, report
 from scx_gamer.cli import main
 from scx_gamer.control import ControlError
 from scx_gamer.redact import Redactor
-from tests.unit.test_top import snapshot
+from tests.unit.test_metrics import snapshot as recorded
 
 HOST = "battlestation"
 PERSON = "maxine"
@@ -90,16 +90,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> None:
         "reason": "named",
         "processes": 2,
     }
-    body = snapshot(
-        3,
-        games=[game],
-        cause=f"{GAME} runs",
-        uptime_s=3.0,
-        unclean_ends=0,
-        loop={"passes": 1, "lag_last_ms": 0, "lag_max_ms": 0, "pass_max_ms": 0},
-        cpu_stats={},
-        windows={},
-    )
+    body = {**recorded(), "games": [game], "cause": f"{GAME} runs"}
     monkeypatch.setattr(control, "request", lambda op, **_args: json.loads(json.dumps(body)))
 
 
