@@ -24,7 +24,7 @@ BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o) $(BUILD)/bpf/sched_faulty.bpf.o
 
 .PHONY: help bootstrap bootstrap-test bpf workload run test lint test-unit test-policy test-vm test-kernels \
-	bench clean
+	bench schema clean
 
 help:
 	@sed -n '3,5s/^# //p' Makefile
@@ -73,6 +73,10 @@ test-vm: bootstrap-test
 test-kernels: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
 	@TESTS="$(or $(TESTS),attach)" $(PY) tests/tiers.py kernels
+
+# What editors check profiles against, made of the code that checks them.
+schema: bpf
+	$(PY) -m scx_gamer.profiles >profiles/schema.json
 
 clean:
 	rm -rf $(BUILD) dist

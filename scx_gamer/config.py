@@ -7,33 +7,29 @@ sorted by name. The shipped file holds every key: defaults are written there and
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
-import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from scx_gamer import netconfig
+from scx_gamer import netconfig, tomlfile
 from scx_gamer.netconfig import NetworkSettings
 from scx_gamer.text import printable
+from scx_gamer.tomlfile import ConfigError, Document, suggest, value_text
 
-_MAX_BYTES = 1 << 20
 MODES = ("auto", "always")
-
-
-class ConfigError(Exception):
-    """A file that cannot be used. str() is one line: file, line, key, what would be right."""
-
-    def __init__(self, where: str, what: str, hint: str, errno: int = 0) -> None:
-        super().__init__(f"{where}: {what}; {hint}")
-        self.where = where
-        self.what = what
-        self.hint = hint
-        self.errno = errno
+__all__ = [
+    "MODES",
+    "Config",
+    "ConfigError",
+    "config_dir",
+    "limits",
+    "load",
+    "tunable_limits",
+    "vendor_file",
+]
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,13 @@ class Config:
     network: NetworkSettings
     tunables: Mapping[str, int]
     files: tuple[Path, ...]
+    directory: Path
+    mode_fixed: bool = False  # by the command line: files do not change it
     _where: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def with_mode(self, mode: str) -> Config:
         """The same with another mode, as the command line asked."""
-        return replace(self, mode=mode)
+        return replace(self, mode=mode, mode_fixed=True)
 
     def check_tunables(self, constants: Mapping[str, int]) -> None:
         """Refuse a tunable outside the limits of abi.h (`constants`: its enums, SCXG_ names)."""
@@ -122,6 +120,12 @@ _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
 _TABLES = ("metrics", "input", "network", "tunables")
 
 
+def tunable_limits(constants: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Lowest and highest value of each tunable of abi.h (`constants`: its enums)."""
+    names = [n.removeprefix("SCXG_TUN_").lower() for n in constants if n.startswith("SCXG_TUN_")]
+    return {name: limits(name, constants) for name in names}
+
+
 def vendor_file() -> Path:
     """The shipped config.toml: of the source checkout, of the wheel, else the system's."""
     package = Path(__file__).resolve().parent
@@ -168,6 +172,7 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
             {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}
         ),
         files=tuple(files),
+        directory=admin,
         _where=MappingProxyType(where),
     )
 
@@ -191,70 +196,38 @@ def _admin_files(shipped: Path, admin: Path) -> list[Path]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise _unreadable(folder, error) from error
+            raise tomlfile.unreadable(folder, error) from error
         drop_ins.update({n: folder / n for n in names if n.endswith(".toml") and n[0] != "."})
     main = [admin / "config.toml"] if os.path.lexists(admin / "config.toml") else []
     return main + [drop_ins[name] for name in sorted(drop_ins)]
-
-
-def _unreadable(path: Path, error: OSError) -> ConfigError:
-    why = error.strerror or "cannot be read"
-    return ConfigError(printable(str(path)), why, "make it readable", error.errno or 0)
 
 
 def _read(
     path: Path, known_tunables: frozenset[str] | None
 ) -> tuple[dict[str, object], dict[str, str]]:
     """Flat key -> value, and key -> "file:line", of one file."""
-    shown = printable(str(path))
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if len(raw) > _MAX_BYTES:
-        raise ConfigError(shown, "larger than 1 MiB", "this is not a configuration file")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{shown}:{line}", "not UTF-8", "save the file as UTF-8") from error
-    try:
-        tree = tomllib.loads(text)
-    except RecursionError as error:
-        raise ConfigError(shown, "nested too deeply", "no key needs nesting") from error
-    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
-        raise _not_toml(shown, error) from error
+    document = tomlfile.read(path)
     values: dict[str, object] = {}
     where: dict[str, str] = {}
-    for key, value in _flatten(tree, text, shown):
-        place = f"{shown}:{_line_of(text, key)}"
+    for keys, value in _flatten(document):
+        place = document.place(*keys)
+        # a quoted dot is no table
+        key = ".".join(f'"{k}"' if "." in k else k for k in keys)
         _check(key, value, place, known_tunables)
         values[key] = value
         where[key] = place
     return values, where
 
 
-def _not_toml(shown: str, error: ValueError) -> ConfigError:
-    message = str(error)
-    match = re.search(r"\(at line (\d+), column (\d+)\)$", message)
-    if match:
-        what = printable(message[: match.start()].strip())
-        return ConfigError(f"{shown}:{match[1]}", f"not TOML: {what}", f"see column {match[2]}")
-    return ConfigError(
-        shown, f"not TOML: {printable(message)}", 'write lines such as mode = "auto"'
-    )
-
-
-def _flatten(tree: dict[str, object], text: str, shown: str) -> list[tuple[str, object]]:
-    flat: list[tuple[str, object]] = []
-    for key, value in tree.items():
+def _flatten(document: Document) -> list[tuple[tuple[str, ...], object]]:
+    flat: list[tuple[tuple[str, ...], object]] = []
+    for key, value in document.tree.items():
         if key not in _TABLES:
-            flat.append((f'"{key}"' if "." in key else key, value))  # a quoted dot is no table
+            flat.append(((key,), value))
         elif isinstance(value, dict):
-            flat.extend((f"{key}.{name}", inner) for name, inner in value.items())
+            flat.extend(((key, name), inner) for name, inner in value.items())
         else:
-            place = f"{shown}:{_line_of(text, key)}"
+            place = document.place(key)
             raise ConfigError(place, f"{key} is a table", f"write [{key}] on a line of its own")
     return flat
 
@@ -266,49 +239,7 @@ def _check(key: str, value: object, place: str, known_tunables: frozenset[str] |
         rule = (_is_count, "use a whole number, 0 or more")
     if rule is None:
         known = [*_RULES, *(f"tunables.{n}" for n in known_tunables or ())]
-        raise ConfigError(place, f"unknown key {printable(key, 64)}", _suggest(key, known))
+        raise ConfigError(place, f"unknown key {printable(key, 64)}", suggest(key, known))
     accepts, right = rule
     if not accepts(value):
-        raise ConfigError(place, f"{printable(key, 64)} is {printable(_value(value), 64)}", right)
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, int) and abs(value) >= 1 << 64:
-        return "a very large number"
-    return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _suggest(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key[:64], known, n=1, cutoff=0.6)
-    if not close:  # the right name in the wrong table
-        last = key[:64].rpartition(".")[2]
-        close = [k for k in known if k.rpartition(".")[2] == last][:1]
-    if close:
-        return f"did you mean {close[0]}?"
-    return "known keys: " + ", ".join(sorted(known))
-
-
-def _line_of(text: str, key: str) -> int:
-    """The line that sets `key`; of its table, or 1, where it is written in some rare way."""
-    table, _, name = key.rpartition(".") if key.partition(".")[0] in _TABLES else ("", "", key)
-    bare = re.compile(rf"""^\s*["']?{re.escape(name)}["']?\s*(=|\.)""")
-    dotted = re.compile(rf"""^\s*["']?{re.escape(table)}["']?\s*\.\s*["']?{re.escape(name)}""")
-    header = re.compile(r"""^\s*\[+\s*["']?([^\]"']*?)["']?\s*\]""")
-    current, table_line = "", 1
-    for number, line in enumerate(text.splitlines(), 1):
-        found = header.match(line)
-        if found:
-            current = found[1].partition(".")[0]
-            if current in (table, key):
-                table_line = number
-            continue
-        pattern = bare if current == table else dotted
-        if (current == table or (table and not current)) and pattern.match(line):
-            return number
-    return table_line
+        raise ConfigError(place, f"{printable(key, 64)} is {value_text(value)}", right)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scx_gamer import kernelstate
-from scx_gamer.config import ConfigError, load
+from scx_gamer.config import ConfigError, load, tunable_limits
 from scx_gamer.libbpf import Abi, BpfError, KernelBtf, LibbpfTooOld, Object, find_object, object_btf
 from scx_gamer.text import printable
 from scx_gamer.trace.asking import packages
@@ -129,6 +129,8 @@ def examine() -> Report:
         bcc,
         configuration,
         supervisor,
+        profiles,
+        file_watch,
     ):
         found.extend(_guarded(check))
     return Report(tuple(found))
@@ -479,3 +481,35 @@ def supervisor() -> Iterator[Finding]:
         yield Finding(WARN, "supervisor", f"{state}: {cause}", to_do)
     else:
         yield Finding(OK, "supervisor", f"{state}: {cause}")
+def profiles() -> Iterator[Finding]:
+    """The profiles, shipped and in /etc, and which one a running supervisor uses."""
+    from scx_gamer import control
+    from scx_gamer import profiles as room
+
+    limits = tunable_limits(Abi(object_btf(find_object("observe"))).constants)
+    found = room.load(limits, *room.folders())
+    for error in (*found.errors, *room.check_set(found)):
+        yield Finding(FAIL, "profiles", f"{error.where}: {error.what}", error.hint, BAD_CONFIG)
+    if not found.profiles:
+        yield Finding(WARN, "profiles", "none found", "reinstall scx-gamer")
+        return
+    try:
+        answer = control.request("status", timeout_s=5)
+    except control.ControlError:
+        yield Finding(OK, "profiles", f"{len(found.profiles)} usable")
+        return
+    profile = answer.get("profile", {}) if isinstance(answer, dict) else {}
+    active = printable(str(profile.get("active", "none")), 64)
+    yield Finding(OK, "profiles", f"{len(found.profiles)} usable, {active} is active")
+    for name, why in dict(profile.get("disabled", {})).items():
+        to_do = "report it with `scx-gamer status`; `scx-gamer profiles set` tries it again"
+        yield Finding(WARN, "profiles", f"{name} is disabled: {why}", to_do)
+
+
+def file_watch() -> Iterator[Finding]:
+    """inotify, by which changed files are noticed."""
+    if importlib.util.find_spec("inotify_simple") is not None:
+        yield Finding(OK, "file watch", "changed profiles are read again by themselves")
+    else:
+        to_do = "install python3-inotify-simple; until then send SIGHUP after a change"
+        yield Finding(WARN, "file watch", "inotify_simple is missing", to_do)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 from scx_gamer.loop import Loop
+from scx_gamer.profiles import Game as Facts
 
 log = logging.getLogger(__name__)
 
 _MAX_GAMES = 64
+_MAX_FACTS = 64  # processes of a game that are looked at for its profile
 _MAX_PROCESSES = 4096  # descendants followed for one game
 
 
@@ -59,6 +61,33 @@ def _stat(pid: int, proc: Path) -> tuple[int, int, str] | None:
         )
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _facts(pid: int, proc: Path) -> Facts:
+    """AppID, program and command line; empty for a process that is gone."""
+    folder = proc / str(pid)
+    try:
+        exe = os.readlink(folder / "exe")
+    except OSError:
+        exe = ""
+    argv = _nul_list(folder / "cmdline")
+    appid = 0
+    if "SteamLaunch" in argv:
+        appid = next((_number(a[6:]) for a in argv if a.startswith("AppId=")), 0)
+    return Facts(appid, exe, argv)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 20 else 0
+
+
+def _nul_list(path: Path) -> tuple[str, ...]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(65536)
+    except OSError:
+        return ()
+    return tuple(data.decode("utf-8", "replace").rstrip("\0").split("\0"))
 
 
 def descendants(root: int, proc: Path = Path("/proc")) -> dict[int, int]:
@@ -187,6 +216,13 @@ class GameSet:
             }
             for game in self.games.values()
         ]
+
+    def facts(self) -> list[Facts]:
+        """What profiles are matched against: every process of every game, the newest game first."""
+        found: list[Facts] = []
+        for game in reversed(self.games.values()):
+            found += [_facts(tgid, self._proc) for tgid in list(game.processes)[:_MAX_FACTS]]
+        return found
 
     def close(self) -> None:
         for game in self.games.values():

@@ -125,6 +125,12 @@ SPECS: dict[str, Spec] = {
     "program_runs": _c(
         "Runs of a BPF program; grows while kernel.bpf_stats_enabled is 1.", "program"
     ),
+    "profile": _g("1 for the active profile.", "profile"),
+    "profile_changes": _c("Times another profile, or another mode of one, came into force."),
+    "profile_errors": _g("Configuration and profile files that cannot be used."),
+    "profile_reloads": _c("Times the files were read again, by result.", "result"),
+    "profiles_disabled": _g("Profiles disabled because the scheduler failed under them alone."),
+    "tunable": _g("Tunables as the kernel has them, each in the unit of its name.", "tunable"),
     "loop_passes": _c("Passes of the event loop."),
     "loop_pass_max_seconds": _g("Longest pass of the event loop."),
     "loop_lag_seconds": _g("How late the event loop's last timer ran."),
@@ -188,11 +194,23 @@ def _supervisor(snap: Snapshot) -> Iterator[Sample]:
     yield "restarts", (), counters.get("restarts", 0)
     for hook, said in snap.get("hooks", {}).items():
         yield "hook_loaded", (hook,), said == "ok"
+    yield from _profile(snap.get("profile") or {})
     loop = snap["loop"]
     yield "loop_passes", (), loop["passes"]
     yield "loop_lag_seconds", (), loop["lag_last_ms"] / 1e3
     yield "loop_lag_max_seconds", (), loop["lag_max_ms"] / 1e3
     yield "loop_pass_max_seconds", (), loop["pass_max_ms"] / 1e3
+
+
+def _profile(profile: Mapping[str, Any]) -> Iterator[Sample]:
+    if not profile:
+        return
+    yield "profile", (profile["active"],), 1
+    yield "profile_changes", (), profile["changes"]
+    yield "profile_errors", (), len(profile["errors"])
+    yield from _each("profile_reloads", profile["reloads"])
+    yield "profiles_disabled", (), len(profile["disabled"])
+    yield from _each("tunable", profile["tunables"])
 
 
 def _kernel(snap: Snapshot) -> Iterator[Sample]:

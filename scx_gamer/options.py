@@ -21,6 +21,8 @@ class SupervisorOptions:
     settle_s: float = 0.5  # before a restart that the kernel asked for
     quick_restart_s: float = 10.0  # a life shorter than this makes the next settle longer
     tunables: dict[str, int] = field(default_factory=dict)  # names as in enum scxg_tunable
+    config_dir: str = ""  # read again on SIGHUP; empty: the values above are all there is
+    mode_fixed: bool = False  # the command line said it
     sched_object: Path | None = None  # another scheduler object: tests only
 
     def __post_init__(self) -> None:

@@ -39,6 +39,7 @@ class State:
     fallback_boot: str = ""  # the boot in which we gave up
     running_boot: str = ""  # set while a supervisor runs: found at start, its end was unclean
     unclean_ends: int = 0
+    profile: str = ""  # what the user set to stay
 
     def with_failure(self, failure: Failure) -> State:
         return replace(self, failures=(*self.failures, failure)[-_MAX_FAILURES:])
@@ -72,7 +73,9 @@ def _parse(text: bytes) -> State:
         "fallback_boot": str,
         "running_boot": str,
         "unclean_ends": int,
+        "profile": str,
     }
+    raw.setdefault("profile", "")  # older files have none
     for key, kind in shape.items():
         if type(raw.get(key)) is not kind:
             raise ValueError(f"{key} is missing or not {kind.__name__}")

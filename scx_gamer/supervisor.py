@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scx_gamer import __version__, dumps, hud, kernelstate, stats, topology
-from scx_gamer.control import FAILED, NO_PERMISSION, ControlError
+from scx_gamer.config import load, tunable_limits
+from scx_gamer.control import FAILED, NO_PERMISSION, USAGE, ControlError
 from scx_gamer.control_server import ControlServer, Operation, pid_of
 from scx_gamer.exits import ExitRecord
 from scx_gamer.gameset import GameError, GameSet
@@ -27,9 +29,12 @@ from scx_gamer.notify import Notifier
 from scx_gamer.observe import Event, Observe
 from scx_gamer.options import SupervisorOptions
 from scx_gamer.paths import PathError, Paths, paths
+from scx_gamer.profiles import ProfileError, folders
 from scx_gamer.publish import Publisher
 from scx_gamer.scheduler import SchedulerLife, program_costs
 from scx_gamer.state import StateStore, boot_id
+from scx_gamer.tuning import Base, Tuning
+from scx_gamer.watch import FolderWatch, WatchError, with_subfolders
 
 if TYPE_CHECKING:
     from scx_gamer.config import Config
@@ -57,6 +62,9 @@ class Supervisor:
         self._exit_code = EXIT_OK
         self._observe: Observe | None = None
         self._games: GameSet | None = None
+        self._tuning: Tuning | None = None
+        self._exec_pending = False
+        self._watch = "inotify"  # or why files are not watched
         self._input: InputRoom | None = None
         self._input_error = ""
         self._topology: topology.Topology | None = None
@@ -127,7 +135,7 @@ class Supervisor:
         self._observe = observe
         self._heartbeat_s = observe.abi.constants["SCXG_HEARTBEAT_PERIOD_MS"] / 1000
         observe.set_generation(self.store.state.generation)
-        observe.send_tunables(self._options.tunables)
+        self._open_tuning(observe, stack)
         self._games = GameSet(
             self.loop,
             observe.feed,
@@ -136,6 +144,7 @@ class Supervisor:
         )
         stack.callback(self._games.close)
         observe.on("FORK", self._on_fork)
+        observe.on("EXEC", lambda _event: self._game_exec())
         observe.on("EXIT", self._on_exit)
         observe.on("SCHED_EXIT", self._on_sched_exit)
         observe.on("PREEMPT_STORM", self._on_storm)
@@ -150,6 +159,7 @@ class Supervisor:
         stack.callback(self._machine.close)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal(number, self._on_end)
+        self.loop.add_signal(signal.SIGHUP, lambda: self._reload("SIGHUP"))
         stack.callback(self._notifier.stopping)
 
     def _open_input(self, observe: Observe, stack: ExitStack) -> None:
@@ -185,6 +195,46 @@ class Supervisor:
         host, _, port = self._options.metrics_address.rpartition(":")
         stack.enter_context(metrics.exporter(self, host, int(port)))
 
+    def _open_tuning(self, observe: Observe, stack: ExitStack) -> None:
+        """Profiles, their values in the kernel, and the watch over their files."""
+        constants = observe.abi.constants
+        tuning = Tuning(
+            observe.feed, constants, tunable_limits(constants), self._base,
+            self._profile_changed, self._profile_folders(),
+        )  # fmt: skip
+        tuning.start(self.store.state.profile)
+        observe.feed.flush()
+        self._tuning = tuning
+        try:
+            watch = FolderWatch(self.loop, self._watched, lambda: self._reload("files changed"))
+        except WatchError as err:
+            self._watch = str(err)
+            log.warning("changes of profiles are not seen by themselves: %s", err)
+            return
+        stack.callback(watch.close)
+
+    def _base(self) -> Base:
+        """What holds without a profile; read again where there are files. Raises ConfigError."""
+        options = self._options
+        if self._tuning is None or not options.config_dir:
+            return Base(options.mode, options.tunables)
+        assert self._observe is not None
+        config = load(Path(options.config_dir))
+        config.check_tunables(self._observe.abi.constants)
+        return Base(options.mode if options.mode_fixed else config.mode, config.tunables)
+
+    def _watched(self) -> list[Path]:
+        vendor, admin = self._profile_folders()
+        return with_subfolders([vendor, admin, admin.parent, admin.parent / "conf.d"])
+
+    def _profile_folders(self) -> tuple[Path, Path]:
+        return folders(Path(self._options.config_dir) if self._options.config_dir else None)
+
+    def _profile_changed(self, why: str) -> None:
+        if self._machine is not None:
+            self._machine.want(self._wanted(), why)
+            self._publish()
+
     def _on_end(self) -> None:
         log.info("asked to end")
         self.loop.stop()
@@ -200,11 +250,15 @@ class Supervisor:
         self._topology = topology.read()  # CPUs may have come or gone
         self._observe.set_generation(generation)
         self._games.tell_all()
+        if self._tuning is not None:
+            self._tuning.send_all()
         self._observe.feed.send("HEARTBEAT")
         self._observe.feed.flush()
         return _CountedLife(self, SchedulerLife(self._observe, self._topology, generation))
 
     def keep_dump(self, record: ExitRecord) -> None:
+        if self._tuning is not None:
+            self._tuning.failed()
         where = dumps.save(self._paths.exits, record, {"status": self.status()})
         if where is not None:
             log.info("dump of generation %d kept as %s", record.generation, where)
@@ -221,6 +275,16 @@ class Supervisor:
             self._games.on_fork(
                 int(event["parent_tgid"]), int(event["tgid"]), int(event["start_ns"])
             )
+
+    def _game_exec(self) -> None:
+        """A process of a game runs another program: perhaps the one a profile names. Told once for many."""
+        if not self._exec_pending:
+            self._exec_pending = True
+            self.loop.call_later(0.05, self._execs_settled, name="execs of games")
+
+    def _execs_settled(self) -> None:
+        self._exec_pending = False
+        self._tell_tuning()
 
     def _on_exit(self, event: Event) -> None:
         if self._games is not None:
@@ -265,11 +329,13 @@ class Supervisor:
     def _games_changed(self) -> None:
         if self._machine is not None:
             games = self._games.games if self._games else {}
+            self._tell_tuning()
             self._machine.want(self._wanted(), "a game runs" if games else "no game any more")
             self._publish()
 
     def _wanted(self) -> bool:
-        return self._options.mode == "always" or bool(self._games and self._games.games)
+        mode = self._tuning.mode if self._tuning else self._options.mode
+        return mode == "always" or bool(self._games and self._games.games)
 
     def _changed(self) -> None:
         machine = self._machine
@@ -301,6 +367,8 @@ class Supervisor:
             "restart": Operation(lambda _request: self.request_restart(), root_only=True),
             "game_add": Operation(self._op_game_add, root_only=True),
             "game_remove": Operation(self._op_game_remove, root_only=True),
+            "profile_set": Operation(self._op_profile_set, root_only=True),
+            "reload": Operation(lambda _request: self.reload("asked to"), root_only=True),
         }
 
     def _op_game_add(self, request: Mapping[str, Any]) -> dict[str, object]:
@@ -348,6 +416,50 @@ class Supervisor:
     def remove_game(self, pid: int) -> bool:
         return self._games is not None and self._games.remove(pid)
 
+    def _op_profile_set(self, request: Mapping[str, Any]) -> dict[str, object]:
+        name, sticky = request.get("name"), request.get("sticky", True)
+        if not isinstance(name, str) or not isinstance(sticky, bool):
+            raise ControlError("give the profile's name as text: name", USAGE)
+        return self.set_profile(name, sticky=sticky)
+
+    def set_profile(self, name: str, *, sticky: bool) -> dict[str, object]:
+        """Use a profile from here on; `sticky`: after the next start too. Raises ControlError."""
+        if self._tuning is None:
+            raise ControlError("the supervisor is still starting", FAILED)
+        try:
+            self._tuning.choose(name)
+        except ProfileError as err:
+            raise ControlError(str(err), USAGE) from err
+        if sticky:
+            self.store.save(profile=name)
+        self._publish()
+        return self._profile_status()
+
+    def reload(self, cause: str) -> dict[str, object]:
+        """Configuration and profiles again; what is wrong stays as it was and is in the errors."""
+        if self._tuning is not None:
+            self._tuning.reload(cause)
+            self._publish()
+        return self._profile_status()
+
+    def _reload(self, cause: str) -> None:
+        self.reload(cause)
+
+    def _tell_tuning(self) -> None:
+        """The processes of the games, the newest game first: focus has no say in the profile."""
+        if self._tuning is not None and self._games is not None:
+            self._tuning.play(self._games.facts())
+
+    def _profile_status(self) -> dict[str, object]:
+        if self._tuning is None or self._observe is None:
+            return {}
+        values = self._observe.tunables.array("value")  # what the kernel has, not what was sent
+        names = self._observe.abi.names("tun")
+        body = self._tuning.status()
+        body["tunables"] = {n: values[i] for i, n in names.items() if i < len(values)}
+        body["watch"] = self._watch
+        return body
+
     def devices(self) -> list[dict[str, object]]:
         """What the input room watches, and at which rate; empty while input is off."""
         if self._input is None:
@@ -369,7 +481,7 @@ class Supervisor:
             "version": __version__,
             "pid": os.getpid(),
             "uptime_s": round((now - self._began_ns) / 1e9, 3),
-            "mode": self._options.mode,
+            "mode": self._tuning.mode if self._tuning else self._options.mode,
             "generation": self.store.state.generation,
             "kernel": {
                 "release": platform.release(),
@@ -404,6 +516,7 @@ class Supervisor:
         if observe is not None:
             body["hooks"] = dict.fromkeys(sorted(observe.hooks), "ok") | observe.unavailable
             body["feed"] = observe.feed.counters()
+            body["profile"] = self._profile_status()
         body["input"] = self._input_status()
         loop = self.loop.stats()
         body["loop"] = {
@@ -522,6 +635,8 @@ def options_of(config: Config) -> SupervisorOptions:
         kernel_input=config.input.kernel_path,
         metrics_address=f"{host}:{metrics.port}" if metrics.enabled else "",
         tunables=dict(config.tunables),
+        config_dir=str(config.directory),
+        mode_fixed=config.mode_fixed,
     )
 
 

@@ -14,6 +14,11 @@ def as_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=True))
 
 
+def as_toml(value: object) -> str:
+    """A value as a TOML file would have it; - for none."""
+    return "-" if value is None else json.dumps(value, ensure_ascii=True, default=str)
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as their widest cell; no trailing blanks."""
     cells = [list(head), *([printable(str(cell), 80) for cell in row] for row in rows)]

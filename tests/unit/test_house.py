@@ -16,13 +16,13 @@ PACKAGE = TREE / "scx_gamer"
 # Rooms from the top down: a room imports from those below it, or from its own level, never upwards.
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "__main__"}),
-    frozenset({"bench", "doctor", "leakcheck", "launch", "report", "trace"}),
+    frozenset({"bench", "doctor", "leakcheck", "launch", "report", "trace", "agent"}),
     frozenset({"supervisor", "dbus", "metrics"}),
     frozenset({"machine", "scheduler", "observe", "gameset", "games", "input", "netlimit", "control_server",
-               "publish", "dumps", "snapshot", "exporter"}),
+               "publish", "dumps", "snapshot", "exporter", "tuning", "hints"}),
     frozenset({"loop", "feed", "stats", "state", "exits", "options", "control", "notify", "instance", "topology",
-               "kernelstate", "hud", "redact"}),
-    frozenset({"libbpf", "profiles", "config", "paths", "text", "netconfig"}),
+               "kernelstate", "hud", "redact", "watch"}),
+    frozenset({"libbpf", "profiles", "config", "paths", "text", "tomlfile", "netconfig"}),
 )  # fmt: skip
 OWNERS = {
     "evdev": {"input"},
@@ -32,6 +32,8 @@ OWNERS = {
     "dbus_next": {"dbus"},
     "bcc": {"trace"},
     "rich": {"cli"},
+    "Xlib": {"agent"},
+    "inotify_simple": {"watch"},
 }
 
 
@@ -93,7 +95,16 @@ def test_the_supervisor_starts_without_what_it_does_not_need() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=TREE
     ).stdout.split()
-    assert not {"typer", "rich", "prometheus_client", "dbus_next", "asyncio", "bcc"} & set(loaded)
+    assert not {
+        "typer",
+        "rich",
+        "prometheus_client",
+        "dbus_next",
+        "asyncio",
+        "bcc",
+        "Xlib",
+        "inotify_simple",
+    } & set(loaded)
 
 
 def tracked() -> list[Path]:

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""profiles: list, show, validate, set, diff. Only `set` needs a running supervisor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scx_gamer.cli import output
+
+if TYPE_CHECKING:
+    from scx_gamer.profiles import Profile, ProfileSet
+    from scx_gamer.profiles.schema import Limits
+    from scx_gamer.tomlfile import ConfigError
+
+_BAD = 78
+_JSON = typer.Option("--json", help="Answer as JSON.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Settings by game.", no_args_is_help=True)
+
+    @group.command("list")
+    def list_(as_json: Annotated[bool, _JSON] = False) -> None:
+        """List the profiles, what each one is for, and which is active."""
+        found, _limits = _load()
+        active = _active()
+        rows = [
+            {
+                "name": p.name,
+                "title": p.title,
+                "for": _for(p),
+                "settings": len(p.settings),
+                "origin": "vendor" if p.vendor else "admin",
+                "active": p.name == active,
+            }
+            for p in found.profiles.values()
+        ]
+        if as_json:
+            output.as_json({"profiles": rows, "errors": [str(e) for e in found.errors]})
+            return
+        output.table(
+            ("", "NAME", "TITLE", "FOR", "SETTINGS", "ORIGIN"),
+            (
+                (
+                    "*" if r["active"] else "",
+                    r["name"],
+                    r["title"],
+                    r["for"],
+                    r["settings"],
+                    r["origin"],
+                )
+                for r in rows
+            ),
+        )
+        for error in found.errors:
+            print(f"left out: {error}")
+
+    @group.command("show")
+    def show(name: str, as_json: Annotated[bool, _JSON] = False) -> None:
+        """Show what a profile is for, what it sets, why, and where that is written."""
+        found, _limits = _load()
+        profile = found.get(name)
+        if as_json:
+            output.as_json(_as_dict(profile))
+            return
+        output.pairs([("name", profile.name), ("title", profile.title), ("for", _for(profile))])
+        output.pairs(("file", path) for path in profile.files)
+        for setting, value in profile.settings.items():
+            print(f"{setting} = {output.as_toml(value)}")
+            print(f"      {profile.why.get(setting, '(no reason given)')}")
+            print(f"      {profile.where.get(setting, '')}")
+
+    @group.command("validate")
+    def validate(
+        files: Annotated[
+            list[Path] | None, typer.Argument(help="Files to look at; else all in use.")
+        ] = None,
+        as_json: Annotated[bool, _JSON] = False,
+    ) -> None:
+        """Say whether profiles are right; for each that is not: file, line, key, what would be."""
+        errors = _validate(files)
+        if as_json:
+            output.as_json(
+                {
+                    "ok": not errors,
+                    "errors": [{"where": e.where, "what": e.what, "to_do": e.hint} for e in errors],
+                }
+            )
+        else:
+            for error in errors:
+                print(error)
+            if not errors:
+                print("all profiles are right" if not files else "right")
+        raise typer.Exit(_BAD if errors else 0)
+
+    @group.command("set")
+    def set_(
+        name: str,
+        once: Annotated[
+            bool, typer.Option("--once", help="Until the supervisor ends, not beyond.")
+        ] = False,
+        as_json: Annotated[bool, _JSON] = False,
+    ) -> None:
+        """Use a profile from here on; auto gives the choice back to the game that runs."""
+        from scx_gamer import control
+
+        answer = control.request("profile_set", name=name, sticky=not once)
+        if as_json:
+            output.as_json(answer)
+        elif isinstance(answer, dict):
+            print(f"{answer.get('active')}: {answer.get('why')}")
+
+    @group.command("diff")
+    def diff_(
+        name: str,
+        other: Annotated[
+            str | None, typer.Argument(help="A second profile; else the defaults.")
+        ] = None,
+        as_json: Annotated[bool, _JSON] = False,
+    ) -> None:
+        """Show what a profile sets otherwise than the configuration, or than another profile."""
+        from scx_gamer.config import load as load_config
+        from scx_gamer.profiles import diff
+
+        found, _limits = _load()
+        config = load_config()
+        base: dict[str, object] = {
+            "mode": config.mode,
+            **{f"tunables.{tunable}": value for tunable, value in config.tunables.items()},
+        }
+        left = {**base, **found.get(name).settings} if other else base
+        right = found.get(other or name)
+        changed = diff(left, right)
+        if other:  # what only the first one sets is back at the base in the second
+            from scx_gamer.profiles import Difference
+
+            changed += [
+                Difference(setting, value, base.get(setting), f"set by {name} alone")
+                for setting, value in found.get(name).settings.items()
+                if setting not in right.settings and base.get(setting) != value
+            ]
+        if as_json:
+            output.as_json(
+                [
+                    {"setting": d.setting, "left": d.left, "right": d.right, "why": d.why}
+                    for d in changed
+                ]
+            )
+            return
+        if not changed:
+            print("no difference")
+        for one in changed:
+            print(f"{one.setting}: {output.as_toml(one.left)} -> {output.as_toml(one.right)}")
+            if one.why:
+                print(f"      {one.why}")
+
+    app.add_typer(group, name="profiles")
+
+
+def _limits() -> Limits:
+    from scx_gamer.config import tunable_limits
+    from scx_gamer.libbpf import Abi, find_object, object_btf
+
+    return tunable_limits(Abi(object_btf(find_object("observe"))).constants)
+
+
+def _load() -> tuple[ProfileSet, Limits]:
+    from scx_gamer.profiles import folders, load
+
+    limits = _limits()
+    return load(limits, *folders()), limits
+
+
+def _active() -> str:
+    """Of a running supervisor; empty when none answers."""
+    from scx_gamer import control
+
+    try:
+        answer = control.request("status")
+    except (control.ControlError, OSError):
+        return ""
+    profile = answer.get("profile") if isinstance(answer, dict) else None
+    return str(profile.get("active", "")) if isinstance(profile, dict) else ""
+
+
+def _for(profile: Profile) -> str:
+    match = profile.match
+    parts = [f"AppID {n}" for n in match.appid] + list(match.exe) + list(match.cmdline)
+    return ", ".join(parts) or "-"
+
+
+def _as_dict(profile: Profile) -> dict[str, object]:
+    return {
+        "name": profile.name,
+        "title": profile.title,
+        "origin": "vendor" if profile.vendor else "admin",
+        "files": [str(path) for path in profile.files],
+        "match": {
+            "appid": list(profile.match.appid),
+            "exe": list(profile.match.exe),
+            "cmdline": list(profile.match.cmdline),
+        },
+        "settings": [
+            {
+                "setting": setting,
+                "value": value,
+                "why": profile.why.get(setting, ""),
+                "where": profile.where.get(setting, ""),
+            }
+            for setting, value in profile.settings.items()
+        ],
+    }
+
+
+def _validate(files: list[Path] | None) -> list[ConfigError]:
+    from scx_gamer.profiles import check_set, of_documents, without_reason
+    from scx_gamer.profiles.load import MAX_BYTES
+    from scx_gamer.tomlfile import ConfigError, read
+
+    if not files:
+        found, _ = _load()
+        return [*found.errors, *check_set(found), *without_reason(found)]
+    limits = _limits()
+    errors: list[ConfigError] = []
+    for path in files:
+        try:
+            of_documents(path.name.removesuffix(".toml"), [read(path, MAX_BYTES)], limits)
+        except ConfigError as error:
+            errors.append(error)
+    return errors

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Profiles from files. One TOML file each, its name is the profile's.
+
+A file of the admin's masks the vendor's of the same name, a link to /dev/null disables it, and files in
+NAME.toml.d/ override single keys, in the order of their names. A profile that is wrong costs itself alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from scx_gamer import tomlfile
+from scx_gamer.config import config_dir, vendor_file
+from scx_gamer.profiles.match import Found, Game, find
+from scx_gamer.profiles.model import Match, Profile, ProfileError
+from scx_gamer.profiles.schema import MAX_TEXT, TOP, Limits, sections
+from scx_gamer.text import printable
+from scx_gamer.tomlfile import ConfigError, Document, suggest, value_text
+
+MAX_BYTES = 64 << 10
+MAX_PROFILES = 1024
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
+
+
+@dataclass(frozen=True)
+class ProfileSet:
+    """All profiles that can be used, by name, and why the others cannot."""
+
+    profiles: Mapping[str, Profile]
+    errors: tuple[ConfigError, ...] = ()
+
+    def get(self, name: str) -> Profile:
+        """Raises ProfileError with what was probably meant."""
+        found = self.profiles.get(name)
+        if found is None:
+            for error in self.errors:
+                if f"/{name}.toml" in error.where:
+                    raise ProfileError(error.where, error.what, error.hint)
+            hint = suggest(name, self.profiles).replace("known keys", "there are")
+            raise ProfileError(printable(name, 64), "no such profile", hint)
+        return found
+
+    def find(self, games: list[Game]) -> Found | None:
+        """The profile of what runs; None when there is none for it."""
+        return find(self.profiles.values(), games)
+
+
+def folders(admin: Path | None = None, vendor: Path | None = None) -> tuple[Path, Path]:
+    """Where profiles are: the vendor's folder, the admin's folder."""
+    return vendor or vendor_file().parent / "profiles", (admin or config_dir()) / "profiles"
+
+
+def load(limits: Limits, vendor: Path, admin: Path, before: ProfileSet | None = None) -> ProfileSet:
+    """Read both folders. A profile that is wrong is left as it was in `before`, else left out."""
+    profiles: dict[str, Profile] = {}
+    errors: list[ConfigError] = []
+    names: set[str] = set()
+    for folder in (vendor, admin):
+        try:
+            names |= set(_names(folder))
+        except ConfigError as error:
+            errors.append(error)
+    for name in sorted(names)[:MAX_PROFILES]:
+        try:
+            profile = read(name, limits, vendor, admin)
+        except ConfigError as error:
+            errors.append(error)
+            if before is not None and name in before.profiles:
+                profiles[name] = before.profiles[name]
+            continue
+        if profile is not None:
+            profiles[name] = profile
+    return ProfileSet(MappingProxyType(profiles), tuple(errors))
+
+
+def _names(folder: Path) -> Iterator[str]:
+    try:
+        entries = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise tomlfile.unreadable(folder, error) from error
+    for entry in entries:
+        stem = entry.removesuffix(".d").removesuffix(".toml")
+        if entry.startswith(".") or not entry.endswith((".toml", ".toml.d")):
+            continue
+        if not _NAME.fullmatch(stem):
+            where = printable(str(folder / entry))
+            hint = "use lower-case letters, digits and - in the file's name"
+            raise ProfileError(where, "no name for a profile", hint)
+        yield stem
+
+
+def files_of(name: str, vendor: Path, admin: Path) -> list[Path]:
+    """The files that make up a profile: the first is whole, the others override it."""
+    own = admin / f"{name}.toml"
+    base = own if os.path.lexists(own) else vendor / f"{name}.toml"
+    drop_ins: dict[str, Path] = {}
+    for folder in (vendor / f"{name}.toml.d", admin / f"{name}.toml.d"):
+        try:
+            entries = os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise tomlfile.unreadable(folder, error) from error
+        drop_ins.update({e: folder / e for e in entries if e.endswith(".toml") and e[0] != "."})
+    return [base, *(drop_ins[entry] for entry in sorted(drop_ins))]
+
+
+def read(name: str, limits: Limits, vendor: Path, admin: Path) -> Profile | None:
+    """One profile of its files; None for one that is disabled. Raises ConfigError."""
+    files = files_of(name, vendor, admin)
+    if _is_nothing(files[0]):
+        return None
+    if len(files) > 1 and not os.path.lexists(files[0]):
+        where = printable(str(files[1]))
+        raise ProfileError(
+            where, f"overrides {name}.toml, which is not there", "give it a name that is"
+        )
+    documents = [tomlfile.read(path, MAX_BYTES) for path in files if not _is_nothing(path)]
+    profile = of_documents(name, documents, limits)
+    at_vendors = all(path.is_relative_to(vendor) for path in files)
+    return Profile(
+        profile.name, profile.title, profile.match, profile.settings, profile.why, profile.where,
+        tuple(files), at_vendors,
+    )  # fmt: skip
+
+
+def _is_nothing(path: Path) -> bool:
+    """Whether it is a link to /dev/null."""
+    return path.is_symlink() and os.path.realpath(path) == os.devnull
+
+
+def of_documents(name: str, documents: list[Document], limits: Limits) -> Profile:
+    """Validate and merge, the later wins key by key. Raises ProfileError for the first mistake."""
+    settings: dict[str, object] = {}
+    where: dict[str, str] = {}
+    why: dict[str, str] = {}
+    match: dict[str, object] = {}
+    title = name
+    for document in documents:
+        for section, key, value in _checked(document, limits):
+            place = document.place(*(part for part in (section, key) if part))
+            if section == "why":
+                why[key] = str(value)
+                where[f"why.{key}"] = place
+            elif section == "match":
+                match[key] = value
+                where[f"match.{key}"] = place
+            elif key == "title":
+                title = str(value)
+            else:
+                setting = f"{section}.{key}" if section else key
+                settings[setting] = value
+                where[setting] = place
+                why.pop(setting, None)  # the reason was for another value
+    for setting in why:
+        if setting not in settings:
+            raise ProfileError(
+                where[f"why.{setting}"],
+                f"[why] names {printable(setting, 64)}, which is not set here",
+                suggest(setting, settings) if settings else "remove it",
+            )
+    return Profile(
+        name, title, _match(match), MappingProxyType(settings), MappingProxyType(why),
+        MappingProxyType(where),
+    )  # fmt: skip
+
+
+def _match(found: Mapping[str, object]) -> Match:
+    def items(key: str) -> tuple[object, ...]:
+        value = found.get(key, ())
+        return tuple(value) if isinstance(value, list) else ()
+
+    return Match(
+        tuple(v for v in items("appid") if isinstance(v, int)),
+        tuple(v for v in items("exe") if isinstance(v, str)),
+        tuple(v for v in items("cmdline") if isinstance(v, str)),
+    )
+
+
+def _checked(document: Document, limits: Limits) -> Iterator[tuple[str, str, object]]:
+    """Section (empty at the top), key and value of everything in a file, [why] last."""
+    known = sections(limits)
+    for name, value in sorted(document.tree.items(), key=lambda item: item[0] == "why"):
+        section = known.get(name)
+        if section is None:
+            key = TOP.get(name)
+            if key is None:
+                raise ProfileError(
+                    document.place(name), f"unknown key {printable(name, 64)}",
+                    suggest(name, [*TOP, *(f"[{s}]" for s in known), *_all_keys(limits)]),
+                )  # fmt: skip
+            if not key.accepts(value):
+                raise ProfileError(
+                    document.place(name), f"{name} is {value_text(value)}", key.right
+                )
+            yield "", name, value
+            continue
+        if not isinstance(value, dict):
+            hint = f"write [{name}] on a line of its own"
+            raise ProfileError(document.place(name), f"{name} is a table", hint)
+        for inner, one in value.items():
+            _check(document, name, inner, one, limits)
+            yield name, inner, one
+
+
+def _all_keys(limits: Limits) -> list[str]:
+    return [f"{name}.{key}" for name, s in sections(limits).items() for key in s.keys]
+
+
+def _check(document: Document, name: str, key: str, value: object, limits: Limits) -> None:
+    section = sections(limits)[name]
+    place = document.place(name, key)
+    rule = section.keys.get(key)
+    if rule is not None:
+        if not rule.accepts(value):
+            shown = value_text(value)
+            if isinstance(value, list):
+                shown = f"[{', '.join(map(value_text, value[:4]))}]"
+            raise ProfileError(place, f"{name}.{key} is {printable(shown, 96)}", rule.right)
+        return
+    if name == "why":
+        if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT:
+            hint = f"give the reason as a text of at most {MAX_TEXT} letters"
+            raise ProfileError(place, f"the reason is {value_text(value)}", hint)
+        return
+    if not section.open:
+        raise ProfileError(
+            place, f"unknown key {printable(f'{name}.{key}', 96)}",
+            suggest(f"{name}.{key}", [*TOP, *_all_keys(limits)]),
+        )  # fmt: skip
+
+
+def check_set(found: ProfileSet) -> list[ProfileError]:
+    """What is wrong between profiles: two of one origin that claim the same game."""
+    errors: list[ProfileError] = []
+    claimed: dict[tuple[bool, str], Profile] = {}
+    for profile in found.profiles.values():
+        marks = [("appid", m) for m in profile.match.appid] + [
+            ("exe", m) for m in profile.match.exe
+        ]
+        for kind, mark in marks:
+            other = claimed.setdefault((profile.vendor, f"{kind} {mark}"), profile)
+            if other is not profile:
+                where = profile.where.get(f"match.{kind}", profile.name)
+                hint = f"leave it to one of the two; {other.name} would be taken"
+                what = f"{kind} {printable(str(mark), 64)} is also in {other.name}"
+                errors.append(ProfileError(where, what, hint))
+    return errors
+
+
+def without_reason(found: ProfileSet) -> list[ProfileError]:
+    """Settings of shipped profiles that do not say why they differ."""
+    return [
+        ProfileError(
+            profile.where.get(setting, profile.name),
+            f"{setting} has no reason",
+            f'add to [why]: "{setting}" = "…"',
+        )
+        for profile in found.profiles.values()
+        if profile.vendor
+        for setting in profile.settings
+        if setting not in profile.why
+    ]

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a profile may say: every section and key, once, for the validation and for the published JSON Schema.
+
+A new section is an entry in `sections`. A value reaches whoever acts on it as `Profile.settings["section.key"]`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from scx_gamer import netconfig
+from scx_gamer.config import MODES
+
+Limits = Mapping[str, tuple[int, int]]
+
+MAX_LIST = 64
+MAX_TEXT = 1024
+MAX_PATTERN = 256
+MAX_APPID = (1 << 64) - 1  # shortcuts of Steam have 64 bits
+
+SCHEMA_ID = "scx-gamer profile"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: whether a value will do, what would be right, and the same as JSON Schema."""
+
+    accepts: Callable[[object], bool]
+    right: str
+    schema: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of keys. `settings`: its keys are settings, so [why] may name them."""
+
+    about: str
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    settings: bool = True
+    open: bool = False  # also takes keys that are not listed, with a value of any kind
+
+
+def text(longest: int, right: str) -> Key:
+    """One line of text."""
+    return Key(
+        lambda v: (
+            isinstance(v, str) and 0 < len(v) <= longest and v.isprintable() and v.strip() == v
+        ),
+        right,
+        {"type": "string", "minLength": 1, "maxLength": longest},
+    )
+
+
+def choice(*words: str) -> Key:
+    quoted = [f'"{word}"' for word in words]
+    return Key(lambda v: v in words, f"use {' or '.join(quoted)}", {"enum": list(words)})
+
+
+def number(low: int, high: int) -> Key:
+    return Key(
+        lambda v: type(v) is int and low <= v <= high,
+        f"use a whole number from {low} to {high}",
+        {"type": "integer", "minimum": low, "maximum": high},
+    )
+
+
+def listed(one: Key, right: str) -> Key:
+    return Key(
+        lambda v: isinstance(v, list) and 0 < len(v) <= MAX_LIST and all(map(one.accepts, v)),
+        right,
+        {"type": "array", "minItems": 1, "maxItems": MAX_LIST, "items": dict(one.schema)},
+    )
+
+
+def _is_pattern(value: object) -> bool:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_PATTERN:
+        return False
+    return len(re.sub(r"[*?\[\]]", "", value)) >= 4 and value.count("*") <= 8
+
+
+_PATTERN = Key(_is_pattern, "", {"type": "string", "minLength": 4, "maxLength": MAX_PATTERN})
+_EXE = text(MAX_PATTERN, "")
+_APPID = number(1, MAX_APPID)
+
+def _network() -> dict[str, Key]:
+    """As the configuration's section; its rules are the only ones, the JSON here is their shape."""
+    text_, flag = {"type": "string"}, {"type": "boolean"}
+    texts = {"type": "array", "items": text_}
+    shapes: dict[str, dict[str, object]] = {
+        "enabled": dict(flag),
+        "down": dict(text_),
+        "up": dict(text_),
+        "scope": {"enum": list(netconfig.SCOPES)},
+        "kind": {"enum": list(netconfig.KINDS)},
+        "targets": dict(texts),
+        "protected": dict(texts),
+    }
+    return {
+        key: Key(accepts, right, shapes.get(key, {}))
+        for key, (accepts, right) in netconfig.RULES.items()
+    }
+
+
+TOP = {
+    "title": text(80, 'use a short text such as "Counter-Strike 2"'),
+    "mode": choice(*MODES),
+}
+
+
+def sections(limits: Limits) -> dict[str, Section]:
+    """All tables. `limits`: lowest and highest value of each tunable of abi.h."""
+    return {
+        "match": Section(
+            "Which games it is for: AppID first, then exe, then command line.",
+            {
+                "appid": listed(_APPID, "use a list of Steam's numbers such as [730]"),
+                "exe": listed(_EXE, 'use a list of file names or paths such as ["cs2"]'),
+                "cmdline": listed(
+                    _PATTERN,
+                    'use a list of patterns such as ["*net.minecraft.client*"], 4 letters or more each',
+                ),
+            },
+            settings=False,
+        ),
+        "tunables": Section(
+            "The scheduler's tunables, in the unit of the name.",
+            {name: number(low, high) for name, (low, high) in limits.items()},
+        ),
+        "network": Section("The limit on background traffic, as in config.toml.", _network()),
+        "why": Section(
+            'The reason for each setting: "tunables.slice_us" = "…".', settings=False, open=True
+        ),
+    }
+
+
+def json_schema(limits: Limits) -> dict[str, object]:
+    """The published schema: `profiles/schema.json` is this, as the test of it says."""
+    properties: dict[str, object] = {name: dict(key.schema) for name, key in TOP.items()}
+    for name, section in sections(limits).items():
+        table: dict[str, object] = {
+            "type": "object",
+            "description": section.about,
+            "additionalProperties": section.open,
+        }
+        if section.keys:
+            table["properties"] = {key: dict(k.schema) for key, k in section.keys.items()}
+        if name == "why":
+            table["additionalProperties"] = {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_TEXT,
+            }
+        properties[name] = table
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": SCHEMA_ID,
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def schema_text(limits: Limits) -> str:
+    """As it lies in the file."""
+    return json.dumps(json_schema(limits), indent=2) + "\n"
