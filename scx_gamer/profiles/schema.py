@@ -85,6 +85,7 @@ _PATTERN = Key(_is_pattern, "", {"type": "string", "minLength": 4, "maxLength": 
 _EXE = text(MAX_PATTERN, "")
 _APPID = number(1, MAX_APPID)
 
+
 def _network() -> dict[str, Key]:
     """As the configuration's section; its rules are the only ones, the JSON here is their shape."""
     text_, flag = {"type": "string"}, {"type": "boolean"}
