@@ -481,6 +481,8 @@ def supervisor() -> Iterator[Finding]:
         yield Finding(WARN, "supervisor", f"{state}: {cause}", to_do)
     else:
         yield Finding(OK, "supervisor", f"{state}: {cause}")
+
+
 def profiles() -> Iterator[Finding]:
     """The profiles, shipped and in /etc, and which one a running supervisor uses."""
     from scx_gamer import control

@@ -23,7 +23,12 @@ _NAME = 15  # what the kernel keeps of a program's or a map's name
 _TAINTS = {4: "machine check", 5: "bad page", 7: "died", 9: "warned", 14: "soft lockup"}
 # Where a temporary file of ours could be, and the beginnings of its name there; "" for any.
 # A guest shows the temporary files of its host, where others work too.
-_PLACES = {"/tmp": ("scx", "tmp", "pytest"), "/dev/shm": ("",), "/run": ("scx", "tmp"), "/run/scx-gamer": ("",)}
+_PLACES = {
+    "/tmp": ("scx", "tmp", "pytest"),
+    "/dev/shm": ("",),
+    "/run": ("scx", "tmp"),
+    "/run/scx-gamer": ("",),
+}
 _NOT_OURS = ("pytest-of-", ".", "systemd-private-", "vng-", "virtme_")
 
 
