@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.vm.attach.conftest import attach, attached, events, refills
 from tests.vm.attach.test_attach import bound_ns
@@ -44,6 +48,15 @@ int main(void)
 SECONDS = 20
 
 
+@pytest.fixture
+def observer() -> Iterator[None]:
+    """This process outside of the scheduler under test: its own turns among 2 000 threads would take minutes."""
+    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    yield
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+@pytest.mark.usefixtures("observer")
 def test_two_thousand_spinning_threads_and_a_fork_storm(
     tmp_path: Path,
 ) -> None:
