@@ -32,7 +32,8 @@ mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 ip link set lo up 2>/dev/null
-mkdir -p /run/scx-gamer /var/lib/scx-gamer
+mkdir -p /run/scx-gamer /var/lib/scx-gamer /run/temporary
+export TMPDIR=/run/temporary  # /tmp shows what this machine's other programs put there
 cd {tree}
 {command} >{scratch}/stdout 2>{scratch}/stderr </dev/null
 echo $? > {scratch}/status.new
