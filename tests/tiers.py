@@ -27,6 +27,9 @@ BY_NAME_ONLY: frozenset[str] = frozenset()
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 GUEST_CPUS = {"games": 1}
 
+# Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
+UNDER_SYSTEMD = frozenset({"systemd"})
+
 
 @dataclass(frozen=True)
 class Result:
@@ -125,9 +128,11 @@ def vm(kernel: str) -> Iterator[Result]:
     boot = ["tests/vm/run", "--kernel", kernel, "--timeout", str(LONGEST_FOLDER_S)]
 
     def folder(name: str) -> Result:
-        cpus = ["--cpus", str(GUEST_CPUS[name])] if name in GUEST_CPUS else []
+        extra = ["--cpus", str(GUEST_CPUS[name])] if name in GUEST_CPUS else []
+        if name in UNDER_SYSTEMD:
+            extra.append("--systemd")
         command = [
-            *([] if direct else [*boot, *cpus, "--"]),
+            *([] if direct and name not in UNDER_SYSTEMD else [*boot, *extra, "--"]),
             str(PYTHON),
             "-m",
             "pytest",

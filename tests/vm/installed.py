@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""scx-gamer as a package leaves it, in a guest whose files are a layer that goes with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+TREE = Path(__file__).resolve().parents[2]
+PACKAGING = TREE / "packaging"
+SITE = Path("/usr/lib/python3/dist-packages")
+LAUNCHER = """#!/usr/bin/python3
+import sys
+from scx_gamer.cli import main
+sys.exit(main())
+"""
+FILES = {
+    "systemd/scx-gamer.service": "/usr/lib/systemd/system/scx-gamer.service",
+    "sysusers/scx-gamer.conf": "/usr/lib/sysusers.d/scx-gamer.conf",
+}
+
+
+def _needed(name: str) -> set[str]:
+    """A distribution and what it requires, extras aside."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        current = todo.pop()
+        if current in found:
+            continue
+        found.add(current)
+        for line in metadata.requires(current) or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                todo.append(requirement.name.lower().replace("_", "-"))
+    return found
+
+
+def _copy(distribution: metadata.Distribution) -> None:
+    """Its packages and modules; its scripts stay behind."""
+    tops = {file.parts[0] for file in distribution.files or () if ".." not in file.parts}
+    for top in tops - {"__pycache__"}:
+        source = Path(str(distribution.locate_file(top)))
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, SITE / top, dirs_exist_ok=True, ignore=ignored)
+        else:
+            shutil.copy(source, SITE / top)
+
+
+def install() -> None:
+    """Copy everything to where it belongs; a second time does nothing. For guests only: it writes to /usr."""
+    assert os.environ.get("SCX_GAMER_IN_VM"), "this would change the machine itself"
+    done = Path("/run/scx-gamer-installed")
+    if done.exists():
+        return
+    for name in sorted(_needed("scx-gamer") - {"scx-gamer", "bcc"}):
+        _copy(metadata.distribution(name))
+    package = SITE / "scx_gamer"
+    shutil.copytree(TREE / "scx_gamer", package)
+    (package / "bpf").mkdir()
+    for path in (TREE / "build" / "bpf").glob("*.bpf.o"):
+        shutil.copy(path, package / "bpf" / path.name)
+    shutil.copytree(TREE / "profiles", package / "profiles_data")
+    for library in (TREE / "build/sysroot/usr/lib").glob("*/libbpf.so.1"):
+        shutil.copy(library, f"/usr/lib/{library.parent.name}/libbpf.so.1")
+    Path("/usr/bin/scx-gamer").write_text(LAUNCHER)
+    Path("/usr/bin/scx-gamer").chmod(0o755)
+    for source, target in FILES.items():
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGING / source, target)
+    subprocess.run(["systemd-sysusers", FILES["sysusers/scx-gamer.conf"]], check=True)
+    done.touch()
