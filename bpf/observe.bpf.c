@@ -30,9 +30,29 @@ struct {
 	__type(value, struct scxg_device);
 } devices SEC(".maps");
 
+/*
+ * First 15 characters of a program's name -> enum scxg_name_flag. Written by the games room, from what its rules look
+ * for; read at each exec, so that all others never leave the kernel.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SCXG_MAX_NAMES);
+	__type(key, char[SCXG_COMM_LEN]);
+	__type(value, u32);
+} names SEC(".maps");
+
+/* Processes whose exec, fork, name and exit are told. Written at exec and fork, and by the games room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SCXG_MAX_TRACKED);
+	__type(key, u32);
+	__type(value, struct scxg_tracked);
+} tracked SEC(".maps");
+
 /* Python reads the layout of messages and events from BTF, which keeps only what something refers to. */
 struct scxg_msg scxg_anchor_msg = {};
 struct scxg_event scxg_anchor_event = {};
+struct scxg_tracked scxg_anchor_tracked = {};
 enum scxg_limits scxg_anchor_limits = 0;
 enum scxg_lane scxg_anchor_lane = 0;
 enum scxg_held scxg_anchor_held = 0;
@@ -45,6 +65,7 @@ enum scxg_tunable_max scxg_anchor_max = 0;
 enum scxg_times scxg_anchor_times = 0;
 enum scxg_msg_type scxg_anchor_msg_type = 0;
 enum scxg_event_type scxg_anchor_event_type = 0;
+enum scxg_name_flag scxg_anchor_name_flag = 0;
 
 static __always_inline struct scxg_event *event_begin(struct scxg_control *ctl, u16 type)
 {
@@ -206,17 +227,38 @@ static __always_inline void process_event(struct scxg_control *ctl, u16 type, st
 	bpf_ringbuf_submit(ev, 0);
 }
 
+/* Whether this process is followed: as part of a tree, by its name, or because it has a class. */
+static __always_inline bool followed(u32 tgid)
+{
+	return bpf_map_lookup_elem(&tracked, &tgid) || bpf_map_lookup_elem(&classes, &tgid);
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
 {
 	struct scxg_control *ctl = scxg_control();
-	u32 tgid = p->tgid;
+	struct scxg_tracked *known, entry = {};
+	char name[SCXG_COMM_LEN] = {};
+	u32 tgid = p->tgid, *flags;
 
 	if (!ctl)
 		return 0;
 	__sync_fetch_and_add(&ctl->execs, 1);
-	if (ctl->watch_execs || bpf_map_lookup_elem(&classes, &tgid))
-		process_event(ctl, SCXG_EV_EXEC, p, 0, bprm->filename);
+	/* The name that the kernel has just given it: the file's own. */
+	bpf_probe_read_kernel_str(name, sizeof(name), p->comm);
+	flags = bpf_map_lookup_elem(&names, name);
+	if (flags) {
+		entry.start_ns = p->group_leader->start_boottime;
+		entry.flags = *flags;
+		known = bpf_map_lookup_elem(&tracked, &tgid);
+		if (known)
+			entry.flags |= known->flags;
+		bpf_map_update_elem(&tracked, &tgid, &entry, BPF_ANY);
+	} else if (!ctl->watch_execs && !followed(tgid)) {
+		return 0;
+	}
+	__sync_fetch_and_add(&ctl->execs_told, 1);
+	process_event(ctl, SCXG_EV_EXEC, p, 0, bprm->filename);
 	return 0;
 }
 
@@ -224,13 +266,15 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *p)
 {
 	struct scxg_control *ctl = scxg_control();
+	bool was_followed;
 	u32 tgid = p->tgid;
 
 	/* The process is gone with its last thread, whichever thread that is. */
 	if (!ctl || p->signal->live.counter > 0)
 		return 0;
 	__sync_fetch_and_add(&ctl->exits, 1);
-	if (!bpf_map_delete_elem(&classes, &tgid))
+	was_followed = !bpf_map_delete_elem(&tracked, &tgid);
+	if (!bpf_map_delete_elem(&classes, &tgid) || was_followed || ctl->watch_execs)
 		process_event(ctl, SCXG_EV_EXIT, p, p->exit_code, NULL);
 	return 0;
 }
@@ -239,19 +283,41 @@ SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct scxg_control *ctl = scxg_control();
+	struct scxg_tracked *known, follow = {};
 	struct scxg_class_entry *entry, copy;
 	u32 tgid = parent->tgid, child_tgid = child->tgid;
 
 	if (!ctl || tgid == child_tgid)
 		return 0;
 	__sync_fetch_and_add(&ctl->forks, 1);
+	known = bpf_map_lookup_elem(&tracked, &tgid);
+	if (known && known->flags & SCXG_NAME_TREE) {
+		follow.start_ns = child->start_boottime;
+		follow.flags = known->flags;
+		bpf_map_update_elem(&tracked, &child_tgid, &follow, BPF_ANY);
+	}
 	entry = bpf_map_lookup_elem(&classes, &tgid);
-	if (!entry)
+	/* What a compositor starts is no compositor: its class stays with it. */
+	if (entry && entry->class_id != SCXG_CLASS_CRITICAL) {
+		copy = *entry;
+		copy.start_ns = child->start_boottime;
+		bpf_map_update_elem(&classes, &child_tgid, &copy, BPF_ANY);
+	} else if (!follow.flags) {
 		return 0;
-	copy = *entry;
-	copy.start_ns = child->start_boottime;
-	bpf_map_update_elem(&classes, &child_tgid, &copy, BPF_ANY);
+	}
 	process_event(ctl, SCXG_EV_FORK, child, 0, NULL);
+	return 0;
+}
+
+/* Wine names a process after the program it runs once it has read the command line. */
+SEC("tp_btf/task_rename")
+int BPF_PROG(on_rename, struct task_struct *p, const char *comm)
+{
+	struct scxg_control *ctl = scxg_control();
+
+	if (!ctl || p->pid != p->tgid || !followed(p->tgid))
+		return 0;
+	process_event(ctl, SCXG_EV_RENAME, p, 0, NULL);
 	return 0;
 }
 
@@ -262,7 +328,7 @@ struct drain_ctx {
 	u64 now;
 };
 
-static __always_inline bool class_set(struct scxg_control *ctl, const struct scxg_msg *msg)
+static __always_inline bool class_set(struct scxg_control *ctl, const struct scxg_msg *msg, u64 now)
 {
 	struct scxg_class_entry entry = {
 	    .class_id = msg->class_id,
@@ -276,6 +342,13 @@ static __always_inline bool class_set(struct scxg_control *ctl, const struct scx
 	if (bpf_map_update_elem(&classes, &tgid, &entry, BPF_ANY))
 		return false;
 	__sync_fetch_and_add(&ctl->class_epoch, 1);
+	if (msg->value && msg->time_ns < now) {
+		u64 delay = now - msg->time_ns;
+
+		ctl->class_delay_hist[scxg_wait_bucket(delay) & (SCXG_WAIT_BUCKETS - 1)]++;
+		ctl->class_delay_sum_ns += delay;
+		ctl->class_delay_max_ns = scxg_max(ctl->class_delay_max_ns, delay);
+	}
 	return true;
 }
 
@@ -322,13 +395,14 @@ static __always_inline bool apply(struct scxg_control *ctl, const struct scxg_ms
 	case SCXG_MSG_HELD:
 		return held_set(ctl, msg, now);
 	case SCXG_MSG_CLASS_SET:
-		return class_set(ctl, msg);
+		return class_set(ctl, msg, now);
 	case SCXG_MSG_CLASS_DEL:
 		bpf_map_delete_elem(&classes, &tgid);
 		__sync_fetch_and_add(&ctl->class_epoch, 1);
 		return true;
 	case SCXG_MSG_FOCUS:
 		ctl->focus_tgid = tgid;
+		ctl->focus_away = tgid && msg->value;
 		return true;
 	case SCXG_MSG_TUNABLE:
 		if (index >= SCXG_NR_TUNABLES)

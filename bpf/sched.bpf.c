@@ -291,7 +291,9 @@ static __always_inline bool look(struct view *v, struct task_struct *p)
 	v->facts.burst_avg = v->tc ? v->tc->burst_avg : 0;
 	v->facts.maturity = v->tc ? v->tc->maturity : 0;
 	v->facts.game_active = v->state->effects && v->ctl->game_active;
-	v->facts.window_open = v->state->effects && any_window_open(v->now);
+	/* Input that goes to another program is none for the game; the compositor still answers it. */
+	v->facts.window_open = v->state->effects && any_window_open(v->now) &&
+			       !(class_id == SCXG_CLASS_GAME && v->ctl->focus_away);
 	return true;
 }
 

@@ -162,7 +162,7 @@ class Observe:
         if event["generation"] != self.feed.generation:
             self.events_stale += 1
             # a process that ended has ended, whichever generation saw it
-            if name not in ("EXIT", "FORK", "EXEC"):
+            if name not in ("EXIT", "FORK", "EXEC", "RENAME"):
                 return
         for handler in handlers:
             handler(event)

@@ -14,6 +14,8 @@ class SupervisorOptions:
     mode: str = "auto"  # "auto": attached while a game is known; "always"
     kernel_input: bool = True  # let the kernel open input windows where it can
     input: bool = True
+    detection: bool = True  # games are found by rules, not only by name
+    process_source: str = "auto"  # where process events come from; else bpf, netlink or poll
     metrics_address: str = ""  # HOST:PORT; empty: no exporter
     backoff_s: tuple[float, ...] = (5.0, 30.0, 120.0)
     budget: int = 3  # failures within budget_window_s, then fallback

@@ -20,7 +20,8 @@ from scx_gamer.config import load, tunable_limits
 from scx_gamer.control import FAILED, NO_PERMISSION, USAGE, ControlError
 from scx_gamer.control_server import ControlServer, Operation, pid_of
 from scx_gamer.exits import ExitRecord
-from scx_gamer.gameset import GameError, GameSet
+from scx_gamer.games.data import DetectDataError
+from scx_gamer.games.room import GameError, GamesRoom
 from scx_gamer.instance import Instance, InstanceError
 from scx_gamer.libbpf import BpfError
 from scx_gamer.loop import Loop
@@ -61,7 +62,7 @@ class Supervisor:
         self._boot = boot_id()
         self._exit_code = EXIT_OK
         self._observe: Observe | None = None
-        self._games: GameSet | None = None
+        self._games: GamesRoom | None = None
         self._tuning: Tuning | None = None
         self._exec_pending = False
         self._watch = "inotify"  # or why files are not watched
@@ -136,16 +137,16 @@ class Supervisor:
         self._heartbeat_s = observe.abi.constants["SCXG_HEARTBEAT_PERIOD_MS"] / 1000
         observe.set_generation(self.store.state.generation)
         self._open_tuning(observe, stack)
-        self._games = GameSet(
+        self._games = GamesRoom(
             self.loop,
-            observe.feed,
-            observe.abi.constants["SCXG_CLASS_GAME"],
+            observe,
             self._games_changed,
+            source=self._options.process_source,
+            detection=self._options.detection,
         )
         stack.callback(self._games.close)
-        observe.on("FORK", self._on_fork)
+        self._games.start()
         observe.on("EXEC", lambda _event: self._game_exec())
-        observe.on("EXIT", self._on_exit)
         observe.on("SCHED_EXIT", self._on_sched_exit)
         observe.on("PREEMPT_STORM", self._on_storm)
         self._open_input(observe, stack)
@@ -270,12 +271,6 @@ class Supervisor:
 
     # ---- events ----------------------------------------------------------------------------
 
-    def _on_fork(self, event: Event) -> None:
-        if self._games is not None:
-            self._games.on_fork(
-                int(event["parent_tgid"]), int(event["tgid"]), int(event["start_ns"])
-            )
-
     def _game_exec(self) -> None:
         """A process of a game runs another program: perhaps the one a profile names. Told once for many."""
         if not self._exec_pending:
@@ -285,10 +280,6 @@ class Supervisor:
     def _execs_settled(self) -> None:
         self._exec_pending = False
         self._tell_tuning()
-
-    def _on_exit(self, event: Event) -> None:
-        if self._games is not None:
-            self._games.on_exit(int(event["tgid"]))
 
     def _on_storm(self, event: Event) -> None:
         self._storms += 1
@@ -328,14 +319,14 @@ class Supervisor:
 
     def _games_changed(self) -> None:
         if self._machine is not None:
-            games = self._games.games if self._games else {}
+            playing = self._games is not None and self._games.wanted
             self._tell_tuning()
-            self._machine.want(self._wanted(), "a game runs" if games else "no game any more")
+            self._machine.want(self._wanted(), "a game runs" if playing else "no game any more")
             self._publish()
 
     def _wanted(self) -> bool:
         mode = self._tuning.mode if self._tuning else self._options.mode
-        return mode == "always" or bool(self._games and self._games.games)
+        return mode == "always" or bool(self._games and self._games.wanted)
 
     def _changed(self) -> None:
         machine = self._machine
@@ -360,6 +351,7 @@ class Supervisor:
             "status": Operation(lambda _request: self.status(), root_only=False),
             "devices": Operation(lambda _request: self.devices(), root_only=False),
             "games": Operation(lambda _request: self.games(), root_only=False),
+            "explain": Operation(self._op_explain, root_only=False),
             "snapshot": Operation(lambda _request: self.snapshot(), root_only=False),
             "metrics": Operation(lambda _request: self.snapshot(), root_only=False),
             "start": Operation(lambda _request: self.request_start(), root_only=True),
@@ -377,6 +369,11 @@ class Supervisor:
         except GameError as err:
             raise ControlError(str(err), FAILED, err.errno) from err
         return self.status()
+
+    def _op_explain(self, request: Mapping[str, Any]) -> dict[str, object]:
+        if self._games is None:
+            raise ControlError("the supervisor is still starting", FAILED)
+        return self._games.explain(pid_of(request))
 
     def _op_game_remove(self, request: Mapping[str, Any]) -> dict[str, object]:
         pid = pid_of(request)
@@ -518,6 +515,8 @@ class Supervisor:
             body["feed"] = observe.feed.counters()
             body["profile"] = self._profile_status()
         body["input"] = self._input_status()
+        if self._games is not None:
+            body["detection"] = self._games.status()
         loop = self.loop.stats()
         body["loop"] = {
             "passes": loop.passes,
@@ -655,7 +654,7 @@ def main(config: Config | SupervisorOptions) -> int:
     except BpfError as err:
         denied = err.errno in (1, 13) and os.geteuid() != 0
         return _say(err, EXIT_NO_PERMISSION if denied else EXIT_UNSUPPORTED)
-    except (ControlError, topology.TopologyError) as err:
+    except (ControlError, topology.TopologyError, DetectDataError) as err:
         return _say(err, EXIT_FAILED)
 
 

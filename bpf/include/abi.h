@@ -25,6 +25,8 @@ enum scxg_limits {
 	SCXG_MAX_LLCS = 64,
 	SCXG_MAX_CLASSES_TRACKED = 16384, /* entries of the tgid -> class map */
 	SCXG_MAX_DEVICES = 1024,	  /* entries of the device map */
+	SCXG_MAX_NAMES = 1024,		  /* entries of the map of names */
+	SCXG_MAX_TRACKED = 16384,	  /* entries of the map of followed processes */
 	SCXG_WAIT_BUCKETS = 32,		  /* log2 of microseconds */
 	SCXG_EXIT_REASON_LEN = 128,
 	SCXG_EXIT_MSG_LEN = 1024,
@@ -67,6 +69,12 @@ enum scxg_input_path {
 enum scxg_held {
 	SCXG_HELD_KEYS = 1, /* a key or button is down */
 	SCXG_HELD_AXES = 2, /* a stick or trigger is off its rest: only a poll sees it come back */
+};
+
+/* What an exec of a name in map `names` leads to. */
+enum scxg_name_flag {
+	SCXG_NAME_REPORT = 1, /* the exec and what becomes of the process are told */
+	SCXG_NAME_TREE = 2,   /* so is everything that it starts */
 };
 
 /* Tunables. Index into struct scxg_tunables.value; clamped in BPF to the limits below. */
@@ -143,9 +151,9 @@ enum scxg_msg_type {
 	SCXG_MSG_HEARTBEAT = 1,
 	SCXG_MSG_INPUT = 2,	/* lane, path EVDEV: open or extend the lane's window */
 	SCXG_MSG_HELD = 3,	/* input number, enum scxg_held: true state of keys and sticks */
-	SCXG_MSG_CLASS_SET = 4, /* tgid, class */
+	SCXG_MSG_CLASS_SET = 4, /* tgid, class; value 1: time_ns is that of its exec */
 	SCXG_MSG_CLASS_DEL = 5, /* tgid */
-	SCXG_MSG_FOCUS = 6,	/* tgid, 0 for none */
+	SCXG_MSG_FOCUS = 6,	/* tgid, 0 for none; value 1: it is part of no game */
 	SCXG_MSG_TUNABLE = 7,	/* index, value */
 	SCXG_MSG_GAME_ACTIVE =
 	    8, /* value 0 or 1: background is delayed only while a game is active */
@@ -171,11 +179,12 @@ enum scxg_event_type {
 	SCXG_EV_NONE = 0,
 	SCXG_EV_EXEC = 1,
 	SCXG_EV_EXIT = 2,	   /* the process as a whole */
-	SCXG_EV_FORK = 3,	   /* only for tracked parents */
+	SCXG_EV_FORK = 3,	   /* only of processes that are followed */
 	SCXG_EV_WINDOW = 4,	   /* a lane went from closed to open */
 	SCXG_EV_PREEMPT_STORM = 5, /* a CPU was kicked SCXG_STORM_KICKS times within a second */
 	SCXG_EV_SCHED_EXIT = 6,	   /* details are in the exit_info map */
-	SCXG_NR_EVENTS = 7,
+	SCXG_EV_RENAME = 7,	   /* a followed process gave itself a name */
+	SCXG_NR_EVENTS = 8,
 };
 
 struct scxg_event {
@@ -217,8 +226,9 @@ struct scxg_control {
 	u64 heartbeat_ns;
 	u64 game_active;
 	u64 focus_tgid;
+	u64 focus_away;	 /* 1: what has the focus is no game: input windows do not count for one */
 	u64 class_epoch; /* rises whenever a class changes; task contexts re-read then */
-	u64 watch_execs; /* 1: EXEC and EXIT events of every process, not of tracked ones alone */
+	u64 watch_execs; /* 1: EXEC and EXIT events of every process, not of followed ones alone */
 	u64 msgs[SCXG_MSG_SLOTS]; /* accepted, by type */
 	u64 msgs_stale;		  /* other generation */
 	u64 msgs_unknown;	  /* unknown type or version */
@@ -229,6 +239,11 @@ struct scxg_control {
 	u64 execs;
 	u64 exits;
 	u64 forks;
+	u64 execs_told; /* of execs: left the kernel */
+	/* From exec to its class being in map `classes`. */
+	u64 class_delay_hist[SCXG_WAIT_BUCKETS];
+	u64 class_delay_sum_ns;
+	u64 class_delay_max_ns;
 };
 
 /* Map `devices`: input number (the N of inputN) -> what the supervisor classified. */
@@ -245,6 +260,13 @@ struct scxg_class_entry {
 	u32 pad;
 	u64 generation;
 	u64 start_ns;
+};
+
+/* Map `tracked`: tgid of a process that is followed -> what for. */
+struct scxg_tracked {
+	u64 start_ns; /* start_boottime of its leader */
+	u32 flags;    /* enum scxg_name_flag */
+	u32 pad;
 };
 
 /* Map `cpu_stats`, one entry a CPU, one writer each: no atomics. Owned by sched's generation. */

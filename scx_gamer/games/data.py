@@ -20,6 +20,7 @@ class DetectData:
 
     wine_plumbing: tuple[str, ...] = ()
     wine_loaders: tuple[str, ...] = ()
+    launchers: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
     helpers: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()

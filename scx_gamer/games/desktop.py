@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from collections.abc import Iterable
@@ -13,10 +14,31 @@ MAX_ENTRY_BYTES = 256 * 1024
 NOT_A_PROGRAM = frozenset(
     {"env", "sh", "bash", "flatpak", "steam", "lutris", "heroic", "python3", "wine", "gamemoderun"}
 )
+SEARCH = "/usr/games:/usr/local/games:/usr/local/bin:/usr/bin:/bin"
+
+
+def folders() -> list[Path]:
+    """Where this machine's entries are: the system's, Flatpak's and snap's exports, each user's."""
+    named = os.environ.get("SCX_GAMER_DESKTOP_DIRS")
+    if named is not None:
+        return [Path(name) for name in named.split(":") if name]
+    fixed = (
+        "/usr/share/applications",
+        "/usr/local/share/applications",
+        "/var/lib/flatpak/exports/share/applications",
+        "/var/lib/snapd/desktop/applications",
+    )
+    homes = sorted(Path("/home").glob("*/.local/share"))
+    own = [h / "applications" for h in homes]
+    flatpak = [h / "flatpak/exports/share/applications" for h in homes]
+    return [*map(Path, fixed), *own, *flatpak]
 
 
 def parse_entry(text: str) -> tuple[str, str] | None:
-    """Desktop entry text → (name, first word of Exec) if it is a game's, else None."""
+    """Desktop entry text → (name, first word of Exec) if it is a game's, else None.
+
+    For what Flatpak runs the word is `flatpak:` and the application's id.
+    """
     section, keys = "", dict[str, str]()
     for line in text.splitlines():
         line = line.strip()
@@ -34,28 +56,51 @@ def parse_entry(text: str) -> tuple[str, str] | None:
         words = shlex.split(keys.get("Exec", ""))
     except ValueError:
         return None
-    if not words or words[0].rsplit("/", 1)[-1] in NOT_A_PROGRAM:
+    name = keys.get("Name", words[0] if words else "")
+    if words and _file(words[0]) == "flatpak" and words[1:2] == ["run"]:
+        app = next((w for w in words[2:] if not w.startswith("-")), "")
+        return (name, f"flatpak:{app}") if app else None
+    if not words or _file(words[0]) in NOT_A_PROGRAM:
         return None
-    return keys.get("Name", words[0]), words[0]
+    return name, words[0]
 
 
-def desktop_games(folders: Iterable[Path]) -> dict[str, str]:
-    """Executable path → entry's name, for every readable game entry; links resolved as `/proc/PID/exe` shows them."""
+def flatpak_command(text: str) -> str | None:
+    """The program that a Flatpak's entry starts inside: `--command=` of its Exec line."""
+    for line in text.splitlines():
+        if line.startswith("Exec=") and "flatpak" in line:
+            return next((w[10:] for w in line.split() if w.startswith("--command=")), None)
+    return None
+
+
+def _file(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def desktop_games(places: Iterable[Path]) -> tuple[dict[str, str], frozenset[str]]:
+    """What the readable game entries name: executable path, or `flatpak:ID`, → the entry's name; and the file names
+    of the programs. Links are resolved as `/proc/PID/exe` shows them."""
     found: dict[str, str] = {}
-    for folder in folders:
+    programs: set[str] = set()
+    for folder in places:
         for path in sorted(folder.glob("*.desktop")):
             try:
                 with path.open("rb") as file:
-                    entry = parse_entry(file.read(MAX_ENTRY_BYTES).decode("utf-8", "replace"))
+                    text = file.read(MAX_ENTRY_BYTES).decode("utf-8", "replace")
             except OSError:
                 continue
+            entry = parse_entry(text)
             if entry is None:
                 continue
             name, word = entry
-            program = shutil.which(
-                word, path="/usr/games:/usr/local/games:/usr/local/bin:/usr/bin:/bin"
-            )
+            if word.startswith("flatpak:"):
+                found.setdefault(word, name)
+                programs.add(_file(flatpak_command(text) or ""))
+                continue
+            program = shutil.which(word, path=SEARCH)
             if program is not None:
+                resolved = str(Path(program).resolve())
                 found.setdefault(program, name)
-                found.setdefault(str(Path(program).resolve()), name)
-    return found
+                found.setdefault(resolved, name)
+                programs |= {_file(program), _file(resolved)}
+    return found, frozenset(programs - {""})

@@ -62,10 +62,11 @@ class ParseError(ValueError):
     """A `/proc` text that no kernel writes."""
 
 
-def parse_stat(text: str) -> tuple[int, str, int, int, int, bool]:
-    """`/proc/PID/stat` → pid, comm, ppid, cpu ticks, start ticks, is a kernel thread.
+def parse_stat(text: str) -> tuple[int, str, int, int, int, bool, bool]:
+    """`/proc/PID/stat` → pid, comm, ppid, cpu ticks, start ticks, is a kernel thread, has ended.
 
-    comm may hold anything, blanks, brackets and newlines included: it ends at the last `)`.
+    comm may hold anything, blanks, brackets and newlines included: it ends at the last `)`. A process whose first
+    thread has ended lives on in the others.
     """
     opening, closing = text.find(" ("), text.rfind(")")
     if opening < 0 or closing < opening:
@@ -79,6 +80,7 @@ def parse_stat(text: str) -> tuple[int, str, int, int, int, bool]:
             int(rest[11]) + int(rest[12]),
             int(rest[19]),
             bool(int(rest[6]) & 0x00200000),  # PF_KTHREAD
+            (rest[0] in "ZX" or bool(int(rest[6]) & 4)) and int(rest[17]) <= 1,  # PF_EXITING
         )
     except (IndexError, ValueError) as err:
         raise ParseError(f"stat: {err}") from err
@@ -116,10 +118,12 @@ class ProcFs:
         """The process, or None when it is gone or unreadable."""
         try:
             raw = self._bytes(pid, "stat", 4096)
-            stat_pid, comm, ppid, cpu, start, kthread = parse_stat(
+            stat_pid, comm, ppid, cpu, start, kthread, ended = parse_stat(
                 raw.decode("utf-8", "backslashreplace")
             )
         except (OSError, ParseError):
+            return None
+        if ended:
             return None
         if kthread:
             return Process(stat_pid, ppid, start, comm, kthread=True, cpu_ticks=cpu)
@@ -224,6 +228,9 @@ class Tree:
             seen.add(parent.pid)
             yield parent
             parent = self._by_pid.get(parent.ppid)
+
+    def children(self, pid: int) -> list[Process]:
+        return [self._by_pid[child] for child in self._children.get(pid, ())]
 
     def descendants(self, pid: int) -> Iterator[Process]:
         """Children before grandchildren; `pid` itself is not among them."""

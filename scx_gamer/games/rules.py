@@ -7,6 +7,7 @@ process is chosen inside the tree afterwards (`main_process`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from scx_gamer.games.data import DetectData, matches
 from scx_gamer.games.proc import Process, Tree
 
 U64_MAX = (1 << 64) - 1
+FLATPAK = re.compile(r"/app-flatpak-([A-Za-z0-9_.-]+)-[0-9]+\.scope")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Context:
     explicit: Mapping[int, str]  # pid → reason, from `games add` and `exec`
     desktop_games: Mapping[str, str]  # executable path → name of the desktop entry
     hints: Mapping[int, str]  # pid → source, from GameMode
+    profile: Callable[[Process], str | None] = lambda _process: None  # why a profile claims it
+    ignored: frozenset[tuple[int, int]] = frozenset()  # roots that `games remove` named
 
 
 Rule = Callable[[Process, Context], Decision | None]
@@ -54,6 +58,14 @@ def explicit(process: Process, ctx: Context) -> Decision | None:
     for p in _lineage(process, ctx.tree):
         if p.pid in ctx.explicit:
             return Decision("explicit", p, "", p.program, (ctx.explicit[p.pid],))
+    return None
+
+
+def profile(process: Process, ctx: Context) -> Decision | None:
+    for p in _lineage(process, ctx.tree):
+        why = ctx.profile(p)
+        if why is not None:
+            return Decision("profile", p, "", p.program, (why,))
     return None
 
 
@@ -178,16 +190,7 @@ def launcher(process: Process, ctx: Context) -> Decision | None:
     program = wine_program(process, ctx.data)
     for p in ctx.tree.ancestors(process):
         names = {p.program, *(_name(a) for a in p.argv[:2])}
-        found = names & {
-            "lutris",
-            "lutris-wrapper",
-            "heroic",
-            "legendary",
-            "gogdl",
-            "nile",
-            "bottles",
-            "bottles-cli",
-        }
+        found = {name for name in names if matches(name, ctx.data.launchers)}
         if not found:
             continue
         wrapped = "lutris-wrapper" in found or found & {"legendary", "gogdl", "nile"}
@@ -199,7 +202,17 @@ def launcher(process: Process, ctx: Context) -> Decision | None:
 
 
 def desktop(process: Process, ctx: Context) -> Decision | None:
-    for path in (process.exe, *process.argv[:2]):
+    flatpak = FLATPAK.search(process.cgroup)
+    if (
+        flatpak is not None
+        and (entry := ctx.desktop_games.get(f"flatpak:{flatpak[1]}")) is not None
+        and ctx.data.never_the_game(process.program) is None
+    ):
+        via = f"the Flatpak {flatpak[1]} is {entry}, a Game"
+        return Decision("desktop-entry", process, flatpak[1], entry, (via,))
+    # The script counts for an interpreter alone: an editor that shows it is no game.
+    interprets = ctx.data.never_the_game(process.program) == "wrappers"
+    for path in (process.exe, *(process.argv[1:2] if interprets else ())):
         if path in ctx.desktop_games:
             entry = ctx.desktop_games[path]
             return Decision(
@@ -212,7 +225,20 @@ def desktop(process: Process, ctx: Context) -> Decision | None:
     return None
 
 
-RULES: tuple[Rule, ...] = (explicit, steam, proton, gamemode, launcher, wine, gamescope, desktop)
+RULES: tuple[Rule, ...] = (
+    explicit,
+    profile,
+    steam,
+    proton,
+    gamemode,
+    launcher,
+    wine,
+    gamescope,
+    desktop,
+)
+
+# Programs below which everything is looked at: what they start may be a game whatever it is called.
+TREE_ROOTS = ("reaper", "proton", "umu-run", "umu_run.py", "gamescope", "gamescope-wl")
 
 
 def decide(process: Process, ctx: Context) -> Decision | None:
@@ -222,12 +248,14 @@ def decide(process: Process, ctx: Context) -> Decision | None:
     for rule in RULES:
         decision = rule(process, ctx)
         if decision is not None:
-            return decision
+            return None if decision.root.identity in ctx.ignored else decision
     return None
 
 
 def why_not(process: Process, ctx: Context) -> str:
     """One clause for `games explain` of something that is no game."""
+    if any(p.identity in ctx.ignored for p in _lineage(process, ctx.tree)):
+        return "somebody took it out with `games remove`"
     if process.kthread:
         return "it is a kernel thread"
     role = ctx.data.never_the_game(process.program)

@@ -18,7 +18,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "__main__"}),
     frozenset({"bench", "doctor", "leakcheck", "launch", "report", "trace", "agent"}),
     frozenset({"supervisor", "dbus", "metrics"}),
-    frozenset({"machine", "scheduler", "observe", "gameset", "games", "input", "netlimit", "control_server",
+    frozenset({"machine", "scheduler", "observe", "games", "input", "netlimit", "control_server",
                "publish", "dumps", "snapshot", "exporter", "tuning", "hints"}),
     frozenset({"loop", "feed", "stats", "state", "exits", "options", "control", "notify", "instance", "topology",
                "kernelstate", "hud", "redact", "watch"}),

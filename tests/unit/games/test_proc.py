@@ -32,8 +32,29 @@ TAIL = "S 1 7 7 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 4 0 5555 1 1"
 def test_any_comm_survives_stat(comm: str) -> None:
     if ")" in comm and comm.rstrip().endswith(")"):
         comm += "x"
-    pid, found, ppid, cpu, start, kthread = parse_stat(f"7 ({comm}) {TAIL}")
-    assert (pid, found, ppid, cpu, start, kthread) == (7, comm, 1, 42, 5555, False)
+    assert parse_stat(f"7 ({comm}) {TAIL}") == (7, comm, 1, 42, 5555, False, False)
+
+
+@pytest.mark.parametrize(
+    ("state", "flags", "threads", "ended"),
+    [("S", 0, 4, False), ("Z", 0, 1, True), ("Z", 4, 3, False), ("R", 4, 1, True)],
+)
+def test_a_process_ends_with_its_last_thread(
+    state: str, flags: int, threads: int, ended: bool
+) -> None:
+    text = f"7 (x) {state} 1 7 7 0 -1 {flags} 1 0 0 0 30 12 0 0 20 0 {threads} 0 5555 1 1"
+    assert parse_stat(text)[6] is ended
+
+
+def test_a_zombie_is_no_process() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        assert ProcFs().read(child) is None
+    finally:
+        os.waitpid(child, 0)
 
 
 @given(st.text(max_size=200))
@@ -111,7 +132,7 @@ def test_only_games_with_a_program_of_their_own_count(tmp_path: Path) -> None:
     (tmp_path / "c.desktop").write_text(
         entry.format("Through Steam", "steam steam://run/1", "Game")
     )
-    found = desktop_games([tmp_path])
+    found = desktop_games([tmp_path])[0]
     assert set(found.values()) == {"Listing"} and "/bin/ls" in {*found} | {"/usr/bin/ls"} & {
         *found
     } | {"/bin/ls"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.games import data as detect
+from scx_gamer.games.explain import explain
 from scx_gamer.games.tracker import GRACE_S, Tracker
 from tests.unit.games import trees
 
@@ -64,7 +65,8 @@ def test_nothing_else_is_a_game(text: str) -> None:
     assert track.games == []
     assert "GAME" not in {a.class_name for a in track.classes.values()}
     assert all(
-        track.explain(pid)["game"] is False and track.explain(pid)["because"] for pid in proc.pids()
+        explain(track, pid, 7.0)["game"] is False and explain(track, pid, 7.0)["because"]
+        for pid in proc.pids()
     )
 
 
@@ -190,23 +192,21 @@ def test_main_process_follows_the_render_node_during_the_first_minute() -> None:
     proc.render.add(152)
     track.exec_seen(152)
     track.update(2.0)
+    track.settle(2.1)
     assert track.games[0].main.pid == 152
     proc.render.add(153)
     proc.render.discard(152)
     track.exec_seen(153)
     track.update(90.0)
+    track.settle(90.1)
     assert track.games[0].main.pid == 152, "settled after a minute"
 
 
 def test_explain_names_rule_evidence_and_lineage() -> None:
     track, _ = tracker(trees.STEAM_PROTON)
     track.reconcile(7.0)
-    answer = track.explain(133)
-    assert (
-        answer["rule"] == "steam"
-        and answer["class"] == "GAME"
-        and answer["since_monotonic_s"] == 7.0
-    )
+    answer = explain(track, 133, 7.0)
+    assert answer["rule"] == "steam" and answer["class"] == "GAME" and answer["since_s"] == 0.0
     assert "AppId=1091500" in str(answer["evidence"])
-    assert track.explain(110)["because"] == "steamwebhelper is listed under wrappers"
-    assert track.explain(4242)["because"] == "there is no such process"
+    assert explain(track, 110, 7.0)["because"] == "steamwebhelper is listed under wrappers"
+    assert explain(track, 4242, 7.0)["because"] == "there is no such process"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer import control
-from scx_gamer.gameset import descendants
+from scx_gamer.games.proc import Process, ProcFs, Tree
 from scx_gamer.options import SupervisorOptions
 from tests.vm.harness import (
     SCHED_EXT,
@@ -26,6 +26,10 @@ from tests.vm.harness import (
 )
 
 ALWAYS = SupervisorOptions(mode="always")
+
+
+def children(pid: int) -> list[Process]:
+    return Tree.scan(ProcFs()).children(pid)
 
 
 def ticks_grow(before: int, ask: object) -> bool:
@@ -145,7 +149,7 @@ def test_game_by_pid_attaches_and_its_end_detaches() -> None:
         naps = "while :; do sleep 0.1; done"
         game = subprocess.Popen(["sh", "-c", f"({naps}) & {naps}"], start_new_session=True)
         try:
-            wait_until("children", lambda: descendants(game.pid))
+            wait_until("children", lambda: children(game.pid))
             sup.ask("game_add", pid=game.pid)
             sup.wait_state("attached")
             assert sup.ask("games")[0]["processes"] >= 2

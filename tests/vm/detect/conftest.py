@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Programs that look like games to the rules, and the kernel's own maps to compare with."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from scx_gamer.libbpf import kernel
+from scx_gamer.libbpf._native import native
+
+CLASS_GAME, CLASS_CRITICAL, CLASS_BACKGROUND = 1, 2, 3
+
+
+@dataclass
+class Desk:
+    """A folder with programs and desktop entries of a test's own; what it starts ends with it."""
+
+    root: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"SCX_GAMER_DESKTOP_DIRS": str(self.root / "applications")}
+
+    def program(self, name: str, original: str = "/bin/sleep") -> Path:
+        """A copy of a program under another name, on a local file system."""
+        path = self.root / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            shutil.copy(os.path.realpath(original), path)
+        return path
+
+    def entry(self, program: Path, name: str = "A Game", categories: str = "Game;") -> None:
+        text = f"[Desktop Entry]\nType=Application\nName={name}\nExec={program} %U\nCategories={categories}\n"
+        folder = self.root / "applications"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{program.name}.desktop").write_text(text)
+
+    def start(self, program: Path, *argv: str, env: dict[str, str] | None = None) -> int:
+        """Run it in a session of its own; `argv` includes its argument 0. The pid."""
+        process = subprocess.Popen(
+            list(argv) or [str(program), "1000"],
+            executable=str(program),
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process.pid
+
+    def kill(self, pid: int) -> None:
+        """End a process and its session, and take its status."""
+        for process in self.started:
+            if process.pid == pid and process.poll() is None:
+                os.killpg(pid, signal.SIGKILL)
+                process.wait(20)
+
+    def close(self) -> None:
+        for process in self.started:
+            self.kill(process.pid)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    with TemporaryDirectory(dir="/run") as folder, ExitStack() as stack:
+        made = Desk(Path(folder))
+        (made.root / "applications").mkdir()
+        stack.callback(made.close)
+        yield made
+
+
+class KernelMap:
+    """A hash map of the running supervisor by its name, with a u32 key: what the kernel itself holds."""
+
+    def __init__(self, name: str) -> None:
+        (number,) = [i for i, found in kernel.names("map").items() if found == name]
+        self._fd = native()("bpf_map_get_fd_by_id", number)
+        assert self._fd >= 0
+
+    def get(self, pid: int) -> int | None:
+        """The first u32 of the value."""
+        value = ctypes.create_string_buffer(64)
+        if native()("bpf_map_lookup_elem", self._fd, struct.pack("<I", pid), value) < 0:
+            return None
+        return int(struct.unpack_from("<I", value.raw)[0])
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> KernelMap:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
