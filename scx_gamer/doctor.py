@@ -127,6 +127,7 @@ def examine() -> Report:
         cgroup,
         renicers,
         bcc,
+        detection,
         configuration,
         supervisor,
         profiles,
@@ -445,6 +446,28 @@ def bcc() -> Iterator[Finding]:
     else:
         to_do = f"install {packages()[0]} if you want to use `scx-gamer trace`"
         yield Finding(INFO, "bcc", "not found: only `trace` needs it", to_do)
+
+
+def detection() -> Iterator[Finding]:
+    """What the rules know, and what they fall back to should the hooks be refused."""
+    from scx_gamer.games import desktop
+    from scx_gamer.games.room import shipped_data
+    from scx_gamer.games.sources import connector_problem
+
+    data, broken = shipped_data()
+    games, _programs = desktop.desktop_games(desktop.folders())
+    entries = len(set(games.values()))
+    if broken:
+        yield Finding(WARN, "game detection", broken, "the drop-ins of detect.d are not used")
+    else:
+        names = len(data.wine_plumbing) + len(data.wrappers) + len(data.helpers) + len(data.tools)
+        what = f"{names} programs known that are no game, {entries} desktop entries that are"
+        yield Finding(OK, "game detection", what)
+    why = connector_problem()
+    if why:
+        yield Finding(INFO, "proc connector", why, "without BPF hooks, processes would be polled")
+    else:
+        yield Finding(OK, "proc connector", "can stand in for the BPF hooks")
 
 
 def configuration() -> Iterator[Finding]:

@@ -77,6 +77,15 @@ SPECS: dict[str, Spec] = {
     "generation": _g("Generation of the newest scheduler; survives the supervisor."),
     "game_active": _g("1 while a game is known."),
     "games": _g("Games known now."),
+    "detections": _c("Games found, by the rule that found them.", "rule"),
+    "process_source": _g("1 for where process events come from.", "source"),
+    "processes_classed": _g("Processes with a class, by class.", "class"),
+    "exec_to_class_seconds": Spec("histogram", "From exec to the class in the kernel's map."),
+    "exec_to_class_max_seconds": _g("Longest way from exec to class since the supervisor started."),
+    "execs_told": _c("Execs that left the kernel: the others are nothing the rules look for."),
+    "reconciles": _c("Looks at all of /proc: at the start, every 30 s, after lost events."),
+    "process_losses": _c("Times process events were lost, and /proc was read instead."),
+    "hints": _c("Hints from user sessions, by kind.", "kind"),
     "hook_loaded": _g("1 if an optional BPF program is loaded.", "hook"),
     "input_path": _g("1 for the path that opens the windows.", "path"),
     "input_devices": _g("Input devices watched, by lane.", "lane"),
@@ -161,6 +170,7 @@ def shipped_names() -> Names:
 def samples(snap: Snapshot, names: Names) -> Iterator[Sample]:
     """All values but the histogram's. What the snapshot lacks is not exported."""
     yield from _supervisor(snap)
+    yield from _detection(snap)
     yield from _kernel(snap)
     yield from _messages(snap, names)
     yield from _input(snap, names)
@@ -211,6 +221,23 @@ def _profile(profile: Mapping[str, Any]) -> Iterator[Sample]:
     yield from _each("profile_reloads", profile["reloads"])
     yield "profiles_disabled", (), len(profile["disabled"])
     yield from _each("tunable", profile["tunables"])
+
+
+def _detection(snap: Snapshot) -> Iterator[Sample]:
+    found = snap.get("detection")
+    if found is None:
+        return
+    yield from _each("detections", found["by_rule"])
+    for source in ("bpf", "netlink", "poll"):
+        yield "process_source", (source,), source == found["source"]
+    yield from _each("processes_classed", found["classes"])
+    yield "reconciles", (), found["reconciles"]
+    yield "process_losses", (), found["losses"]
+    yield from _each("hints", found["hints"])
+    control = snap.get("control", {})
+    if "execs_told" in control:
+        yield "execs_told", (), control["execs_told"][0]
+        yield "exec_to_class_max_seconds", (), control["class_delay_max_ns"][0] * _S
 
 
 def _kernel(snap: Snapshot) -> Iterator[Sample]:
@@ -375,6 +402,14 @@ class Collector:
                 counts = stats["wait_hist"][number * size : (number + 1) * size]
                 waits.add_metric([names.classes[number]], wait_buckets(counts), total * _S)
             yield waits
+        control = snap.get("control", {})
+        if "class_delay_hist" in control:
+            delays = HistogramMetricFamily(
+                PREFIX + "exec_to_class_seconds", SPECS["exec_to_class_seconds"].help
+            )
+            total_s = control["class_delay_sum_ns"][0] * _S
+            delays.add_metric([], wait_buckets(control["class_delay_hist"]), total_s)
+            yield delays
         spent = time.monotonic() - begin
         yield GaugeMetricFamily(PREFIX + "scrape_seconds", SPECS["scrape_seconds"].help, spent)
 

@@ -41,8 +41,8 @@ def register(app: typer.Typer) -> None:
         if not rows:
             print("no game runs")
             return
-        head = list(rows[0])
-        output.table([h.upper() for h in head], ([row.get(h, "-") for h in head] for row in rows))
+        head = ("pid", "name", "rule", "app_id", "main_pid", "processes", "since_s", "reason")
+        output.table([h.upper() for h in head], ([row.get(h) or "-" for h in head] for row in rows))
 
     @group.command("add")
     def add(pid: Annotated[int, typer.Argument(min=1, max=2**22)]) -> None:
@@ -53,9 +53,47 @@ def register(app: typer.Typer) -> None:
 
     @group.command("remove")
     def remove(pid: Annotated[int, typer.Argument(min=1, max=2**22)]) -> None:
-        """Take back what add said."""
+        """Take back what add said, or say that a game that was found is none."""
         from scx_gamer import control
 
         control.request("game_remove", pid=pid)
 
+    @group.command("explain")
+    def explain(
+        pid: Annotated[int, typer.Argument(min=1, max=2**22)],
+        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+    ) -> None:
+        """Say why a process is a game or is none: evidence, tree, classes and threads."""
+        from scx_gamer import control
+
+        answer = control.request("explain", pid=pid)
+        if as_json:
+            output.as_json(answer)
+        elif isinstance(answer, dict):
+            _explained(answer)
+
     app.add_typer(group, name="games")
+
+
+def _explained(answer: dict[str, object]) -> None:
+    """The chain of evidence, then the tree and the threads as tables."""
+    tables = ("tree", "threads")
+    items: list[tuple[str, object]] = []
+    for key, value in answer.items():
+        if key in tables:
+            continue
+        if key == "lineage" and isinstance(value, list):
+            value = " <- ".join(map(str, value))
+        elif isinstance(value, list):
+            value = "; ".join(map(str, value))
+        items.append((key, "-" if value is None or value == "" else value))
+    output.pairs(items)
+    for key in tables:
+        rows = answer.get(key)
+        if isinstance(rows, list) and rows:
+            head = list(rows[0])
+            print()
+            output.table(
+                [h.upper() for h in head],
+                (["-" if row.get(h) is None else row[h] for h in head] for row in rows),
+            )

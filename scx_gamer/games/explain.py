@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from scx_gamer.games.model import program_of
 from scx_gamer.games.rules import decide, why_not
-from scx_gamer.games.tracker import Tracker, program_of
+from scx_gamer.games.tracker import Tracker
 
 _MOST = 200  # processes of a tree that are named
 

@@ -16,10 +16,11 @@ from scx_gamer.games import data as detect
 from scx_gamer.games import desktop
 from scx_gamer.games.explain import explain
 from scx_gamer.games.kernel import KernelSide
+from scx_gamer.games.model import Change, Game, program_of
 from scx_gamer.games.names import Names, names_to_tell
 from scx_gamer.games.proc import Process, ProcFs
 from scx_gamer.games.sources import Poll, ProcConnector
-from scx_gamer.games.tracker import Change, Game, Tracker, program_of
+from scx_gamer.games.tracker import Tracker
 from scx_gamer.loop import Loop, Timer
 from scx_gamer.observe import Event, Observe
 

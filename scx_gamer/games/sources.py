@@ -59,6 +59,25 @@ def decode(data: bytes) -> list[tuple[str, int, int, int]]:
     return found
 
 
+def connector_problem() -> str:
+    """Why the proc connector cannot be had; empty if it can."""
+    with Loop() as loop:
+        try:
+            ProcConnector(loop, _Nobody()).close()
+        except OSError as err:
+            return err.strerror or str(err)
+    return ""
+
+
+class _Nobody:
+    """Hears events and does nothing."""
+
+    def exec_seen(self, pid: int, time_ns: int) -> None: ...
+    def fork_seen(self, parent: int, child: int) -> None: ...
+    def exit_seen(self, pid: int) -> None: ...
+    def events_lost(self) -> None: ...
+
+
 class ProcConnector:
     """The kernel's proc connector: every fork, exec and exit. Raises OSError where it cannot be had."""
 

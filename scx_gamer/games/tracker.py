@@ -7,91 +7,26 @@ Events mark processes as changed; `update` looks at those alone. `reconcile` loo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import replace
 
 from scx_gamer.games.data import DetectData, matches
-from scx_gamer.games.proc import Process, Tree
-from scx_gamer.games.rules import (
-    Context,
-    Decision,
-    decide,
-    listed,
-    main_process,
-    names_of,
-    wine_program,
+from scx_gamer.games.model import (
+    BACKGROUND,
+    CRITICAL,
+    GAME,
+    Assignment,
+    Change,
+    Game,
+    Identity,
+    ProcSource,
+    standing,
 )
+from scx_gamer.games.proc import Process, Tree
+from scx_gamer.games.rules import Context, Decision, decide, listed, main_process, wine_program
 
 GRACE_S = 3.0  # a launcher that hands over, or a game that restarts itself, stays the same game
 SETTLE_S = 60.0  # the main process is looked at again for this long: at exec it has one thread and no window
 MAX_GAMES = 64
-
-GAME, CRITICAL, BACKGROUND = "GAME", "CRITICAL", "BACKGROUND"
-
-WINESERVERS = ("wineserver", "wineserver32", "wineserver64")  # the game waits for it synchronously
-
-Identity = tuple[int, int]
-
-
-class ProcSource(Protocol):
-    """The part of `/proc` that the tracker reads; `ProcFs` is the real one."""
-
-    def pids(self) -> list[int]: ...
-    def read(self, pid: int) -> Process | None: ...
-    def has_render_node(self, pid: int) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Game:
-    """A game that runs, or ended less than `GRACE_S` ago. Times are CLOCK_MONOTONIC seconds."""
-
-    decision: Decision
-    main: Process
-    since_s: float
-    members: frozenset[Identity]
-    ended_s: float | None = None
-
-    @property
-    def key(self) -> Identity:
-        return self.decision.root.identity
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """The class of one process, the reason it has it, and since when."""
-
-    class_name: str
-    start_ticks: int
-    reason: str
-    since_s: float = field(default=0.0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one look at the processes changed."""
-
-    started: tuple[Game, ...] = ()
-    ended: tuple[Game, ...] = ()
-    assigned: Mapping[int, Assignment] = field(default_factory=dict)
-    removed: tuple[int, ...] = ()
-
-
-def standing(process: Process, data: DetectData) -> str:
-    """What the lists make of a process, whatever tree it is in: background, critical, wineserver, aside (no class),
-    plumbing (in the tree, but not what keeps the game going), or nothing."""
-    if process.kthread:
-        return "aside"
-    if matches(process.program, data.background):
-        return "background"
-    if matches(process.program, data.critical):
-        return "critical"
-    if matches(process.program, WINESERVERS):
-        return "wineserver"
-    if listed(process, data.helpers) or listed(process, data.tools):
-        return "aside"
-    if listed(process, (*data.wrappers, *data.launchers, *data.wine_plumbing, *data.wine_loaders)):
-        return "plumbing"
-    return ""
 
 
 class Tracker:
@@ -552,8 +487,3 @@ class Tracker:
             if self._classes.get(pid) != wanted:
                 self._classes[pid] = assigned[pid] = wanted
         return Change(started, ended, assigned, tuple(removed))
-
-
-def program_of(process: Process) -> str:
-    """How a process is called in an answer: its Windows program before the loader that runs it."""
-    return names_of(process)[0]
