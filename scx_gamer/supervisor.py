@@ -21,7 +21,7 @@ from scx_gamer.control import FAILED, NO_PERMISSION, USAGE, ControlError
 from scx_gamer.control_server import ControlServer, Operation, pid_of
 from scx_gamer.exits import ExitRecord
 from scx_gamer.games.data import DetectDataError
-from scx_gamer.games.room import GameError, GamesRoom
+from scx_gamer.games.room import HINTS, GameError, GamesRoom
 from scx_gamer.instance import Instance, InstanceError
 from scx_gamer.libbpf import BpfError
 from scx_gamer.loop import Loop
@@ -34,6 +34,7 @@ from scx_gamer.profiles import ProfileError, folders
 from scx_gamer.publish import Publisher
 from scx_gamer.scheduler import SchedulerLife, program_costs
 from scx_gamer.state import StateStore, boot_id
+from scx_gamer.text import printable
 from scx_gamer.tuning import Base, Tuning
 from scx_gamer.watch import FolderWatch, WatchError, with_subfolders
 
@@ -352,6 +353,7 @@ class Supervisor:
             "devices": Operation(lambda _request: self.devices(), root_only=False),
             "games": Operation(lambda _request: self.games(), root_only=False),
             "explain": Operation(self._op_explain, root_only=False),
+            "hint": Operation(self._op_hint, root_only=True),
             "snapshot": Operation(lambda _request: self.snapshot(), root_only=False),
             "metrics": Operation(lambda _request: self.snapshot(), root_only=False),
             "start": Operation(lambda _request: self.request_start(), root_only=True),
@@ -369,6 +371,15 @@ class Supervisor:
         except GameError as err:
             raise ControlError(str(err), FAILED, err.errno) from err
         return self.status()
+
+    def _op_hint(self, request: Mapping[str, Any]) -> dict[str, object]:
+        """What a user session says; `pid` 0 with `focus`: nobody knows any more."""
+        source, kind, pid = (request.get(name) for name in ("source", "kind", "pid"))
+        if self._games is None or not isinstance(source, str) or not isinstance(kind, str):
+            raise ControlError("give source and kind as text", USAGE)
+        if kind not in HINTS or type(pid) is not int or not 0 <= pid < 1 << 31:
+            raise ControlError(f"give a pid, and as kind one of {', '.join(HINTS)}", USAGE)
+        return {"used": self._games.hint(printable(source, 40), pid, kind)}
 
     def _op_explain(self, request: Mapping[str, Any]) -> dict[str, object]:
         if self._games is None:

@@ -66,7 +66,15 @@ class KernelSide:
 
     def follow(self, pid: int, start_ns: int) -> None:
         """Tell of this process and of all that it starts."""
-        value = self._abi.pack("scxg_tracked", start_ns=start_ns, flags=self.report | self.tree)
+        self._follow(pid, start_ns, self.report | self.tree)
+
+    def follow_alone(self, pid: int, start_ns: int) -> None:
+        """Tell of this process; if its tree is followed already, of that too."""
+        if self._tracked.lookup(_U32.pack(pid)) is None:
+            self._follow(pid, start_ns, self.report)
+
+    def _follow(self, pid: int, start_ns: int, flags: int) -> None:
+        value = self._abi.pack("scxg_tracked", start_ns=start_ns, flags=flags)
         try:
             self._tracked.update(_U32.pack(pid), value)
         except BpfError as err:

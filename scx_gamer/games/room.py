@@ -31,7 +31,7 @@ LOST_S = 1.0  # how often the kernel's count of lost events is looked at
 QUIET_S, QUIET_MAX_S = 0.05, 0.5  # before the main process is chosen again
 SETTLE_EVERY_S = 2.0
 ARGUMENTS_EVERY_S, ARGUMENTS_FOR_S = 0.1, 1.5
-SOURCES = ("auto", "bpf", "netlink", "poll")
+HINTS = ("focus", "game", "game-gone")
 _HOOKS = ("on_exec", "on_exit", "on_fork")
 _NS = 10**9
 TICK_NS = _NS // os.sysconf("SC_CLK_TCK")
@@ -177,17 +177,24 @@ class GamesRoom:
         self.tracker.fork_seen(int(event["parent_tgid"]), int(event["tgid"]), start_ticks)
 
     def _on_exit(self, event: Event) -> None:
-        self._exec_ns.pop(int(event["tgid"]), None)
-        self.tracker.exit_seen(int(event["tgid"]), int(event["start_ns"]) // TICK_NS)
+        pid = int(event["tgid"])
+        self._exec_ns.pop(pid, None)
+        self.tracker.exit_seen(pid, int(event["start_ns"]) // TICK_NS)
+        if pid == self.tracker.focus_pid:
+            self.tracker.focus_pid = 0
+            self._tell_focus()
 
     def hint(self, source: str, pid: int, kind: str) -> bool:
         """A hint from a user session: `focus` (pid 0: nobody knows), `game` or `game-gone`. False when it says nothing
         that can be used. Focus never attaches, detaches or changes a class."""
         self.hints[kind] += 1
         if kind == "focus":
-            self.tracker.focus_pid = pid
+            process = self.tracker.read(pid) if pid else None
+            self.tracker.focus_pid = process.pid if process is not None else 0
+            if process is not None:  # so that its end is told
+                self._kernel.follow_alone(pid, process.start_ticks * TICK_NS)
             self._tell_focus()
-            return True
+            return process is not None or pid == 0
         if kind == "game":
             return self.tracker.add_hint(pid, source)
         if kind == "game-gone":
@@ -354,8 +361,10 @@ class GamesRoom:
 
     def _tell_focus(self) -> None:
         pid = self.tracker.focus_pid
-        process = self.tracker.tree.get(pid) if pid else None
-        away = bool(pid) and (process is None or self.tracker.game_of(process) is None)
+        process = self.tracker.read(pid) if pid else None
+        if process is None:
+            pid = self.tracker.focus_pid = 0
+        away = process is not None and self.tracker.game_of(process) is None
         self._kernel.focus(pid, away)
 
     def tell_all(self) -> None:

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Detection beside a machine full of other processes: how late, how much, and still the right game."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scx_gamer.games.proc import ProcFs
+from scx_gamer.options import SupervisorOptions
+from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
+from tests.vm.detect.meters import Spawner, emulation, exec_once
+from tests.vm.harness import Supervised, kernel_state, start_supervisor, wait_until
+
+AUTO = SupervisorOptions(mode="auto", input=False)
+RATE = 200.0
+STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+OURS = ("on_exec", "on_exit", "on_fork", "on_rename")
+
+
+def control(sup: Supervised, name: str) -> int:
+    return int(sup.ask("snapshot")["control"][name][0])
+
+
+def percentile_ms(hist: list[int], share: float) -> float:
+    """Upper end of the bucket in which `share` of the counts is reached; buckets are powers of two of 1 us."""
+    left = share * sum(hist)
+    for number, count in enumerate(hist):
+        left -= count
+        if left <= 0:
+            return 2.0**number / 1000
+    raise AssertionError("an empty histogram")
+
+
+@pytest.fixture
+def bpf_stats() -> Iterator[None]:
+    STATS.write_text("1")
+    yield
+    STATS.write_text("0")
+
+
+def hooks_s(snapshot: dict[str, Any]) -> float:
+    programs = snapshot["programs"]
+    return float(sum(programs[name][0] for name in OURS if name in programs)) / 1e9
+
+
+def test_what_unrelated_execs_cost_with_no_game(desk: Desk, bpf_stats: None) -> None:
+    factor = emulation()
+    spawner = Spawner(desk.root / "count")
+    with start_supervisor(AUTO, env=desk.env, state="idle") as sup:
+        time.sleep(1)
+        quiet_s, began = sup.cpu_s(), time.monotonic()
+        time.sleep(8)
+        idle = (sup.cpu_s() - quiet_s) / (time.monotonic() - began)
+        before, cpu_s, count, began = (
+            sup.ask("snapshot"),
+            sup.cpu_s(),
+            spawner.count,
+            time.monotonic(),
+        )
+        with spawner.running(RATE):
+            time.sleep(8)
+            elapsed = time.monotonic() - began
+            execs = spawner.count - count
+            spent = sup.cpu_s() - cpu_s
+        after = sup.ask("snapshot")
+        told = after["control"]["execs_told"][0] - before["control"]["execs_told"][0]
+        kernel = hooks_s(after) - hooks_s(before)
+    per_exec = (max(0.0, spent - idle * elapsed) + kernel) / execs
+    share = RATE * per_exec / factor
+    print(
+        f"{execs / elapsed:.0f} execs a second, {told} told; in {elapsed:.1f} s the supervisor {spent:.2f} s, "
+        f"the hooks {kernel:.3f} s: {1e6 * per_exec:.0f} us an exec on a CPU {factor:.0f} times slower, that is "
+        f"{100 * share:.3f} % of one CPU at {RATE:.0f} a second, beside {100 * idle / factor:.3f} % idle"
+    )
+    assert execs > 50
+    assert told <= 0.02 * execs, "execs that nobody looks for stay in the kernel"
+    assert share + idle / factor < 0.01
+
+
+def test_exec_to_class_beside_unrelated_execs(desk: Desk) -> None:
+    factor = emulation()
+    game, spawner = desk.program("blobfrenzy"), Spawner(desk.root / "count")
+    desk.entry(game)
+    with (
+        start_supervisor(SupervisorOptions(mode="always", input=False), env=desk.env) as sup,
+        spawner.running(RATE),
+    ):
+        rounds = 60
+        for _ in range(rounds):
+            pid = os.posix_spawn(str(game), [str(game), "0.15"], {})
+            os.waitpid(pid, 0)
+        hist = sup.ask("snapshot")["control"]["class_delay_hist"]
+        worst = control(sup, "class_delay_max_ns") / 1e6
+    p50, p99 = percentile_ms(hist, 0.5), percentile_ms(hist, 0.99)
+    print(
+        f"exec to class in the kernel's map, {sum(hist)} times, {spawner.count} other execs: p50 <= {p50:.1f} ms, "
+        f"p99 <= {p99:.1f} ms, worst {worst:.1f} ms on a CPU {factor:.0f} times slower"
+    )
+    assert sum(hist) >= 0.9 * rounds
+    assert p99 <= 20 * factor
+
+
+_THREADS = """
+import threading, time
+def spin(): time.sleep(0.002)
+while True:
+    for t in [threading.Thread(target=spin) for _ in range(100)]:
+        t.start()
+    time.sleep(0.01)
+"""
+_CHILDREN = """
+import os, time
+for _ in range(1000):
+    if os.fork() == 0:
+        time.sleep(1000)
+        os._exit(0)
+time.sleep(1000)
+"""
+
+
+def start_python(desk: Desk, program: str) -> int:
+    import sys
+
+    game = desk.program("snakerun", os.path.realpath(sys.executable))
+    desk.entry(game, "Snake Run")
+    home = {"PYTHONHOME": sys.base_prefix}
+    return desk.start(game, str(game), "-S", "-c", program, env=home)
+
+
+def test_a_game_whose_threads_die_all_the_time_stays_the_game(desk: Desk) -> None:
+    with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
+        pid = start_python(desk, _THREADS)
+        wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 20)
+        generation = sup.wait_state("attached")["generation"]
+        deadline = time.monotonic() + 8
+        while time.monotonic() < deadline:
+            assert classes.get(pid) == CLASS_GAME
+            time.sleep(0.05)
+        assert [g["pid"] for g in sup.ask("games")] == [pid]
+        assert sup.status()["generation"] == generation and sup.text().count("ended") == 0
+
+
+def test_a_thousand_children_all_have_the_class_and_all_lose_it(desk: Desk) -> None:
+    with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
+        pid = start_python(desk, _CHILDREN)
+        wait_until("all of them", lambda: games_size(sup) == 1001, 120)
+        children = [p.pid for p in map(ProcFs().read, ProcFs().pids()) if p and p.ppid == pid]
+        assert len(children) == 1000
+        assert all(classes.get(child) == CLASS_GAME for child in children)
+        desk.kill(pid)
+        wait_until("nobody", lambda: not any(map(classes.get, children)), 60)
+        wait_until("no game", lambda: not sup.ask("games"), 60)
+        sup.wait_state("idle", 60)
+
+
+def games_size(sup: Supervised) -> int:
+    found = sup.ask("games")
+    return int(found[0]["processes"]) if found else 0
+
+
+@pytest.mark.needs(str(LAST_PID))
+def test_a_pid_that_is_used_again_is_another_process(desk: Desk) -> None:
+    game, other = desk.program("blobfrenzy"), desk.program("editor")
+    desk.entry(game)
+    with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
+        # it hears of the game when another process has the pid already
+        os.kill(sup.pid, signal.SIGSTOP)
+        pid = desk.start(game)
+        desk.kill(pid)
+        for _ in range(50):
+            LAST_PID.write_text(str(pid - 1))
+            again = desk.start(other)
+            if again == pid:
+                break
+            desk.kill(again)
+        assert again == pid
+        os.kill(sup.pid, signal.SIGCONT)
+        wait_until("its events", lambda: sup.ask("snapshot")["events"]["by_type"].get("EXIT"), 20)
+        time.sleep(0.5)
+        assert classes.get(pid) is None and not sup.ask("explain", pid=pid)["game"]
+        # and while it is known
+        second = desk.start(game)
+        wait_until("its class", lambda: classes.get(second) == CLASS_GAME, 20)
+        desk.kill(second)
+        LAST_PID.write_text(str(second - 1))
+        exec_once()
+        wait_until("no class", lambda: classes.get(second) is None, 5)
+
+
+def test_alt_tab_changes_boosts_and_nothing_else(desk: Desk) -> None:
+    game, other = desk.program("blobfrenzy"), desk.program("browser")
+    desk.entry(game)
+    with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
+        playing, browsing = desk.start(game), desk.start(other)
+        status = sup.wait_state("attached")
+
+        def focus(pid: int) -> tuple[int, int]:
+            sup.ask("hint", source="test", kind="focus", pid=pid)
+            time.sleep(0.3)
+            return control(sup, "focus_tgid"), control(sup, "focus_away")
+
+        assert focus(playing) == (playing, 0)
+        assert focus(browsing) == (browsing, 1)
+        assert classes.get(playing) == CLASS_GAME and classes.get(browsing) is None
+        time.sleep(4)  # longer than the grace
+        after = sup.status()
+        assert (after["state"], after["generation"]) == ("attached", status["generation"])
+        assert sup.ask("games")[0]["active"] and control(sup, "game_active") == 1
+        assert focus(playing) == (playing, 0) and focus(0) == (0, 0)
+        assert focus(browsing) == (browsing, 1)
+        desk.kill(browsing)
+        wait_until("nobody knows", lambda: control(sup, "focus_away") == 0, 10)
+
+
+@pytest.mark.parametrize("source", ["netlink", "poll"])
+def test_without_hooks_another_source_takes_over_visibly(desk: Desk, source: str) -> None:
+    game = desk.program("blobfrenzy")
+    desk.entry(game)
+    options = SupervisorOptions(mode="auto", input=False, process_source=source)
+    with start_supervisor(options, env=desk.env, state="idle") as sup:
+        with KernelMap("classes") as classes:
+            detection = sup.status()["detection"]
+            assert detection["source"] == source and detection["why"]
+            pid = desk.start(game)
+            wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 20)
+            sup.wait_state("attached")
+            desk.kill(pid)
+            sup.wait_state("idle", 30)
+        assert kernel_state() == "disabled"
