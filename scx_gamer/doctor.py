@@ -47,15 +47,19 @@ _HOOKS = {
     ),
     "on_exec": (
         "seeing programs start",
-        "games are found by exec and games add only; a kernel with CONFIG_TRACEPOINTS has the hook",
+        "the proc connector takes over, else a poll each second; a kernel with CONFIG_TRACEPOINTS has the hook",
     ),
     "on_exit": (
         "seeing processes end",
-        "the classes of ended processes stay until the game ends; a kernel with CONFIG_TRACEPOINTS has the hook",
+        "the proc connector takes over, else a poll each second; a kernel with CONFIG_TRACEPOINTS has the hook",
+    ),
+    "on_rename": (
+        "seeing what Wine calls a process",
+        "its command line is looked at again ten times a second instead; nothing is lost",
     ),
     "on_fork": (
         "seeing processes begin",
-        "what a game starts later is not followed; a kernel with CONFIG_TRACEPOINTS has the hook",
+        "the proc connector takes over, else a poll each second; a kernel with CONFIG_TRACEPOINTS has the hook",
     ),
 }
 # first 15 characters, as /proc/PID/comm has them

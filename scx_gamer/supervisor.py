@@ -146,6 +146,8 @@ class Supervisor:
             detection=self._options.detection,
         )
         stack.callback(self._games.close)
+        if self._tuning is not None:
+            self._games.use_profiles(self._tuning.profiles)
         self._games.start()
         observe.on("EXEC", lambda _event: self._game_exec())
         observe.on("SCHED_EXIT", self._on_sched_exit)
@@ -447,6 +449,8 @@ class Supervisor:
         """Configuration and profiles again; what is wrong stays as it was and is in the errors."""
         if self._tuning is not None:
             self._tuning.reload(cause)
+            if self._games is not None:
+                self._games.use_profiles(self._tuning.profiles)
             self._publish()
         return self._profile_status()
 

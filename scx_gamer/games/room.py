@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from scx_gamer.games.sources import Poll, ProcConnector
 from scx_gamer.games.tracker import Tracker
 from scx_gamer.loop import Loop, Timer
 from scx_gamer.observe import Event, Observe
+from scx_gamer.profiles import Game as Facts
+from scx_gamer.profiles import ProfileSet
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ LOST_S = 1.0  # how often the kernel's count of lost events is looked at
 QUIET_S, QUIET_MAX_S = 0.05, 0.5  # before the main process is chosen again
 SETTLE_EVERY_S = 2.0
 ARGUMENTS_EVERY_S, ARGUMENTS_FOR_S = 0.1, 1.5
+MAX_FACTS = 64  # processes of a game that profiles are matched against
 HINTS = ("focus", "game", "game-gone")
 _HOOKS = ("on_exec", "on_exit", "on_fork")
 _NS = 10**9
@@ -202,10 +205,22 @@ class GamesRoom:
             return True
         return False
 
-    def use_profiles(self, match: Callable[[Process], str | None], programs: Iterable[str]) -> None:
-        """`match` says why a profile claims a process as a game; `programs` are the file names it looks for."""
-        self.tracker.profile = match
-        self._profile_names = frozenset(programs)
+    def use_profiles(self, profiles: ProfileSet) -> None:
+        """A program that a profile names by its file or command line is a game: rule `profile`."""
+        named = {name: p for name, p in profiles.profiles.items() if p.match.exe or p.match.cmdline}
+        only = ProfileSet(named)
+
+        def match(process: Process) -> str | None:
+            found = only.find([Facts(0, process.exe, process.argv)])
+            return (
+                f"profile {found.profile.name} names its {found.how} {found.what}"
+                if found
+                else None
+            )
+
+        self.tracker.profile = match if named else (lambda _process: None)
+        exes = (name for p in named.values() for name in p.match.exe)
+        self._profile_names = frozenset(name.rsplit("/", 1)[-1] for name in exes if "*" not in name)
         self._tell_names(force=True)
 
     # -- looks -------------------------------------------------------------------------------------
@@ -418,6 +433,17 @@ class GamesRoom:
             }
             for game in self.tracker.games
         ]
+
+    def facts(self) -> list[Facts]:
+        """What profiles are matched against: processes of every game, its main one first, the newest game first."""
+        found: list[Facts] = []
+        for game in reversed(self.tracker.games):
+            decision = game.decision
+            app_id = int(decision.app_id) if decision.rule == "steam" else 0
+            others = [p for pid, _ in sorted(game.members) if (p := self.tracker.tree.get(pid))]
+            for process in (game.main, *others[:MAX_FACTS]):
+                found.append(Facts(app_id, process.exe, process.argv))
+        return found
 
     def status(self) -> dict[str, object]:
         """The schema of `detection` in `status --json`."""
