@@ -23,12 +23,12 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall -Wextra 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o) $(BUILD)/bpf/sched_faulty.bpf.o
 
-.PHONY: help bootstrap bootstrap-test bpf workload run test lint test-unit test-policy test-vm test-kernels \
+.PHONY: help bootstrap bootstrap-test bpf workload run test lint test-unit test-policy test-packages test-vm test-kernels \
 	bench schema clean
 
 help:
 	@sed -n '3,5s/^# //p' Makefile
-	@echo "lint test-unit test-policy test-vm [TESTS=folder] [KERNEL=6.18] test-kernels bench clean"
+	@echo "lint test-unit test-policy test-packages test-vm [TESTS=folder] [KERNEL=6.18] test-kernels bench clean"
 
 bootstrap:
 	@packaging/bootstrap build
@@ -51,18 +51,23 @@ $(BUILD)/bpf/sched_faulty.bpf.o: bpf/sched.bpf.c
 
 -include $(wildcard $(BUILD)/bpf/*.d)
 -include scx_gamer/bench/build.mk
+-include packaging/install.mk
+
+# A kernel that has sched_ext needs no virtual machine, and so none of what the tests install.
+SCHED_EXT ?= /sys/kernel/sched_ext
+AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # What `bpf` and `workload` need is there before make looks at their prerequisites again.
-run: bootstrap-test
-	@$(MAKE) --no-print-directory bpf workload
-	@if [ -d /sys/kernel/sched_ext ]; then exec $(VENV)/bin/scx-gamer run; \
-	else exec tests/vm/run --timeout 600 -- $(PY) -m scx_gamer.bench.demo; fi
+run:
+	@if [ -d $(SCHED_EXT) ]; then packaging/bootstrap build; else packaging/bootstrap test; fi
+	@if [ -d $(SCHED_EXT) ]; then $(MAKE) --no-print-directory bpf && exec $(AS_ROOT) $(CURDIR)/$(VENV)/bin/scx-gamer run; \
+	else $(MAKE) --no-print-directory bpf workload && exec tests/vm/run --timeout 600 -- $(PY) -m scx_gamer.bench.demo; fi
 
 test: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
-	@$(PY) tests/tiers.py lint unit policy vm:oldest vm:newest
+	@$(PY) tests/tiers.py lint unit policy packages vm:oldest vm:newest
 
-lint test-unit test-policy: bootstrap-test
+lint test-unit test-policy test-packages: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
 	@$(PY) tests/tiers.py $(@:test-%=%)
 

@@ -3,11 +3,32 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+LIBBPF = (1, 4)
+
+
+def headers_problem(folders: list[Path]) -> str:
+    """What is wrong with the first libbpf headers that there are, in one line; empty if nothing is."""
+    need = f"the BPF objects need the headers of libbpf {LIBBPF[0]}.{LIBBPF[1]} or later"
+    to_do = (
+        "install libbpf-dev (Debian 12: from bookworm-backports), libbpf-devel (Fedora) or libbpf (Arch),"
+        " or run packaging/bootstrap, which fetches them for this folder only"
+    )
+    for folder in folders:
+        try:
+            text = (folder / "bpf/libbpf_version.h").read_text()
+        except OSError:
+            continue
+        found = re.findall(r"#define LIBBPF_(?:MAJOR|MINOR)_VERSION (\d+)", text)
+        version = tuple(int(number) for number in found)
+        return "" if version >= LIBBPF else f"{need}, {folder} has {'.'.join(found)}: {to_do}"
+    return f"{need}, and there are none: {to_do}"
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg,misc]
@@ -17,6 +38,9 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg,misc]
         if version == "editable":  # a checkout finds its objects under build/bpf
             return
         root = Path(self.root)
+        problem = headers_problem([root / "build/sysroot/usr/include", Path("/usr/include")])
+        if problem:
+            raise SystemExit(f"scx_gamer: {problem}")
         try:
             subprocess.run(["make", "-s", "-C", str(root), "bpf"], check=True)
         except FileNotFoundError as err:

@@ -127,9 +127,14 @@ def tunable_limits(constants: Mapping[str, int]) -> dict[str, tuple[int, int]]:
 
 
 def vendor_file() -> Path:
-    """The shipped config.toml: of the source checkout, of the wheel, else the system's."""
+    """The shipped config.toml: of the source checkout, of the wheel, of this prefix, else the system's."""
     package = Path(__file__).resolve().parent
-    for path in (package.parent / "profiles", package / "profiles_data"):
+    prefix = package.parents[2] if len(package.parents) > 2 else package
+    for path in (
+        package.parent / "profiles",
+        package / "profiles_data",
+        prefix / "share/scx-gamer",
+    ):
         if (path / "config.toml").is_file():
             return path / "config.toml"
     return Path("/usr/share/scx-gamer/config.toml")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs the tiers of the tests and says how many tests each of them ran.
 
-tests/tiers.py lint | unit | policy | vm:KERNEL | kernels …    A tier that ran no test has failed.
+tests/tiers.py lint | unit | policy | packages | vm:KERNEL | kernels …    A tier that ran no test has failed.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def lint() -> Iterator[Result]:
         if (f := shutil.which(f"clang-format{v}"))
     ]
     scripts = sorted(
-        str(p.relative_to(TREE)) for p in [*TREE.glob("packaging/*"), *TREE.glob(".ci/*"), *TREE.glob("tests/vm/**/*")]
+        str(p.relative_to(TREE))
+        for p in [*TREE.glob("packaging/**/*"), *TREE.glob(".ci/*"), *TREE.glob("tests/vm/**/*")]
         if p.is_file() and p.open("rb").read(64).startswith((b"#!/usr/bin/env bash", b"#!/bin/sh", b"#!/bin/bash"))
     )  # fmt: skip
     commands = {
@@ -161,6 +162,7 @@ def tier(name: str) -> Iterator[Result]:
         "lint": lint,
         "unit": lambda: iter([pytest("unit", "tests/unit")]),
         "policy": lambda: iter([pytest("policy", "tests/policy")]),
+        "packages": lambda: iter([pytest("packages", "tests/packages")]),
         "kernels": kernels,
     }
     if name not in tiers:
@@ -196,4 +198,4 @@ def main(wanted: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or ["lint", "unit", "policy", "vm:oldest", "vm:newest"]))
+    sys.exit(main(sys.argv[1:] or ["lint", "unit", "policy", "packages", "vm:oldest", "vm:newest"]))
