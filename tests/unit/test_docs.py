@@ -51,7 +51,10 @@ def test_commands_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=_IDS)
 def test_make_targets_exist(page: Path) -> None:
-    makefile = "".join(p.read_text() for p in (TOP / "Makefile", *TOP.glob("scx_gamer/*/build.mk")))
+    makefile = "".join(
+        p.read_text()
+        for p in (TOP / "Makefile", *TOP.glob("scx_gamer/*/build.mk"), *TOP.glob("packaging/*.mk"))
+    )
     targets = set()
     for names in re.findall(r"^([a-z][a-z -]*):", makefile, re.MULTILINE):
         targets |= set(names.split())
