@@ -73,6 +73,7 @@ def play(demo: Path, home: Path) -> float:
     return float(said[2])
 
 
+@pytest.mark.timeout(840)  # four plays beside hogs, on one emulated CPU
 def test_timedemo_is_faster_with_the_scheduler_under_hogs(
     demo: Path, session: Session, tmp_path: Path
 ) -> None:
