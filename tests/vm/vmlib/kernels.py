@@ -44,7 +44,7 @@ def find(name: str) -> Kernel:
     entry = data["kernel"].get(name)
     if entry is None:
         raise FetchError(f"no kernel {name!r}; kernels.toml has {', '.join(data['kernel'])}")
-    with locked("kernels"):
+    with locked(f"kernel-{name}"):  # building one kernel keeps nobody from another
         version, image = (
             _built(name, entry["built"]) if "built" in entry else _packaged(name, entry)
         )
