@@ -23,12 +23,12 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall -Wextra 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o) $(BUILD)/bpf/sched_faulty.bpf.o
 
-.PHONY: help bootstrap bootstrap-test bpf workload run test lint test-unit test-policy test-packages test-vm test-kernels \
+.PHONY: help bootstrap bootstrap-test bpf workload run test lint test-unit test-policy test-packages test-vm test-python test-kernels \
 	bench schema clean
 
 help:
 	@sed -n '3,5s/^# //p' Makefile
-	@echo "lint test-unit test-policy test-packages test-vm [TESTS=folder] [KERNEL=6.18] test-kernels bench clean"
+	@echo "lint test-unit test-policy test-packages test-vm [TESTS=folder] [KERNEL=6.18] test-python test-kernels bench clean"
 
 bootstrap:
 	@packaging/bootstrap build
@@ -74,6 +74,11 @@ lint test-unit test-policy test-packages: bootstrap-test
 test-vm: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
 	@TESTS="$(TESTS)" $(PY) tests/tiers.py vm:$(or $(KERNEL),newest)
+
+# The unit tier on the newest Python that Debian has, with Debian's own packages, in a root of its own.
+test-python: bootstrap-test
+	@$(MAKE) --no-print-directory bpf workload
+	@exec $(PY) -m tests.vm.vmlib.root $(or $(SUITE),sid) -- python3 -m pytest -q -p no:cacheprovider tests/unit
 
 test-kernels: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload

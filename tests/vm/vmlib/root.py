@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Root file systems of other Debian suites, made once and kept in the cache.
+
+`python -m tests.vm.vmlib.root SUITE [-- CMD…]` prints the folder, or runs a command in it, with this tree in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.vm.vmlib.debs import FetchError, cache_dir, locked, own_source
+
+TREE = Path(__file__).resolve().parents[3]
+# What the package depends on, what its test looks at it with, and what the unit tier needs.
+PACKAGES = [
+    "dbus",
+    "polkitd",
+    "procps",
+    "kmod",
+    "iproute2",
+    "udev",
+    "python3",
+    "libbpf1",
+    "libelf1",
+    "gcc",
+    "libc6-dev",
+    "linux-libc-dev",
+    "make",
+    "git",
+    "python3-dbus-next",
+    "python3-evdev",
+    "python3-prometheus-client",
+    "python3-pyudev",
+    "python3-rich",
+    "python3-typer",
+    "python3-pytest",
+    "python3-pytest-timeout",
+    "python3-hypothesis",
+    "python3-pyte",
+    "python3-hatchling",
+    "python3-jsonschema",
+    "libbpf-dev",
+]
+
+
+def root(suite: str) -> Path:
+    """The folder; raises FetchError."""
+    folder = cache_dir() / f"root-{suite}"
+    with locked(f"root-{suite}"):
+        if (folder / ".complete").exists():
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        uri, keyring = own_source()
+        # An archive that a mirror has frozen is fine: only its packages' signatures matter here.
+        command = [
+            "mmdebstrap", "--quiet", "--variant=minbase", "--aptopt=Acquire::Check-Valid-Until \"false\"",
+            f"--include={','.join(PACKAGES)}", suite, str(folder),
+            f"deb [signed-by={keyring}] {uri} {suite} main",
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
+        if done.returncode:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise FetchError(f"mmdebstrap {suite}: {done.stderr.strip().splitlines()[-3:]}")
+        (folder / ".complete").touch()
+    return folder
+
+
+def run(folder: Path, command: list[str]) -> int:
+    """A command in the folder, in a mount namespace of its own, with the system's and the tree's folders."""
+    script = ["set -e", f"mount -t tmpfs none {folder}/tmp"]
+    for name in ("/proc", "/sys", "/dev", str(TREE)):
+        script += [f"mkdir -p {folder}{name}", f"mount --rbind {name} {folder}{name}"]
+    script.append(f'exec chroot {folder} sh -c \'cd {TREE} && exec "$@"\' sh "$@"')
+    environ = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # the tree belongs to whoever checked it out
+        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*",
+    }  # fmt: skip
+    return subprocess.run(
+        ["unshare", "-m", "sh", "-c", "\n".join(script), "sh", *command], env=environ, check=False
+    ).returncode
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
+    if os.geteuid() != 0:
+        print("error: a root file system is made by root: use sudo", file=sys.stderr)
+        return 77
+    try:
+        folder = root(arguments[0])
+    except FetchError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 1
+    if arguments[1:2] == ["--"]:
+        return run(folder, arguments[2:])
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
