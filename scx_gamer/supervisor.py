@@ -315,7 +315,7 @@ class Supervisor:
         self._last_tick = now_ns, now_ns - self.loop.now_ns()
         late = now_ns - before_ns > 1e9 * (self._heartbeat_s + SLEPT_S)
         if before_ns and (late or self._last_tick[1] - asleep_ns > 1e9 * SLEPT_S):
-            log.info("slept for %.1f s", (now_ns - before_ns) / 1e9)
+            log.info("no heartbeat for %.1f s: devices are asked again", (now_ns - before_ns) / 1e9)
             self._sleeps += 1
             if self._input is not None:
                 self._input.resync()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,9 +23,9 @@ _NAME = 15  # what the kernel keeps of a program's or a map's name
 # Bits of /proc/sys/kernel/tainted that say the kernel complained; modules set others.
 _TAINTS = {4: "machine check", 5: "bad page", 7: "died", 9: "warned", 14: "soft lockup"}
 # Where a temporary file of ours could be, and the beginnings of its name there; "" for any.
-# A guest shows the temporary files of its host, where others work too.
+# A guest's own: its /tmp shows those of its host, where others work too.
 _PLACES = {
-    "/tmp": ("scx", "tmp", "pytest"),
+    tempfile.gettempdir(): ("",),
     "/dev/shm": ("",),
     "/run": ("scx", "tmp"),
     "/run/scx-gamer": ("",),
