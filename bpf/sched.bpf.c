@@ -3,7 +3,8 @@
  * The scheduler. policy.h has the arithmetic and the starvation bound; here is where a task meets it: wake-up,
  * queue, dispatch, run, stop.
  *
- * One vtime queue per last-level cache, one per CPU for tasks that can run nowhere else. What would break the bound,
+ * One vtime queue per last-level cache, one per CPU for tasks that can run nowhere else and for few short ones that
+ * better stay. What would break the bound,
  * and is therefore not done: inserting into a local queue without a claimed idle CPU, keeping a task that runs
  * although somebody waits past its slice, queueing where no allowed CPU looks, returning without inserting.
  */
@@ -21,7 +22,9 @@ char _license[] SEC("license") = "GPL";
 
 #define DSQ_LLC_BASE 0x1000ULL
 #define DSQ_CPU_BASE 0x2000ULL
-#define PREEMPT_CANDIDATES 3
+#define PREEMPT_CANDIDATES 8
+#define OWN_SCAN 64 /* other CPUs whose own queues are looked at before going idle */
+
 /*
  * The kernel's watchdog, the backstop behind the bound: it must not end a machine with thousands of runnable threads,
  * whose fair turn comes after some ten seconds. 30 s is its default and its limit; the test build stalls on purpose.
@@ -55,6 +58,11 @@ struct task_ctx {
 	u64 run_ns;    /* when it started to run */
 	u64 burst;
 	u64 burst_avg;
+	u64 debt;
+	u64 asleep_ns; /* since when it sleeps; 0 once that is accounted for */
+	u64 key;       /* under which it was queued last; 0: it was not, it went to an idle CPU */
+	u64 slice;     /* granted with that key */
+	u64 used;      /* of it */
 	u64 class_epoch;
 	u32 class_id;
 	u32 maturity;
@@ -74,10 +82,15 @@ struct {
 struct cpu_ctx {
 	u64 run_since;
 	u64 burst_before;
+	u64 debt_before;
 	u64 last_kick;
 	u64 kicks_since; /* start of the second in which `kicks` are counted */
 	u64 kicks;
 	u32 class_id;
+	u32 is_short;
+	u32 pick_score; /* scratch of find_victim, of the CPU that looks for one */
+	s32 pick;
+	u32 own_waits; /* hint: its own queue holds a task; set by who queues there, cleared by the CPU */
 	u32 flip; /* turns of the two queues where heads cannot be compared */
 };
 
@@ -238,6 +251,7 @@ static __always_inline struct task_ctx *ctx_fresh(struct task_struct *p, struct 
 		__builtin_memset(tc, 0, sizeof(*tc));
 		tc->generation = generation;
 		tc->last_cpu = -1;
+		tc->debt = SCXG_DEBT_NEW_NS;
 	}
 	tc->class_epoch = ctl->class_epoch;
 	tc->class_id = class_of(p);
@@ -287,6 +301,12 @@ static __always_inline bool look(struct view *v, struct task_struct *p)
 	if (!v->state->effects && class_id != SCXG_CLASS_KTHREAD)
 		class_id = SCXG_CLASS_NORMAL;
 	v->facts.class_id = class_id;
+	if (v->tc && v->tc->asleep_ns) {
+		v->tc->debt =
+		    scxg_debt_slept(v->tc->debt, v->now - scxg_min(v->tc->asleep_ns, v->now));
+		v->tc->asleep_ns = 0;
+	}
+	v->facts.debt = v->tc ? v->tc->debt : SCXG_DEBT_NEW_NS;
 	v->facts.burst = v->tc ? v->tc->burst : 0;
 	v->facts.burst_avg = v->tc ? v->tc->burst_avg : 0;
 	v->facts.maturity = v->tc ? v->tc->maturity : 0;
@@ -303,9 +323,9 @@ SEC("struct_ops/scxg_select_cpu")
 s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct view v = {};
+	s32 cpu, here = bpf_get_smp_processor_id();
 	bool is_idle = false;
 	u32 class_id;
-	s32 cpu;
 
 	if (!look(&v, p))
 		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
@@ -315,12 +335,19 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	if (is_idle) {
-		if (v.tc)
+		if (v.tc) {
 			v.tc->queued_ns = v.now;
+			v.tc->key = 0;
+		}
 		if (class_id < SCXG_NR_CLASSES)
 			v.stats->idle_inserts[class_id]++;
 		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS, 0);
+		return cpu;
 	}
+	/* The waker is about to sleep: who answers it takes its place, without another CPU's help. */
+	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) && scxg_short(&v.facts) &&
+	    bpf_cpumask_test_cpu(here, p->cpus_ptr))
+		return here;
 	return cpu;
 }
 
@@ -356,30 +383,72 @@ static __always_inline void count_kick(struct cpu_ctx *cc, s32 cpu, u64 now)
 		tell(SCXG_EV_PREEMPT_STORM, now, cpu);
 }
 
-/* One CPU of at most three that runs something which gives way to a favoured task, or -1. */
-static __always_inline s32 find_victim(struct task_struct *p, s32 task_cpu, struct view *v)
-{
-	u64 min_gap = scxg_min(v->tun->value[SCXG_TUN_PREEMPT_MIN_US], SCXG_MAX_PREEMPT_MIN_US) *
-		      SCXG_NS_PER_US;
-	s32 here = bpf_get_smp_processor_id();
+/* What a search for a victim goes by. */
+struct search {
+	struct scxg_facts facts;
+	u64 now;
+	u64 min_gap;
+	s32 cpu; /* looked at first */
+	u32 rounds;
+};
 
-	for (int i = 0; i < PREEMPT_CANDIDATES; i++) {
-		s32 cpu = i == 0 ? task_cpu : i == 1 ? here : here + 1;
-		struct cpu_ctx *cc;
+/*
+ * The CPU, of a few that are looked at, whose task gives way most gladly; -1 if none does. A global function: it is
+ * verified once and by itself, not once for every way that leads here.
+ */
+__noinline int find_victim(struct task_struct *p __arg_trusted, struct search *how __arg_nonnull)
+{
+	/* What is carried from one round to the next is in memory: as locals, older verifiers walk every value. */
+	struct cpu_ctx *me = cpu_ctx_of(bpf_get_smp_processor_id()), *cc;
+	u32 i;
+
+	if (!me)
+		return -1;
+	me->pick_score = 0;
+	bpf_for(i, 0, how->rounds)
+	{
+		s32 cpu = how->cpu + i;
+		struct scxg_running r;
+		u32 score;
+		u64 ran;
 
 		if (cpu >= (s32)nr_cpus)
-			cpu = 0;
-		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
-			continue;
+			cpu -= nr_cpus;
 		cc = cpu_ctx_of(cpu);
-		if (!cc || !cc->run_since || v->now - cc->last_kick < min_gap)
+		if (!cc || !cc->run_since || how->now - cc->last_kick < how->min_gap ||
+		    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 			continue;
-		if (!scxg_victim(cc->class_id, cc->burst_before + (v->now - cc->run_since)))
-			continue;
-		count_kick(cc, cpu, v->now);
-		return cpu;
+		ran = how->now - scxg_min(cc->run_since, how->now);
+		r.burst = cc->burst_before + ran;
+		r.debt = scxg_debt_ran(cc->debt_before, ran);
+		r.class_id = cc->class_id;
+		r.is_short = cc->is_short;
+		score = scxg_gives_way(&how->facts, &r);
+		if (score > me->pick_score) {
+			me->pick_score = score;
+			me->pick = cpu;
+		}
 	}
-	return -1;
+	if (!me->pick_score)
+		return -1;
+	cc = cpu_ctx_of(me->pick);
+	if (cc)
+		count_kick(cc, me->pick, how->now);
+	return me->pick;
+}
+
+static __always_inline s32 victim_for(struct task_struct *p, s32 cpu, bool bound, struct view *v)
+{
+	struct search how = {
+	    .facts = v->facts,
+	    .now = v->now,
+	    .min_gap = scxg_min(v->tun->value[SCXG_TUN_PREEMPT_MIN_US], SCXG_MAX_PREEMPT_MIN_US) *
+		       SCXG_NS_PER_US,
+	    .cpu = cpu,
+	    .rounds = bound ? 1 : scxg_min(nr_cpus, PREEMPT_CANDIDATES),
+	};
+
+	return find_victim(p, &how);
 }
 
 static __always_inline s32 home_cpu(const struct task_struct *p)
@@ -398,7 +467,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	struct view v = {};
 	u64 slice, key;
 	u32 class_id;
-	bool bound;
+	bool bound, wakes, stays;
 	s32 cpu, idle, victim;
 
 	if (!look(&v, p)) {
@@ -410,10 +479,20 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	class_id = v.facts.class_id;
 	slice = scxg_slice(class_id, v.facts.game_active, v.tun);
 	key = scxg_key(&v.facts, v.tun, v.now);
+	wakes = enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	bound = bound_to_one_cpu(p);
 	cpu = bound ? scx_bpf_task_cpu(p) : home_cpu(p);
-	if (v.tc)
+	if (v.tc) {
+		/* Preempted within its slice: it keeps its place for the rest of it. */
+		if (!wakes && v.tc->key && v.tc->used + SCXG_SLICE_REST_NS < v.tc->slice) {
+			key = scxg_min(key, v.tc->key);
+			slice = scxg_min(slice, v.tc->slice - v.tc->used);
+		}
+		v.tc->key = key;
+		v.tc->slice = slice;
+		v.tc->used = 0;
 		v.tc->queued_ns = v.now;
+	}
 	if (class_id < SCXG_NR_CLASSES)
 		v.stats->enqueues[class_id]++;
 	if (v.facts.window_open && scxg_favoured(class_id))
@@ -439,10 +518,8 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 
 	victim = -1;
-	if (scxg_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD)
-		victim = find_victim(p, cpu, &v);
-	if (bound && victim != cpu)
-		victim = -1;
+	if (scxg_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD || (wakes && scxg_can_kick()))
+		victim = victim_for(p, cpu, bound, &v);
 	if (victim >= 0 && class_id < SCXG_NR_CLASSES)
 		v.stats->preempt_kicks[class_id]++;
 	if (victim >= 0 && !scxg_can_kick()) {
@@ -452,7 +529,15 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 
-	scxg_insert_vtime(p, bound ? cpu_dsq(cpu) : llc_dsq(cpu), slice, key, enq_flags);
+	stays = !bound && victim < 0 && scxg_stays(&v.facts, wakes, 0) &&
+		(u64)scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) < SCXG_OWN_MAX;
+	if (stays) {
+		struct cpu_ctx *cc = cpu_ctx_of(cpu);
+
+		if (cc)
+			cc->own_waits = 1;
+	}
+	scxg_insert_vtime(p, bound || stays ? cpu_dsq(cpu) : llc_dsq(cpu), slice, key, enq_flags);
 	if (victim >= 0) {
 		scxg_kick(victim, scxg_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		return;
@@ -486,8 +571,13 @@ static __always_inline u64 head_key(u64 dsq)
 /* Whether this CPU's own queue goes before the shared one. */
 static __always_inline bool own_first(struct cpu_ctx *cc, u64 own, u64 shared)
 {
-	if (scx_bpf_dsq_nr_queued(own) <= 0)
+	if (scx_bpf_dsq_nr_queued(own) <= 0) {
+		if (cc)
+			cc->own_waits = 0;
 		return false;
+	}
+	if (scx_bpf_dsq_nr_queued(shared) <= 0)
+		return true;
 	if (scxg_can_peek())
 		return head_key(own) <= head_key(shared);
 	return cc && (cc->flip++ & 1) == 0;
@@ -548,6 +638,25 @@ static __always_inline bool take_overdue(s32 cpu, u64 own, u64 shared)
 	return true;
 }
 
+/* From another CPU's own queue, before this CPU goes idle. Those bound to the other CPU are passed over. */
+static __always_inline bool steal_own(s32 cpu)
+{
+	struct cpu_ctx *cc;
+	u32 i;
+
+	bpf_for(i, 1, scxg_min(nr_cpus, OWN_SCAN))
+	{
+		s32 other = cpu + i;
+
+		if (other >= (s32)nr_cpus)
+			other -= nr_cpus;
+		cc = cpu_ctx_of(other);
+		if (cc && cc->own_waits && scxg_move_to_local(cpu_dsq(other)))
+			return true;
+	}
+	return false;
+}
+
 SEC("struct_ops/scxg_dispatch")
 void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 {
@@ -566,7 +675,9 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	if (own_first(cc, own, shared) && scxg_move_to_local(own))
 		return;
-	if (scxg_move_to_local(shared) || scxg_move_to_local(own) || steal(cpu, shared))
+	if (scxg_move_to_local(shared) || scxg_move_to_local(own) || steal(cpu, shared) ||
+	    (!(prev && (prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED))) &&
+	     steal_own(cpu)))
 		return;
 	/* Nobody else: the task that runs goes on, with a slice of ours rather than one the kernel invents. */
 	if (prev && (prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED))) {
@@ -627,6 +738,9 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 	cc->run_since = now;
 	cc->class_id = class_id;
 	cc->burst_before = tc ? tc->burst : 0;
+	cc->debt_before = tc ? tc->debt : 0;
+	cc->is_short = tc && tc->maturity >= SCXG_MATURE &&
+		       scxg_max(tc->burst, tc->burst_avg) < SCXG_SHORT_BURST_NS;
 	if (class_id >= SCXG_NR_CLASSES)
 		return;
 	stats->runs[class_id]++;
@@ -652,11 +766,11 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	struct cpu_ctx *cc = cpu_ctx_of(cpu);
 	struct scxg_cpu_stats *stats = stats_of(cpu);
 	struct task_ctx *tc;
-	u64 ran;
+	u64 ran, now = scxg_now();
 
 	if (!cc || !stats)
 		return;
-	ran = cc->run_since ? scxg_now() - cc->run_since : 0;
+	ran = cc->run_since ? now - scxg_min(cc->run_since, now) : 0;
 	cc->run_since = 0;
 	if (cc->class_id < SCXG_NR_CLASSES)
 		stats->run_ns[cc->class_id] += ran;
@@ -665,10 +779,13 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 		return;
 	/* All of what it ran, however many slices that was. */
 	tc->burst += ran;
+	tc->used += ran;
+	tc->debt = scxg_debt_ran(tc->debt, ran);
 	if (runnable)
 		return;
 	tc->burst_avg = scxg_burst_avg(tc->burst_avg, tc->burst, tc->maturity);
 	tc->burst = 0;
+	tc->asleep_ns = now;
 	if (tc->maturity < 1000)
 		tc->maturity++;
 }

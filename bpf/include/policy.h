@@ -9,9 +9,10 @@
  * before it on its C CPUs is what was queued by then: each of the N runnable tasks is in a queue at most once, and
  * each time it comes to the front it runs for at most S, the longest slice rounded up to a tick. Hence
  *
- *	wait <= D + W + L + (ceil(N / C) + 1) * S
+ *	wait <= D + W + L + (ceil(N / C) + 1 + K) * S
  *
- * where a task that comes back within the window is counted by the window itself. L is 0 with one cache: with more, a
+ * K is what may wait in a CPU's own queue although it could run elsewhere: a CPU that has nothing older of its own
+ * left helps with the shared queue, so each of them costs one slice at most. A task that comes back within the window is counted by the window itself. L is 0 with one cache: with more, a
  * CPU prefers its own cache's queue to an older head elsewhere by up to L. A task that can run on one CPU only is
  * served by that CPU alone: C is 1 for it, and N the tasks that this CPU serves.
  */
@@ -27,24 +28,32 @@
 #define SCXG_CREDIT_MAX_NS (10 * SCXG_NS_PER_MS)		     /* W */
 #define SCXG_STEAL_LEAD_NS (4 * SCXG_NS_PER_MS)			     /* L */
 #define SCXG_SLICE_MAX_NS (SCXG_SLICE_MAX_MS * SCXG_NS_PER_MS)
+#define SCXG_OWN_MAX 2 /* K */
 
-/* Starting values of the design; the benchmark sweeps them. */
-#define SCXG_REL_NEW_NS (8 * SCXG_NS_PER_MS) /* nothing known of the task yet */
+/* Values kept by the benchmark; docs/tuning.md has what they were measured against. */
+#define SCXG_DEBT_NEW_NS (8 * SCXG_NS_PER_MS)  /* nothing known of the task yet */
+#define SCXG_DEBT_MAX_NS (32 * SCXG_NS_PER_MS) /* paid back by 16 ms of sleep */
+#define SCXG_DEBT_HOG_NS                                                                           \
+	(16 * SCXG_NS_PER_MS) /* from here on a normal task gives way to a light one */
+#define SCXG_DEBT_LIGHT_NS (2 * SCXG_NS_PER_MS) /* below this it is light */
 #define SCXG_REL_GAME_NS (2 * SCXG_NS_PER_MS)
 #define SCXG_REL_CRITICAL_NS (SCXG_NS_PER_MS / 2)
-#define SCXG_REL_NORMAL_ACTIVE_NS                                                                  \
-	(8 * SCXG_NS_PER_MS) /* added to normal tasks while a game is active */
+/* Added to normal tasks while a game is active. */
+#define SCXG_REL_NORMAL_ACTIVE_NS (8 * SCXG_NS_PER_MS)
 #define SCXG_GAME_SLICE_NS (4 * SCXG_NS_PER_MS)
-#define SCXG_SHORT_BURST_NS                                                                        \
-	(SCXG_NS_PER_MS / 2) /* an average below this answers, it does not compute */
-#define SCXG_HOG_BURST_NS                                                                          \
-	(4 * SCXG_NS_PER_MS) /* a normal task that ran this long may be preempted */
-#define SCXG_MATURE 4	     /* sleeps after which the average is believed */
+/* A preempted task with less than this left of its slice begins a new one. */
+#define SCXG_SLICE_REST_NS (SCXG_NS_PER_MS / 2)
+/* An average below this answers, it does not compute. */
+#define SCXG_SHORT_BURST_NS (SCXG_NS_PER_MS / 2)
+/* A task that ran this long gives way to a kernel thread. */
+#define SCXG_HOG_BURST_NS (4 * SCXG_NS_PER_MS)
+#define SCXG_MATURE 4 /* sleeps after which the average is believed */
 
 /* What the policy knows of a task when it is queued. */
 struct scxg_facts {
 	u64 burst;     /* ns run since the last voluntary sleep */
 	u64 burst_avg; /* ns, mean of the last bursts */
+	u64 debt;      /* ns run and not yet slept off */
 	u32 maturity;  /* voluntary sleeps seen, saturating */
 	u32 class_id;  /* enum scxg_class */
 	bool game_active;
@@ -114,19 +123,39 @@ static inline bool scxg_favoured(u32 class_id)
 	return class_id == SCXG_CLASS_GAME || class_id == SCXG_CLASS_CRITICAL;
 }
 
+/*
+ * Debt: what a task ran, less twice what it slept. Time in a queue counts as neither, so load does not turn a hog into
+ * a light task nor the other way round, and a high rate of wake-ups earns nothing.
+ */
+static inline u64 scxg_debt_ran(u64 debt, u64 ran)
+{
+	return scxg_min(scxg_min(debt, SCXG_DEBT_MAX_NS) + scxg_min(ran, SCXG_DEBT_MAX_NS),
+			SCXG_DEBT_MAX_NS);
+}
+
+static inline u64 scxg_debt_slept(u64 debt, u64 slept)
+{
+	u64 paid = scxg_min(slept, SCXG_DEBT_MAX_NS) * 2;
+
+	return debt > paid ? debt - paid : 0;
+}
+
+/* A thread that answers: known, and its bursts are short. */
+static inline bool scxg_short(const struct scxg_facts *f)
+{
+	return f->maturity >= SCXG_MATURE && scxg_max(f->burst, f->burst_avg) < SCXG_SHORT_BURST_NS;
+}
+
 /* Relative deadline in ns, at most D whatever the tunables say. */
 static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunables *tun)
 {
 	u64 cap = scxg_min(tun->value[SCXG_TUN_DEADLINE_CAP_MS], SCXG_MAX_DEADLINE_CAP_MS) *
 		  SCXG_NS_PER_MS;
-	u64 burst = scxg_max(f->burst, f->burst_avg);
-	u64 rel =
-	    f->maturity || f->burst ? scxg_min(burst, SCXG_DEADLINE_MAX_NS) * 4 : SCXG_REL_NEW_NS;
+	u64 rel = scxg_min(f->debt, cap);
 
-	rel = scxg_min(rel, cap);
 	switch (f->class_id) {
 	case SCXG_CLASS_KTHREAD:
-		return burst < SCXG_REL_GAME_NS ? 0 : rel;
+		return scxg_max(f->burst, f->burst_avg) < SCXG_REL_GAME_NS ? 0 : rel;
 	case SCXG_CLASS_GAME:
 		return f->window_open ? 0 : scxg_min(rel, SCXG_REL_GAME_NS);
 	case SCXG_CLASS_CRITICAL:
@@ -149,9 +178,8 @@ static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunable
  */
 static inline u64 scxg_credit(const struct scxg_facts *f)
 {
-	if (!f->window_open || !scxg_favoured(f->class_id) || f->maturity < SCXG_MATURE)
-		return 0;
-	return scxg_max(f->burst, f->burst_avg) < SCXG_SHORT_BURST_NS ? SCXG_CREDIT_MAX_NS : 0;
+	return f->window_open && scxg_favoured(f->class_id) && scxg_short(f) ? SCXG_CREDIT_MAX_NS
+									     : 0;
 }
 
 static inline u64 scxg_key(const struct scxg_facts *f, const struct scxg_tunables *tun, u64 now)
@@ -180,6 +208,16 @@ static inline bool scxg_overdue(u64 far_key, u64 near_key)
 							  near_key - far_key > SCXG_STEAL_LEAD_NS));
 }
 
+/*
+ * Whether a task that could run elsewhere waits in a CPU's own queue: who answers and is woken at a high rate, so that
+ * pairs of them stay together and do not meet everybody else at the shared queue. Hogs do not: they are spread.
+ */
+static inline bool scxg_stays(const struct scxg_facts *f, bool wakes, u64 already)
+{
+	return wakes && already < SCXG_OWN_MAX && !scxg_favoured(f->class_id) && scxg_short(f) &&
+	       f->debt < SCXG_DEBT_LIGHT_NS;
+}
+
 /* Mean of the last bursts, weight 1/4 on the newest. */
 static inline u64 scxg_burst_avg(u64 avg, u64 burst, u32 maturity)
 {
@@ -189,11 +227,41 @@ static inline u64 scxg_burst_avg(u64 avg, u64 burst, u32 maturity)
 	return avg - (avg >> 2) + (burst >> 2);
 }
 
-/* Whether a running task of this class and burst gives way to a favoured one. */
-static inline bool scxg_victim(u32 class_id, u64 ran_ns)
+/* What a CPU runs now, as a waking task sees it. */
+struct scxg_running {
+	u64 burst, debt; /* as of now */
+	u32 class_id;
+	bool is_short;
+};
+
+/*
+ * How gladly what runs gives way to a waking task: 0 not at all, else the highest wins.
+ *
+ * The game takes a CPU from anything that is not its own, from what computes first. The thread that answers the input also takes
+ * it from the game's own workers, while a window is open. A light task nobody marked takes it from a hog.
+ */
+static inline u32 scxg_gives_way(const struct scxg_facts *waker, const struct scxg_running *r)
 {
-	return class_id == SCXG_CLASS_BACKGROUND ||
-	       (class_id == SCXG_CLASS_NORMAL && ran_ns >= SCXG_HOG_BURST_NS);
+	bool hog = r->debt >= SCXG_DEBT_HOG_NS;
+
+	if (r->class_id == SCXG_CLASS_CRITICAL || r->class_id == SCXG_CLASS_KTHREAD)
+		return 0;
+	if (scxg_favoured(waker->class_id)) {
+		if (r->class_id == SCXG_CLASS_BACKGROUND)
+			return 4;
+		if (r->class_id == SCXG_CLASS_GAME)
+			return waker->window_open && !r->is_short && scxg_short(waker);
+		return hog ? 3 : r->is_short ? 1 : 2;
+	}
+	if (r->class_id == SCXG_CLASS_GAME)
+		return 0;
+	if (waker->class_id == SCXG_CLASS_KTHREAD)
+		return r->class_id == SCXG_CLASS_BACKGROUND ? 4
+		       : r->burst >= SCXG_HOG_BURST_NS	    ? 3
+							    : 0;
+	if (waker->class_id != SCXG_CLASS_NORMAL || waker->debt >= SCXG_DEBT_LIGHT_NS || !hog)
+		return 0;
+	return r->class_id == SCXG_CLASS_BACKGROUND ? 4 : 3;
 }
 
 /* Bucket of the wait histogram: bucket b counts waits below 2^b us that bucket b - 1 does not; the last takes the rest. */

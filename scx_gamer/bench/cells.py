@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
@@ -78,6 +78,7 @@ class Cell:
     background_work: float
     oldest_waiter_ms: float | None
     audio_underruns: int
+    links_p99_us: dict[str, float] = field(default_factory=dict)  # wake-up to first run, by link
     runs: int = 1
 
     def json(self) -> dict[str, Any]:
@@ -130,6 +131,9 @@ def run_once(
         background_work=float(background["work_per_s"]),
         oldest_waiter_ms=background["longest_gap_ms"],
         audio_underruns=int(result["audio_underruns"]),
+        links_p99_us={
+            name: float(waits["p99"]) for name, waits in result["wake_to_run_us"].items()
+        },
     )
 
 
@@ -153,5 +157,9 @@ def median_cell(cells: Sequence[Cell]) -> Cell:
         background_work=median(c.background_work for c in cells),
         oldest_waiter_ms=max(waits) if waits else None,
         audio_underruns=sum(c.audio_underruns for c in cells),
+        links_p99_us={
+            name: median(c.links_p99_us.get(name, 0.0) for c in cells)
+            for name in first.links_p99_us
+        },
         runs=len(cells),
     )

@@ -87,10 +87,9 @@ HEAD = (
 class Stage:
     """What is attached now; `switch` changes it only where the next contender wants another."""
 
-    def __init__(self, session: Session | None) -> None:
-        self._session = session
+    def __init__(self, *, attached: bool) -> None:
         self._attached: Attached | None = None
-        self._now = OURS if session is not None else ""
+        self._now = OURS if attached else ""
 
     def switch(self, scheduler: str) -> None:
         """Raises BenchError."""
@@ -136,7 +135,7 @@ def run_matrix(
         if session is not None:
             session.wait_scheduler(OURS)
             stack.enter_context(start_mouse(1000))
-        stage = Stage(session)
+        stage = Stage(attached=session is not None)
         stack.callback(stage.close)
         for load in loads:
             kind, per_cpu = LOADS[load]
@@ -149,7 +148,8 @@ def run_matrix(
                         seen[c.name].append(
                             run_once(spec, c.name, marked=c.marked, game_prefix=c.prefix)
                         )
-                yield from (median_cell(cells) for cells in seen.values())
+                        if pair == pairs - 1:
+                            yield median_cell(seen[c.name])
 
 
 def write_json(path: Path, cells: Sequence[Cell]) -> None:

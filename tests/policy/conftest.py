@@ -51,11 +51,14 @@ class Answer:
     key: int
     slice: int
     burst_avg: int
-    victim: int
+    gives_way: int
     bucket: int
     clamped: int
     boost: int
     overdue: int
+    ran: int
+    paid: int
+    stays: int
 
 
 FIELDS = [
@@ -71,8 +74,15 @@ FIELDS = [
     "value",
     "far",
     "near",
+    "debt",
+    "slept",
+    "w_class_id",
+    "w_debt",
+    "is_short",
+    "wakes",
+    "already",
 ]
-DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 500, 0, 0)
+DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0)
 
 Policy = Callable[..., Answer]
 
@@ -87,7 +97,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Policy]:
         SANITIZE,
         "-fno-sanitize-recover=all",
     )
-    request, answer = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q"), struct.Struct("<10Q")
+    request, answer = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q"), struct.Struct("<13Q")
     with subprocess.Popen([driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         source, sink = process.stdout, process.stdin
         assert source is not None

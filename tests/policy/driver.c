@@ -8,12 +8,13 @@
 
 struct request {
 	u64 burst, burst_avg, maturity, class_id, game_active, window_open, now, wait, index, value,
-	    far, near;
+	    far, near, debt, slept, w_class_id, w_debt, is_short, wakes, already;
 	u64 tun[SCXG_NR_TUNABLES];
 };
 
 struct answer {
-	u64 rel, credit, key, slice, burst_avg, victim, bucket, clamped, boost, overdue;
+	u64 rel, credit, key, slice, burst_avg, gives_way, bucket, clamped, boost, overdue, ran,
+	    paid, stays;
 };
 
 int main(void)
@@ -24,27 +25,40 @@ int main(void)
 		struct scxg_facts f = {
 		    .burst = r.burst,
 		    .burst_avg = r.burst_avg,
+		    .debt = r.debt,
 		    .maturity = (u32)r.maturity,
 		    .class_id = (u32)r.class_id,
 		    .game_active = r.game_active != 0,
 		    .window_open = r.window_open != 0,
+		};
+		struct scxg_facts waker = f;
+		struct scxg_running running = {
+		    .burst = r.burst,
+		    .debt = r.debt,
+		    .class_id = (u32)r.class_id,
+		    .is_short = r.is_short != 0,
 		};
 		struct scxg_tunables tun;
 		struct answer a;
 
 		for (int i = 0; i < SCXG_NR_TUNABLES; i++)
 			tun.value[i] = r.tun[i];
+		waker.class_id = (u32)r.w_class_id;
+		waker.debt = r.w_debt;
 		a = (struct answer){
 		    .rel = scxg_rel(&f, &tun),
 		    .credit = scxg_credit(&f),
 		    .key = scxg_key(&f, &tun, r.now),
 		    .slice = scxg_slice(f.class_id, f.game_active, &tun),
 		    .burst_avg = scxg_burst_avg(r.burst_avg, r.burst, f.maturity),
-		    .victim = scxg_victim(f.class_id, r.burst),
+		    .gives_way = scxg_gives_way(&waker, &running),
 		    .bucket = scxg_wait_bucket(r.wait),
 		    .clamped = scxg_clamp_tunable((u32)r.index, r.value),
 		    .boost = scxg_boost_ns(&tun, (u32)r.index),
 		    .overdue = scxg_overdue(r.far, r.near),
+		    .ran = scxg_debt_ran(r.debt, r.burst),
+		    .paid = scxg_debt_slept(r.debt, r.slept),
+		    .stays = scxg_stays(&f, r.wakes != 0, r.already),
 		};
 		fwrite(&a, sizeof(a), 1, stdout);
 		fflush(stdout);

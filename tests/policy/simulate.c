@@ -18,8 +18,9 @@
 
 struct task {
 	struct scxg_facts f;
-	u64 key, queued, left, burst_ns, sleep_ns, slice;
-	int cpu; /* ran there last */
+	u64 key, queued, left, burst_ns, sleep_ns, slice, used, asleep;
+	bool kept; /* its key may be kept: it was queued, not handed an idle CPU */
+	int cpu;   /* ran there last */
 	bool bound;
 };
 
@@ -129,7 +130,7 @@ static void check_wait(const struct task *t)
 	u64 c = t->bound ? 1 : nr_cpus, wait = now - t->queued;
 	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS +
 		    (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS : 0) +
-		    ((nr_tasks + c - 1) / c + 1) * (SCXG_SLICE_MAX_NS + TICK);
+		    ((nr_tasks + c - 1) / c + 1 + SCXG_OWN_MAX) * (SCXG_SLICE_MAX_NS + TICK);
 
 	if (wait > bound)
 		broken++;
@@ -150,12 +151,44 @@ static void run(int cpu, struct task *t, u64 slice)
 	    (struct event){.time = now + t->left, .stamp = ++stamps[cpu], .cpu = cpu, .task = t});
 }
 
-static void queue(struct task *t)
+static void queue(struct task *t, bool wakes)
 {
+	u64 key = scxg_key(&t->f, &tun, now);
+	u64 slice = scxg_slice(t->f.class_id, t->f.game_active, &tun);
+
+	if (!wakes && t->kept && t->used + SCXG_SLICE_REST_NS < t->slice) {
+		key = scxg_min(key, t->key);
+		slice = scxg_min(slice, t->slice - t->used);
+	}
+	t->kept = true;
+	t->used = 0;
 	t->queued = now;
-	t->key = scxg_key(&t->f, &tun, now);
-	t->slice = scxg_slice(t->f.class_id, t->f.game_active, &tun);
-	push(t->bound ? &own[t->cpu] : &shared[llc(t->cpu)], t);
+	t->key = key;
+	t->slice = slice;
+	t->bound || scxg_stays(&t->f, wakes, own[t->cpu].n) ? push(&own[t->cpu], t)
+							    : push(&shared[llc(t->cpu)], t);
+}
+
+/* The first task of another CPU's own queue that may run elsewhere. */
+static struct task *steal_own(int cpu)
+{
+	for (int i = 1; i < nr_cpus; i++) {
+		struct heap *h = &own[(cpu + i) % nr_cpus];
+		struct task *found = NULL;
+		int n = h->n;
+
+		for (int j = 0; j < n; j++)
+			if (!h->at[j]->bound && (!found || h->at[j]->key < found->key))
+				found = h->at[j];
+		if (!found)
+			continue;
+		h->n = 0;
+		for (int j = 0; j < n; j++)
+			if (h->at[j] != found)
+				push(h, h->at[j]);
+		return found;
+	}
+	return NULL;
 }
 
 static struct task *pick(int cpu)
@@ -186,36 +219,58 @@ static void reschedule(int cpu)
 	}
 	prev->left -= scxg_min(ran, prev->left);
 	prev->f.burst += ran;
-	queue(prev);
+	prev->f.debt = scxg_debt_ran(prev->f.debt, ran);
+	prev->used += ran;
+	queue(prev, false);
 	run(cpu, next, next->slice);
+}
+
+static void preempt(const struct task *t)
+{
+	u32 best = 0, score;
+	int victim = -1;
+
+	for (int i = 0; i < (t->bound ? 1 : 8); i++) {
+		int cpu = (t->cpu + i) % nr_cpus;
+		struct cpu *c = &cpus[cpu];
+		struct scxg_running r;
+
+		if (now - c->last_kick < tun.value[SCXG_TUN_PREEMPT_MIN_US] * SCXG_NS_PER_US)
+			continue;
+		r = (struct scxg_running){
+		    .burst = c->running->f.burst + now - c->since,
+		    .debt = scxg_debt_ran(c->running->f.debt, now - c->since),
+		    .class_id = c->running->f.class_id,
+		    .is_short = scxg_short(&c->running->f),
+		};
+		score = scxg_gives_way(&t->f, &r);
+		if (score > best) {
+			best = score;
+			victim = cpu;
+		}
+	}
+	if (victim < 0)
+		return;
+	cpus[victim].last_kick = now;
+	reschedule(victim);
 }
 
 static void wake(struct task *t)
 {
 	t->left = 1 + t->burst_ns / 2 + rnd(t->burst_ns);
 	t->queued = now;
+	t->f.debt = scxg_debt_slept(t->f.debt, now - t->asleep);
 	for (int i = 0; i < (t->bound ? 1 : nr_cpus); i++) {
 		int cpu = (t->cpu + i) % nr_cpus;
 
 		if (!cpus[cpu].running) {
+			t->kept = false;
 			run(cpu, t, SCXG_SLICE_MAX_NS);
 			return;
 		}
 	}
-	queue(t);
-	if (!scxg_favoured(t->f.class_id))
-		return;
-	for (int i = 0; i < (t->bound ? 1 : 3); i++) {
-		int cpu = (t->cpu + i) % nr_cpus;
-		struct cpu *c = &cpus[cpu];
-
-		if (now - c->last_kick < tun.value[SCXG_TUN_PREEMPT_MIN_US] * SCXG_NS_PER_US ||
-		    !scxg_victim(c->running->f.class_id, c->running->f.burst + now - c->since))
-			continue;
-		c->last_kick = now;
-		reschedule(cpu);
-		return;
-	}
+	queue(t, true);
+	preempt(t);
 }
 
 static void sleeps(int cpu)
@@ -224,12 +279,16 @@ static void sleeps(int cpu)
 
 	t->f.burst += now - cpus[cpu].since;
 	t->f.burst_avg = scxg_burst_avg(t->f.burst_avg, t->f.burst, t->f.maturity);
+	t->f.debt = scxg_debt_ran(t->f.debt, now - cpus[cpu].since);
+	t->asleep = now;
 	t->f.burst = 0;
 	t->f.maturity += t->f.maturity < 1000;
 	push_event((struct event){
 	    .time = now + 1 + t->sleep_ns / 2 + rnd(t->sleep_ns), .cpu = -1, .task = t});
 	cpus[cpu].running = NULL;
 	next = pick(cpu);
+	if (!next)
+		next = steal_own(cpu);
 	if (next)
 		run(cpu, next, next->slice);
 }
@@ -254,6 +313,7 @@ static void make_task(struct task *t)
 	t->f.class_id = rnd(SCXG_NR_CLASSES);
 	t->f.game_active = true;
 	t->f.window_open = true; /* for ever: an 8 kHz mouse does that */
+	t->f.debt = SCXG_DEBT_NEW_NS;
 	t->burst_ns = bursts[rnd(5)];
 	t->sleep_ns = bursts[rnd(4)];
 	t->cpu = rnd(nr_cpus);

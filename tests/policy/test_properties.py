@@ -23,10 +23,11 @@ many = settings(max_examples=400, deadline=None)
 
 
 @many
-@given(tunables, span, span, st.integers(0, 1000), classes, flag, flag, times)
+@given(tunables, span, span, span, st.integers(0, 1000), classes, flag, flag, times)
 def test_key_stays_within_bound(
     policy: Policy,
     tun: tuple[int, ...],
+    debt: int,
     burst: int,
     avg: int,
     maturity: int,
@@ -37,6 +38,7 @@ def test_key_stays_within_bound(
 ) -> None:
     a = policy(
         tun,
+        debt=debt,
         burst=burst,
         burst_avg=avg,
         maturity=maturity,
@@ -52,28 +54,41 @@ def test_key_stays_within_bound(
 
 
 @many
-@given(span, span, st.integers(0, 1000), classes, flag, flag)
-def test_a_longer_burst_is_never_earlier(
-    policy: Policy, one: int, other: int, maturity: int, cls: int, game: int, window: int
+@given(span, span, span, st.integers(0, 1000), classes, flag, flag)
+def test_a_longer_burst_or_more_debt_is_never_earlier(
+    policy: Policy,
+    one: int,
+    other: int,
+    fixed: int,
+    maturity: int,
+    cls: int,
+    game: int,
+    window: int,
 ) -> None:
     facts = {
-        "maturity": max(maturity, 1),
+        "maturity": maturity,
         "class_id": cls,
         "game_active": game,
         "window_open": window,
         "now": 10**12,
     }
-    short, long = policy(burst=min(one, other), **facts), policy(burst=max(one, other), **facts)
-    assert short.key <= long.key
+    less, more = min(one, other), max(one, other)
+    assert (
+        policy(burst=less, debt=fixed, **facts).key <= policy(burst=more, debt=fixed, **facts).key
+    )
+    assert (
+        policy(burst=fixed, debt=less, **facts).key <= policy(burst=fixed, debt=more, **facts).key
+    )
 
 
 @many
-@given(span, flag, flag)
-def test_classes_keep_their_order(policy: Policy, burst: int, game: int, window: int) -> None:
+@given(span, span, flag, flag)
+def test_classes_keep_their_order(
+    policy: Policy, burst: int, debt: int, game: int, window: int
+) -> None:
+    facts = {"burst": burst, "debt": debt, "maturity": 9, "now": 10**12}
     keys = [
-        policy(
-            burst=burst, maturity=9, class_id=c, game_active=game, window_open=window, now=10**12
-        ).key
+        policy(class_id=c, game_active=game, window_open=window, **facts).key
         for c in (CRITICAL, GAME, NORMAL, BACKGROUND)
     ]
     assert keys == sorted(keys)
@@ -129,11 +144,69 @@ def test_a_window_is_never_longer_than_two_seconds(
 
 
 @many
-@given(span, classes)
-def test_victims_are_background_and_hogs(policy: Policy, ran: int, cls: int) -> None:
-    assert policy(burst=ran, class_id=cls).victim == (
-        cls == BACKGROUND or (cls == NORMAL and ran >= 4 * MS)
+@given(u64, u64, u64)
+def test_debt_grows_by_running_and_shrinks_by_sleeping(
+    policy: Policy, debt: int, ran: int, slept: int
+) -> None:
+    a = policy(debt=debt, burst=ran, slept=slept)
+    assert a.ran == min(min(debt, 32 * MS) + ran, 32 * MS)
+    assert a.paid == max(debt - 2 * min(slept, 32 * MS), 0)
+
+
+def test_a_wake_up_rate_earns_nothing(policy: Policy) -> None:
+    """Two tasks that run and sleep for the same time in all, one in a thousand times as many pieces."""
+    debts = []
+    for piece in (10_000_000, 10_000):
+        debt = 0
+        for _ in range(20_000_000 // piece):
+            debt = policy(debt=debt, burst=piece).ran
+            debt = policy(debt=debt, slept=piece // 4).paid
+        debts.append(debt)
+    assert abs(debts[0] - debts[1]) < 20_000
+
+
+@many
+@given(span, span, span, classes, classes, flag, flag, st.integers(0, 9), span)
+def test_who_gives_way(
+    policy: Policy, burst: int, debt: int, w_debt: int, cls: int, w_cls: int, short: int, window: int,
+    maturity: int, avg: int,
+) -> None:  # fmt: skip
+    score = policy(
+        burst=burst, debt=debt, w_debt=w_debt, class_id=cls, w_class_id=w_cls, is_short=short,
+        window_open=window, maturity=maturity, burst_avg=avg,
+    ).gives_way  # fmt: skip
+    if cls in (CRITICAL, KTHREAD):
+        assert score == 0, "never taken from what all wait for"
+    if cls == GAME and score:
+        assert w_cls in (GAME, CRITICAL), "the game gives way to its own alone"
+        assert window
+        assert maturity >= 4
+        assert max(burst, avg) < MS // 2
+        assert not short
+    if w_cls in (GAME, CRITICAL) and cls in (BACKGROUND, NORMAL, 5):
+        assert score > 0, "the game waits for nobody else"
+    if w_cls == BACKGROUND:
+        assert score == 0
+    if w_cls == NORMAL:
+        assert (score > 0) == (
+            w_debt < 2 * MS and debt >= 16 * MS and cls in (NORMAL, BACKGROUND, 5)
+        )
+
+
+@many
+@given(span, span, st.integers(0, 9), classes, flag, st.integers(0, 5))
+def test_few_short_ones_stay(
+    policy: Policy, avg: int, debt: int, maturity: int, cls: int, wakes: int, already: int
+) -> None:
+    a = policy(
+        burst_avg=avg, debt=debt, maturity=maturity, class_id=cls, wakes=wakes, already=already
     )
+    if a.stays:
+        assert wakes
+        assert already < 2, "K of the bound"
+        assert cls not in (GAME, CRITICAL)
+        assert avg < MS // 2
+        assert debt < 2 * MS
 
 
 @many
