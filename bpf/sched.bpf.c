@@ -3,8 +3,7 @@
  * The scheduler. policy.h has the arithmetic and the starvation bound; here is where a task meets it: wake-up,
  * queue, dispatch, run, stop.
  *
- * One vtime queue per last-level cache, one per CPU for tasks that can run nowhere else and for few short ones that
- * better stay. What would break the bound,
+ * One vtime queue per last-level cache, one per CPU for tasks that can run nowhere else. What would break the bound,
  * and is therefore not done: inserting into a local queue without a claimed idle CPU, keeping a task that runs
  * although somebody waits past its slice, queueing where no allowed CPU looks, returning without inserting.
  */
@@ -23,7 +22,6 @@ char _license[] SEC("license") = "GPL";
 #define DSQ_LLC_BASE 0x1000ULL
 #define DSQ_CPU_BASE 0x2000ULL
 #define PREEMPT_CANDIDATES 8
-#define OWN_SCAN 64 /* other CPUs whose own queues are looked at before going idle */
 
 /*
  * The kernel's watchdog, the backstop behind the bound: it must not end a machine with thousands of runnable threads,
@@ -90,7 +88,6 @@ struct cpu_ctx {
 	u32 is_short;
 	u32 pick_score; /* scratch of find_victim, of the CPU that looks for one */
 	s32 pick;
-	u32 own_waits; /* hint: its own queue holds a task; set by who queues there, cleared by the CPU */
 	u32 flip; /* turns of the two queues where heads cannot be compared */
 };
 
@@ -323,9 +320,9 @@ SEC("struct_ops/scxg_select_cpu")
 s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct view v = {};
-	s32 cpu, here = bpf_get_smp_processor_id();
 	bool is_idle = false;
 	u32 class_id;
+	s32 cpu;
 
 	if (!look(&v, p))
 		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
@@ -342,12 +339,7 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 		if (class_id < SCXG_NR_CLASSES)
 			v.stats->idle_inserts[class_id]++;
 		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS, 0);
-		return cpu;
 	}
-	/* The waker is about to sleep: who answers it takes its place, without another CPU's help. */
-	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) && scxg_short(&v.facts) &&
-	    bpf_cpumask_test_cpu(here, p->cpus_ptr))
-		return here;
 	return cpu;
 }
 
@@ -467,7 +459,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	struct view v = {};
 	u64 slice, key;
 	u32 class_id;
-	bool bound, wakes, stays;
+	bool bound, wakes;
 	s32 cpu, idle, victim;
 
 	if (!look(&v, p)) {
@@ -529,15 +521,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 
-	stays = !bound && victim < 0 && scxg_stays(&v.facts, wakes, 0) &&
-		(u64)scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) < SCXG_OWN_MAX;
-	if (stays) {
-		struct cpu_ctx *cc = cpu_ctx_of(cpu);
-
-		if (cc)
-			cc->own_waits = 1;
-	}
-	scxg_insert_vtime(p, bound || stays ? cpu_dsq(cpu) : llc_dsq(cpu), slice, key, enq_flags);
+	scxg_insert_vtime(p, bound ? cpu_dsq(cpu) : llc_dsq(cpu), slice, key, enq_flags);
 	if (victim >= 0) {
 		scxg_kick(victim, scxg_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		return;
@@ -571,11 +555,8 @@ static __always_inline u64 head_key(u64 dsq)
 /* Whether this CPU's own queue goes before the shared one. */
 static __always_inline bool own_first(struct cpu_ctx *cc, u64 own, u64 shared)
 {
-	if (scx_bpf_dsq_nr_queued(own) <= 0) {
-		if (cc)
-			cc->own_waits = 0;
+	if (scx_bpf_dsq_nr_queued(own) <= 0)
 		return false;
-	}
 	if (scx_bpf_dsq_nr_queued(shared) <= 0)
 		return true;
 	if (scxg_can_peek())
@@ -638,25 +619,6 @@ static __always_inline bool take_overdue(s32 cpu, u64 own, u64 shared)
 	return true;
 }
 
-/* From another CPU's own queue, before this CPU goes idle. Those bound to the other CPU are passed over. */
-static __always_inline bool steal_own(s32 cpu)
-{
-	struct cpu_ctx *cc;
-	u32 i;
-
-	bpf_for(i, 1, scxg_min(nr_cpus, OWN_SCAN))
-	{
-		s32 other = cpu + i;
-
-		if (other >= (s32)nr_cpus)
-			other -= nr_cpus;
-		cc = cpu_ctx_of(other);
-		if (cc && cc->own_waits && scxg_move_to_local(cpu_dsq(other)))
-			return true;
-	}
-	return false;
-}
-
 SEC("struct_ops/scxg_dispatch")
 void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 {
@@ -675,9 +637,7 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	if (own_first(cc, own, shared) && scxg_move_to_local(own))
 		return;
-	if (scxg_move_to_local(shared) || scxg_move_to_local(own) || steal(cpu, shared) ||
-	    (!(prev && (prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED))) &&
-	     steal_own(cpu)))
+	if (scxg_move_to_local(shared) || scxg_move_to_local(own) || steal(cpu, shared))
 		return;
 	/* Nobody else: the task that runs goes on, with a slice of ours rather than one the kernel invents. */
 	if (prev && (prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED))) {

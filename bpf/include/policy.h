@@ -9,10 +9,9 @@
  * before it on its C CPUs is what was queued by then: each of the N runnable tasks is in a queue at most once, and
  * each time it comes to the front it runs for at most S, the longest slice rounded up to a tick. Hence
  *
- *	wait <= D + W + L + (ceil(N / C) + 1 + K) * S
+ *	wait <= D + W + L + (ceil(N / C) + 1) * S
  *
- * K is what may wait in a CPU's own queue although it could run elsewhere: a CPU that has nothing older of its own
- * left helps with the shared queue, so each of them costs one slice at most. A task that comes back within the window is counted by the window itself. L is 0 with one cache: with more, a
+ * where a task that comes back within the window is counted by the window itself. L is 0 with one cache: with more, a
  * CPU prefers its own cache's queue to an older head elsewhere by up to L. A task that can run on one CPU only is
  * served by that CPU alone: C is 1 for it, and N the tasks that this CPU serves.
  */
@@ -28,7 +27,6 @@
 #define SCXG_CREDIT_MAX_NS (10 * SCXG_NS_PER_MS)		     /* W */
 #define SCXG_STEAL_LEAD_NS (4 * SCXG_NS_PER_MS)			     /* L */
 #define SCXG_SLICE_MAX_NS (SCXG_SLICE_MAX_MS * SCXG_NS_PER_MS)
-#define SCXG_OWN_MAX 2 /* K */
 
 /* Values kept by the benchmark; docs/tuning.md has what they were measured against. */
 #define SCXG_DEBT_NEW_NS (8 * SCXG_NS_PER_MS)  /* nothing known of the task yet */
@@ -206,16 +204,6 @@ static inline bool scxg_overdue(u64 far_key, u64 near_key)
 {
 	return far_key != ~0ULL && (near_key == ~0ULL || (near_key > far_key &&
 							  near_key - far_key > SCXG_STEAL_LEAD_NS));
-}
-
-/*
- * Whether a task that could run elsewhere waits in a CPU's own queue: who answers and is woken at a high rate, so that
- * pairs of them stay together and do not meet everybody else at the shared queue. Hogs do not: they are spread.
- */
-static inline bool scxg_stays(const struct scxg_facts *f, bool wakes, u64 already)
-{
-	return wakes && already < SCXG_OWN_MAX && !scxg_favoured(f->class_id) && scxg_short(f) &&
-	       f->debt < SCXG_DEBT_LIGHT_NS;
 }
 
 /* Mean of the last bursts, weight 1/4 on the newest. */

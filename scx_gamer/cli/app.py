@@ -8,6 +8,7 @@ import sys
 import typer
 
 from scx_gamer.cli import (
+    bench,
     daemon,
     devices,
     diagnosis,
@@ -44,6 +45,7 @@ def build() -> typer.Typer:
         diagnosis,
         leakcheck,
         trace,
+        bench,
         version,
     ):
         group.register(app)

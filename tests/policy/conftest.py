@@ -58,7 +58,6 @@ class Answer:
     overdue: int
     ran: int
     paid: int
-    stays: int
 
 
 FIELDS = [
@@ -79,8 +78,6 @@ FIELDS = [
     "w_class_id",
     "w_debt",
     "is_short",
-    "wakes",
-    "already",
 ]
 DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0)
 
@@ -97,7 +94,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Policy]:
         SANITIZE,
         "-fno-sanitize-recover=all",
     )
-    request, answer = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q"), struct.Struct("<13Q")
+    request, answer = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q"), struct.Struct("<12Q")
     with subprocess.Popen([driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         source, sink = process.stdout, process.stdin
         assert source is not None

@@ -8,13 +8,13 @@
 
 struct request {
 	u64 burst, burst_avg, maturity, class_id, game_active, window_open, now, wait, index, value,
-	    far, near, debt, slept, w_class_id, w_debt, is_short, wakes, already;
+	    far, near, debt, slept, w_class_id, w_debt, is_short;
 	u64 tun[SCXG_NR_TUNABLES];
 };
 
 struct answer {
 	u64 rel, credit, key, slice, burst_avg, gives_way, bucket, clamped, boost, overdue, ran,
-	    paid, stays;
+	    paid;
 };
 
 int main(void)
@@ -58,7 +58,6 @@ int main(void)
 		    .overdue = scxg_overdue(r.far, r.near),
 		    .ran = scxg_debt_ran(r.debt, r.burst),
 		    .paid = scxg_debt_slept(r.debt, r.slept),
-		    .stays = scxg_stays(&f, r.wakes != 0, r.already),
 		};
 		fwrite(&a, sizeof(a), 1, stdout);
 		fflush(stdout);

@@ -130,7 +130,7 @@ static void check_wait(const struct task *t)
 	u64 c = t->bound ? 1 : nr_cpus, wait = now - t->queued;
 	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS +
 		    (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS : 0) +
-		    ((nr_tasks + c - 1) / c + 1 + SCXG_OWN_MAX) * (SCXG_SLICE_MAX_NS + TICK);
+		    ((nr_tasks + c - 1) / c + 1) * (SCXG_SLICE_MAX_NS + TICK);
 
 	if (wait > bound)
 		broken++;
@@ -165,30 +165,7 @@ static void queue(struct task *t, bool wakes)
 	t->queued = now;
 	t->key = key;
 	t->slice = slice;
-	t->bound || scxg_stays(&t->f, wakes, own[t->cpu].n) ? push(&own[t->cpu], t)
-							    : push(&shared[llc(t->cpu)], t);
-}
-
-/* The first task of another CPU's own queue that may run elsewhere. */
-static struct task *steal_own(int cpu)
-{
-	for (int i = 1; i < nr_cpus; i++) {
-		struct heap *h = &own[(cpu + i) % nr_cpus];
-		struct task *found = NULL;
-		int n = h->n;
-
-		for (int j = 0; j < n; j++)
-			if (!h->at[j]->bound && (!found || h->at[j]->key < found->key))
-				found = h->at[j];
-		if (!found)
-			continue;
-		h->n = 0;
-		for (int j = 0; j < n; j++)
-			if (h->at[j] != found)
-				push(h, h->at[j]);
-		return found;
-	}
-	return NULL;
+	push(t->bound ? &own[t->cpu] : &shared[llc(t->cpu)], t);
 }
 
 static struct task *pick(int cpu)
@@ -287,8 +264,6 @@ static void sleeps(int cpu)
 	    .time = now + 1 + t->sleep_ns / 2 + rnd(t->sleep_ns), .cpu = -1, .task = t});
 	cpus[cpu].running = NULL;
 	next = pick(cpu);
-	if (!next)
-		next = steal_own(cpu);
 	if (next)
 		run(cpu, next, next->slice);
 }

@@ -194,22 +194,6 @@ def test_who_gives_way(
 
 
 @many
-@given(span, span, st.integers(0, 9), classes, flag, st.integers(0, 5))
-def test_few_short_ones_stay(
-    policy: Policy, avg: int, debt: int, maturity: int, cls: int, wakes: int, already: int
-) -> None:
-    a = policy(
-        burst_avg=avg, debt=debt, maturity=maturity, class_id=cls, wakes=wakes, already=already
-    )
-    if a.stays:
-        assert wakes
-        assert already < 2, "K of the bound"
-        assert cls not in (GAME, CRITICAL)
-        assert avg < MS // 2
-        assert debt < 2 * MS
-
-
-@many
 @given(u64, u64)
 def test_another_cache_goes_first_only_when_it_leads(policy: Policy, far: int, near: int) -> None:
     empty = 2**64 - 1

@@ -53,9 +53,9 @@ def test_several_caches(hogs: Callable[[int], None]) -> None:
 
 
 def bound_ns(tasks: int) -> int:
-    """policy.h: D + W + L + (ceil(N / C) + 1 + K) * S, S the slice rounded up to a tick of 4 ms."""
+    """policy.h: D + W + L + (ceil(N / C) + 1) * S, S the slice rounded up to a tick of 4 ms."""
     cpus = os.cpu_count() or 1
-    return (114 + (-(-tasks // cpus) + 3) * 20) * MS
+    return (114 + (-(-tasks // cpus) + 1) * 20) * MS
 
 
 def test_the_switch_goes_off_without_a_heartbeat_and_on_again() -> None:

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Logs of MangoHud: frame times of a real game, and two of them compared."""
+
+import csv
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from scx_gamer.bench.verdict import CONFIDENCE, DRAWS, Interval, noise_of, quantile
+from scx_gamer.bench.workload import BenchError
+
+_COLUMN = "frametime"
+BLOCK = 60  # frames that are drawn together: neighbours are alike
+_MIN_BLOCKS = 10
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frame times of one log, ms."""
+
+    name: str
+    times_ms: tuple[float, ...]
+
+    @property
+    def mean_fps(self) -> float:
+        return 1000 * len(self.times_ms) / sum(self.times_ms)
+
+    @property
+    def low1_fps(self) -> float:
+        """Mean rate over the slowest hundredth of the frames."""
+        return low1(self.times_ms)
+
+    def blocks(self) -> list[tuple[float, ...]]:
+        """Whole blocks of neighbouring frames."""
+        return [
+            self.times_ms[i : i + BLOCK] for i in range(0, len(self.times_ms) - BLOCK + 1, BLOCK)
+        ]
+
+
+def low1(times_ms: tuple[float, ...] | list[float]) -> float:
+    """fps of the slowest hundredth."""
+    worst = sorted(times_ms)[-max(1, len(times_ms) // 100) :]
+    return 1000 * len(worst) / sum(worst)
+
+
+def read(path: Path) -> Frames:
+    """A log as MangoHud writes it: system lines, then a header with `frametime` in ms. Raises BenchError."""
+    try:
+        rows = list(csv.reader(path.read_text(errors="replace").splitlines()))
+    except OSError as e:
+        raise BenchError(f"{path}: {e.strerror}", errno=e.errno or 0) from e
+    head = next((i for i, row in enumerate(rows) if _COLUMN in row), None)
+    if head is None:
+        raise BenchError(
+            f"{path} is no MangoHud log: no column {_COLUMN!r}",
+            hint="log with MANGOHUD_CONFIG=output_folder=DIR,log_duration=60",
+        )
+    column = rows[head].index(_COLUMN)
+    times: list[float] = []
+    for number, row in enumerate(rows[head + 1 :], head + 2):
+        if len(row) <= column:
+            continue
+        try:
+            time_ms = float(row[column])
+        except ValueError as e:
+            raise BenchError(f"{path} line {number}: {row[column]!r} is no frame time") from e
+        if time_ms > 0:
+            times.append(time_ms)
+    if len(times) < _MIN_BLOCKS * BLOCK:
+        raise BenchError(
+            f"{path} has {len(times)} frames", hint=f"{_MIN_BLOCKS * BLOCK} are needed, log longer"
+        )
+    return Frames(path.name, tuple(times))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of two logs, B against A."""
+
+    a: Frames
+    b: Frames
+    mean: Interval
+    low1: Interval
+    noise: float
+
+    def lines(self) -> list[str]:
+        """For a person; the last one is the verdict."""
+        rows = [f"{'':<10}{'A':>10}{'B':>10}   change [95 %]"]
+        for what, one, two, change in (
+            ("mean fps", self.a.mean_fps, self.b.mean_fps, self.mean),
+            ("1 % low", self.a.low1_fps, self.b.low1_fps, self.low1),
+        ):
+            rows.append(
+                f"{what:<10}{one:10.1f}{two:10.1f}   {change.middle:+.1%}"
+                f" [{change.low:+.1%} {change.high:+.1%}]"
+            )
+        if not self.low1.sure or abs(self.low1.middle) <= self.noise:
+            word = f"no difference beyond the noise of {self.noise:.0%} inside A"
+        else:
+            word = f"B is {'better' if self.low1.middle > 0 else 'worse'}, sure"
+        rows.append(f"1 % low {self.a.low1_fps:.0f} -> {self.b.low1_fps:.0f} fps: {word}")
+        return rows
+
+
+def compare(a: Frames, b: Frames, seed: int = 1) -> Comparison:
+    """Bootstrap over blocks of neighbouring frames; noise is A's first half against its second."""
+    generator = random.Random(seed)
+    one, two = a.blocks(), b.blocks()
+    means: list[float] = []
+    lows: list[float] = []
+    for _ in range(DRAWS // 4):
+        drawn_a = [t for block in generator.choices(one, k=len(one)) for t in block]
+        drawn_b = [t for block in generator.choices(two, k=len(two)) for t in block]
+        means.append((len(drawn_b) / sum(drawn_b)) / (len(drawn_a) / sum(drawn_a)) - 1)
+        lows.append(low1(drawn_b) / low1(drawn_a) - 1)
+    tail = (1 - CONFIDENCE) / 2
+    half = len(a.times_ms) // 2
+    return Comparison(
+        a, b,
+        Interval(b.mean_fps / a.mean_fps - 1, quantile(means, tail), quantile(means, 1 - tail)),
+        Interval(b.low1_fps / a.low1_fps - 1, quantile(lows, tail), quantile(lows, 1 - tail)),
+        noise_of([low1(a.times_ms[:half]), low1(a.times_ms[half:])]),
+    )  # fmt: skip

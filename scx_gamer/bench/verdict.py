@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Paired runs without and with: bootstrap intervals, the machine's own noise, one line a user understands."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+DRAWS = 4000
+CONFIDENCE = 0.95
+MIN_PAIRS = 5
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The median of paired differences, as a share of the value without, and its bootstrap interval."""
+
+    middle: float
+    low: float
+    high: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval leaves out that nothing changed."""
+        return self.low > 0 or self.high < 0
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value with at least this share of all at or below it. ValueError for none."""
+    if not values:
+        raise ValueError("quantile of nothing")
+    ordered = sorted(values)
+    rank = max(1, -(-len(ordered) * round(share * 1_000_000) // 1_000_000))
+    return ordered[rank - 1]
+
+
+def paired(without: Sequence[float], with_: Sequence[float], seed: int = 1) -> Interval:
+    """Relative change of each pair, resampled. ValueError for unpaired or no values."""
+    if len(without) != len(with_) or not without:
+        raise ValueError("pairs need as many values on both sides")
+    changes = [(b - a) / abs(a) if a else 0.0 for a, b in zip(without, with_, strict=True)]
+    return _bootstrap(lambda draw: median([changes[i] for i in draw]), len(changes), seed)
+
+
+def _bootstrap(figure: Callable[[Sequence[int]], float], count: int, seed: int) -> Interval:
+    generator = random.Random(seed)  # the same answer for the same data
+    draws = sorted(figure([generator.randrange(count) for _ in range(count)]) for _ in range(DRAWS))
+    tail = (1 - CONFIDENCE) / 2
+    return Interval(figure(range(count)), quantile(draws, tail), quantile(draws, 1 - tail))
+
+
+def noise_of(values: Sequence[float]) -> float:
+    """A against A: how far neighbouring runs of the same thing lie apart, as a share; the largest but one in ten.
+
+    ValueError for fewer than two.
+    """
+    if len(values) < 2:
+        raise ValueError("noise needs two runs")
+    apart = [abs(b - a) / max(abs(a), abs(b)) if a or b else 0.0 for a, b in pairwise(values)]
+    return quantile(apart, 0.9)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one figure under one load."""
+
+    load: str
+    figure: str
+    unit: str
+    without: float
+    with_: float
+    change: Interval
+    noise: float
+    pairs: int
+    larger_is_better: bool
+
+    @property
+    def word(self) -> str:
+        """`sure`, `no difference`, or why nothing can be said."""
+        if self.pairs < MIN_PAIRS:
+            return f"no verdict: {self.pairs} pairs, {MIN_PAIRS} are needed"
+        if abs(self.change.middle) <= self.noise:
+            return f"no difference beyond this machine's noise of {self.noise:.0%}"
+        return "sure" if self.change.sure else "not sure"
+
+    @property
+    def better(self) -> bool:
+        """Sure, and in the right direction."""
+        return self.word == "sure" and (self.change.middle > 0) == self.larger_is_better
+
+    def __str__(self) -> str:
+        side = "" if self.word != "sure" else ", better" if self.better else ", worse"
+        digits = 1 if max(abs(self.without), abs(self.with_)) < 100 else 0
+        return (
+            f"with {self.load}: {self.figure} {self.without:.{digits}f} -> {self.with_:.{digits}f}"
+            f" {self.unit}, {self.change.middle:+.0%} [{self.change.low:+.0%} {self.change.high:+.0%}]"
+            f"{side}: {self.word}"
+        )
+
+
+def judge(
+    load: str, figure: str, unit: str, without: Sequence[float], with_: Sequence[float], *,
+    larger_is_better: bool,
+) -> Verdict:  # fmt: skip
+    """From paired runs; noise is measured on the runs without."""
+    return Verdict(
+        load, figure, unit, median(without), median(with_), paired(without, with_),
+        noise_of(without) if len(without) > 1 else 1.0, len(without), larger_is_better,
+    )  # fmt: skip
