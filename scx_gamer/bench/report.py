@@ -46,7 +46,8 @@ def _bars(axes: Any, labels: Sequence[str], sides: Sequence[Sequence[float]]) ->
     ):
         at = [i + (number - 0.5) * width for i in range(len(labels))]
         bars = axes.bar(at, values, width, color=colour, label=name)
-        axes.bar_label(bars, fmt="%.3g", fontsize=8, padding=2)
+        labels_of = [f"{v:.3g}" if v < 1000 else f"{v:,.0f}" for v in values]
+        axes.bar_label(bars, labels_of, fontsize=8, padding=2)
     axes.set_xticks(range(len(labels)), labels)
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)
@@ -94,16 +95,17 @@ def _timeline(plt: Any, outcomes: Sequence[Outcome]) -> Any:
         runs = [at + 2 * i for i in range(count)]
         axes.plot(runs, [c.low1_fps for c in o.without], "o-", color=_GREY)
         axes.plot([r + 1 for r in runs], [c.low1_fps for c in o.with_], "o-", color=_BLUE)
-        axes.text(at, axes.get_ylim()[1], o.load, va="bottom", fontsize=9)
+        axes.text(at, 1.02, o.load, fontsize=9, transform=axes.get_xaxis_transform())
         at += 2 * count
         axes.axvline(at - 0.5, color="#dddddd", zorder=0)
     axes.plot([], [], "o-", color=_GREY, label="without")
     axes.plot([], [], "o-", color=_BLUE, label="with")
     axes.set_xlabel("run, in the order of their execution")
     axes.set_ylabel("1 % low, fps")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * max(c.low1_fps for o in outcomes for c in (*o.without, *o.with_)))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower left")
     return figure
 
 

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the callbacks cost, against the smallest scheduler there is, in one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+
+from scx_gamer.bench.workload import Workload
+from scx_gamer.libbpf import Object, find_object
+from scx_gamer.scheduler import program_costs
+from tests.vm.attach.conftest import attach
+
+STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
+ROUNDS = 3
+# The promise is 1.6, of instructions; an emulated clock adds what it takes to read it, to every callback.
+LIMIT = 2.5
+
+
+@contextmanager
+def counted() -> Iterator[None]:
+    before = STATS.read_text()
+    STATS.write_text("1")
+    try:
+        yield
+    finally:
+        STATS.write_text(before)
+
+
+def cycle_ns(obj: Object, prefix: str, seconds: float = 1.5) -> float:
+    """ns in all callbacks for each time that a task stops, under a load that does nothing but wake and sleep."""
+    with Workload("load", "--kind", "pipes", "--per-cpu", 2, "--seconds", 60, "--calibration", 100):
+        time.sleep(0.3)
+        before = program_costs(obj)
+        time.sleep(seconds)
+        after = program_costs(obj)
+    spent = sum(after[n][0] - before[n][0] for n in after)
+    stops = sum(after[n][1] - before[n][1] for n in after if n.startswith(f"{prefix}_stopping"))
+    assert stops > 100
+    for n in after:
+        ns, runs = after[n][0] - before[n][0], after[n][1] - before[n][1]
+        if runs:
+            print(f"  {n:<18} {ns / runs:8.0f} ns x {runs / stops:5.2f}")
+    return spent / stops
+
+
+@contextmanager
+def smallest() -> Iterator[Object]:
+    with ExitStack() as stack:
+        obj = stack.enter_context(Object.open(find_object("smallest")))
+        obj.load()
+        stack.enter_context(obj.maps["smallest_ops"].attach_struct_ops())
+        yield obj
+
+
+def test_a_cycle_costs_little_more_than_the_smallest_scheduler() -> None:
+    floor: list[float] = []
+    ours: list[float] = []
+    with counted():
+        for _ in range(ROUNDS):
+            with smallest() as obj:
+                floor.append(cycle_ns(obj, "smallest"))
+            with attach() as life:
+                life.beat()
+                ours.append(cycle_ns(life.sched, "scxg"))
+    ratio = median(ours) / median(floor)
+    print(f"ours {median(ours):.0f} ns, smallest {median(floor):.0f} ns a cycle: {ratio:.2f}")
+    assert ratio <= LIMIT
