@@ -6,6 +6,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from scx_gamer.text import printable
+
 # enum scx_exit_kind and the layout of the exit code, kernel/sched/ext.c: stable since 6.12
 KIND_NONE = 0
 KIND_DONE = 1
@@ -63,7 +65,7 @@ class ExitRecord:
         """One line for a log or for `status`."""
         text = ": ".join(part for part in (self.reason, self.message) if part)
         hotplug = ", CPU hotplug" if self.code & CODE_HOTPLUG else ""
-        return f"exit {self.kind} ({self.name}{hotplug}) {' '.join(text.split())}".rstrip()
+        return f"exit {self.kind} ({self.name}{hotplug}) {printable(' '.join(text.split()), 1200)}".rstrip()
 
 
 def kind_name(kind: int) -> str:

@@ -82,7 +82,9 @@ def paths() -> Paths:
 def write_atomic(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
     """Replace `path` as a whole or not at all; raises OSError and leaves no rest behind."""
     temporary = path.with_name(path.name + ".tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    # What an unclean end left there goes, and so does a link that somebody put there; then only a new file will do.
+    temporary.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(temporary, flags, mode)
     try:
         try:

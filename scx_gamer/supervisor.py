@@ -34,7 +34,7 @@ from scx_gamer.profiles import ProfileError, folders
 from scx_gamer.publish import Publisher
 from scx_gamer.scheduler import SchedulerLife, program_costs
 from scx_gamer.state import StateStore, boot_id
-from scx_gamer.text import printable
+from scx_gamer.text import SafeFormatter, printable
 from scx_gamer.tuning import Base, Tuning
 from scx_gamer.watch import FolderWatch, WatchError, with_subfolders
 
@@ -656,9 +656,9 @@ def options_of(config: Config) -> SupervisorOptions:
 
 def main(config: Config | SupervisorOptions) -> int:
     """Run in the foreground; the exit code. Errors are one line on stderr."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(SafeFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     options = config if isinstance(config, SupervisorOptions) else options_of(config)
     try:
         return Supervisor(options, paths()).run()

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 
 def printable(text: str | bytes, limit: int = 256) -> str:
     """One line without control, format or undecodable characters, at most `limit` long.
@@ -34,3 +37,14 @@ def _shown(char: str) -> str:
     if char.isprintable():
         return char
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+class SafeFormatter(logging.Formatter):
+    """Log lines whose message is one printable line, whatever name got into it; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = printable(record.message, 4096)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return "\n".join(printable(line, 1024) for line in super().formatException(ei).split("\n"))

@@ -9,11 +9,13 @@ drops it costs a thousand times as much per event.
 from __future__ import annotations
 
 import ctypes as C
+import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from scx_gamer.libbpf.errors import BpfError, LibbpfTooOld
 
@@ -115,8 +117,22 @@ class TestRunOpts(C.Structure):
     ]
 
 
+class Calls(Protocol):
+    """The kernel as all of the binding sees it: the real one, or in a test one that fails the n-th call."""
+
+    path: str
+
+    def __call__(self, name: str, *arguments: Any) -> Any: ...
+
+    def pointer(self, what: str, name: str, *arguments: Any) -> int: ...
+
+    def check(self, what: str, name: str, *arguments: Any) -> int: ...
+
+    def map_memory(self, fd: int, size: int) -> mmap.mmap: ...
+
+
 class Native:
-    """The real kernel interface. A test puts an object with the same three calls in its place to fail the n-th one."""
+    """The real kernel interface."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -154,6 +170,10 @@ class Native:
             raise BpfError(what, -result, log=self._log_tail())
         return result
 
+    def map_memory(self, fd: int, size: int) -> mmap.mmap:
+        """A map's memory, shared with the kernel. Raises OSError."""
+        return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+
     def _log_tail(self, lines: int = 24) -> str:
         """The end of what libbpf said during the last checked call; the verifier's verdict is there."""
         return "\n".join("".join(self._log).rstrip().splitlines()[-lines:])
@@ -185,8 +205,26 @@ def version_of(path: str) -> tuple[int, int]:
     return int(library["libbpf_major_version"]()), int(library["libbpf_minor_version"]())
 
 
+_stand_ins: list[Calls] = []
+
+
+@contextmanager
+def stand_in(calls: Calls) -> Iterator[None]:
+    """Use `calls` in place of the real kernel inside the block."""
+    _stand_ins.append(calls)
+    try:
+        yield
+    finally:
+        _stand_ins.remove(calls)
+
+
+def native() -> Calls:
+    """The process's libbpf, or what stands in for it. Raises LibbpfTooOld."""
+    return _stand_ins[-1] if _stand_ins else real()
+
+
 @cache
-def native() -> Native:
+def real() -> Native:
     """The process's libbpf. Raises LibbpfTooOld, with what was found, when there is none of 1.4 or later."""
     found: list[str] = []
     for path in _candidates():

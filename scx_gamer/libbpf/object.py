@@ -151,7 +151,7 @@ class Map:
         stride = (self.value_size + 7) & ~7
         size = (stride * self.max_entries + mmap.PAGESIZE - 1) & ~(mmap.PAGESIZE - 1)
         try:
-            memory = mmap.mmap(self.fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+            memory = native().map_memory(self.fd, size)
         except OSError as err:
             raise BpfError(f"map {self.name}: cannot be mapped", err.errno or 0) from err
         return Mapped(memory, layout, stride, self.max_entries)
@@ -279,8 +279,9 @@ class Object:
         address = native().pointer(
             "rodata", "bpf_map__initial_value", section._handle, C.byref(size)
         )
-        memory = (C.c_char * size.value).from_address(address)
+        memory = memoryview((C.c_char * size.value).from_address(address)).cast("B")
         variables = self.btf.variables(".rodata")
+        writes: list[tuple[int, bytes]] = []  # all are checked before the first is written
         for name, value in values.items():
             field = variables.get(name)
             if field is None:
@@ -291,11 +292,12 @@ class Object:
                     f"constant {name} has {field.count or 1} elements, not {len(elements)}"
                 )
             try:
-                struct.pack_into(
-                    f"<{len(elements)}{format_code(field)}", memory, field.offset, *elements
-                )
+                data = struct.pack(f"<{len(elements)}{format_code(field)}", *elements)
             except struct.error as err:
                 raise BpfError(f"constant {name}: {err}") from err
+            writes.append((field.offset, data))
+        for offset, data in writes:
+            memory[offset : offset + len(data)] = data
 
     def set_struct_ops(self, map_name: str, struct_name: str, **members: int) -> None:
         """Write scalar members of a struct_ops map, before the load only."""
@@ -307,13 +309,16 @@ class Object:
         address = native().pointer(
             map_name, "bpf_map__initial_value", self.maps[map_name]._handle, C.byref(size)
         )
-        memory = (C.c_char * size.value).from_address(address)
+        memory = memoryview((C.c_char * size.value).from_address(address)).cast("B")
+        writes: list[tuple[int, bytes]] = []
         for name, value in members.items():
             field = layout.fields[name]
             try:
-                struct.pack_into(f"<{format_code(field)}", memory, field.offset, value)
+                writes.append((field.offset, struct.pack(f"<{format_code(field)}", value)))
             except struct.error as err:
                 raise BpfError(f"{map_name}.{name}: {err}") from err
+        for offset, data in writes:
+            memory[offset : offset + len(data)] = data
 
     def load(self) -> None:
         """Create the maps and verify the programs. Raises BpfError with the end of the verifier's log."""

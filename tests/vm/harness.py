@@ -118,6 +118,7 @@ def launch(
         **os.environ,
         "SCX_GAMER_RUNTIME_DIR": str(root / "run"),
         "SCX_GAMER_STATE_DIR": str(root / "state"),
+        "PYTHONWARNINGS": "always::ResourceWarning",
         **(env or {}),
     }
     with log.open("ab") as out:
@@ -169,6 +170,7 @@ def start_supervisor(
                 supervised.process.kill()
                 supervised.process.wait(20)
         wait_until("scheduler off", lambda: kernel_state() == "disabled", 20)
+    assert "ResourceWarning" not in supervised.text(), supervised.text()
 
 
 def faulty(**switches: int) -> dict[str, str]:

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One scheduler after another, tasks that change what they are, and books that balance."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from scx_gamer.libbpf import Abi, kernel
+from scx_gamer.options import SupervisorOptions
+from tests.vm.attach.conftest import Life, attach, gone
+from tests.vm.harness import start_supervisor, wait_until
+
+# Sixteen threads that come, sleep and go for as long as the process lives.
+CHURN = """
+import threading, time
+def short():
+    time.sleep(0.002)
+def life():
+    while True:
+        thread = threading.Thread(target=short)
+        thread.start()
+        thread.join()
+for _ in range(16):
+    threading.Thread(target=life, daemon=True).start()
+time.sleep(600)
+"""
+
+
+def test_a_stale_timer_does_not_end_the_next_scheduler() -> None:
+    """The old object stays open, and its timer would report an error if it still ran."""
+    with attach(faulty=True, fault_error_ms=4000) as old:
+        old.sleep(0.5)
+        old.link.close()
+        assert gone()
+        with attach() as following:
+            following.sleep(7)
+            assert following.exit.get("kind") == 0
+            assert following.state.get("ticks") > 10
+
+
+def classify(life: Life, abi: Abi, tgid: int, name: str | None) -> None:
+    """As the drain would: an entry or none, and a new epoch."""
+    key = struct.pack("<I", tgid)
+    if name is None:
+        life.sched.maps["classes"].delete(key)
+    else:
+        entry = abi.pack("scxg_class_entry", class_id=abi[f"CLASS_{name}"], generation=7)
+        life.sched.maps["classes"].update(key, entry)
+    life.control.set("class_epoch", life.control.get("class_epoch") + 1)
+
+
+def test_gauges_count_live_tasks_and_end_at_zero() -> None:
+    with attach() as life:
+        abi = Abi(life.sched.btf)
+        with subprocess.Popen([sys.executable, "-c", CHURN]) as churn:
+            for name in ("GAME", "CRITICAL", None, "GAME", "BACKGROUND", "GAME", "CRITICAL") * 2:
+                classify(life, abi, churn.pid, name)
+                life.sleep(0.4)
+            most = max(life.state.get(f"tasks[{number}]") for number in range(5))
+            churn.kill()
+        life.sleep(1)
+        tasks = [life.state.get(f"tasks[{number}]") for number in range(5)]
+        assert most < 100_000 and max(tasks) < 100_000, f"a gauge went below zero: {tasks}"
+        assert tasks[abi["CLASS_GAME"]] == tasks[abi["CLASS_CRITICAL"]] == 0, tasks
+        alive = sum(
+            len(os.listdir(f"/proc/{name}/task"))
+            for name in os.listdir("/proc")
+            if name.isdecimal()
+        )
+        assert sum(tasks) <= alive + 10
+
+
+def test_a_hog_is_charged_all_of_its_runtime() -> None:
+    """Not one slice of it: alone on its CPU it is not stopped for seconds."""
+    with attach() as life:
+        command = ["nice", "-n", "19", "/bin/sh", "-c", "while :; do :; done"]
+        with subprocess.Popen(command) as hog:
+            life.sleep(3)
+            hog.send_signal(signal.SIGSTOP)
+            life.sleep(0.5)
+            stat = Path(f"/proc/{hog.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            ran_s = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+            background = Abi(life.sched.btf)["CLASS_BACKGROUND"]
+            charged_s = life.total(f"run_ns[{background}]") / 1e9
+            hog.send_signal(signal.SIGKILL)
+        print(f"ran {ran_s:.2f} s, charged {charged_s:.2f} s")
+        assert ran_s > 1
+        assert 0.8 * ran_s < charged_s < 1.25 * ran_s
+
+
+def shape(pid: int) -> tuple[int, int, tuple[int, ...]]:
+    """Descriptors, threads, and the numbers of BPF objects: what 20 restarts must leave as it is."""
+    counts = tuple(len(kernel.names(kind)) for kind in ("prog", "map", "link", "btf"))
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task")), counts
+
+
+def settled(
+    probe: Callable[[], tuple[int, int, tuple[int, ...]]],
+) -> tuple[int, int, tuple[int, ...]]:
+    """BPF objects of the generation before go a moment later."""
+    best = probe()
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        best = min(best, probe(), key=lambda one: sum(one[2]))
+    return best
+
+
+def test_twenty_restarts_leave_everything_flat() -> None:
+    with start_supervisor(SupervisorOptions(mode="always")) as sup:
+        sup.ask("restart")
+        sup.wait_state("attached")
+        before, generation = settled(lambda: shape(sup.pid)), sup.status()["generation"]
+        for _ in range(20):
+            assert sup.ask("restart")["state"] == "attached"
+        after = settled(lambda: shape(sup.pid))
+        assert after == before
+        status = sup.status()
+        assert status["generation"] == generation + 20 and status["failures"] == 0
+        wait_until("ticks", lambda: sup.status()["scheduler"]["ticks"] > 0)
