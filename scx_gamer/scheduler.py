@@ -82,14 +82,17 @@ class SchedulerLife:
         with ExitStack() as stack:
             obj = self._loaded(observe, topology, generation, stack)
             self._object = obj
-            exit_info = stack.enter_context(obj.maps["exit_info"].mapped("scxg_exit_info"))
-            state = stack.enter_context(obj.maps["sched_state"].mapped("scxg_sched_state"))
-            self._cpu_stats: Mapped = stack.enter_context(
-                obj.maps["cpu_stats"].mapped("scxg_cpu_stats")
-            )
-            self._fields = stats.fields_of(obj.btf, "scxg_cpu_stats")
-            self._exit_info: StructView = exit_info[0]
-            self._state: StructView = state[0]
+            try:
+                exit_info = stack.enter_context(obj.maps["exit_info"].mapped("scxg_exit_info"))
+                self._exit_info: StructView = exit_info[0]
+                state = stack.enter_context(obj.maps["sched_state"].mapped("scxg_sched_state"))
+                self._state: StructView = state[0]
+                self._cpu_stats: Mapped = stack.enter_context(
+                    obj.maps["cpu_stats"].mapped("scxg_cpu_stats")
+                )
+                self._fields = stats.fields_of(obj.btf, "scxg_cpu_stats")
+            except BpfError as err:
+                raise self._failed(err) from err
             try:
                 link = obj.maps[OPS].attach_struct_ops()
             except BpfError as err:
@@ -126,6 +129,10 @@ class SchedulerLife:
             return AttachFailed(record)
         if err.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES):
             return AttachUnsupported(str(err))
+        return self._failed(err)
+
+    def _failed(self, err: BpfError) -> AttachFailed:
+        """Counted like an exit, and tried again."""
         return AttachFailed(ExitRecord(KIND_ERROR, 0, self.generation, "attach failed", str(err)))
 
     def ended(self) -> ExitRecord | None:

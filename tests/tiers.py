@@ -23,7 +23,7 @@ TREE = Path(__file__).resolve().parents[1]
 PYTHON = TREE / "build" / "venv" / "bin" / "python"
 LONGEST_FOLDER_S = 900.0
 # Run by name only (`make test-vm TESTS=soak`): an emulated guest needs longer for them than a whole tier may take.
-BY_NAME_ONLY: frozenset[str] = frozenset()
+BY_NAME_ONLY = frozenset({"soak", "sweep"})
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 GUEST_CPUS = {"games": 1}
 
@@ -102,6 +102,7 @@ def lint() -> Iterator[Result]:
             *c_files,
         ],
         "shellcheck": ["shellcheck", "-S", "warning", *scripts],
+        "regressions": [str(PYTHON), "tests/regressions.py"],
     }
     for name, command in commands.items():
         try:
@@ -151,6 +152,7 @@ def vm(kernel: str) -> Iterator[Result]:
 
 
 def kernels() -> Iterator[Result]:
+    yield run("types of all kernels", [str(PYTHON), "-m", "tests.core_check"], count=one_check)
     for name in tomllib.loads((TREE / "tests/vm/kernels.toml").read_text())["kernel"]:
         yield from vm(name)
 

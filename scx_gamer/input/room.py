@@ -177,12 +177,13 @@ class InputRoom:
         self._epoll = None
 
     def _release(self) -> None:
-        for number in list(self._devices):
-            self._drop(number)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._active.clear()
+        with ExitStack() as all_of_them:  # one that fails does not keep the others
+            for number in list(self._devices):
+                all_of_them.callback(self._drop, number)
 
     # ---- devices that come and go ----------------------------------------------------------------
 
@@ -246,19 +247,25 @@ class InputRoom:
         if device.unmask is not None:
             device.unmask.cancel()
             device.unmask = None
-        # The kernel may know of a key that no poll has seen. While the map still has the device: a
-        # message about one that it does not know is refused.
-        self._send_held(device, NOTHING_HELD)
-        self._feed.flush()
-        self._map.delete(number.to_bytes(4, sys.byteorder))
         reader, device.reader = device.reader, None
-        if reader is not None:
-            self._by_fd.pop(reader.fd, None)
-            if self._epoll is not None:
-                self._epoll.unregister(reader.fd)
-            reader.close()
+        with ExitStack() as last:  # whatever fails before, the descriptor goes
+            if reader is not None:
+                last.callback(self._close_reader, reader)
+            # The kernel may know of a key that no poll has seen. While the map still has the device: a
+            # message about one that it does not know is refused.
+            self._send_held(device, NOTHING_HELD)
+            self._feed.flush()
+            self._map.delete(number.to_bytes(4, sys.byteorder))
         self.counters["removed"] += 1
         log.info("input%d %s: gone", number, device.info.name)
+
+    def _close_reader(self, reader: Reader) -> None:
+        self._by_fd.pop(reader.fd, None)
+        try:
+            if self._epoll is not None:
+                self._epoll.unregister(reader.fd)
+        finally:
+            reader.close()
 
     def _count_error(self, what: str, info: DeviceInfo, number: int) -> None:
         self.counters["errors"] += 1

@@ -24,7 +24,7 @@ _NAME = 15  # what the kernel keeps of a program's or a map's name
 _TAINTS = {4: "machine check", 5: "bad page", 7: "died", 9: "warned", 14: "soft lockup"}
 # Where a temporary file of ours could be, and the beginnings of its name there; "" for any.
 # A guest's own: its /tmp shows those of its host, where others work too.
-_PLACES = {
+PLACES = {
     tempfile.gettempdir(): ("",),
     "/dev/shm": ("",),
     "/run": ("scx", "tmp"),
@@ -176,7 +176,7 @@ def _children() -> Iterator[str]:
 
 
 def _files(*, only_named: bool) -> Iterator[str]:
-    for folder, beginnings in _PLACES.items():
+    for folder, beginnings in PLACES.items():
         try:
             names = os.listdir(folder)
         except OSError:

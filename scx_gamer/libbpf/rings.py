@@ -31,8 +31,6 @@ class RingBuffer:
         self.epoll_fd = int(native()("ring_buffer__epoll_fd", self._handle))
 
     def _on_record(self, _context: int, data: int, size: int) -> int:
-        if self._left <= 0:
-            return -errno.EAGAIN  # ends the batch; the record stays in the ring
         self._left -= 1
         self._seen += 1
         try:
@@ -40,7 +38,8 @@ class RingBuffer:
         except Exception:  # an exception that leaves a callback hands libbpf garbage
             self.failures += 1
             log.exception("an event could not be handled")
-        return 0
+        # A negative answer ends the batch, and libbpf counts the record as read: so it is given with the last one.
+        return 0 if self._left > 0 else -errno.EAGAIN
 
     def consume(self, limit: int = 256) -> int:
         """Hand over at most `limit` records; what is left makes `epoll_fd` readable again at the next poll.
@@ -49,7 +48,7 @@ class RingBuffer:
         """
         if not self._handle:
             raise BpfError("the ring is closed")
-        self._left, self._seen = limit, 0
+        self._left, self._seen = max(limit, 1), 0
         result = int(native()("ring_buffer__consume", self._handle))
         if result < 0 and result != -errno.EAGAIN:
             raise BpfError("reading the event ring", -result)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,11 +109,17 @@ class Supervised:
 
 
 def launch(
-    options: SupervisorOptions, root: Path, env: Mapping[str, str] | None = None
+    options: SupervisorOptions,
+    root: Path,
+    env: Mapping[str, str] | None = None,
+    unshare: Sequence[str] = (),
 ) -> Supervised:
-    """Start a supervisor in `root`; the caller ends it."""
+    """Start a supervisor in `root`; the caller ends it. Folders in `unshare` are empty as it sees them."""
     log = root / "log"
     arguments = [sys.executable, "-c", _RUN, json.dumps(asdict(options), default=str)]
+    if unshare:
+        hide = " && ".join(f"mount -t tmpfs none {folder}" for folder in unshare)
+        arguments = ["unshare", "-m", "sh", "-c", f'{hide} && exec "$@"', "sh", *arguments]
     environ = {
         **os.environ,
         "SCX_GAMER_RUNTIME_DIR": str(root / "run"),

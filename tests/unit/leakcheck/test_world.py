@@ -34,7 +34,7 @@ def test_each_kind_is_seen_and_gone_again() -> None:
     thread = threading.Thread(target=end.wait)
     thread.start()
     child = subprocess.Popen(["sleep", "60"])
-    handle, name = tempfile.mkstemp(dir="/tmp")
+    handle, name = tempfile.mkstemp(dir="/tmp", prefix="scxg-")
     try:
         assert kinds(before) == {"fd", "thread", "child process", "file"}
     finally:

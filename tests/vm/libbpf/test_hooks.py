@@ -17,6 +17,7 @@ TARGETS = {
     "on_exec": b"tp_btf/sched_process_exec\0",
     "on_exit": b"tp_btf/sched_process_exit\0",
     "on_fork": b"tp_btf/sched_process_fork\0",
+    "on_rename": b"tp_btf/task_rename\0",
 }
 
 
@@ -25,7 +26,7 @@ def without(hooks: list[str], folder: Path) -> Path:
     data = find_object("observe").read_bytes()
     for hook in hooks:
         target = TARGETS[hook]
-        assert data.count(target) == 1
+        assert target in data  # its section's name, and the same in BTF
         data = data.replace(target, target[:-2] + b"X\0")
     path = folder / "observe.bpf.o"
     path.write_bytes(data)

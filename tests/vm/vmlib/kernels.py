@@ -51,6 +51,46 @@ def find(name: str) -> Kernel:
     return Kernel(name, version, image, entry.get("cpus", 0), tuple(entry.get("append", ())))
 
 
+def images() -> list[str]:
+    """Kernels that are looked at and not booted."""
+    return list(table().get("image", {}))
+
+
+def image(name: str) -> Path:
+    """The compressed image of a kernel of `images()`, fetched once. Raises FetchError."""
+    entry = table()["image"].get(name)
+    if entry is None:
+        raise FetchError(f"no image {name!r}; kernels.toml has {', '.join(images())}")
+    with locked("kernels"):
+        kept = cache_dir() / "images" / name
+        for path in sorted(kept.glob("vmlinuz-*")):
+            return path
+        suite = Suite(entry["suite"])
+        suite.refresh()
+        pattern = rf"linux-(?:image|binary)-({entry['series']}[\d.]*\+deb\d+-amd64)"
+        found = suite.names(pattern)
+        versions = sorted({re.fullmatch(pattern, n)[1] for n in found}, key=_order)  # type: ignore[index]
+        if not versions:
+            raise FetchError(f"image {name}: suite {entry['suite']} has no package like {pattern}")
+        packages = [
+            p for kind in ("image", "binary") if suite.has(p := f"linux-{kind}-{versions[-1]}")
+        ]
+        unpacked = cache_dir() / f"unpacked-image-{name}"
+        shutil.rmtree(unpacked, ignore_errors=True)
+        suite.unpack(packages, unpacked)
+        source = next(
+            iter([*unpacked.glob("boot/vmlinuz-*"), *unpacked.glob("usr/lib/modules/*/vmlinuz")]),
+            None,
+        )
+        if source is None:
+            raise FetchError(f"image {name}: {' '.join(packages)} hold no kernel image")
+        kept.mkdir(parents=True, exist_ok=True)
+        target = kept / f"vmlinuz-{versions[-1]}"
+        shutil.copy2(source, target)
+        shutil.rmtree(unpacked)
+        return target
+
+
 def _built(name: str, pattern: str) -> tuple[str, Path]:
     folders = [
         cache_dir() / "kernels",

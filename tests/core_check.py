@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""CO-RE without booting: what our objects ask of a kernel's types, held against the BTF in a kernel's image.
+
+python -m tests.core_check [KERNEL …]    names of kernels.toml (without one: all), or paths of a vmlinuz or of raw BTF
+
+A field that no kernel of the matrix may lack makes it fail; what is optional (flavours, existence checks, weak kfuncs)
+is counted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from scx_gamer.libbpf.btf import (
+    KIND_ENUM,
+    KIND_ENUM64,
+    KIND_STRUCT,
+    KIND_UNION,
+    Btf,
+    elf_section,
+)
+from scx_gamer.libbpf.errors import BpfError
+
+TREE = Path(__file__).resolve().parents[1]
+OBJECTS = ("observe", "sched", "netlimit")
+# enum bpf_core_relo_kind
+FIELD_EXISTS, LAST_FIELD_KIND = 2, 5
+_KINDS = (KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64)
+# Arguments of a weak kfunc: where the kernel has not this type, it has not the kfunc, and nobody gets there.
+WITH_THEIR_KFUNC = frozenset({"scx_bpf_dsq_insert_vtime_args"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """One relocation: the type, the member path below it (empty for the type itself), whether it may be missing."""
+
+    type_name: str
+    path: tuple[str, ...]
+    optional: bool
+
+
+def image_btf(path: Path) -> bytes:
+    """The BTF in a compressed kernel image, or the file itself when it is BTF already. Raises BpfError."""
+    data = path.read_bytes()
+    if data[:2] == b"\x9f\xeb":
+        return data
+    for elf in _payloads(data):
+        if elf[:4] == b"\x7fELF":
+            return elf_section(elf, ".BTF", path.name)
+    raise BpfError(f"{path}: no kernel with BTF in it")
+
+
+def _payloads(data: bytes) -> Iterator[bytes]:
+    for magic, unpack in (
+        (b"\x28\xb5\x2f\xfd", _zstd),
+        (b"\xfd7zXZ\0", lambda raw: lzma.LZMADecompressor().decompress(raw)),
+        (b"\x1f\x8b\x08", lambda raw: gzip.decompress(raw)),
+    ):
+        at = data.find(magic)
+        while at >= 0:
+            with suppress(OSError, EOFError, ValueError, lzma.LZMAError):  # else no magic after all
+                yield unpack(data[at:])
+            at = data.find(magic, at + 1)
+
+
+def _zstd(raw: bytes) -> bytes:
+    # what follows the frame in the image is rubbish to zstd, which then fails with all of the frame written
+    done = subprocess.run(["zstd", "-dcq"], input=raw, capture_output=True, check=False)
+    if len(done.stdout) < 1 << 20:
+        raise ValueError("no frame")
+    return done.stdout
+
+
+def requests(path: Path) -> list[Request]:
+    """The CO-RE records of an object. Raises BpfError."""
+    raw = path.read_bytes()
+    btf = Btf(elf_section(raw, ".BTF", path.name))
+    ext = elf_section(raw, ".BTF.ext", path.name)
+    _magic, _version, _flags, header = struct.unpack_from("<HBBI", ext)
+    offset, length = struct.unpack_from("<II", ext, 8 + 16)
+    at, found = header + offset, set()
+    end = at + length
+    (size,) = struct.unpack_from("<I", ext, at)
+    at += 4
+    while at < end:
+        _section, count = struct.unpack_from("<II", ext, at)
+        at += 8
+        for _ in range(count):
+            _insn, type_id, access, kind = struct.unpack_from("<IIII", ext, at)
+            at += size
+            request = _request(btf, type_id, btf._string(access), kind)
+            if request is not None:
+                found.add(request)
+    return sorted(found, key=lambda r: (r.type_name, r.path))
+
+
+def _request(btf: Btf, type_id: int, access: str, kind: int) -> Request | None:
+    _, t = btf._resolve(type_id)
+    name, flavour, _ = t.name.partition("___")
+    if kind > LAST_FIELD_KIND:  # types and enumerators: all of ours are asked for with a fallback
+        return Request(name, (), True)
+    path: list[str] = []
+    layout = btf.struct_by_id(type_id)
+    for index in [int(n) for n in access.split(":")[1:]]:
+        fields = list(layout.fields.values())
+        if index >= len(fields):
+            break
+        path.append(fields[index].name)
+        try:
+            layout = btf.struct_by_id(fields[index].type_id)
+        except BpfError:
+            break
+    optional = bool(flavour) or kind == FIELD_EXISTS or name in WITH_THEIR_KFUNC
+    return Request(name, tuple(path), optional)
+
+
+def missing(kernel: Btf, wanted: list[Request]) -> list[Request]:
+    """Requests that this kernel cannot answer."""
+    return [request for request in wanted if not _answers(kernel, request)]
+
+
+def _answers(kernel: Btf, request: Request) -> bool:
+    type_id = next(
+        (found for kind in _KINDS if (found := kernel._by_name.get((kind, request.type_name)))),
+        None,
+    )
+    if type_id is None:
+        return False
+    for name in request.path:
+        member = _member(kernel, type_id, name)
+        if member is None:
+            return False
+        type_id = member
+    return True
+
+
+def _member(kernel: Btf, type_id: int, name: str, depth: int = 0) -> int | None:
+    """Type id of a member; members of unnamed structs and unions count as the outer's own."""
+    _, t = kernel._resolve(type_id)
+    if t.kind not in (KIND_STRUCT, KIND_UNION) or depth > 6:
+        return None
+    members = [
+        struct.unpack_from("<II", kernel._data, t.at + 12 * number) for number in range(t.vlen)
+    ]
+    for name_off, member in members:
+        if kernel._string(name_off) == name:
+            return int(member)
+    for name_off, member in members:
+        if not kernel._string(name_off):
+            found = _member(kernel, member, name, depth + 1)
+            if found is not None:
+                return found
+    return None
+
+
+def main(arguments: list[str]) -> int:
+    from tests.vm.vmlib.kernels import find, image, images, names
+
+    bad = 0
+    wanted = {name: requests(TREE / f"build/bpf/{name}.bpf.o") for name in OBJECTS}
+    for name in arguments or [*names(), *images()]:
+        path = Path(name) if "/" in name else image(name) if name in images() else find(name).image
+        kernel = Btf(image_btf(path))
+        for obj, asked in wanted.items():
+            lacks = missing(kernel, asked)
+            fatal = [r for r in lacks if not r.optional]
+            bad += len(fatal)
+            print(f"{name} {obj}: {len(asked)} relocations, {len(lacks) - len(fatal)} answered by a fallback"
+                  + "".join(f"; no {r.type_name}.{'.'.join(r.path)}" for r in fatal), flush=True)  # fmt: skip
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * libFuzzer's entry to policy.h and shaper.h: any bytes are facts, tunables and times; what the headers promise is
+ * checked, and the sanitizers watch.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy.h"
+#include "shaper.h"
+
+#define PROMISE(condition)                                                                         \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "broken: %s\n", #condition);                               \
+			abort();                                                                   \
+		}                                                                                  \
+	} while (0)
+
+struct input {
+	u64 burst, burst_avg, now, wait, value, far, near, length, rate, free_ns;
+	u64 tun[SCXG_NR_TUNABLES];
+	u32 maturity, class_id, index, direction;
+	u8 game_active, window_open;
+};
+
+static void check_shaper(const struct input *in)
+{
+	u64 rate = 16000 + in->rate % 1250000000ULL, now = in->now >> 1, burst, leaves, cost;
+
+	cost = scxg_net_cost_ns(in->length, rate);
+	burst = scxg_net_burst_ns(rate, in->direction % 2);
+	PROMISE(cost >= 1);
+	PROMISE(in->length > SCXG_NET_MAX_LEN || cost <= in->length * SCXG_NET_NSEC / rate + 1);
+	PROMISE(burst >= SCXG_NET_BURST_UP_MIN_NS && burst <= SCXG_NET_BURST_UP_MAX_NS);
+	leaves = scxg_net_departure_ns(in->free_ns >> 1, now, burst);
+	PROMISE(leaves == 0 || (leaves >= now && leaves - now <= burst));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct scxg_tunables tun;
+	struct scxg_facts f;
+	struct input in;
+	u64 now, key, rel, slice, clamped;
+
+	memset(&in, 0, sizeof(in));
+	memcpy(&in, data, size < sizeof(in) ? size : sizeof(in));
+	f = (struct scxg_facts){
+	    .burst = in.burst,
+	    .burst_avg = in.burst_avg,
+	    .maturity = in.maturity,
+	    .class_id = in.class_id,
+	    .game_active = in.game_active & 1,
+	    .window_open = in.window_open & 1,
+	};
+	memcpy(tun.value, in.tun, sizeof(tun.value));
+	now = in.now >> 1; /* centuries, and no wrap of now + D */
+	rel = scxg_rel(&f, &tun);
+	key = scxg_key(&f, &tun, now);
+	slice = scxg_slice(f.class_id, f.game_active, &tun);
+	PROMISE(rel <= SCXG_DEADLINE_MAX_NS);
+	PROMISE(scxg_credit(&f) <= SCXG_CREDIT_MAX_NS);
+	PROMISE(key <= now + SCXG_DEADLINE_MAX_NS);
+	PROMISE(key + SCXG_CREDIT_MAX_NS >= now);
+	PROMISE(slice >= SCXG_NS_PER_MS / 2 && slice <= SCXG_SLICE_MAX_NS);
+	PROMISE(scxg_wait_bucket(in.wait) < SCXG_WAIT_BUCKETS);
+	PROMISE(scxg_burst_avg(in.burst_avg % (10 * SCXG_DEADLINE_MAX_NS), in.burst, in.maturity) <=
+		10 * SCXG_DEADLINE_MAX_NS + 3);
+	PROMISE(scxg_boost_ns(&tun, in.index) <= 2000 * SCXG_NS_PER_MS);
+	clamped = scxg_clamp_tunable(in.index, in.value);
+	PROMISE(scxg_clamp_tunable(in.index, clamped) == clamped);
+	PROMISE(!(scxg_overdue(in.far, in.near) && scxg_overdue(in.near, in.far)));
+	check_shaper(&in);
+	return 0;
+}

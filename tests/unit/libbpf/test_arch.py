@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What both sides share is the same on every machine: the objects' types do not depend on the target's define."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scx_gamer.libbpf import BpfError, object_btf
+
+TREE = Path(__file__).parents[3]
+
+
+def built(source: str, arch: str, into: Path) -> Path:
+    clang = next(
+        path
+        for v in (*(f"clang-{n}" for n in range(21, 15, -1)), "clang")
+        if (path := shutil.which(v))
+    )
+    out = into / f"{source}-{arch}.o"
+    sysroot = TREE / "build/sysroot/usr/include"
+    includes = [
+        "-I",
+        str(TREE / "bpf/include"),
+        *(["-I", str(sysroot)] if sysroot.exists() else []),
+    ]
+    flags = ["-g", "-O2", "-target", "bpf", "-mcpu=v3", f"-D__TARGET_ARCH_{arch}"]
+    command = [clang, *flags, *includes, "-c", str(TREE / f"bpf/{source}.bpf.c"), "-o", str(out)]
+    subprocess.run(command, check=True)
+    return out
+
+
+@pytest.mark.parametrize("source", ["observe", "sched", "netlimit"])
+def test_types_are_those_of_either_architecture(source: str, tmp_path: Path) -> None:
+    x86, arm = (object_btf(built(source, arch, tmp_path)) for arch in ("x86", "arm64"))
+    names = set(
+        re.findall(r"^struct (scxg_\w+) \{", (TREE / "bpf/include/abi.h").read_text(), re.M)
+    )
+    compared = 0
+    for name in sorted(names):
+        try:
+            ours = x86.struct(name)
+        except BpfError:  # not in this object
+            continue
+        theirs = arm.struct(name)
+        assert ours.size == theirs.size
+        assert {f.name: f.offset for f in ours.fields.values()} == {
+            f.name: f.offset for f in theirs.fields.values()
+        }
+        compared += 1
+    assert compared >= 1
+    assert x86.enums() == arm.enums()

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Faults as calls: each does its harm to a running supervisor and returns once all is well again, with the times.
+
+Used one by one by the tests here, and mixed at random by tests/vm/soak.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from scx_gamer.libbpf import BpfError
+from scx_gamer.options import SupervisorOptions
+from tests.vm.harness import Supervised, foreign_scheduler, kernel_state, launch, wait_until
+
+OPTIONS = SupervisorOptions(mode="always", backoff_s=(0.5, 1.0, 2.0))
+HOG = "while :; do :; done"
+
+
+@dataclass
+class Patient:
+    """A supervisor that may be replaced by its successor in the same directories."""
+
+    root: Path
+    sup: Supervised
+    times_ms: dict[str, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def admit(cls, root: Path) -> Patient:
+        sup = launch(OPTIONS, root)
+        sup.wait_state("attached", 90)
+        return cls(root, sup)
+
+    def note(self, what: str, began: float) -> None:
+        """Milliseconds since `began`, kept and printed."""
+        took = 1000 * (time.monotonic() - began)
+        self.times_ms.setdefault(what, []).append(took)
+        print(f"MEASURED {what}: {took:.0f} ms", flush=True)
+        keep(what, took)
+
+    def successor(self) -> None:
+        self.sup.process.wait(20)
+        self.sup = launch(OPTIONS, self.root)
+        self.sup.wait_state("attached", 90)
+
+    def attached(self, generation: int) -> None:
+        """Wait for a later generation to be attached."""
+
+        def there() -> bool:
+            status = self.sup.status()
+            return status["state"] == "attached" and int(status["generation"]) > generation
+
+        wait_until("a new generation", there, 60)
+
+    def generation(self) -> int:
+        return int(self.sup.status()["generation"])
+
+    def discharge(self) -> None:
+        if self.sup.process.poll() is None:
+            self.sup.process.send_signal(signal.SIGCONT)
+            self.sup.end()
+        wait_until("disabled", lambda: kernel_state() == "disabled", 20)
+
+
+def keep(what: str, ms: float) -> None:
+    """Into the scratch folder, which outlives the guest."""
+    folder = os.environ.get("SCX_GAMER_SCRATCH")
+    if folder:
+        with Path(folder, "measured.jsonl").open("a") as file:
+            file.write(json.dumps({"what": what, "ms": round(ms, 1)}) + "\n")
+
+
+def kill(patient: Patient) -> None:
+    began = time.monotonic()
+    os.kill(patient.sup.pid, signal.SIGKILL)
+    wait_until("disabled", lambda: kernel_state() == "disabled", 10)
+    patient.note("kill -9 to the kernel's scheduler", began)
+    patient.successor()
+
+
+def terminate(patient: Patient) -> None:
+    began = time.monotonic()
+    assert patient.sup.end() == 0
+    assert kernel_state() == "disabled"
+    patient.note("SIGTERM to the end of the process", began)
+    patient.successor()
+
+
+def hang(patient: Patient) -> None:
+    """The heartbeat stops; the kernel's side notices by itself."""
+    before = patient.sup.status()["scheduler"]["effects_off"]
+    os.kill(patient.sup.pid, signal.SIGSTOP)
+    time.sleep(4.5)
+    os.kill(patient.sup.pid, signal.SIGCONT)
+    began = time.monotonic()
+    wait_until("effects on again", lambda: patient.sup.status()["scheduler"]["effects"] == 1, 15)
+    patient.note("SIGCONT to effects on", began)
+    assert patient.sup.status()["scheduler"]["effects_off"] > before
+
+
+def restart(patient: Patient) -> None:
+    generation, began = patient.generation(), time.monotonic()
+    patient.sup.ask("restart")
+    patient.attached(generation)
+    patient.note("restart asked for to attached", began)
+
+
+def stop_and_start(patient: Patient) -> None:
+    patient.sup.ask("stop")
+    assert kernel_state() == "disabled"
+    began = time.monotonic()
+    assert patient.sup.ask("start")["state"] == "attached"
+    patient.note("start asked for to attached", began)
+
+
+def hotplug(patient: Patient) -> None:
+    online = Path("/sys/devices/system/cpu/cpu1/online")
+    for value in ("0", "1"):
+        generation, began = patient.generation(), time.monotonic()
+        online.write_text(value)
+        patient.attached(generation)
+        patient.note("CPU hotplug to attached", began)
+
+
+def sysrq(patient: Patient) -> None:
+    began = time.monotonic()
+    Path("/proc/sysrq-trigger").write_text("S")
+    wait_until("disabled", lambda: kernel_state() == "disabled", 20)
+    patient.note("SysRq-S to the kernel's scheduler", began)
+    patient.sup.wait_state("off", 20)
+    assert patient.sup.ask("start")["state"] == "attached"
+
+
+@contextmanager
+def running(*commands: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that are ended with the block."""
+    with ExitStack() as stack:
+        found = []
+        for command in commands:
+            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            stack.callback(process.kill)
+            found.append(process)
+        yield found
+
+
+def starved(patient: Patient) -> None:
+    """Four hogs a CPU: the supervisor still beats, and answers."""
+    before = patient.sup.status()["scheduler"]["effects_off"]
+    with running(*[["/bin/sh", "-c", HOG]] * (4 * (os.cpu_count() or 1))):
+        time.sleep(5)
+        began = time.monotonic()
+        status = patient.sup.status()
+        patient.note("an answer among four hogs a CPU", began)
+        assert status["state"] == "attached" and status["scheduler"]["effects_off"] == before
+
+
+def fork_storm(patient: Patient) -> None:
+    storm = "while :; do (:) & (:) & (:) & wait; done"
+    with running(["/bin/sh", "-c", storm], ["/bin/sh", "-c", storm]):
+        time.sleep(3)
+        assert patient.sup.state() == "attached"
+
+
+def real_time_hog(patient: Patient) -> None:
+    """A task above every scheduler class of ours, on one CPU."""
+    with running(["chrt", "-f", "50", "timeout", "3", "/bin/sh", "-c", HOG]) as (hog,):
+        time.sleep(2)
+        hog.wait(20)
+    wait_until("attached", lambda: patient.sup.state() == "attached", 30)
+
+
+def pinned_hogs(patient: Patient) -> None:
+    """More than one task that can run on one CPU alone."""
+    pinned = ["taskset", "-c", "0", "/bin/sh", "-c", HOG]
+    with running(pinned, pinned, pinned):
+        time.sleep(3)
+        assert patient.sup.state() == "attached"
+
+
+CHILDREN = """
+import os, sys, time
+for _ in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        time.sleep(600)
+        os._exit(0)
+time.sleep(600)
+"""
+THREADS = """
+import threading, time
+end = time.monotonic() + 600
+while time.monotonic() < end:
+    thread = threading.Thread(target=time.sleep, args=(0.001,))
+    thread.start()
+    thread.join()
+"""
+
+
+def game(patient: Patient, program: str, *arguments: str) -> None:
+    """A game of this kind comes, is marked, lives a while, and is killed with all of its processes."""
+    command = [sys.executable, "-c", program, *arguments]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            time.sleep(0.5)
+            patient.sup.ask("game_add", pid=process.pid)
+            time.sleep(2)
+            assert [one["pid"] for one in patient.sup.ask("games")] == [process.pid]
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+        began = time.monotonic()
+        wait_until("the game's end", lambda: patient.sup.ask("games") == [], 30)
+        patient.note("death of a game to its end noticed", began)
+    assert patient.sup.state() == "attached"
+
+
+def game_with_children(patient: Patient) -> None:
+    game(patient, CHILDREN, "300")
+
+
+def game_with_short_threads(patient: Patient) -> None:
+    game(patient, THREADS)
+
+
+def other_scheduler(patient: Patient) -> None:
+    """Somebody else wants in while we are: refused, and nothing of ours changes."""
+    generation = patient.generation()
+    with pytest.raises(BpfError, match="busy"), foreign_scheduler():
+        pytest.fail("two schedulers at once")
+    assert patient.generation() == generation and patient.sup.state() == "attached"
+
+
+def clock_jump(patient: Patient) -> None:
+    """The wall clock leaps an hour ahead and back; nothing of ours is measured by it."""
+    for hours in (1, -1):
+        time.clock_settime(time.CLOCK_REALTIME, time.time() + 3600 * hours)
+        time.sleep(1.2)
+        status = patient.sup.status()
+        assert status["state"] == "attached" and status["scheduler"]["effects"] == 1
+
+
+def full_disk(patient: Patient) -> None:
+    """The state directory takes no more: told and counted, scheduling goes on, and the generation still rises."""
+    state = patient.root / "state"
+    filler = state / "filler"
+    generation = patient.generation()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8k,mode=755", "none", str(state)], check=True
+    )
+    try:
+        with suppress(OSError):
+            filler.write_bytes(b"x" * 65536)
+        patient.sup.ask("restart")
+        patient.attached(generation)
+        assert patient.sup.status()["state_write_errors"] > 0
+    finally:
+        subprocess.run(["umount", "-l", str(state)], check=True)
+    generation = patient.generation()
+    patient.sup.ask("restart")
+    patient.attached(generation)
+
+
+FAULTS: dict[str, Callable[[Patient], None]] = {
+    one.__name__: one
+    for one in (
+        kill,
+        terminate,
+        hang,
+        restart,
+        stop_and_start,
+        hotplug,
+        sysrq,
+        starved,
+        fork_storm,
+        real_time_hog,
+        pinned_hogs,
+        game_with_children,
+        game_with_short_threads,
+        other_scheduler,
+        clock_jump,
+        full_disk,
+    )
+}
+NEEDS = {
+    "hotplug": Path("/sys/devices/system/cpu/cpu1/online"),
+    "sysrq": Path("/proc/sysrq-trigger"),
+}
+
+
+def possible() -> list[str]:
+    """Faults that this kernel has the means for."""
+    return [name for name in FAULTS if name not in NEEDS or NEEDS[name].exists()]
+
+
+def mix(draw: random.Random) -> Iterator[str]:
+    """Names without end: each round is all of them in another order."""
+    while True:
+        names = possible()
+        draw.shuffle(names)
+        yield from names

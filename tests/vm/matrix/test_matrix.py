@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One kernel of the matrix: does its verifier take all of it, at what cost, and does it attach, hold and go."""
+
+from __future__ import annotations
+
+import ctypes as C
+import os
+import platform
+import re
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from scx_gamer.leakcheck import check
+from scx_gamer.libbpf import Object, find_object, kernel
+from scx_gamer.libbpf._native import native
+from scx_gamer.scheduler import OPS, set_ops_flags
+from tests.vm.attach.conftest import attach, gone, refills
+
+RECORD = Path(__file__).with_name("verified.toml")
+GROWTH = 1.5  # of what is recorded, before somebody has to look
+SLACK = 3000  # instructions: small programs may grow by more than that factor
+UNKNOWN = 60_000  # a program that nobody has recorded yet
+LOG_STATS = 4  # BPF_LOG_STATS of the verifier: its closing line alone
+_STATS = re.compile(r"processed (\d+) insns .*?total_states (\d+) peak_states (\d+)")
+
+
+def series() -> str:
+    """`6.12` of 6.12.95-kml; the two builds of one series are told apart by Debian's mark."""
+    release = platform.release()
+    mark = re.search(r"\+deb\d+", release)
+    return ".".join(release.split(".")[:2]) + (mark[0] if mark else "")
+
+
+@contextmanager
+def counted(name: str) -> Iterator[tuple[Object, Callable[[], dict[str, tuple[int, int]]]]]:
+    """An object ready to load, and afterwards instructions and states by program."""
+    library = C.CDLL(native().path)
+    set_log, set_level = library["bpf_program__set_log_buf"], library["bpf_program__set_log_level"]
+    set_log.argtypes, set_level.argtypes = (
+        [C.c_void_p, C.c_char_p, C.c_size_t],
+        [C.c_void_p, C.c_uint32],
+    )
+    with Object.open(find_object(name)) as obj:
+        buffers = {}
+        for program in obj.programs.values():
+            buffers[program.name] = C.create_string_buffer(1 << 16)
+            assert set_log(program._handle, buffers[program.name], 1 << 16) == 0
+            assert set_level(program._handle, LOG_STATS) == 0
+
+        def read() -> dict[str, tuple[int, int]]:
+            found = {}
+            for program, buffer in buffers.items():
+                match = _STATS.search(buffer.value.decode("ascii", "replace"))
+                if match:
+                    found[program] = int(match[1]), int(match[2])
+            return found
+
+        yield obj, read
+
+
+def ready(obj: Object) -> None:
+    if OPS in obj.maps:
+        cpus = os.sysconf("SC_NPROCESSORS_CONF")
+        obj.set_rodata(nr_cpus=cpus)
+        set_ops_flags(obj)
+        obj.maps["cpu_stats"].set_max_entries(cpus)
+
+
+@pytest.mark.parametrize("name", ["observe", "sched", "netlimit"])
+def test_the_verifier_takes_it_at_no_higher_price(name: str) -> None:
+    recorded = tomllib.loads(RECORD.read_text()).get("program", {})
+    with counted(name) as (obj, read):
+        ready(obj)
+        obj.load()
+        found = read()
+        fds = {program.name: kernel.prog_info(program.fd) for program in obj.programs.values()}
+    assert found.keys() == fds.keys(), "each program's verdict is in its log"
+    grown = []
+    for program, (instructions, states) in sorted(found.items()):
+        print(f"VERIFIED {series()} {program} {instructions} {states}")
+        keep(f"{series()} {program} {instructions} {states}")
+        known = recorded.get(program)
+        limit = max(GROWTH * known, known + SLACK) if known else UNKNOWN
+        if instructions > limit:
+            grown.append(f"{program}: {instructions} instructions, limit {limit:.0f}")
+    assert not grown, f"record the new price in {RECORD.name} if it is worth it: {grown}"
+
+
+def keep(line: str) -> None:
+    folder = os.environ.get("SCX_GAMER_SCRATCH")
+    if folder:
+        with Path(folder, "verified.txt").open("a") as file:
+            file.write(line + "\n")
+
+
+def test_it_holds_under_stress_and_goes() -> None:
+    """Not the whole stress of tests/vm/attach, which takes minutes; enough to see that this kernel carries it."""
+    cpus = str(os.cpu_count() or 1)
+    command = [
+        "stress-ng",
+        "--aggressive",
+        "-c",
+        cpus,
+        "-f",
+        cpus,
+        "--affinity",
+        "1",
+        "--timeout",
+        "10",
+    ]
+    with attach() as life:
+        before = refills()
+        with subprocess.Popen(command, stdout=-3, stderr=-3) as stress:
+            life.sleep(10)
+            assert stress.wait(60) == 0
+        assert life.total("ctx_missing") == 0 and refills() == before
+        assert life.state.get("ticks") > 20 and life.state.get("timer_failed") == 0
+        print(f"oldest waiter {life.state.get('oldest_wait_max_ns') / 1e6:.1f} ms")
+    assert gone()
+
+
+def test_cycles_leave_nothing() -> None:
+    report = check.run(4)
+    left = [line for line in report.findings if line.startswith(("left", "the kernel"))]
+    assert report.exit_code != 2 and not left, report.findings
