@@ -16,7 +16,7 @@ PACKAGE = TREE / "scx_gamer"
 # Rooms from the top down: a room imports from those below it, or from its own level, never upwards.
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "__main__"}),
-    frozenset({"bench", "doctor", "leakcheck", "launch", "report", "trace", "agent"}),
+    frozenset({"bench", "doctor", "leakcheck", "launch", "client", "report", "trace", "agent"}),
     frozenset({"supervisor", "dbus", "metrics"}),
     frozenset({"machine", "scheduler", "observe", "games", "input", "netlimit", "control_server",
                "publish", "dumps", "snapshot", "exporter", "tuning", "hints"}),

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Asking the running supervisor: over the bus where there is one, else over its own socket.
+
+The bus knows who asks and lets polkit decide; the socket knows root and the others. A supervisor in directories of its
+own (SCX_GAMER_RUNTIME_DIR) is not the one on the bus, and asked by its socket.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from scx_gamer import control
+from scx_gamer.control import FAILED, NO_PERMISSION, USAGE, ControlError
+
+if TYPE_CHECKING:
+    from scx_gamer.dbus.client import BusClient
+
+_INTERACTIVE_S = 125.0
+_CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "start": ("Start", "s", ("profile",)),
+    "stop": ("Stop", "", ()),
+    "restart": ("Restart", "", ()),
+    "reload": ("Reload", "", ()),
+    "game_add": ("AddGame", "u", ("pid",)),
+    "game_remove": ("RemoveGame", "u", ("pid",)),
+}
+_CODES = {
+    "org.freedesktop.DBus.Error.AccessDenied": NO_PERMISSION,
+    "org.freedesktop.DBus.Error.InvalidArgs": USAGE,
+    "org.scxgamer.Supervisor1.Error.BadConfiguration": control.BAD_CONFIG,
+}
+
+
+def request(op: str, *, timeout_s: float = 15.0, **args: Any) -> Any:
+    """The result of one operation; raises ControlError."""
+    if not os.environ.get("SCX_GAMER_RUNTIME_DIR"):
+        from scx_gamer.dbus import BusError
+        from scx_gamer.dbus.client import BusClient, NoService
+
+        try:
+            with BusClient(timeout_s) as bus:
+                if op in _CHANGES:
+                    return _change(bus, op, args)
+                if not args:
+                    return json.loads(bus.call("Query", "s", [op])[0])
+        except NoService:
+            pass  # no bus, or nobody there: the socket tells more
+        except BusError as err:
+            if not err.name.endswith("UnknownMethod") and op in _CHANGES:
+                raise ControlError(err.what, _CODES.get(err.name, FAILED)) from err
+            # a question that the bus does not answer is asked again below, for the same words as ever
+    return control.request(op, timeout_s=timeout_s, **args)
+
+
+def _change(bus: BusClient, op: str, args: dict[str, Any]) -> Any:
+    from scx_gamer.dbus.client import may_ask_for_a_password
+
+    member, signature, names = _CHANGES[op]
+    interactive = may_ask_for_a_password()
+    if interactive:
+        bus.extend(_INTERACTIVE_S)
+    body = [args.get(name, "") for name in names]
+    bus.call(member, signature, body, interactive=interactive)
+    return json.loads(bus.call("Query", "s", ["status"])[0])
+
+
+def mark(pid: int, active: bool) -> None:
+    """Say that a process of our own is a game, or no longer; raises ControlError. Needs no permission on the bus."""
+    if os.geteuid() != 0 and not os.environ.get("SCX_GAMER_RUNTIME_DIR"):
+        from scx_gamer.dbus import SESSION_INTERFACE, BusError
+        from scx_gamer.dbus.client import BusClient, NoService
+
+        try:
+            with BusClient(5.0) as bus:
+                report = [pid, "exec", active]
+                bus.call("ReportGameHint", "usb", report, interface=SESSION_INTERFACE)
+                return
+        except NoService:
+            pass
+        except BusError as err:
+            raise ControlError(err.what, _CODES.get(err.name, FAILED)) from err
+    control.request("game_add" if active else "game_remove", pid=pid)

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The service on the system bus and its client.
+
+dbus-next offers asyncio and GLib; we have a loop already. So of dbus-next we use what knows the format of messages
+(wire.py), and move the bytes ourselves: without blocking in the supervisor (connection.py), plainly in the command
+(client.py). introspection.xml is the interface: calls are checked against it before they are decoded.
+"""
+
+from __future__ import annotations
+
+BUS_NAME = "org.scxgamer.Supervisor1"
+OBJECT_PATH = "/org/scxgamer/Supervisor1"
+INTERFACE = "org.scxgamer.Supervisor1"
+SESSION_INTERFACE = "org.scxgamer.Supervisor1.Session"
+ERROR_PREFIX = "org.scxgamer.Supervisor1.Error."
+
+
+class BusError(Exception):
+    """The bus, or the service on it, cannot be used; `name` is the D-Bus error when one was answered."""
+
+    def __init__(self, what: str, *, name: str = "", errno: int = 0, hint: str = "") -> None:
+        super().__init__(f"{what}; {hint}" if hint else what)
+        self.what = what
+        self.name = name
+        self.errno = errno
+        self.hint = hint

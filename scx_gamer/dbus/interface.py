@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""introspection.xml as a table: what can be called, with which arguments, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from scx_gamer.dbus import BUS_NAME, wire
+
+
+@dataclass(frozen=True)
+class Member:
+    """A method or a signal; signatures as D-Bus writes them."""
+
+    takes: str
+    gives: str
+
+
+@dataclass(frozen=True)
+class Interface:
+    methods: dict[str, Member]
+    signals: dict[str, Member]
+    properties: dict[str, str]
+
+
+@cache
+def interfaces() -> dict[str, Interface]:
+    """By name, in the order of the file."""
+    node = wire.library().Node.parse(wire.introspection())
+    return {
+        found.name: Interface(
+            {m.name: Member(m.in_signature, m.out_signature) for m in found.methods},
+            {s.name: Member("", s.signature) for s in found.signals},
+            {p.name: p.signature for p in found.properties},
+        )
+        for found in node.interfaces
+    }
+
+
+def own() -> dict[str, Interface]:
+    """Those that are ours, not the bus's."""
+    return {name: one for name, one in interfaces().items() if name.startswith(BUS_NAME)}

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Who asks, and whether they may: the caller's user from the bus, the permission from polkit."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from scx_gamer.dbus import BUS_NAME, wire
+from scx_gamer.dbus.connection import Connection
+
+MANAGE = f"{BUS_NAME}.manage"
+SET_PROFILE = f"{BUS_NAME}.set-profile"
+_INTERACTIVE_TIMEOUT_S = 120.0  # a person types a password
+_KNOWN_USERS = 256
+_MAX_ASKING = 32
+_MAX_ASKING_PER_USER = 4
+
+Verdict = Callable[[bool, str], None]  # (allowed, why not)
+
+
+class Authority:
+    """Asks over one connection; made anew with it. Every question ends in one verdict, at the latest by its timeout."""
+
+    def __init__(self, bus: Connection) -> None:
+        self._bus = bus
+        self._users: OrderedDict[str, int] = OrderedDict()
+        self._asking: dict[int, int] = {}  # uid -> questions that wait
+
+    def user(self, sender: str, then: Callable[[int | None, str], None]) -> None:
+        """The uid of a bus name. A unique name never changes hands while the bus lives, so it is asked once."""
+        known = self._users.get(sender)
+        if known is not None:
+            self._users.move_to_end(sender)
+            then(known, "")
+            return
+
+        def answered(reply: Any, error: str) -> None:
+            if reply is None or not reply.body or not isinstance(reply.body[0], int):
+                then(None, f"the bus does not say who you are: {error}")
+                return
+            self._users[sender] = reply.body[0]
+            while len(self._users) > _KNOWN_USERS:
+                self._users.popitem(last=False)
+            then(reply.body[0], "")
+
+        self._bus.call(wire.to_bus("GetConnectionUnixUser", "s", [sender]), answered)
+
+    def forget(self, sender: str) -> None:
+        self._users.pop(sender, None)
+
+    def may(self, sender: str, uid: int, action: str, interactive: bool, then: Verdict) -> None:
+        """Whether `sender` may do `action`. Root may; without polkit nobody else may."""
+        if uid == 0:
+            then(True, "")
+            return
+        waiting = self._asking.get(uid, 0)
+        if waiting >= _MAX_ASKING_PER_USER or sum(self._asking.values()) >= _MAX_ASKING:
+            then(False, "too many questions of yours wait for an answer")
+            return
+        self._asking[uid] = waiting + 1
+
+        def answered(reply: Any, error: str) -> None:
+            self._asking[uid] -= 1
+            if not self._asking[uid]:
+                del self._asking[uid]
+            if reply is None:
+                then(False, f"polkit cannot be asked ({error}); as root it works without")
+                return
+            allowed, challenge = bool(reply.body[0][0]), bool(reply.body[0][1])
+            then(allowed, "it takes a password" if challenge else f"polkit denies {action}")
+
+        lib = wire.library()
+        name = "org.freedesktop.PolicyKit1"
+        subject = ["system-bus-name", {"name": lib.Variant("s", sender)}]
+        message = wire.call(
+            name,
+            f"/{name.replace('.', '/')}/Authority",
+            f"{name}.Authority",
+            "CheckAuthorization",
+            "(sa{sv})sa{ss}us",
+            [subject, action, {}, 1 if interactive else 0, ""],
+            start=True,
+        )
+        if interactive:
+            self._bus.call(message, answered, _INTERACTIVE_TIMEOUT_S)
+        else:
+            self._bus.call(message, answered)

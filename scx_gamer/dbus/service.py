@@ -1,0 +1,487 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The service: calls of the bus become the operations of the control socket, for those who may."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from scx_gamer import __version__
+from scx_gamer.control import BAD_CONFIG, NO_PERMISSION, USAGE, ControlError
+from scx_gamer.control_server import Operation
+from scx_gamer.dbus import (
+    BUS_NAME,
+    ERROR_PREFIX,
+    INTERFACE,
+    OBJECT_PATH,
+    SESSION_INTERFACE,
+    BusError,
+    wire,
+)
+from scx_gamer.dbus.connection import Connection
+from scx_gamer.dbus.holds import Holds
+from scx_gamer.dbus.interface import interfaces
+from scx_gamer.dbus.polkit import MANAGE, SET_PROFILE, Authority
+from scx_gamer.dbus.session import Session
+from scx_gamer.loop import Loop, Timer
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = (1.0, 2.0, 5.0, 10.0)
+_MAX_TEXT = 256
+_DBUS = "org.freedesktop.DBus"
+_INTROSPECT = (f"{_DBUS}.Introspectable", "Introspect", "")
+_ERRORS = {
+    USAGE: "org.freedesktop.DBus.Error.InvalidArgs",
+    NO_PERMISSION: "org.freedesktop.DBus.Error.AccessDenied",
+    BAD_CONFIG: f"{ERROR_PREFIX}BadConfiguration",
+}
+# What Query hands out, without permission: the operations that only read and take nothing.
+QUERIES = ("status", "devices", "games", "snapshot", "profiles")
+# Methods that are one operation: the operation, the names of its arguments, who may.
+_PLAIN: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "Stop": ("stop", (), MANAGE),
+    "Restart": ("restart", (), MANAGE),
+    "Reload": ("reload", (), MANAGE),
+    "AddGame": ("game_add", ("pid",), MANAGE),
+    "RemoveGame": ("game_remove", ("pid",), MANAGE),
+    "SetProfile": ("profile_set", ("name", "sticky"), SET_PROFILE),
+}
+
+Values = Mapping[str, Any]
+
+
+class Call:
+    """One method call, answered once."""
+
+    def __init__(self, service: BusService, message: Any, uid: int) -> None:
+        lib = wire.library()
+        self._service = service
+        self.sender = str(message.sender)
+        self.uid = uid
+        self.args = list(message.body)
+        self.interactive = bool(message.flags & lib.MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION)
+        self._message = message
+        self._open = not message.flags & lib.MessageFlag.NO_REPLY_EXPECTED
+
+    def answer(self, signature: str = "", body: list[Any] | None = None) -> None:
+        if self._open:
+            self._open = False
+            made = wire.library().Message.new_method_return(self._message, signature, body or [])
+            self._service.reply(made, "answered")
+
+    def refuse(self, name: str, text: str) -> None:
+        if self._open:
+            self._open = False
+            text = text.replace("\0", "")
+            made = wire.library().Message.new_error(self._message, name, text)
+            self._service.reply(made, "refused")
+
+    def denied(self, why: str) -> None:
+        self.refuse(_ERRORS[NO_PERMISSION], why)
+
+
+class BusService:
+    """On the bus from construction to close(), as far as there is a bus; one that goes is waited for.
+
+    `properties` gives the values by name. Nothing here raises for what a caller or the bus does.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        operations: Mapping[str, Operation],
+        properties: Callable[[], Values],
+        hold: Callable[[str, str], None],
+    ) -> None:
+        """`hold(profile, reason)`: what the holds come to, an empty profile for none."""
+        self._loop = loop
+        self._operations = operations
+        self._properties = properties
+        self._bus: Connection | None = None
+        self._authority: Authority | None = None
+        self._holds = Holds(hold)
+        self._session: Session | None = None
+        self._timer: Timer | None = None
+        self._failures = 0
+        self._closed = False
+        self._told: dict[str, Any] = {}
+        self.connected = False
+        self.calls: Counter[str] = Counter()
+        wire.library()  # without dbus-next there is no service: said at once, as BusError
+        interfaces()
+        self._connect()
+
+    # ---- the connection --------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._timer = None
+        try:
+            self._bus = Connection(
+                self._loop,
+                on_ready=self._ready,
+                on_call=self._on_call,
+                on_signal=self._on_signal,
+                on_lost=self._lost,
+            )
+        except BusError as err:
+            self._lost(str(err))
+
+    def _lost(self, why: str) -> None:
+        """Everything that hung on the connection goes with it."""
+        if self.connected or self._failures == 0:
+            log.warning("not on the bus: %s", why)
+        self.connected = False
+        self._bus = self._authority = self._session = None
+        self._holds.clear()
+        if not self._closed:
+            delay = _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
+            self._failures += 1
+            self._timer = self._loop.call_later(delay, self._connect, name="bus again")
+
+    def _ready(self) -> None:
+        bus = self._bus
+        assert bus is not None
+        self._authority = Authority(bus)
+        self._session = Session(bus, self._operations)
+        rule = f"type='signal',sender='{_DBUS}',interface='{_DBUS}',member='NameOwnerChanged'"
+        gone = "arg2=''"  # names that nobody has any more
+        bus.call(wire.to_bus("AddMatch", "s", [f"{rule},{gone}"]), self._quiet)
+        do_not_queue = 4
+        bus.call(wire.to_bus("RequestName", "su", [BUS_NAME, do_not_queue]), self._named)
+
+    def _quiet(self, reply: Any, error: str) -> None:
+        if reply is None:
+            log.warning("the bus will not tell who leaves: %s", error)
+
+    def _named(self, reply: Any, error: str) -> None:
+        if reply is None or reply.body[0] not in (1, 4):
+            why = error or "somebody else has the name"
+            bus, self._bus = self._bus, None
+            if bus is not None:
+                bus.close()
+            self._lost(f"{BUS_NAME}: {why}")
+            return
+        self.connected = True
+        self._failures = 0
+        self._told = dict(self._properties())
+        log.info("on the bus as %s", BUS_NAME)
+
+    def reply(self, message: Any, kind: str) -> None:
+        self.calls[kind] += 1
+        if self._bus is not None:
+            self._bus.send(message)
+
+    # ---- calls -----------------------------------------------------------------------------
+
+    def _on_call(self, frame: bytes, whole: bool) -> None:
+        """The header first: a body is decoded only where its signature is the one that is wanted."""
+        try:
+            head = wire.decode(wire.without_body(frame))
+        except BusError as err:
+            self.calls["malformed"] += 1
+            log.debug("dropped: %s", err)
+            return
+        refusal = self._refusal(head, whole)
+        if refusal:
+            Call(self, head, -1).refuse(*refusal)
+            return
+        try:
+            message = wire.decode(frame)
+        except BusError as err:
+            Call(self, head, -1).refuse(_ERRORS[USAGE], str(err))
+            return
+        if message.interface is None:
+            message.interface = self._interface_of(message.member)
+        if message.interface.startswith(_DBUS):
+            self._standard(Call(self, message, -1), message.path, message.member)
+            return
+        authority = self._authority
+        if authority is None:
+            return
+
+        def known(uid: int | None, why: str) -> None:
+            call = Call(self, message, -1 if uid is None else uid)
+            if uid is None:
+                call.denied(why)
+            else:
+                self._serve(call, message.interface, message.member)
+
+        authority.user(str(message.sender), known)
+
+    @staticmethod
+    def _interface_of(member: str) -> str | None:
+        return next((name for name, one in interfaces().items() if member in one.methods), None)
+
+    def _refusal(self, head: Any, whole: bool) -> tuple[str, str] | None:
+        """Why a call is not looked at any further: error name and text."""
+        error = f"{_DBUS}.Error."
+        if not whole:
+            return f"{error}LimitsExceeded", f"a call has at most {wire.MAX_FRAME} bytes"
+        name = head.interface or self._interface_of(head.member)
+        if head.path != OBJECT_PATH:
+            asked = (name, head.member, head.signature)
+            if head.path in wire.parents() and asked == _INTROSPECT:
+                return None
+            return f"{error}UnknownObject", f"there is {OBJECT_PATH} only"
+        one = interfaces().get(name or "")
+        if one is None:
+            return f"{error}UnknownInterface", f"no interface {name}"
+        if name == f"{_DBUS}.Properties" and head.member == "Set":
+            return f"{error}PropertyReadOnly", "every property is read-only"
+        member = one.methods.get(head.member)
+        if member is None:
+            return f"{error}UnknownMethod", f"{name} has no method {head.member}"
+        if head.signature != member.takes:
+            return (
+                f"{error}InvalidArgs",
+                f"{head.member} takes ({member.takes}), not ({head.signature})",
+            )
+        return None
+
+    def _serve(self, call: Call, interface: str, member: str) -> None:
+        """A call of ours: permission first, then the work."""
+        if any(isinstance(arg, str) and len(arg) > _MAX_TEXT for arg in call.args):
+            call.refuse(_ERRORS[USAGE], f"a text has at most {_MAX_TEXT} characters")
+            return
+        if interface == SESSION_INTERFACE:
+            if self._session is not None:
+                self._session.report(call, member)
+            return
+        action, work = self._work(member)
+        authority = self._authority
+        if action is None:
+            self._do(call, work)
+        elif authority is not None:
+
+            def verdict(allowed: bool, why: str) -> None:
+                if allowed:
+                    self._do(call, work)
+                else:
+                    call.denied(why)
+
+            authority.may(call.sender, call.uid, action, call.interactive, verdict)
+
+    def _do(self, call: Call, work: Callable[[Call], None]) -> None:
+        try:
+            work(call)
+        except ControlError as err:
+            call.refuse(_ERRORS.get(err.code, f"{ERROR_PREFIX}Failed"), str(err))
+        except Exception:  # a bug of ours costs a stranger the answer, not the others the supervisor
+            log.exception("a call of %s failed", call.sender)
+            call.refuse(f"{ERROR_PREFIX}Failed", "internal error: see the journal")
+
+    def _work(self, member: str) -> tuple[str | None, Callable[[Call], None]]:
+        """The action to be allowed, None for reading, and what to do then."""
+        if member in _PLAIN:
+            op, names, action = _PLAIN[member]
+
+            def plain(call: Call) -> None:
+                self._operate(op, dict(zip(names, call.args, strict=True)))
+                call.answer()
+
+            return action, plain
+        special: dict[str, tuple[str | None, Callable[[Call], None]]] = {
+            "Start": (MANAGE, self._start),
+            "HoldProfile": (SET_PROFILE, self._hold),
+            "ReleaseProfile": (None, self._release),
+            "ListProfiles": (None, self._list_profiles),
+            "ListGames": (None, self._list_games),
+            "Explain": (None, self._explain),
+            "Query": (None, self._query),
+        }
+        return special[member]
+
+    def _operate(self, op: str, args: Mapping[str, Any]) -> Any:
+        operation = self._operations.get(op)
+        if operation is None:
+            raise ControlError(f"this build has no {op}", USAGE)
+        return operation.call(args)
+
+    def _start(self, call: Call) -> None:
+        profile = call.args[0]
+        if profile:
+            self._operate("profile_set", {"name": profile, "sticky": False})
+        self._operate("start", {})
+        call.answer()
+
+    def _hold(self, call: Call) -> None:
+        profile, reason = call.args
+        known = {row[0] for row in self._profiles()}
+        if profile not in known:
+            raise ControlError("no such profile: see ListProfiles", USAGE)
+        call.answer("u", [self._holds.take(call.sender, profile, reason)])
+
+    def _release(self, call: Call) -> None:
+        self._holds.release(call.sender, call.args[0])
+        call.answer()
+
+    def _profiles(self) -> list[list[str]]:
+        """Name, what it says of itself, where it comes from."""
+        body = self._operate("profiles", {})
+        rows = body.get("profiles", body) if isinstance(body, dict) else body
+        return [
+            [str(row.get(key) or "") for key in ("name", "description", "source")]
+            for row in rows
+            if isinstance(row, dict)
+        ]
+
+    def _list_profiles(self, call: Call) -> None:
+        call.answer("a(sss)", [self._profiles()])
+
+    def _list_games(self, call: Call) -> None:
+        rows = [
+            [int(g["pid"]), str(g.get("comm", "")), _start_time(int(g["pid"])), str(g["reason"])]
+            for g in self._operate("games", {})
+        ]
+        call.answer("a(usts)", [rows])
+
+    def _explain(self, call: Call) -> None:
+        facts = self._operate("explain", {"pid": call.args[0]})
+        variant = wire.library().Variant
+        call.answer("a{sv}", [{str(k): variant(*_typed(v)) for k, v in facts.items()}])
+
+    def _query(self, call: Call) -> None:
+        what = call.args[0]
+        operation = self._operations.get(what) if what in QUERIES else None
+        if operation is None or operation.root_only:
+            known = ", ".join(name for name in QUERIES if name in self._operations)
+            raise ControlError(f"nothing of that name: {known}", USAGE)
+        call.answer("s", [json.dumps(operation.call({}), default=str)])
+
+    # ---- what every service has ------------------------------------------------------------------
+
+    def _standard(self, call: Call, path: str, member: str) -> None:
+        if member == "Introspect":
+            call.answer("s", [wire.parents().get(path) or wire.introspection()])
+        elif member == "Ping":
+            call.answer()
+        elif member == "GetMachineId":
+            call.answer("s", [_machine_id()])
+        elif call.args[0] != INTERFACE and not (
+            member == "GetAll" and call.args[0] in interfaces()
+        ):
+            call.refuse(f"{_DBUS}.Error.UnknownInterface", "no properties there")
+        elif member == "GetAll":
+            values = self._variants(self._properties()) if call.args[0] == INTERFACE else {}
+            call.answer("a{sv}", [values])
+        else:
+            found = self._variants(self._properties()).get(call.args[1])
+            if found is None:
+                call.refuse(f"{_DBUS}.Error.UnknownProperty", "no such property")
+            else:
+                call.answer("v", [found])
+
+    @staticmethod
+    def _variants(values: Values) -> dict[str, Any]:
+        variant = wire.library().Variant
+        types = interfaces()[INTERFACE].properties
+        return {name: variant(types[name], value) for name, value in values.items()}
+
+    # ---- what we tell ------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Something may have: properties that differ from what was told last are told."""
+        if not self.connected:
+            return
+        values = dict(self._properties())
+        fresh = {name: value for name, value in values.items() if self._told.get(name) != value}
+        self._told = values
+        if fresh:
+            body = [INTERFACE, self._variants(fresh), []]
+            self._signal(f"{_DBUS}.Properties", "PropertiesChanged", body)
+
+    def game_started(self, pid: int, name: str) -> None:
+        self._signal(INTERFACE, "GameStarted", [pid, name])
+
+    def game_stopped(self, pid: int, name: str) -> None:
+        self._signal(INTERFACE, "GameStopped", [pid, name])
+
+    def scheduler_exited(self, kind: str, reason: str, will_retry: bool) -> None:
+        self._signal(INTERFACE, "SchedulerExited", [kind, reason, will_retry])
+
+    def _signal(self, interface: str, member: str, body: list[Any]) -> None:
+        if self._bus is None or not self.connected:
+            return
+        signature = interfaces()[interface].signals[member].gives
+        made = wire.library().Message.new_signal(OBJECT_PATH, interface, member, signature, body)
+        self._bus.send(made)
+
+    def _on_signal(self, message: Any) -> None:
+        if message.sender == _DBUS and message.member == "NameOwnerChanged":
+            name, _, owner = message.body
+            if not owner:
+                self._holds.left(name)
+                if self._authority is not None:
+                    self._authority.forget(name)
+
+    def counters(self) -> dict[str, object]:
+        paused = self._bus.paused if self._bus is not None else 0
+        return {
+            "connected": self.connected,
+            "calls": dict(self.calls),
+            "holds": self._holds.listing(),
+            "rests": paused,
+        }
+
+    def close(self) -> None:
+        """Leave the bus, and let go of every hold."""
+        self._closed = True
+        self.connected = False
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        bus, self._bus = self._bus, None
+        if bus is not None:
+            bus.close()
+
+
+def _typed(value: object) -> tuple[str, Any]:
+    """Signature and value of a fact as a variant; what has no plain type goes as JSON."""
+    if isinstance(value, bool):
+        return "b", value
+    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
+        return "x", value
+    if isinstance(value, float):
+        return "d", value
+    if isinstance(value, str):
+        return "s", value.replace("\0", "").encode("utf-8", "replace").decode()
+    return "s", json.dumps(value, default=str)
+
+
+def _start_time(pid: int) -> int:
+    """Field 22 of stat, in clock ticks since boot; 0 for a process that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _machine_id() -> str:
+    try:
+        found = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+    return found if re.fullmatch("[0-9a-f]{32}", found) else ""
+
+
+def properties_of(status: Values, profile: str) -> dict[str, Any]:
+    """The properties as the supervisor's status has them."""
+    last = status.get("last_exit") or {}
+    games = status.get("games") or []
+    return {
+        "State": str(status.get("state", "idle")),
+        "ActiveProfile": profile,
+        "ActiveGame": int(games[0]["pid"]) if games else 0,
+        "LastExit": [
+            str(last.get("name", "")),
+            int(last.get("code", 0)),
+            str(last.get("reason", "")),
+        ],
+        "Version": __version__,
+    }

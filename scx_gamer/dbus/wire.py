@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Messages to bytes and back, by dbus-next; frames cut out of a stream, by us."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import os
+import struct
+import sys
+import types
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from scx_gamer.dbus import OBJECT_PATH, BusError
+
+MAX_FRAME = 64 * 1024  # the longest call that is read; a longer one is answered unread
+_FIXED = 16
+_MAX_SIGNATURES = 256  # dbus-next keeps each signature it ever saw; strangers choose them
+
+
+@cache
+def library() -> types.SimpleNamespace:
+    """The parts of dbus-next that know the format. Raises BusError without dbus-next.
+
+    Its package imports asyncio, GLib and, for services, a decorator that `typing` loses in Python 3.15. None of it is
+    needed here, so the package's own start-up code is left out and its modules are imported one by one.
+    """
+    if "dbus_next" not in sys.modules:
+        spec = importlib.util.find_spec("dbus_next")
+        if spec is None or not spec.submodule_search_locations:
+            raise BusError("dbus-next is not installed", hint="install python3-dbus-next")
+        package = types.ModuleType("dbus_next")
+        package.__path__ = list(spec.submodule_search_locations)
+        package.__spec__ = spec
+        sys.modules["dbus_next"] = package
+    importlib.import_module("dbus_next.errors")  # first: it and the messages import each other
+    from dbus_next._private import unmarshaller
+    from dbus_next.constants import MessageFlag, MessageType
+    from dbus_next.introspection import Node
+    from dbus_next.message import Message
+    from dbus_next.signature import SignatureTree, Variant
+
+    return types.SimpleNamespace(
+        Unmarshaller=unmarshaller.Unmarshaller,
+        MessageFlag=MessageFlag,
+        MessageType=MessageType,
+        Node=Node,
+        Message=Message,
+        SignatureTree=SignatureTree,
+        Variant=Variant,
+    )
+
+
+@cache
+def introspection() -> str:
+    """The interface as XML: what Introspect answers and what calls are checked against."""
+    return resources.files("scx_gamer.dbus").joinpath("introspection.xml").read_text("utf-8")
+
+
+def parents() -> dict[str, str]:
+    """What Introspect answers for the paths above ours."""
+    found = {}
+    path = ""
+    for name in OBJECT_PATH[1:].split("/"):
+        found[path or "/"] = f'<node><node name="{name}"/></node>'
+        path += f"/{name}"
+    return found
+
+
+def call(
+    destination: str,
+    path: str,
+    interface: str,
+    member: str,
+    signature: str = "",
+    body: list[Any] | None = None,
+    *,
+    interactive: bool = False,
+    start: bool = False,
+) -> Any:
+    """A method call. `start`: the bus may start the service for it."""
+    lib = library()
+    flags = lib.MessageFlag.NONE if start else lib.MessageFlag.NO_AUTOSTART
+    if interactive:
+        flags |= lib.MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION
+    return lib.Message(
+        destination=destination,
+        path=path,
+        interface=interface,
+        member=member,
+        signature=signature,
+        body=body or [],
+        flags=flags,
+    )
+
+
+def to_bus(member: str, signature: str = "", body: list[Any] | None = None) -> Any:
+    """A call of the bus itself."""
+    name = "org.freedesktop.DBus"
+    return call(name, "/org/freedesktop/DBus", name, member, signature, body)
+
+
+def encode(message: Any, serial: int) -> bytes:
+    message.serial = serial
+    return bytes(message._marshall())
+
+
+def decode(frame: bytes) -> Any:
+    """The message of a whole frame. Raises BusError for one that is none."""
+    lib = library()
+    if len(lib.SignatureTree._cache) > _MAX_SIGNATURES:
+        lib.SignatureTree._cache.clear()
+    try:
+        message = lib.Unmarshaller(io.BytesIO(frame)).unmarshall()
+    except Exception as err:  # whatever a stranger's bytes do to the parser
+        raise BusError(f"a message that is none: {type(err).__name__}: {err}") from err
+    if message is None:
+        raise BusError("half a message")
+    return message
+
+
+def without_body(frame: bytes) -> bytes:
+    """The same message with nothing in its body: who sent it and what it wants, whatever it brings along."""
+    order = "<" if frame[:1] == b"l" else ">"
+    _, _, header = struct.unpack_from(f"{order}III", frame, 4)
+    end = _FIXED + header + (-header & 7)
+    return frame[:4] + bytes(4) + frame[8:end]
+
+
+class Frames:
+    """Cuts a stream into messages. A body that makes a frame too long is dropped as it comes."""
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self._skip = 0
+
+    def feed(self, data: bytes) -> None:
+        skipped = min(self._skip, len(data))
+        self._skip -= skipped
+        self._buffer += data[skipped:]
+
+    def next(self) -> tuple[bytes, bool] | None:
+        """(frame, whole) of the next message; not whole: its body was too long. None: more bytes are needed.
+
+        Raises BusError when the stream makes no sense any more."""
+        buffer = self._buffer
+        if len(buffer) < _FIXED:
+            return None
+        if buffer[0] not in b"lB" or buffer[3] != 1:
+            raise BusError("the bus speaks another protocol")
+        order = "<" if buffer[0] == ord("l") else ">"
+        body, _, header = struct.unpack_from(f"{order}III", buffer, 4)
+        head = _FIXED + header + (-header & 7)
+        if head > MAX_FRAME or body > 1 << 27:
+            raise BusError("a message without end")
+        whole = head + body <= self._limit
+        needed = head + body if whole else head
+        if len(buffer) < needed:
+            return None
+        frame = bytes(buffer[:needed])
+        del buffer[:needed]
+        if not whole:
+            dropped = min(body, len(buffer))
+            del buffer[:dropped]
+            self._skip = body - dropped
+        return frame, whole
+
+
+def bus_socket() -> str:
+    """Path of the system bus's socket ("\\0…" for an abstract one). Raises BusError for an address we cannot reach."""
+    address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or "unix:path=/run/dbus/system_bus_socket"
+    for one in address.split(";"):
+        transport, _, options = one.partition(":")
+        values = dict(pair.split("=", 1) for pair in options.split(",") if "=" in pair)
+        if transport == "unix" and "path" in values:
+            return values["path"]
+        if transport == "unix" and "abstract" in values:
+            return "\0" + values["abstract"]
+    raise BusError(f"the bus address {address} is no unix socket")
+
+
+def hello() -> bytes:
+    """The opening of a connection: who we are, as the kernel can confirm."""
+    return b"\0AUTH EXTERNAL " + str(os.geteuid()).encode().hex().encode() + b"\r\n"

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The service on a real dbus-daemon: every method, hostile calls, floods, a bus that goes and comes back."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from scx_gamer.control import FAILED, USAGE, ControlError
+from scx_gamer.control_server import Operation
+from scx_gamer.dbus import BUS_NAME, INTERFACE, SESSION_INTERFACE, BusError, wire
+from scx_gamer.dbus.client import BusClient, NoService
+from scx_gamer.dbus.interface import interfaces
+from scx_gamer.dbus.service import BusService, properties_of
+from tests.unit.dbus.conftest import Daemon, Turning, turning
+
+ERROR = "org.freedesktop.DBus.Error."
+
+
+class World:
+    """What the supervisor would be: operations that write down what they were asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.held: list[tuple[str, str]] = []
+        self.status: dict[str, Any] = {"state": "idle", "games": [], "last_exit": None}
+        self.profile = "auto"
+
+    def _op(self, name: str, result: Any = None, root_only: bool = True) -> Operation:
+        def call(args: Any) -> Any:
+            if root_only:
+                self.asked.append((name, dict(args)))
+            return result() if callable(result) else result
+
+        return Operation(call, root_only)
+
+    def operations(self) -> dict[str, Operation]:
+        def add(args: Any) -> None:
+            self.asked.append(("game_add", dict(args)))
+            if args["pid"] == 1:
+                raise ControlError("process 1 cannot be a game", FAILED)
+
+        rows = [{"name": "gaming", "description": "for games", "source": "vendor"}]
+        game = {"pid": os.getpid(), "comm": "doom", "reason": "exec", "processes": 1}
+        return {
+            "status": self._op("status", lambda: self.status, False),
+            "games": self._op("games", [game], False),
+            "profiles": self._op("profiles", {"profiles": rows}, False),
+            "explain": self._op(
+                "explain", {"game": True, "rule": "exec", "evidence": ["a"], "n": 3}, False
+            ),
+            "game_add": Operation(add, True),
+            **{
+                n: self._op(n)
+                for n in ("start", "stop", "restart", "reload", "game_remove", "profile_set")
+            },
+            "focus": self._op("focus"),
+            "hint": self._op("hint"),
+            "secret": self._op("secret", "x"),
+        }
+
+    def properties(self) -> dict[str, Any]:
+        return properties_of(self.status, self.profile)
+
+    def hold(self, profile: str, reason: str) -> None:
+        self.held.append((profile, reason))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def turn(bus: Daemon) -> Iterator[Turning]:
+    with turning() as turn:
+        yield turn
+
+
+@pytest.fixture
+def service(turn: Turning, world: World) -> Iterator[BusService]:
+    made = turn.do(lambda: BusService(turn.loop, world.operations(), world.properties, world.hold))
+    wait(lambda: made.connected)
+    try:
+        yield made
+    finally:
+        turn.do(made.close)
+
+
+def wait(what: Any, limit_s: float = 15.0) -> None:
+    end = time.monotonic() + limit_s
+    while not what():
+        assert time.monotonic() < end, "did not come true"
+        time.sleep(0.005)
+
+
+def refused(client: BusClient, *call: Any, **more: Any) -> str:
+    with pytest.raises(BusError) as error:
+        client.call(*call, **more)
+    return error.value.name.removeprefix(ERROR)
+
+
+def test_each_method(service: BusService, world: World) -> None:
+    with BusClient() as client:
+        client.call("Stop")
+        client.call("Start", "s", [""])
+        client.call("Start", "s", ["gaming"])
+        client.call("Restart")
+        client.call("Reload")
+        client.call("SetProfile", "sb", ["gaming", True])
+        client.call("AddGame", "u", [4711])
+        client.call("RemoveGame", "u", [4711])
+        assert world.asked == [
+            ("stop", {}),
+            ("start", {}),
+            ("profile_set", {"name": "gaming", "sticky": False}),
+            ("start", {}),
+            ("restart", {}),
+            ("reload", {}),
+            ("profile_set", {"name": "gaming", "sticky": True}),
+            ("game_add", {"pid": 4711}),
+            ("game_remove", {"pid": 4711}),
+        ]
+        assert client.call("ListProfiles") == [[["gaming", "for games", "vendor"]]]
+        [[game]] = client.call("ListGames")
+        assert (game[0], game[1], game[3]) == (os.getpid(), "doom", "exec") and game[2] > 0
+        facts = {name: v.value for name, v in client.call("Explain", "u", [1])[0].items()}
+        assert facts == {"game": True, "rule": "exec", "evidence": '["a"]', "n": 3}
+        assert client.call("Query", "s", ["status"])[0].startswith("{")
+        assert client.call("ReportFocus", "ubs", [0, False, ""], interface=SESSION_INTERFACE) == []
+        client.call(
+            "ReportGameHint", "usb", [os.getpid(), "exec", True], interface=SESSION_INTERFACE
+        )
+        assert world.asked[-2:] == [
+            ("focus", {"pid": 0}),
+            ("hint", {"pid": os.getpid(), "source": "exec", "active": True}),
+        ]
+
+
+def test_refusals(service: BusService, world: World) -> None:
+    with BusClient() as client:
+        properties = "org.freedesktop.DBus.Properties"
+        assert refused(client, "Nothing") == "UnknownMethod"
+        assert refused(client, "Stop", interface="org.example.Other") == "UnknownInterface"
+        assert refused(client, "Stop", path="/other") == "UnknownObject"
+        assert refused(client, "Stop", "s", ["x"]) == "InvalidArgs"
+        assert refused(client, "Start", "u", [1]) == "InvalidArgs"
+        assert refused(client, "Start", "s", ["x" * 300]) == "InvalidArgs"
+        assert refused(client, "Start", "s", ["x" * 100_000]) == "LimitsExceeded"
+        assert refused(client, "Query", "s", ["secret"]) == "InvalidArgs"
+        assert refused(client, "Query", "s", ["stop"]) == "InvalidArgs"
+        assert refused(client, "AddGame", "u", [1]) == "org.scxgamer.Supervisor1.Error.Failed"
+        assert refused(client, "HoldProfile", "ss", ["none", "x"]) == "InvalidArgs"
+        assert refused(client, "ReleaseProfile", "u", [1]) == "InvalidArgs"
+        variant = wire.library().Variant("s", "off")
+        change = ("Set", "ssv", [INTERFACE, "State", variant])
+        assert refused(client, *change, interface=properties) == "PropertyReadOnly"
+        assert (
+            refused(client, "Get", "ss", [INTERFACE, "Nope"], interface=properties)
+            == "UnknownProperty"
+        )
+        hint = ("ReportGameHint", "usb", [os.getpid(), "Exec; x", True])
+        assert refused(client, *hint, interface=SESSION_INTERFACE) == "InvalidArgs"
+        hint = ("ReportGameHint", "usb", [1, "exec", True])
+        assert refused(client, *hint, interface=SESSION_INTERFACE) == "AccessDenied"
+    assert [name for name, _ in world.asked] == ["game_add"]
+
+
+def test_properties_and_signals(service: BusService, world: World, turn: Turning) -> None:
+    with BusClient() as client:
+        get_all = ("GetAll", "s", [INTERFACE])
+        values = client.call(*get_all, interface="org.freedesktop.DBus.Properties")[0]
+        assert {n: v.signature for n, v in values.items()} == interfaces()[INTERFACE].properties
+        client.call(
+            "AddMatch", "s", [f"type='signal',sender='{BUS_NAME}'"],
+            interface="org.freedesktop.DBus", destination="org.freedesktop.DBus", path="/org/freedesktop/DBus",
+        )  # fmt: skip
+        world.status = {**world.status, "state": "attached", "games": [{"pid": 5}]}
+        turn.do(service.changed)
+        told = next_signal(client, "PropertiesChanged")
+        assert {n: v.value for n, v in told[1].items()} == {"State": "attached", "ActiveGame": 5}
+        turn.do(service.changed)  # nothing did: nothing is told
+        turn.do(lambda: service.game_started(5, "doom"))
+        assert next_signal(client) == [5, "doom"]
+        turn.do(lambda: service.scheduler_exited("stall", "runnable task stall", True))
+        assert next_signal(client, "SchedulerExited") == ["stall", "runnable task stall", True]
+
+
+def next_signal(client: BusClient, member: str = "") -> list[Any]:
+    while True:
+        message = client.receive()
+        if (
+            message.message_type is wire.library().MessageType.SIGNAL
+            and message.interface != "org.freedesktop.DBus"
+        ):
+            assert not member or message.member == member, message.member
+            return list(message.body)
+
+
+def test_introspection_is_the_file(service: BusService) -> None:
+    with BusClient() as client:
+        interface = "org.freedesktop.DBus.Introspectable"
+        assert client.call("Introspect", interface=interface) == [wire.introspection()]
+        assert 'name="org"' in client.call("Introspect", interface=interface, path="/")[0]
+        assert client.call("Ping", interface="org.freedesktop.DBus.Peer") == []
+
+
+def test_hold_ends_with_its_owner(service: BusService, world: World) -> None:
+    with BusClient() as stays:
+        first = stays.call("HoldProfile", "ss", ["gaming", "one"])[0]
+        with BusClient() as leaves:
+            cookie = leaves.call("HoldProfile", "ss", ["gaming", "two"])[0]
+            assert refused(stays, "ReleaseProfile", "u", [cookie]) == "InvalidArgs"
+            assert world.held[-1] == ("gaming", "two")
+        wait(lambda: world.held[-1] == ("gaming", "one"))
+        stays.call("ReleaseProfile", "u", [first])
+        assert world.held[-1] == ("", "")
+        for _ in range(8):
+            stays.call("HoldProfile", "ss", ["gaming", "many"])
+        assert refused(stays, "HoldProfile", "ss", ["gaming", "one more"]).endswith("Failed")
+    wait(lambda: world.held[-1] == ("", ""))
+
+
+def test_bus_gone_and_back(bus: Daemon, service: BusService, world: World) -> None:
+    with BusClient() as client:
+        client.call("HoldProfile", "ss", ["gaming", "x"])
+    bus.stop()
+    wait(lambda: not service.connected)
+    wait(lambda: world.held[-1] == ("", ""))
+    with pytest.raises(NoService):
+        BusClient()
+    bus.start()
+    wait(lambda: service.connected)
+    with BusClient() as client:
+        client.call("Stop")
+    assert world.asked[-1] == ("stop", {})
+
+
+def test_second_owner_is_told_and_takes_over_later(
+    service: BusService, turn: Turning, world: World
+) -> None:
+    second = turn.do(
+        lambda: BusService(turn.loop, world.operations(), world.properties, world.hold)
+    )
+    try:
+        time.sleep(0.3)
+        assert not second.connected and service.connected
+        turn.do(service.close)
+        wait(lambda: second.connected)
+    finally:
+        turn.do(second.close)
+
+
+def test_reports_are_limited(service: BusService, world: World) -> None:
+    with BusClient() as client:
+        answers = []
+        for _ in range(60):
+            try:
+                client.call("ReportFocus", "ubs", [0, True, "x"], interface=SESSION_INTERFACE)
+                answers.append("")
+            except BusError as err:
+                answers.append(err.name.removeprefix(ERROR))
+    assert "LimitsExceeded" in answers and answers[:10] == [""] * 10
+
+
+def test_flood_leaves_the_loop_to_others(service: BusService, turn: Turning) -> None:
+    """Ten thousand calls at once: a timer of the loop is late by a few messages' work, and memory stays."""
+    late: list[float] = []
+
+    def beat(due: float) -> None:
+        late.append(time.monotonic() - due)
+        if len(late) < 100:
+            turn.loop.call_later(0.02, lambda: beat(time.monotonic() + 0.02), name="beat")
+
+    with BusClient(60) as client:
+        message = wire.call(
+            BUS_NAME, "/org/scxgamer/Supervisor1", INTERFACE, "Query", "s", ["status"]
+        )
+        message.flags |= wire.library().MessageFlag.NO_REPLY_EXPECTED
+        data = b"".join(wire.encode(message, number) for number in range(1, 10_001))
+        turn.do(lambda: beat(time.monotonic()))
+        client._sock.settimeout(60)
+        client._sock.sendall(data)
+        wait(lambda: len(late) >= 100, 60)
+    late.sort()
+    assert service.counters()["rests"]
+    assert late[90] < 0.05, f"p90 {late[90] * 1000:.0f} ms"
+
+
+def test_ten_thousand_hostile_calls(service: BusService, world: World) -> None:
+    """Whatever fits into a message: nothing changes, everything is answered, the service stays."""
+    rng = random.Random(20)
+    lib = wire.library()
+    members = [*interfaces()[INTERFACE].methods, "", "Nope", "Get", "Set", "GetAll", "Introspect"]
+    makers: dict[str, Callable[[], Any]] = {
+        "s": lambda: rng.choice(
+            ["", "auto", "../../etc/shadow", "/etc/passwd", "x" * 500, "\u202e", "%s%n"]
+        ),
+        "u": lambda: rng.choice([0, 1, 2**22, 2**31, 2**32 - 1]),
+        "b": lambda: rng.random() < 0.5,
+        "v": lambda: lib.Variant("s", "x"),
+        "as": lambda: ["x"] * rng.randint(0, 50),
+        "a{sv}": lambda: {"k": lib.Variant("u", 1)},
+        "ay": lambda: rng.randbytes(rng.randint(0, 200)),
+        "(uu)": lambda: [1, 2],
+        "d": lambda: float("nan"),
+    }
+    sent = 0
+    before = dict(service.calls)
+    with BusClient(300) as client:
+        for number in range(10_000):
+            pieces = [rng.choice(list(makers)) for _ in range(rng.randint(0, 4))]
+            signature, body = "".join(pieces), [makers[p]() for p in pieces]
+            member = rng.choice(members) or "x"
+            interface = rng.choice(
+                [INTERFACE, SESSION_INTERFACE, *interfaces(), "org.example.X", None]
+            )
+            takes = interfaces().get(interface or "")
+            wanted = takes.methods.get(member) if takes else None
+            if wanted is not None and wanted.takes == signature:
+                continue  # a right call is no attack
+            message = lib.Message(
+                destination=BUS_NAME, path=rng.choice(["/", "/org/scxgamer/Supervisor1", "/a/b"]),
+                interface=interface, member=member, signature=signature, body=body,
+            )  # fmt: skip
+            if interface is None and signature == "" and member in interfaces()[INTERFACE].methods:
+                continue
+            client._sock.sendall(wire.encode(message, number + 10))
+            sent += 1
+            if sent % 50 == 0:
+                client.call("Ping", interface="org.freedesktop.DBus.Peer")
+        client.call("Ping", interface="org.freedesktop.DBus.Peer")
+        assert client.call("Query", "s", ["status"])
+    assert sent > 9_000
+    assert service.calls["refused"] - before.get("refused", 0) > 8_000
+    assert world.asked == [] and world.held == []
+
+
+def test_stranger_needs_polkit(service: BusService, world: World, turn: Turning) -> None:
+    """Not root, and no polkit on this bus: reading works, changing does not."""
+    authority = service._authority
+    assert authority is not None
+    with BusClient() as client:
+        client.call("Ping", interface="org.freedesktop.DBus.Peer")
+        turn.do(lambda: authority._users.update({own_name(client): 4242}))
+        assert client.call("Query", "s", ["status"])
+        for call in (
+            ("Stop",),
+            ("Start", "s", [""]),
+            ("SetProfile", "sb", ["gaming", False]),
+            ("AddGame", "u", [99]),
+        ):
+            assert refused(client, *call) == "AccessDenied"
+        hint = ("ReportGameHint", "usb", [os.getpid(), "exec", True])
+        assert refused(client, *hint, interface=SESSION_INTERFACE) == "AccessDenied"
+    assert world.asked == []
+
+
+def own_name(client: BusClient) -> str:
+    bus = "org.freedesktop.DBus"
+    names = client.call("ListNames", interface=bus, destination=bus, path="/org/freedesktop/DBus")[
+        0
+    ]
+    return str(max((n for n in names if n.startswith(":")), key=lambda n: int(n.split(".")[1])))
+
+
+def test_usage_error_of_an_operation(turn: Turning, world: World) -> None:
+    def bad(_args: Any) -> None:
+        raise ControlError("no such profile", USAGE)
+
+    operations = {**world.operations(), "profile_set": Operation(bad, True)}
+    made = turn.do(lambda: BusService(turn.loop, operations, world.properties, world.hold))
+    try:
+        wait(lambda: made.connected)
+        with BusClient() as client:
+            assert refused(client, "SetProfile", "sb", ["x", True]) == "InvalidArgs"
+    finally:
+        turn.do(made.close)

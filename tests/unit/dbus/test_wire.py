@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Bytes of strangers: cut into messages, dropped or refused, never more than a bounded amount of work."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, BusError, wire
+from scx_gamer.dbus.interface import interfaces, own
+
+TREE = Path(__file__).parents[3]
+
+
+def frame(member: str = "Stop", signature: str = "", body: list[object] | None = None) -> bytes:
+    return wire.encode(wire.call(BUS_NAME, OBJECT_PATH, INTERFACE, member, signature, body), 7)
+
+
+@given(st.lists(st.sampled_from(["", "x", "long " * 30]), max_size=5), st.randoms())
+@settings(max_examples=50, deadline=None)
+def test_frames_come_out_as_they_went_in(texts: list[str], rng: random.Random) -> None:
+    made = [frame("Query", "s", [text]) for text in texts]
+    stream, frames, found = b"".join(made), wire.Frames(), []
+    while stream:
+        cut = rng.randint(1, len(stream))
+        frames.feed(stream[:cut])
+        stream = stream[cut:]
+        while (one := frames.next()) is not None:
+            found.append(one)
+    assert found == [(one, True) for one in made]
+
+
+def test_long_body_is_dropped_and_the_next_message_found() -> None:
+    long = frame("Query", "s", ["x" * wire.MAX_FRAME])
+    frames = wire.Frames()
+    head = None
+    for at in range(0, len(long), 1000):
+        frames.feed(long[at : at + 1000])
+        head = head or frames.next()
+    assert head is not None and head[1] is False
+    assert wire.decode(wire.without_body(head[0])).member == "Query"
+    assert frames.next() is None
+    frames.feed(frame("Stop"))
+    assert frames.next() == (frame("Stop"), True)
+
+
+@pytest.mark.parametrize(
+    "bad", [b"x" * 16, b"l\x01\0\x02" + bytes(12), b"l\x01\0\x01" + b"\xff" * 12]
+)
+def test_nonsense_ends_the_stream(bad: bytes) -> None:
+    frames = wire.Frames()
+    frames.feed(bad)
+    with pytest.raises(BusError):
+        frames.next()
+
+
+@given(st.binary(max_size=300), st.integers(0, 120))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_a_message_or_an_error(data: bytes, keep: int) -> None:
+    good = frame("SetProfile", "sb", ["gaming", True])
+    for made in (data, good[:keep] + data, good[:keep] + data + good[keep + len(data) :]):
+        try:
+            wire.decode(made)
+        except BusError:
+            continue
+
+
+def test_signatures_of_strangers_are_not_kept() -> None:
+    for number in range(2000):
+        signature = "i" * (number % 200) + "u" * (number // 200)
+        body = [1] * len(signature)
+        wire.decode(frame("Query", signature, list(body)))
+    assert len(wire.library().SignatureTree._cache) <= 512
+
+
+def test_dbus_next_comes_without_asyncio() -> None:
+    program = "import sys; from scx_gamer.dbus import wire; wire.library(); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True, text=True, check=True, cwd=TREE,
+    )  # fmt: skip
+    loaded = set(done.stdout.split())
+    assert "dbus_next.message" in loaded
+    assert not {"asyncio", "gi", "dbus_next.service", "dbus_next.aio"} & loaded
+
+
+def test_every_interface_and_no_other_is_in_the_bus_policy() -> None:
+    import xml.etree.ElementTree as ET
+
+    tree = ET.parse(TREE / "packaging/dbus/org.scxgamer.Supervisor1.conf")
+    allowed = [a.get("send_interface") for a in tree.findall(".//policy[@context='default']/allow")]
+    assert sorted(filter(None, allowed)) == sorted(interfaces())
+    assert tree.find(".//policy[@context='default']/deny[@send_destination]") is not None
+
+
+def test_every_method_knows_who_may() -> None:
+    from scx_gamer.dbus.polkit import MANAGE, SET_PROFILE
+    from scx_gamer.dbus.service import BusService
+
+    actions = {
+        action: (TREE / "packaging/polkit/org.scxgamer.Supervisor1.policy")
+        .read_text()
+        .count(f'"{action}"')
+        for action in (MANAGE, SET_PROFILE)
+    }
+    assert set(actions.values()) == {1}
+    reading = {"ReleaseProfile", "ListProfiles", "ListGames", "Explain", "Query"}
+    blank = object.__new__(BusService)
+    for name in own()[INTERFACE].methods:
+        action, _ = blank._work(name)
+        assert (action is None) == (name in reading), name
