@@ -17,6 +17,7 @@ from scx_gamer.control import FAILED, NO_PERMISSION, USAGE, ControlError
 if TYPE_CHECKING:
     from scx_gamer.dbus.client import BusClient
 
+_TIMEOUT_S = 15.0
 _INTERACTIVE_S = 125.0
 _CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "start": ("Start", "s", ("profile",)),
@@ -25,6 +26,7 @@ _CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "reload": ("Reload", "", ()),
     "game_add": ("AddGame", "u", ("pid",)),
     "game_remove": ("RemoveGame", "u", ("pid",)),
+    "profile_set": ("SetProfile", "sb", ("name", "sticky")),
 }
 _CODES = {
     "org.freedesktop.DBus.Error.AccessDenied": NO_PERMISSION,
@@ -33,14 +35,14 @@ _CODES = {
 }
 
 
-def request(op: str, *, timeout_s: float = 15.0, **args: Any) -> Any:
+def request(op: str, *, timeout_s: float | None = None, **args: Any) -> Any:
     """The result of one operation; raises ControlError."""
     if not os.environ.get("SCX_GAMER_RUNTIME_DIR"):
         from scx_gamer.dbus import BusError
         from scx_gamer.dbus.client import BusClient, NoService
 
         try:
-            with BusClient(timeout_s) as bus:
+            with BusClient(timeout_s or _TIMEOUT_S) as bus:
                 if op in _CHANGES:
                     return _change(bus, op, args)
                 if not args:
@@ -51,7 +53,9 @@ def request(op: str, *, timeout_s: float = 15.0, **args: Any) -> Any:
             if not err.name.endswith("UnknownMethod") and op in _CHANGES:
                 raise ControlError(err.what, _CODES.get(err.name, FAILED)) from err
             # a question that the bus does not answer is asked again below, for the same words as ever
-    return control.request(op, timeout_s=timeout_s, **args)
+    if timeout_s is not None:
+        args["timeout_s"] = timeout_s
+    return control.request(op, **args)
 
 
 def _change(bus: BusClient, op: str, args: dict[str, Any]) -> Any:
@@ -63,7 +67,8 @@ def _change(bus: BusClient, op: str, args: dict[str, Any]) -> Any:
         bus.extend(_INTERACTIVE_S)
     body = [args.get(name, "") for name in names]
     bus.call(member, signature, body, interactive=interactive)
-    return json.loads(bus.call("Query", "s", ["status"])[0])
+    status = json.loads(bus.call("Query", "s", ["status"])[0])
+    return status.get("profile", status) if op in ("profile_set", "reload") else status
 
 
 def mark(pid: int, active: bool) -> None:

@@ -40,6 +40,11 @@ class MetricsConfig:
 
 
 @dataclass(frozen=True)
+class DbusConfig:
+    enabled: bool
+
+
+@dataclass(frozen=True)
 class InputConfig:
     kernel_path: bool
 
@@ -50,6 +55,7 @@ class Config:
 
     mode: str
     metrics: MetricsConfig
+    dbus: DbusConfig
     input: InputConfig
     network: NetworkSettings
     tunables: Mapping[str, int]
@@ -114,10 +120,11 @@ _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "metrics.enabled": (_is_bool, "use true or false"),
     "metrics.address": (_is_loopback, 'use a loopback address such as "127.0.0.1"'),
     "metrics.port": (_is_port, "use a whole number from 1 to 65535"),
+    "dbus.enabled": (_is_bool, "use true or false"),
     "input.kernel_path": (_is_bool, "use true or false"),
     **{f"network.{key}": rule for key, rule in netconfig.RULES.items()},
 }
-_TABLES = ("metrics", "input", "network", "tunables")
+_TABLES = ("metrics", "dbus", "input", "network", "tunables")
 
 
 def tunable_limits(constants: Mapping[str, int]) -> dict[str, tuple[int, int]]:
@@ -171,6 +178,7 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
             address=_text(values["metrics.address"]),
             port=_number(values["metrics.port"]),
         ),
+        dbus=DbusConfig(enabled=values["dbus.enabled"] is True),
         input=InputConfig(kernel_path=values["input.kernel_path"] is True),
         network=netconfig.settings_of({key: values[f"network.{key}"] for key in netconfig.RULES}),
         tunables=MappingProxyType(

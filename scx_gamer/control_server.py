@@ -50,7 +50,7 @@ class ControlServer:
     def __init__(self, loop: Loop, path: Path, operations: Mapping[str, Operation]) -> None:
         self._loop = loop
         self._path = path
-        self._operations = operations
+        self.operations = operations
         self._clients: dict[int, _Client] = {}
         self.requests = 0
         self.refused = 0
@@ -144,9 +144,9 @@ class ControlServer:
         except (ValueError, RecursionError):
             return _error("the request is not JSON", USAGE)
         name = request.pop("op", None) if isinstance(request, dict) else None
-        operation = self._operations.get(name) if isinstance(name, str) else None
+        operation = self.operations.get(name) if isinstance(name, str) else None
         if operation is None:
-            known = ", ".join(sorted(self._operations))
+            known = ", ".join(sorted(self.operations))
             return _error(f"unknown operation: one of {known}", USAGE)
         if operation.root_only and uid != 0:
             return _error(f"{name} is for root only", NO_PERMISSION)

@@ -35,6 +35,7 @@ _NAMES = {
     KIND_ERROR_BPF: "error_bpf",
     KIND_ERROR_STALL: "stall",
 }
+KIND_NAMES = frozenset(_NAMES.values()) - {"none"} | {"other"}  # all that kind_name can give
 
 
 class Action(enum.Enum):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from scx_gamer import control
+from scx_gamer import client, control
 from scx_gamer.text import printable
 
 _FORWARDED = frozenset(
@@ -39,7 +39,7 @@ def run_as_game(command: Sequence[str]) -> int:
 
 def _mark() -> bool:
     try:
-        control.request("game_add", pid=os.getpid())
+        client.mark(os.getpid(), True)
     except (control.ControlError, OSError) as error:
         why = printable(str(error), 400)
         print(f"scx-gamer: runs without boost: {why}", file=sys.stderr)
@@ -50,7 +50,7 @@ def _mark() -> bool:
 def _unmark() -> None:
     # a supervisor that went away meanwhile, or saw our end first, has nothing to remove
     with suppress(control.ControlError, OSError):
-        control.request("game_remove", pid=os.getpid())
+        client.mark(os.getpid(), False)
 
 
 def _wait(child: int, waited: frozenset[signal.Signals]) -> int:

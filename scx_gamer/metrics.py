@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scx_gamer import kernelstate
+from scx_gamer.exits import KIND_NAMES
 from scx_gamer.exporter import Exporter
 from scx_gamer.machine import State
 from scx_gamer.text import printable
@@ -140,6 +141,10 @@ SPECS: dict[str, Spec] = {
     "profile_reloads": _c("Times the files were read again, by result.", "result"),
     "profiles_disabled": _g("Profiles disabled because the scheduler failed under them alone."),
     "tunable": _g("Tunables as the kernel has them, each in the unit of its name.", "tunable"),
+    "bus_connected": _g("1 while the service is on the system bus."),
+    "bus_calls": _c("Calls over the bus, by what became of them.", "result"),
+    "bus_rests": _c("Times reading of the bus rested because too much was sent."),
+    "bus_holds": _g("Profiles held by programs."),
     "loop_passes": _c("Passes of the event loop."),
     "loop_pass_max_seconds": _g("Longest pass of the event loop."),
     "loop_lag_seconds": _g("How late the event loop's last timer ran."),
@@ -152,6 +157,7 @@ SPECS: dict[str, Spec] = {
 }
 
 _S = 1e-9
+_BUS_CALLS = dict.fromkeys(("answered", "refused", "malformed"), 0)
 
 # One sample: name, label values, value.
 Sample = tuple[str, tuple[str, ...], float]
@@ -200,11 +206,16 @@ def _supervisor(snap: Snapshot) -> Iterator[Sample]:
     yield "game_active", (), bool(snap["games"])
     counters = snap.get("counters", {})
     yield from _each("attaches", counters.get("attaches", {}))
-    yield from _each("exits", counters.get("exits", {}))
+    yield from _each("exits", dict.fromkeys(KIND_NAMES, 0) | counters.get("exits", {}))
     yield "restarts", (), counters.get("restarts", 0)
     for hook, said in snap.get("hooks", {}).items():
         yield "hook_loaded", (hook,), said == "ok"
     yield from _profile(snap.get("profile") or {})
+    bus = snap.get("bus", {})
+    yield "bus_connected", (), bus.get("connected", False)
+    yield from _each("bus_calls", _BUS_CALLS | bus.get("calls", {}))
+    yield "bus_rests", (), bus.get("rests", 0)
+    yield "bus_holds", (), len(bus.get("holds", ()))
     loop = snap["loop"]
     yield "loop_passes", (), loop["passes"]
     yield "loop_lag_seconds", (), loop["lag_last_ms"] / 1e3
@@ -266,8 +277,9 @@ def _messages(snap: Snapshot, names: Names) -> Iterator[Sample]:
     if "events_lost" in control:
         yield "ring_lost", ("observe",), control["events_lost"][0]
     feed = snap.get("feed", {})
-    for kind, count in feed.get("dropped", {}).items():
-        yield "messages_lost", (kind.lower(),), count
+    lost = {str(kind).lower(): count for kind, count in feed.get("dropped", {}).items()}
+    known = dict.fromkeys((name for number, name in names.messages.items() if number), 0)
+    yield from _each("messages_lost", known | lost)
     if "ring_full" in feed:
         yield "control_ring_full", (), feed["ring_full"]
         yield "messages_waiting", (), feed["waiting"]

@@ -17,6 +17,7 @@ class SupervisorOptions:
     detection: bool = True  # games are found by rules, not only by name
     process_source: str = "auto"  # where process events come from; else bpf, netlink or poll
     metrics_address: str = ""  # HOST:PORT; empty: no exporter
+    bus: bool = False  # offer the service on the system bus
     backoff_s: tuple[float, ...] = (5.0, 30.0, 120.0)
     budget: int = 3  # failures within budget_window_s, then fallback
     budget_window_s: float = 600.0

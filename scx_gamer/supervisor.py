@@ -40,6 +40,7 @@ from scx_gamer.watch import FolderWatch, WatchError, with_subfolders
 
 if TYPE_CHECKING:
     from scx_gamer.config import Config
+    from scx_gamer.dbus.service import BusService
     from scx_gamer.input.room import InputRoom
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,9 @@ class Supervisor:
         self._heartbeat_s = 1.0
         self._last_tick = 0, 0  # boot time, and how much of it was spent suspended
         self._sleeps = 0
+        self._bus: BusService | None = None
+        self._told_games: dict[int, str] = {}
+        self._told_exit: ExitRecord | None = None
         self._storms = 0
         self.loop = Loop()
         self.store = StateStore(where)
@@ -156,6 +160,7 @@ class Supervisor:
         self.loop.at_pass_end(observe.feed.flush)
         control = ControlServer(self.loop, self._paths.control_socket, self._operations())
         stack.callback(control.close)
+        self._open_bus(control.operations, stack)
         self._open_metrics(stack)
         self._machine = Machine(
             self._options, self, self.loop, self.store, self._boot, self._changed
@@ -190,6 +195,46 @@ class Supervisor:
             return
         observe.on("WINDOW", lambda event: room.on_window(int(event["lane"])))
         self._input = room
+
+    def _open_bus(self, operations: Mapping[str, Operation], stack: ExitStack) -> None:
+        """Without the service everything else works: what it lacks is told, not fatal."""
+        if not self._options.bus:
+            return
+        try:
+            from scx_gamer.dbus import BusError
+            from scx_gamer.dbus.service import BusService, properties_of
+
+            def properties() -> dict[str, Any]:
+                return properties_of(self.status(), self._tuning.name if self._tuning else "")
+
+            bus = BusService(self.loop, operations, properties, self._held)
+        except (ImportError, BusError) as err:
+            log.error("no service on the bus: %s", err)
+            return
+        stack.callback(bus.close)
+        self._bus = bus
+
+    def _held(self, profile: str, reason: str) -> None:
+        if self._tuning is not None:
+            self._tuning.hold(profile, printable(reason, 80))
+
+    def _tell_bus(self) -> None:
+        """Properties and signals: what differs from what was told last."""
+        bus, machine = self._bus, self._machine
+        if bus is None or machine is None:
+            return
+        bus.changed()
+        now = {int(str(game["pid"])): str(game["comm"]) for game in self.games()}
+        before, self._told_games = self._told_games, now
+        for pid in before.keys() - now.keys():
+            bus.game_stopped(pid, before[pid])
+        for pid in now.keys() - before.keys():
+            bus.game_started(pid, now[pid])
+        if machine.last_exit is not self._told_exit:
+            self._told_exit = machine.last_exit
+            if self._told_exit is not None:
+                again = machine.state is State.BACKOFF
+                bus.scheduler_exited(self._told_exit.name, self._told_exit.reason, again)
 
     def _open_metrics(self, stack: ExitStack) -> None:
         if not self._options.metrics_address:
@@ -346,6 +391,7 @@ class Supervisor:
             status = self.status()
             self._publisher.write(status, hud.line(status))
             self._notifier.status(f"{machine.state}: {machine.cause}")
+            self._tell_bus()
 
     # ---- what is asked of us ---------------------------------------------------------------
 
@@ -355,6 +401,7 @@ class Supervisor:
             "devices": Operation(lambda _request: self.devices(), root_only=False),
             "games": Operation(lambda _request: self.games(), root_only=False),
             "explain": Operation(self._op_explain, root_only=False),
+            "profiles": Operation(lambda _request: self._profile_rows(), root_only=False),
             "hint": Operation(self._op_hint, root_only=True),
             "snapshot": Operation(lambda _request: self.snapshot(), root_only=False),
             "metrics": Operation(lambda _request: self.snapshot(), root_only=False),
@@ -445,6 +492,13 @@ class Supervisor:
         self._publish()
         return self._profile_status()
 
+    def _profile_rows(self) -> list[dict[str, object]]:
+        found = self._tuning.profiles.profiles if self._tuning is not None else {}
+        return [
+            {"name": name, "description": one.title, "source": "vendor" if one.vendor else "admin"}
+            for name, one in sorted(found.items())
+        ]
+
     def reload(self, cause: str) -> dict[str, object]:
         """Configuration and profiles again; what is wrong stays as it was and is in the errors."""
         if self._tuning is not None:
@@ -529,6 +583,8 @@ class Supervisor:
             body["hooks"] = dict.fromkeys(sorted(observe.hooks), "ok") | observe.unavailable
             body["feed"] = observe.feed.counters()
             body["profile"] = self._profile_status()
+        if self._bus is not None:
+            body["bus"] = self._bus.counters()
         body["input"] = self._input_status()
         if self._games is not None:
             body["detection"] = self._games.status()
@@ -648,6 +704,7 @@ def options_of(config: Config) -> SupervisorOptions:
         mode=config.mode,
         kernel_input=config.input.kernel_path,
         metrics_address=f"{host}:{metrics.port}" if metrics.enabled else "",
+        bus=config.dbus.enabled and not os.environ.get("SCX_GAMER_RUNTIME_DIR"),
         tunables=dict(config.tunables),
         config_dir=str(config.directory),
         mode_fixed=config.mode_fixed,

@@ -68,6 +68,7 @@ class Tuning:
         self.reloads = {"ok": 0, "failed": 0}
         self.changes = 0
         self.chosen = AUTO
+        self.held: tuple[str, str] = ("", "")  # profile and reason of a program's hold
         self.profiles = load(limits, *self._where)
         self.active: Profile | None = None
         self.why = ""
@@ -125,6 +126,11 @@ class Tuning:
         self.chosen = name
         self.disabled.pop(name, None)
         self._failed.clear()
+        self._choose()
+
+    def hold(self, name: str, reason: str) -> None:
+        """A program wants this profile for as long as it holds it; an empty name: nobody does any more."""
+        self.held = (name, reason)
         self._choose()
 
     def play(self, games: Sequence[Game]) -> None:
@@ -189,6 +195,9 @@ class Tuning:
 
     def _wanted(self) -> tuple[Profile | None, str]:
         auto = self.profiles.profiles.get(AUTO)
+        held, reason = self.held
+        if held in self.profiles.profiles and held not in self.disabled:
+            return self.profiles.profiles[held], f"held by a program: {reason}"
         if self.chosen != AUTO:
             if self.chosen not in self.disabled:
                 return self.profiles.profiles[self.chosen], "set by the user"

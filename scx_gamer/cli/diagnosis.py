@@ -18,9 +18,9 @@ def register(app: typer.Typer) -> None:
     @app.command("metrics")
     def metrics_() -> None:
         """Print one scrape of the running supervisor."""
-        from scx_gamer import control, metrics
+        from scx_gamer import client, metrics
 
-        print(metrics.text_of(control.request("snapshot")), end="")
+        print(metrics.text_of(client.request("snapshot")), end="")
 
     @app.command("doctor")
     def doctor(

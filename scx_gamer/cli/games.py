@@ -31,9 +31,9 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
     ) -> None:
         """List the games the supervisor knows."""
-        from scx_gamer import control
+        from scx_gamer import client
 
-        games = control.request("games")
+        games = client.request("games")
         if as_json:
             output.as_json(games)
             return
@@ -47,16 +47,16 @@ def register(app: typer.Typer) -> None:
     @group.command("add")
     def add(pid: Annotated[int, typer.Argument(min=1, max=2**22)]) -> None:
         """Make a running process, and what it starts, a game."""
-        from scx_gamer import control
+        from scx_gamer import client
 
-        control.request("game_add", pid=pid)
+        client.request("game_add", pid=pid)
 
     @group.command("remove")
     def remove(pid: Annotated[int, typer.Argument(min=1, max=2**22)]) -> None:
         """Take back what add said, or say that a game that was found is none."""
-        from scx_gamer import control
+        from scx_gamer import client
 
-        control.request("game_remove", pid=pid)
+        client.request("game_remove", pid=pid)
 
     @group.command("explain")
     def explain(
@@ -64,9 +64,9 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
     ) -> None:
         """Say why a process is a game or is none: evidence, tree, classes and threads."""
-        from scx_gamer import control
+        from scx_gamer import client
 
-        answer = control.request("explain", pid=pid)
+        answer = client.request("explain", pid=pid)
         if as_json:
             output.as_json(answer)
         elif isinstance(answer, dict):

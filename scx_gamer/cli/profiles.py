@@ -106,9 +106,9 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, _JSON] = False,
     ) -> None:
         """Use a profile from here on; auto gives the choice back to the game that runs."""
-        from scx_gamer import control
+        from scx_gamer import client
 
-        answer = control.request("profile_set", name=name, sticky=not once)
+        answer = client.request("profile_set", name=name, sticky=not once)
         if as_json:
             output.as_json(answer)
         elif isinstance(answer, dict):
@@ -177,10 +177,10 @@ def _load() -> tuple[ProfileSet, Limits]:
 
 def _active() -> str:
     """Of a running supervisor; empty when none answers."""
-    from scx_gamer import control
+    from scx_gamer import client, control
 
     try:
-        answer = control.request("status")
+        answer = client.request("status")
     except (control.ControlError, OSError):
         return ""
     profile = answer.get("profile") if isinstance(answer, dict) else None

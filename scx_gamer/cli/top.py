@@ -33,9 +33,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _snapshot() -> dict[str, Any]:
-    from scx_gamer import control
+    from scx_gamer import client
 
-    answer = control.request("snapshot")
+    answer = client.request("snapshot")
     return answer if isinstance(answer, dict) else {}
 
 

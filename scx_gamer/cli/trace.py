@@ -62,10 +62,10 @@ def _game(pid: int | None) -> int:
     """The process asked about, or the first game that the supervisor knows."""
     if pid is not None:
         return pid
-    from scx_gamer import control
+    from scx_gamer import client
     from scx_gamer.trace import TraceError
 
-    games = control.request("games")
+    games = client.request("games")
     if not games:
         raise TraceError("no game runs", "give a process by its PID", 2)
     return int(games[0]["pid"])

@@ -272,7 +272,9 @@ class BusService:
             work(call)
         except ControlError as err:
             call.refuse(_ERRORS.get(err.code, f"{ERROR_PREFIX}Failed"), str(err))
-        except Exception:  # a bug of ours costs a stranger the answer, not the others the supervisor
+        except (
+            Exception
+        ):  # a bug of ours costs a stranger the answer, not the others the supervisor
             log.exception("a call of %s failed", call.sender)
             call.refuse(f"{ERROR_PREFIX}Failed", "internal error: see the journal")
 

@@ -57,17 +57,18 @@ class Session:
 
     def _take(self, call: Call, member: str, pid: int) -> None:
         if member == "ReportFocus":
-            self._operate("focus", {"pid": pid})
+            self._hint({"pid": pid, "source": "agent", "kind": "focus"})
         else:
             source, active = call.args[1], call.args[2]
             if not _SOURCE.fullmatch(source):
                 call.refuse("org.freedesktop.DBus.Error.InvalidArgs", "a source is one short word")
                 return
-            self._operate("hint", {"pid": pid, "source": source, "active": active})
+            kind = "game" if active else "game-gone"
+            self._hint({"pid": pid, "source": source, "kind": kind})
         call.answer()
 
-    def _operate(self, op: str, args: Mapping[str, Any]) -> None:
-        operation = self._operations.get(op)
+    def _hint(self, args: Mapping[str, Any]) -> None:
+        operation = self._operations.get("hint")
         if operation is not None:  # a supervisor that has no use for the hint is no error
             operation.call(args)
 

@@ -457,7 +457,7 @@ class GamesRoom:
             "processes_known": len(self.tracker.tree),
             "classes": dict(Counter(a.class_name.lower() for a in self.tracker.classes.values())),
             "by_rule": dict(self.by_rule),
-            "hints": dict(self.hints),
+            "hints": dict.fromkeys(HINTS, 0) | self.hints,
             "focus_pid": self.tracker.focus_pid,
             "reconciles": self.reconciles,
             "losses": self.losses,

@@ -20,6 +20,9 @@ from scx_gamer.cli import main
 sys.exit(main())
 """
 FILES = {
+    "dbus/org.scxgamer.Supervisor1.conf": "/usr/share/dbus-1/system.d/org.scxgamer.Supervisor1.conf",
+    "dbus/org.scxgamer.Supervisor1.service": "/usr/share/dbus-1/system-services/org.scxgamer.Supervisor1.service",
+    "polkit/org.scxgamer.Supervisor1.policy": "/usr/share/polkit-1/actions/org.scxgamer.Supervisor1.policy",
     "systemd/scx-gamer.service": "/usr/lib/systemd/system/scx-gamer.service",
     "sysusers/scx-gamer.conf": "/usr/lib/sysusers.d/scx-gamer.conf",
 }

@@ -137,8 +137,8 @@ def test_each_method(service: BusService, world: World) -> None:
             "ReportGameHint", "usb", [os.getpid(), "exec", True], interface=SESSION_INTERFACE
         )
         assert world.asked[-2:] == [
-            ("focus", {"pid": 0}),
-            ("hint", {"pid": os.getpid(), "source": "exec", "active": True}),
+            ("hint", {"pid": 0, "source": "agent", "kind": "focus"}),
+            ("hint", {"pid": os.getpid(), "source": "exec", "kind": "game"}),
         ]
 
 

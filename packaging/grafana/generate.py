@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Writes the dashboard: packaging/grafana/generate.py > packaging/grafana/scx-gamer.json
+
+Panels are one line each here; the JSON is what Grafana imports. A test holds the two together.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+P = "scx_gamer_"
+
+
+def rate(metric: str, by: str = "") -> str:
+    inner = f"rate({P}{metric}[$__rate_interval])"
+    return f"sum by ({by}) ({inner})" if by else inner
+
+
+def quantile(metric: str, share: str, by: str = "") -> str:
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, sum by ({labels}) (rate({P}{metric}_bucket[$__rate_interval])))"
+
+
+def g(metric: str) -> str:
+    return P + metric
+
+
+# Row, then panels: title, unit, (legend, expression) ...
+ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
+    "What it does": [
+        ("State", "short", [("{{state}}", f"{g('state')} == 1"), ("{{mode}} mode", g("mode"))]),
+        ("Versions", "short", [("{{version}}", g("build_info")), ("{{release}}", g("kernel_info"))]),
+        ("Kernel", "short", [("enabled", g("enabled")), ("another scheduler", g("foreign_scheduler")),
+                             ("generation", g("generation"))]),
+        ("Games", "short", [("games", g("games")), ("active", g("game_active"))]),
+        ("Attaches and ends", "short", [("attach {{result}}", g("attaches_total")), ("exit {{kind}}", g("exits_total")),
+                                        ("restarts", g("restarts_total")), ("unclean ends", g("unclean_ends")),
+                                        ("sleeps", g("sleeps_total"))]),
+        ("Since, and until", "s", [("up", g("uptime_seconds")), ("retry in", g("retry_seconds"))]),
+        ("Profile", "short", [("{{profile}}", g("profile")), ("changes", g("profile_changes_total")),
+                              ("errors", g("profile_errors")), ("reload {{result}}", g("profile_reloads_total")),
+                              ("disabled", g("profiles_disabled"))]),
+        ("Tunables", "short", [("{{tunable}}", g("tunable"))]),
+    ],
+    "How long tasks wait": [
+        ("Runnable wait, p50", "s", [("{{class}}", quantile("wait_seconds", "0.5", "class"))]),
+        ("Runnable wait, p99", "s", [("{{class}}", quantile("wait_seconds", "0.99", "class"))]),
+        ("Longest wait", "s", [("{{class}}", g("wait_max_seconds"))]),
+        ("Oldest queued task", "s", [("now", g("oldest_wait_seconds")), ("largest", g("oldest_wait_max_seconds"))]),
+        ("Queued tasks", "short", [("queued", g("queued"))]),
+        ("Live tasks", "short", [("{{class}}", g("tasks"))]),
+    ],
+    "Who runs": [
+        ("CPUs used", "short", [("{{class}}", rate("run_seconds_total", "class"))]),
+        ("Starts", "ops", [("{{class}}", rate("runs_total", "class"))]),
+        ("Into a queue", "ops", [("{{class}}", rate("enqueues_total", "class"))]),
+        ("Onto an idle CPU", "ops", [("{{class}}", rate("idle_inserts_total", "class"))]),
+        ("Migrations", "ops", [("{{class}}", rate("migrations_total", "class"))]),
+        ("Preempting kicks", "ops", [("{{class}}", rate("preempt_kicks_total", "class"))]),
+        ("Decisions", "ops", [("slices cut", rate("slice_cuts_total")), ("kept running", rate("keep_running_total")),
+                              ("stolen", rate("steals_total")), ("boosted", rate("boosted_total"))]),
+        ("Contexts", "short", [("missing", g("context_missing_total")), ("reset", g("context_resets_total"))]),
+    ],
+    "Input": [
+        ("Reports", "ops", [("{{lane}}, {{path}}", rate("input_events_total"))]),
+        ("Windows opened", "ops", [("{{lane}}", rate("windows_opened_total"))]),
+        ("Path", "short", [("{{path}}", f"{g('input_path')} == 1")]),
+        ("Devices", "short", [("{{lane}}", g("input_devices")), ("held", g("input_held"))]),
+        ("Work", "ops", [("{{kind}}", rate("input_work_total"))]),
+    ],
+    "Games and processes": [
+        ("Games found", "short", [("{{rule}}", g("detections_total"))]),
+        ("Exec to class", "s", [("p50", quantile("exec_to_class_seconds", "0.5")),
+                                ("p99", quantile("exec_to_class_seconds", "0.99")),
+                                ("longest", g("exec_to_class_max_seconds"))]),
+        ("Processes by class", "short", [("{{class}}", g("processes_classed"))]),
+        ("Process events", "ops", [("{{event}}", rate("process_events_total")), ("told", rate("execs_told_total"))]),
+        ("Source", "short", [("{{source}}", f"{g('process_source')} == 1")]),
+        ("Looks at all of /proc", "short", [("looks", g("reconciles_total")), ("losses", g("process_losses_total"))]),
+        ("Hints", "short", [("{{kind}}", g("hints_total"))]),
+    ],
+    "Between kernel and supervisor": [
+        ("Messages", "ops", [("{{type}}", rate("messages_total"))]),
+        ("Messages refused, lost, waiting", "short", [
+            ("refused {{reason}}", g("messages_refused_total")), ("lost {{type}}", g("messages_lost_total")),
+            ("waiting", g("messages_waiting")), ("ring full", g("control_ring_full_total"))]),
+        ("Events", "ops", [("{{type}}", rate("events_total"))]),
+        ("Events refused, failed, lost", "short", [
+            ("refused {{reason}}", g("events_refused_total")), ("failed", g("event_handler_failures_total")),
+            ("lost, {{side}}", g("ring_lost_total"))]),
+        ("Effects", "short", [("on", g("effects")), ("times off", g("effects_off_total")),
+                              ("timer errno", g("timer_error")), ("hook {{hook}}", g("hook_loaded"))]),
+        ("Timer", "ops", [("ticks", rate("timer_ticks_total"))]),
+        ("What the kernel counts", "ops", [("{{event}}", rate("kernel_events_total"))]),
+        ("Enabled, rejected", "short", [("enabled", g("kernel_enable_seq_total")),
+                                        ("rejected", g("kernel_rejected_total"))]),
+    ],
+    "What it costs": [
+        ("Time in BPF programs", "percentunit", [("{{program}}", rate("program_seconds_total"))]),
+        ("Runs of BPF programs", "ops", [("{{program}}", rate("program_runs_total"))]),
+        ("CPU of the supervisor", "percentunit", [("CPU", rate("process_cpu_seconds_total"))]),
+        ("Memory", "bytes", [("resident", g("process_resident_bytes"))]),
+        ("Descriptors and threads", "short", [("descriptors", g("process_open_fds")),
+                                              ("threads", g("process_threads"))]),
+        ("Event loop", "s", [("lag", g("loop_lag_seconds")), ("largest lag", g("loop_lag_max_seconds")),
+                             ("longest pass", g("loop_pass_max_seconds"))]),
+        ("Passes", "ops", [("passes", rate("loop_passes_total"))]),
+        ("Scrape", "s", [("scrape", g("scrape_seconds"))]),
+        ("Bus", "short", [("connected", g("bus_connected")), ("{{result}}", g("bus_calls_total")),
+                          ("rests", g("bus_rests_total")), ("holds", g("bus_holds"))]),
+    ],
+}  # fmt: skip
+
+
+def dashboard() -> dict[str, Any]:
+    panels: list[dict[str, Any]] = []
+    y = 0
+    for row, members in ROWS.items():
+        panels.append(
+            {"id": len(panels) + 1, "type": "row", "title": row, "collapsed": False, "panels": [],
+             "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}}
+        )  # fmt: skip
+        y += 1
+        for number, (title, unit, queries) in enumerate(members):
+            place = {"x": 8 * (number % 3), "y": y + 7 * (number // 3), "w": 8, "h": 7}
+            targets = [
+                {"refId": chr(65 + n), "expr": expr, "legendFormat": legend}
+                for n, (legend, expr) in enumerate(queries)
+            ]
+            panels.append(
+                {"id": len(panels) + 1, "type": "timeseries", "title": title, "gridPos": place,
+                 "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                 "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []}, "targets": targets}
+            )  # fmt: skip
+        y += 7 * (-(-len(members) // 3))
+    source = {
+        "name": "datasource",
+        "type": "datasource",
+        "query": "prometheus",
+        "label": "Prometheus",
+    }
+    return {
+        "title": "scx_gamer",
+        "uid": "scx-gamer",
+        "schemaVersion": 39,
+        "tags": ["scheduler", "games"],
+        "refresh": "10s",
+        "time": {"from": "now-30m", "to": "now"},
+        "templating": {"list": [source]},
+        "panels": panels,
+    }
+
+
+if __name__ == "__main__":
+    json.dump(dashboard(), sys.stdout, indent=1)
+    print()
