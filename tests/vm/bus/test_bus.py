@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The service on a real bus, with polkit's word, and the scheduler it moves."""
+
+from __future__ import annotations
+
+import ctypes as C
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scx_gamer import control
+from scx_gamer.dbus import BUS_NAME, INTERFACE
+from scx_gamer.dbus.client import BusClient
+from scx_gamer.libbpf import Abi, find_object, kernel, object_btf
+from scx_gamer.libbpf._native import native
+from scx_gamer.libbpf.abi import Layout
+from tests.vm.bus.conftest import MANAGER, PLAYER, STRANGER, System, owned
+from tests.vm.harness import kernel_state, wait_until
+from tests.vm.input import devices
+
+PROPERTIES = "org.freedesktop.DBus.Properties"
+
+
+@contextmanager
+def service(mode: str, *, kernel_input: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """The command as root would run it, with the directories of an installed system."""
+    folder = Path("/etc/scx-gamer")
+    folder.mkdir(exist_ok=True)
+    word = "true" if kernel_input else "false"
+    (folder / "config.toml").write_text(f"[input]\nkernel_path = {word}\n")
+    Path("/var/lib/scx-gamer/state.json").unlink(missing_ok=True)
+    before = set(kernel.names("prog").values())
+    log = open("/run/scx-gamer.log", "wb")  # noqa: SIM115
+    process = subprocess.Popen(
+        ["/usr/bin/scx-gamer", "run", "--mode", mode],
+        stdout=log,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        wait_until("the name", lambda: owned(BUS_NAME), 60)
+        if mode == "always":
+            wait_until("the scheduler", lambda: kernel_state() == "enabled", 60)
+        yield process
+    except BaseException:
+        sys.stderr.write(Path("/run/scx-gamer.log").read_text())
+        raise
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        log.close()
+        wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 20)
+        wait_until("no program left", lambda: set(kernel.names("prog").values()) <= before, 5)
+
+
+def as_user(user: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command of an ordinary user, as that user."""
+    return subprocess.run(
+        ["runuser", "-u", user, "--", *command],
+        capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL, cwd="/",
+    )  # fmt: skip
+
+
+def prop(name: str) -> Any:
+    with BusClient(20) as client:
+        return client.call("Get", "ss", [INTERFACE, name], interface=PROPERTIES)[0].value
+
+
+@pytest.fixture(scope="module")
+def always() -> Iterator[None]:
+    with service("always"):
+        yield
+
+
+def test_root_moves_the_scheduler_and_signals_tell(always: None) -> None:
+    with BusClient(90) as client:
+        bus = "org.freedesktop.DBus"
+        rule = f"type='signal',sender='{BUS_NAME}'"
+        client.call(
+            "AddMatch", "s", [rule], interface=bus, destination=bus, path="/org/freedesktop/DBus"
+        )
+        assert prop("State") == "attached"
+        client.call("Stop")
+        assert kernel_state() == "disabled" and prop("State") == "off"
+        seen: list[str] = []
+        while "off" not in seen:
+            message = client.receive()
+            if message.member == "PropertiesChanged":
+                seen += [v.value for n, v in message.body[1].items() if n == "State"]
+        client.call("Start", "s", [""])
+        wait_until("the scheduler", lambda: kernel_state() == "enabled", 30)
+        profiles = {row[0] for row in client.call("ListProfiles")[0]}
+        assert {"auto", "gaming", "lowlatency", "powersave", "server"} <= profiles
+
+
+def test_the_command_goes_over_the_bus(always: None) -> None:
+    before = control.request("status")["bus"]["calls"]["answered"]
+    done = subprocess.run(
+        ["/usr/bin/scx-gamer", "status", "--json"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and json.loads(done.stdout)["state"] == "attached", done.stderr
+    assert control.request("status")["bus"]["calls"]["answered"] > before
+
+
+def test_ordinary_user_reads_and_changes_nothing(always: None) -> None:
+    done = as_user(STRANGER, "scx-gamer", "status", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["state"] == "attached", done.stderr
+    for command in (("stop",), ("restart",), ("profiles", "set", "gaming"), ("games", "add", "1")):
+        done = as_user(STRANGER, "scx-gamer", *command)
+        assert done.returncode == 77 and len(done.stderr.splitlines()) == 1, (command, done)
+        assert "Traceback" not in done.stderr
+    assert kernel_state() == "enabled" and prop("ActiveProfile") == "auto"
+
+
+def test_nobody_else_can_take_the_name(always: None) -> None:
+    program = (
+        "from scx_gamer.dbus.client import BusClient\n"
+        "from scx_gamer.dbus import BUS_NAME\n"
+        "b = 'org.freedesktop.DBus'\n"
+        "BusClient().call('RequestName', 'su', [BUS_NAME, 2], interface=b, destination=b, path='/')\n"
+    )
+    done = as_user(STRANGER, "/usr/bin/python3", "-c", program)
+    assert done.returncode != 0 and "not allowed to own" in done.stderr, done.stderr
+
+
+def test_polkit_has_the_word(always: None) -> None:
+    done = as_user(PLAYER, "scx-gamer", "profiles", "set", "gaming")
+    assert done.returncode == 0, done.stderr
+    assert prop("ActiveProfile") == "gaming"
+    assert as_user(PLAYER, "scx-gamer", "stop").returncode == 77
+    assert as_user(MANAGER, "scx-gamer", "profiles", "set", "auto").returncode == 0
+    done = as_user(MANAGER, "scx-gamer", "stop")
+    assert done.returncode == 0 and kernel_state() == "disabled", done.stderr
+    done = as_user(MANAGER, "scx-gamer", "start")
+    assert done.returncode == 0, done.stderr
+    wait_until("the scheduler", lambda: kernel_state() == "enabled", 30)
+
+
+def test_without_polkit_only_root_may(always: None, system: System) -> None:
+    assert system.polkit is not None
+    system.polkit.send_signal(signal.SIGSTOP)  # it hangs: the call ends in time all the same
+    try:
+        began = time.monotonic()
+        done = as_user(MANAGER, "scx-gamer", "stop")
+        assert done.returncode == 77 and "polkit" in done.stderr, done
+        print(f"refused after {time.monotonic() - began:.1f} s with a polkitd that hangs")
+        assert kernel_state() == "enabled"
+    finally:
+        system.polkit.send_signal(signal.SIGCONT)
+
+
+def test_hold_ends_with_its_program(always: None) -> None:
+    with BusClient(60) as client:
+        client.call("HoldProfile", "ss", ["lowlatency", "a test"])
+        assert prop("ActiveProfile") == "lowlatency"
+    wait_until("the hold's end", lambda: prop("ActiveProfile") == "auto", 10)
+
+
+def test_bus_goes_and_comes_back(always: None, system: System) -> None:
+    system.stop()
+    wait_until("off the bus", lambda: not control.request("status")["bus"]["connected"], 20)
+    assert kernel_state() == "enabled"
+    system.start()
+    system.start_polkit()
+    wait_until("the name", lambda: owned(BUS_NAME), 30)
+    assert prop("State") == "attached"
+
+
+def test_ordinary_user_starts_a_game() -> None:
+    """`exec` of somebody who may nothing: a process of their own is a game, and the scheduler comes."""
+    with service("auto"):
+        game = subprocess.Popen(
+            ["runuser", "-u", STRANGER, "--", "scx-gamer", "exec", "--", "sleep", "300"],
+            stdin=subprocess.DEVNULL, cwd="/", start_new_session=True,
+        )  # fmt: skip
+        try:
+            wait_until("the scheduler", lambda: kernel_state() == "enabled", 60)
+            wait_until("the game", lambda: prop("ActiveGame") > 0, 20)
+        finally:
+            os.killpg(game.pid, signal.SIGKILL)
+            game.wait(10)
+        wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 30)
+
+
+POLLER = """
+import sys, time
+from scx_gamer.dbus import INTERFACE
+from scx_gamer.dbus.client import BusClient
+end = time.monotonic() + float(sys.argv[1])
+clients = [BusClient(120) for _ in range(20)]
+calls = 0
+while time.monotonic() < end:
+    for one in clients:
+        one.call("GetAll", "s", [INTERFACE], interface="org.freedesktop.DBus.Properties")
+        calls += 1
+    time.sleep(0.1)
+print(calls)
+"""
+SCRAPER = """
+import sys, threading, time, urllib.request
+end = time.monotonic() + float(sys.argv[1])
+def scrape():
+    while time.monotonic() < end:
+        urllib.request.urlopen("http://127.0.0.1:9714/metrics", timeout=60).read()
+        count.append(1)
+        time.sleep(1)
+count = []
+threads = [threading.Thread(target=scrape) for _ in range(10)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(len(count))
+"""
+
+
+def lateness(seconds: float) -> list[float]:
+    """Milliseconds from a mouse's report until its window is open, by the window's own clock."""
+    with closing(devices.mouse("probe")) as mouse, closing(Windows()) as windows:
+        time.sleep(3)  # until the supervisor listens
+        found: list[float] = []
+        end = time.monotonic() + seconds
+        boost_ns = 1_000_000 * control.request("status")["profile"]["tunables"]["boost_mouse_ms"]
+        while time.monotonic() < end:
+            time.sleep(0.3)  # the window before is closed
+            before = time.monotonic_ns()
+            devices.move(mouse)
+            deadline = before + 3_000_000_000
+            while (
+                until := windows.until_ns()
+            ) < before + boost_ns and time.monotonic_ns() < deadline:
+                time.sleep(0.002)
+            found.append((until - boost_ns - before) / 1e6)
+        return sorted(found)
+
+
+class Windows:
+    """The supervisor's own map of windows, found by its name."""
+
+    def __init__(self) -> None:
+        path = find_object("observe")
+        layout = Layout(object_btf(path), "scxg_windows")
+        lane = Abi(object_btf(path)).constants["SCXG_LANE_MOUSE"]
+        self._place = layout.place(f"lane[{lane}].until_ns")
+        self._value = C.create_string_buffer(layout.struct.size)
+        number = next(n for n, name in kernel.names("map").items() if name == "windows")
+        self._fd = native()("bpf_map_get_fd_by_id", number)
+        assert self._fd >= 0
+
+    def until_ns(self) -> int:
+        assert native()("bpf_map_lookup_elem", self._fd, bytes(4), self._value) == 0
+        return int(self._place.packer.unpack_from(self._value, self._place.offset)[0])
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+@pytest.mark.parametrize("path", ["kernel", "evdev"])
+def test_twenty_pollers_and_ten_scrapers_delay_no_input(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with service("always", kernel_input=path == "kernel"):
+        quiet = lateness(8)
+        crowd = [
+            subprocess.Popen(
+                ["/usr/bin/python3", "-c", program, "25"], stdout=subprocess.PIPE, text=True
+            )
+            for program in (POLLER, SCRAPER)
+        ]
+        time.sleep(8)  # they start slowly here
+        busy = lateness(12)
+        counts = [int(one.communicate(timeout=120)[0]) for one in crowd]
+
+    def at(values: list[float], share: float) -> float:
+        return values[min(len(values) - 1, int(len(values) * share))]
+
+    with capsys.disabled():
+        print(
+            f"\n{path}: quiet {at(quiet, 0.5):.2f}/{at(quiet, 0.99):.2f} ms, with {counts[0]} calls and {counts[1]}"
+            f" scrapes {at(busy, 0.5):.2f}/{at(busy, 0.99):.2f} ms (median/p99)"
+        )
+    assert counts[0] > 100 and counts[1] > 5 and len(busy) > 10
+    assert max(busy) < 3000, "a window that never opened"
+    if path == "kernel":
+        assert at(busy, 0.5) < 2 * at(quiet, 0.5) + 1
