@@ -34,6 +34,13 @@ class Operation:
     root_only: bool
 
 
+@dataclass(frozen=True)
+class PeerOperation:
+    """The same for everybody; `call` is also told which user asks."""
+
+    call: Callable[[Mapping[str, Any], int], Any]
+
+
 @dataclass
 class _Client:
     sock: socket.socket
@@ -47,7 +54,12 @@ class _Client:
 class ControlServer:
     """Serves `operations` on `path` until close()."""
 
-    def __init__(self, loop: Loop, path: Path, operations: Mapping[str, Operation]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        path: Path,
+        operations: Mapping[str, Operation | PeerOperation],
+    ) -> None:
         self._loop = loop
         self._path = path
         self.operations = operations
@@ -148,9 +160,11 @@ class ControlServer:
         if operation is None:
             known = ", ".join(sorted(self.operations))
             return _error(f"unknown operation: one of {known}", USAGE)
-        if operation.root_only and uid != 0:
-            return _error(f"{name} is for root only", NO_PERMISSION)
         try:
+            if isinstance(operation, PeerOperation):
+                return {"ok": True, "result": operation.call(request, uid)}
+            if operation.root_only and uid != 0:
+                return _error(f"{name} is for root only", NO_PERMISSION)
             return {"ok": True, "result": operation.call(request)}
         except ControlError as err:
             return _error(str(err), err.code)

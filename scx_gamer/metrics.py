@@ -145,6 +145,7 @@ SPECS: dict[str, Spec] = {
     "bus_calls": _c("Calls over the bus, by what became of them.", "result"),
     "bus_rests": _c("Times reading of the bus rested because too much was sent."),
     "bus_holds": _g("Profiles held by programs."),
+    "hints": _c("Hints from user sessions, by what became of them.", "result"),
     "loop_passes": _c("Passes of the event loop."),
     "loop_pass_max_seconds": _g("Longest pass of the event loop."),
     "loop_lag_seconds": _g("How late the event loop's last timer ran."),
@@ -216,6 +217,7 @@ def _supervisor(snap: Snapshot) -> Iterator[Sample]:
     yield from _each("bus_calls", _BUS_CALLS | bus.get("calls", {}))
     yield "bus_rests", (), bus.get("rests", 0)
     yield "bus_holds", (), len(bus.get("holds", ()))
+    yield from _each("hints", snap.get("hints") or {})
     loop = snap["loop"]
     yield "loop_passes", (), loop["passes"]
     yield "loop_lag_seconds", (), loop["lag_last_ms"] / 1e3

@@ -33,6 +33,10 @@ class Paths:
         return self.runtime / "control.sock"
 
     @property
+    def hints_socket(self) -> Path:
+        return self.runtime / "hints.sock"
+
+    @property
     def status_file(self) -> Path:
         return self.runtime / "status.json"
 

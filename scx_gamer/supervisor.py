@@ -15,13 +15,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scx_gamer import __version__, dumps, hud, kernelstate, stats, topology
+from scx_gamer import __version__, dumps, hud, kernelstate, login, stats, topology
 from scx_gamer.config import load, tunable_limits
 from scx_gamer.control import FAILED, NO_PERMISSION, USAGE, ControlError
-from scx_gamer.control_server import ControlServer, Operation, pid_of
+from scx_gamer.control_server import ControlServer, Operation, PeerOperation, pid_of
 from scx_gamer.exits import ExitRecord
 from scx_gamer.games.data import DetectDataError
 from scx_gamer.games.room import HINTS, GameError, GamesRoom
+from scx_gamer.hints import Hints, uids
 from scx_gamer.instance import Instance, InstanceError
 from scx_gamer.libbpf import BpfError
 from scx_gamer.loop import Loop
@@ -66,6 +67,7 @@ class Supervisor:
         self._observe: Observe | None = None
         self._games: GamesRoom | None = None
         self._tuning: Tuning | None = None
+        self._hints: Hints | None = None
         self._exec_pending = False
         self._watch = "inotify"  # or why files are not watched
         self._input: InputRoom | None = None
@@ -161,6 +163,11 @@ class Supervisor:
         control = ControlServer(self.loop, self._paths.control_socket, self._operations())
         stack.callback(control.close)
         self._open_bus(control.operations, stack)
+        self._hints = Hints(self._offer_hint, login.active, self._game_owners)
+        hints = ControlServer(
+            self.loop, self._paths.hints_socket, {"hint": PeerOperation(self._hints.take)}
+        )
+        stack.callback(hints.close)
         self._open_metrics(stack)
         self._machine = Machine(
             self._options, self, self.loop, self.store, self._boot, self._changed
@@ -526,6 +533,13 @@ class Supervisor:
         body["watch"] = self._watch
         return body
 
+    def _offer_hint(self, source: str, pid: int, kind: str) -> bool:
+        """What the user sits at changes boosts; it never attaches, detaches or changes the profile."""
+        return self._games is not None and self._games.hint(source, pid, kind)
+
+    def _game_owners(self) -> set[int]:
+        return {uid for game in self.games() for uid in uids(int(str(game["pid"])))}
+
     def devices(self) -> list[dict[str, object]]:
         """What the input room watches, and at which rate; empty while input is off."""
         if self._input is None:
@@ -585,6 +599,8 @@ class Supervisor:
             body["profile"] = self._profile_status()
         if self._bus is not None:
             body["bus"] = self._bus.counters()
+        if self._hints is not None:
+            body["hints"] = dict(self._hints.results)
         body["input"] = self._input_status()
         if self._games is not None:
             body["detection"] = self._games.status()

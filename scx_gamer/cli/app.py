@@ -8,6 +8,7 @@ import sys
 import typer
 
 from scx_gamer.cli import (
+    agent,
     bench,
     daemon,
     devices,
@@ -37,6 +38,7 @@ def build() -> typer.Typer:
     )
     for group in (
         daemon,
+        agent,
         state,
         top,
         games,

@@ -21,7 +21,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"machine", "scheduler", "observe", "games", "input", "netlimit", "control_server",
                "publish", "dumps", "snapshot", "exporter", "tuning", "hints"}),
     frozenset({"loop", "feed", "stats", "state", "exits", "options", "control", "notify", "instance", "topology",
-               "kernelstate", "hud", "redact", "watch"}),
+               "kernelstate", "login", "hud", "redact", "watch"}),
     frozenset({"libbpf", "profiles", "config", "paths", "text", "tomlfile", "netconfig"}),
 )  # fmt: skip
 OWNERS = {

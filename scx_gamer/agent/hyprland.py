@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Hyprland: lines of events on one socket; who it is, asked on the other."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from scx_gamer.agent.model import (
+    ANSWER_S,
+    FOCUS,
+    MAX_MESSAGE,
+    AgentError,
+    Report,
+    connect,
+    decoded,
+    line_of,
+    pid_of,
+)
+
+_EVENTS = (b"activewindowv2>>", b"closewindow>>")
+
+
+class Hyprland:
+    name = "Hyprland"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def run(self, report: Report) -> None:
+        reader, writer = await connect(str(self._folder / ".socket2.sock"), self.name)
+        try:
+            report(FOCUS, await self._active(), True)
+            while True:
+                line = await line_of(reader, self.name)
+                if line.startswith(_EVENTS):
+                    report(FOCUS, await self._active(), True)
+        finally:
+            writer.close()
+
+    async def _active(self) -> int:
+        """The process of the active window; the answer ends with the connection."""
+        reader, writer = await connect(str(self._folder / ".socket.sock"), self.name)
+        try:
+            writer.write(b"j/activewindow")
+            answer = await asyncio.wait_for(reader.read(MAX_MESSAGE), ANSWER_S)
+            while more := await asyncio.wait_for(reader.read(MAX_MESSAGE), ANSWER_S):
+                answer += more
+                if len(answer) > MAX_MESSAGE:
+                    raise AgentError(f"{self.name} does not stop talking")
+        except (OSError, TimeoutError) as err:
+            raise AgentError(f"{self.name} does not answer") from err
+        finally:
+            writer.close()
+        window = decoded(answer or b"{}", self.name)
+        return pid_of(window.get("pid")) if isinstance(window, dict) else 0

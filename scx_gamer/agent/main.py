@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which adapters this session calls for, and running them for as long as it lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from scx_gamer.agent.gamemode import GameMode
+from scx_gamer.agent.hyprland import Hyprland
+from scx_gamer.agent.i3 import I3
+from scx_gamer.agent.kwin import KWin
+from scx_gamer.agent.model import Adapter, AgentError, Environment
+from scx_gamer.agent.niri import Niri
+from scx_gamer.agent.reporter import Reporter
+from scx_gamer.agent.x11 import X11, Server
+from scx_gamer.paths import paths
+from scx_gamer.text import printable
+
+log = logging.getLogger(__name__)
+
+_PAUSES_S = (1.0, 5.0, 30.0)
+
+
+def focus_adapter(env: Environment) -> Adapter | None:
+    """The one that knows the focus of this session; X11 last: under a compositor it sees its own windows only."""
+    if env.get("SWAYSOCK"):
+        return I3(env["SWAYSOCK"], "sway", _pid_of_window(env))
+    if env.get("HYPRLAND_INSTANCE_SIGNATURE") and env.get("XDG_RUNTIME_DIR"):
+        name = env["HYPRLAND_INSTANCE_SIGNATURE"].replace("/", "")
+        return Hyprland(Path(env["XDG_RUNTIME_DIR"], "hypr", name))
+    if env.get("NIRI_SOCKET"):
+        return Niri(env["NIRI_SOCKET"])
+    if "KDE" in env.get("XDG_CURRENT_DESKTOP", "").split(":") and env.get(
+        "DBUS_SESSION_BUS_ADDRESS"
+    ):
+        return KWin(env["DBUS_SESSION_BUS_ADDRESS"])
+    if env.get("I3SOCK"):
+        return I3(env["I3SOCK"], "i3", _pid_of_window(env))
+    if env.get("DISPLAY"):
+        return X11(env["DISPLAY"])
+    return None
+
+
+def _pid_of_window(env: Environment) -> _Windows:
+    return _Windows(env.get("DISPLAY", ""))
+
+
+class _Windows:
+    """Process of an X window; connects when first asked, and answers 0 where there is no X server."""
+
+    def __init__(self, display: str) -> None:
+        self._display = display
+        self._server: Server | None = None
+
+    def __call__(self, window: int) -> int:
+        if not self._display:
+            return 0
+        try:
+            if self._server is None:
+                self._server = Server(self._display)
+            return self._server.pid_of_window(window)
+        except AgentError as err:
+            log.warning("%s", err)
+            self._server = None
+            return 0
+
+
+def adapters(env: Environment) -> list[Adapter]:
+    """Everything to listen to."""
+    found = [adapter] if (adapter := focus_adapter(env)) else []
+    if env.get("DBUS_SESSION_BUS_ADDRESS"):
+        found.append(GameMode(env["DBUS_SESSION_BUS_ADDRESS"]))
+    return found
+
+
+async def keep(adapter: Adapter, reporter: Reporter) -> None:
+    """Run an adapter again after each failure, slower each time; a failure is said once."""
+    failures, said = 0, ""
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await adapter.run(reporter.report)
+        except AgentError as err:
+            if asyncio.get_running_loop().time() - began > _PAUSES_S[-1]:
+                failures = 0
+            if str(err) != said:
+                log.warning("%s: %s", adapter.name, printable(str(err)))
+                said = str(err)
+        await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
+        failures += 1
+
+
+async def serve(found: Sequence[Adapter], reporter: Reporter) -> None:
+    """Until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    tasks = [asyncio.create_task(keep(adapter, reporter)) for adapter in found]
+    tasks.append(asyncio.create_task(reporter.run()))
+    group = asyncio.gather(*tasks)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, group.cancel)
+    with suppress(asyncio.CancelledError):
+        await group
+
+
+def main() -> int:
+    """The command. Nothing to listen to is no error: the unit would be restarted for nothing."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    found = adapters(os.environ)
+    if not found:
+        log.info("nothing to listen to: no compositor, X server or session bus in the environment")
+        return 0
+    log.info("listening to %s", ", ".join(adapter.name for adapter in found))
+
+    async def run() -> None:
+        await serve(found, Reporter(paths().hints_socket))
+
+    asyncio.run(run())
+    return 0

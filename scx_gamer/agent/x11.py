@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""X11 by python-xlib: the window manager's active window, or gamescope's focused one, and the process behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import Any
+
+from scx_gamer.agent.model import FOCUS, AgentError, Report, pid_of
+
+_ACTIVE, _GAMESCOPE = "_NET_ACTIVE_WINDOW", "GAMESCOPE_FOCUSED_WINDOW"
+
+
+class X11:
+    """One X server. `run` finds out whether gamescope or a window manager owns it."""
+
+    name = "X11"
+
+    def __init__(self, display: str) -> None:
+        self._name = display
+
+    async def run(self, report: Report) -> None:
+        with ExitStack() as stack:
+            server = Server(self._name)
+            stack.callback(server.close)
+            self.name = "gamescope" if server.is_gamescope else "X11"
+            loop = asyncio.get_running_loop()
+            ended: asyncio.Future[None] = loop.create_future()
+
+            def readable() -> None:
+                try:
+                    # again, for what was read while we waited for an answer
+                    while server.focus_may_have_changed():
+                        report(FOCUS, server.focused_pid(), True)
+                except AgentError as err:
+                    loop.remove_reader(server.fd)
+                    if not ended.done():
+                        ended.set_exception(err)
+
+            report(FOCUS, server.focused_pid(), True)
+            loop.add_reader(server.fd, readable)
+            stack.callback(loop.remove_reader, server.fd)
+            loop.call_soon(readable)  # what came while we asked is read already
+            await ended
+
+
+class Server:
+    """A connection that hears of changes of the root window. Raises AgentError, at any time."""
+
+    def __init__(self, name: str) -> None:
+        try:
+            from Xlib import X, display, error
+        except ImportError as err:
+            raise AgentError(str(err), hint="install python3-xlib") from err
+        self._errors = (error.XError, error.ConnectionClosedError, error.DisplayError, OSError)
+        try:
+            self._display = display.Display(name)
+        except (*self._errors, error.DisplayNameError) as err:
+            raise AgentError(f"no X server at {name}: {err}", hint="check DISPLAY") from err
+        try:
+            self.fd = int(self._display.fileno())
+            root = self._display.screen().root
+            # an X error that no call waits for is about a window that went meanwhile: nothing to do
+            self._display.set_error_handler(lambda _error, _request: None)
+            root.change_attributes(event_mask=X.PropertyChangeMask)
+            self._root, self._property_notify, self._any = root, X.PropertyNotify, X.AnyPropertyType
+            self._window_atoms = [self._display.intern_atom(n) for n in (_GAMESCOPE, _ACTIVE)]
+            self._pid_atom = self._display.intern_atom("_NET_WM_PID")
+            self.is_gamescope = self._property(root, self._window_atoms[0]) is not None
+            self._has_res = self._display.has_extension("X-Resource")
+        except self._errors as err:
+            self._display.close()
+            raise AgentError(f"X server {name}: {err}") from err
+
+    def focus_may_have_changed(self) -> bool:
+        """Read what there is to read."""
+        changed = False
+        try:
+            while self._display.pending_events():
+                event = self._display.next_event()
+                changed |= event.type == self._property_notify and event.atom in self._window_atoms
+        except self._errors as err:
+            raise AgentError(f"the X server has ended: {err}") from err
+        return changed
+
+    def focused_pid(self) -> int:
+        """0 when nothing has the focus, or nobody knows whose it is."""
+        try:
+            for atom in self._window_atoms[0 if self.is_gamescope else 1 :]:
+                value = self._property(self._root, atom)
+                if value:
+                    return self.pid_of_window(int(value[0]))
+        except self._errors as err:
+            raise AgentError(f"the X server has ended: {err}") from err
+        return 0
+
+    def pid_of_window(self, window: int) -> int:
+        """By what the server knows of its client; else by what the client says of itself."""
+        if not window:
+            return 0
+        try:
+            return self._pid_by_resource(window) or self._pid_by_property(window)
+        except self._errors as err:
+            if self._is_x_error(err):  # the window is gone
+                return 0
+            raise AgentError(f"the X server has ended: {err}") from err
+
+    def _is_x_error(self, err: BaseException) -> bool:
+        return isinstance(err, self._errors[0])
+
+    def _pid_by_resource(self, window: int) -> int:
+        if not self._has_res:
+            return 0
+        from Xlib.ext import res
+
+        spec = [{"client": window, "mask": res.LocalClientPIDMask}]
+        for found in self._display.res_query_client_ids(spec).ids:
+            if found.spec.mask & res.LocalClientPIDMask and len(found.value):
+                return pid_of(int(found.value[0]))
+        return 0
+
+    def _pid_by_property(self, window: int) -> int:
+        value = self._property(
+            self._display.create_resource_object("window", window), self._pid_atom
+        )
+        return pid_of(int(value[0])) if value else 0
+
+    def _property(self, window: Any, atom: int) -> Any:
+        """Numbers of a property; None where it is not set, empty where nobody has the focus."""
+        found = window.get_full_property(atom, self._any)
+        return None if found is None or found.format != 32 else list(found.value)
+
+    def close(self) -> None:
+        try:
+            self._display.close()
+        except self._errors:
+            pass  # it closed before us
+        finally:
+            self._display.display.socket.close()  # which python-xlib leaves open then

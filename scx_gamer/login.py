@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whether a user sits in front of the machine, as logind knows it, through libsystemd."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from pathlib import Path
+
+SEATS = Path("/run/systemd/seats")  # logind's; without it there are no sessions to speak of
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    for name in ("libsystemd.so.0", "libelogind.so.0"):
+        try:
+            library = ctypes.CDLL(name, use_errno=True)
+            call = library.sd_uid_get_seats
+        except (OSError, AttributeError):
+            continue
+        # int sd_uid_get_seats(uid_t uid, int require_active, char ***seats)
+        call.argtypes = [ctypes.c_uint32, ctypes.c_int, ctypes.c_void_p]
+        call.restype = ctypes.c_int
+        return library
+    return None
+
+
+def active(uid: int) -> bool | None:
+    """Whether a session of the user is in front on any seat; None where no logind can be asked."""
+    library = _library()
+    if library is None or not SEATS.is_dir():
+        return None
+    return int(library.sd_uid_get_seats(uid, 1, None)) > 0

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Hyprland and niri by their protocols, spoken on a real socket; and the reporter, to a real control server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scx_gamer.agent.hyprland import Hyprland
+from scx_gamer.agent.i3 import I3, focused
+from scx_gamer.agent.main import adapters, focus_adapter
+from scx_gamer.agent.model import FOCUS, GAMEMODE, AgentError
+from scx_gamer.agent.niri import Niri
+from scx_gamer.agent.reporter import Reporter
+from tests.agent.support import listening, until_ended
+
+
+class Fake:
+    """The other end of one socket: what came, and a pen for what is said."""
+
+    def __init__(self) -> None:
+        self.received: asyncio.Queue[bytes] = asyncio.Queue()
+        self.writers: list[asyncio.StreamWriter] = []
+        self.answer = b""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        if self.answer:
+            await reader.read(4096)
+            writer.write(self.answer)
+            writer.close()
+            return
+        while data := await reader.read(4096):
+            self.received.put_nowait(data)
+
+    def say(self, text: str) -> None:
+        self.writers[-1].write(text.encode())
+
+
+@asynccontextmanager
+async def at(path: Path) -> AsyncIterator[Fake]:
+    fake = Fake()
+    server = await asyncio.start_unix_server(fake.serve, str(path))
+    try:
+        yield fake
+    finally:
+        server.close()
+        for writer in fake.writers:
+            writer.close()
+        await asyncio.sleep(0)
+
+
+def test_hyprland(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with at(tmp_path / ".socket2.sock") as events, at(tmp_path / ".socket.sock") as asked:
+            asked.answer = b'{"address": "0x1", "pid": 41, "title": "a"}'
+            async with listening(Hyprland(tmp_path)) as ear:
+                await ear.until((FOCUS, 41, True))
+                asked.answer = b'{"pid": 42}'
+                events.say("workspace>>2\nactivewindow>>foot,>>x\nactivewindowv2>>5f3c\n")
+                await ear.until((FOCUS, 42, True))
+                asked.answer = b"{}"  # nothing is focused
+                events.say("activewindowv2>>\n")
+                await ear.until((FOCUS, 0, True))
+                asked.answer = b'{"pid": -1}'
+                events.say("closewindow>>5f3c\n")
+                await ear.until((FOCUS, 0, True))
+
+    asyncio.run(scenario())
+
+
+def test_hyprland_that_ends_or_talks_rubbish(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with at(tmp_path / ".socket2.sock") as events, at(tmp_path / ".socket.sock") as asked:
+            asked.answer = b"unknown request"
+            assert "not JSON" in await until_ended(Hyprland(tmp_path))
+            asked.answer = b'{"pid": 1}'
+            waiting = asyncio.create_task(until_ended(Hyprland(tmp_path)))
+            await asyncio.sleep(0.2)
+            for writer in events.writers:
+                writer.close()
+            assert "Hyprland has ended" in await waiting
+        assert "cannot connect" in await until_ended(Hyprland(tmp_path / "none"))
+
+    asyncio.run(scenario())
+
+
+def window(number: int, pid: int | None, focused: bool = False) -> dict[str, object]:
+    return {
+        "id": number,
+        "title": "t",
+        "app_id": "a",
+        "pid": pid,
+        "workspace_id": 1,
+        "is_focused": focused,
+    }
+
+
+def test_niri(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "niri"
+        async with at(path) as niri:
+
+            def say(event: object) -> None:
+                niri.say(json.dumps(event) + "\n")
+
+            async with listening(Niri(str(path))) as ear:
+                assert await niri.received.get() == b'"EventStream"\n'
+                say({"Ok": "Handled"})
+                say({"WorkspacesChanged": {"workspaces": []}})
+                say({"WindowsChanged": {"windows": [window(1, 11), window(2, 12, focused=True)]}})
+                await ear.until((FOCUS, 12, True))
+                say({"WindowFocusChanged": {"id": 1}})
+                await ear.until((FOCUS, 11, True))
+                say({"WindowOpenedOrChanged": {"window": window(3, 13, focused=True)}})
+                await ear.until((FOCUS, 13, True))
+                say({"WindowClosed": {"id": 3}})
+                await ear.until((FOCUS, 0, True))
+                say({"WindowFocusChanged": {"id": None}})
+                await ear.until((FOCUS, 0, True))
+                say({"SomethingNew": {"x": 1}})
+                say({"WindowFocusChanged": {"id": 2}})
+                await ear.until((FOCUS, 12, True))
+
+    asyncio.run(scenario())
+
+
+def test_an_old_niri_is_said(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with at(tmp_path / "niri") as niri:
+            waiting = asyncio.create_task(until_ended(Niri(str(tmp_path / "niri"))))
+            await niri.received.get()
+            niri.say('{"Err": "error parsing request"}\n')
+            assert "no event stream" in await waiting
+
+    asyncio.run(scenario())
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "id",
+                    "pid",
+                    "window",
+                    "windows",
+                    "focus",
+                    "nodes",
+                    "floating_nodes",
+                    "type",
+                    "is_focused",
+                    "WindowsChanged",
+                    "WindowOpenedOrChanged",
+                    "WindowClosed",
+                    "WindowFocusChanged",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_JSON, max_size=5))
+def test_no_message_breaks_an_adapter(messages: list[object]) -> None:
+    niri, i3 = Niri(""), I3("", "i3", lambda _window: 0)
+    for message in messages:
+        if isinstance(message, dict):
+            niri.apply(message)
+            assert 0 <= i3._pid(message) < 1 << 31
+        focused(message)
+
+
+def test_who_is_asked_in_which_session() -> None:
+    bus = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/x"}
+
+    def names(**env: str) -> list[str]:
+        return [adapter.name for adapter in adapters(env)]
+
+    assert names(SWAYSOCK="/s", DISPLAY=":0", **bus) == ["sway", "GameMode"]
+    assert names(HYPRLAND_INSTANCE_SIGNATURE="x", XDG_RUNTIME_DIR="/r", DISPLAY=":0") == [
+        "Hyprland"
+    ]
+    assert names(NIRI_SOCKET="/n") == ["niri"]
+    assert names(XDG_CURRENT_DESKTOP="KDE", DISPLAY=":0", **bus) == ["KWin", "GameMode"]
+    assert names(I3SOCK="/i", DISPLAY=":0") == ["i3"]
+    assert names(DISPLAY=":0") == ["X11"]
+    assert names() == [] and focus_adapter({"XDG_CURRENT_DESKTOP": "KDE"}) is None
+
+
+class Supervisor:
+    """Takes hints as the real one does: one line each way."""
+
+    def __init__(self) -> None:
+        self.hints: list[tuple[str, int, bool]] = []
+        self.more = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hint = json.loads(await reader.readline())
+        assert hint["op"] == "hint" and hint["time_ns"] > 0
+        self.hints.append((hint["kind"], hint["pid"], hint["active"]))
+        writer.write(b'{"ok": true, "result": {"used": true}}\n')
+        writer.close()
+        self.more.set()
+
+    async def until(self, *wanted: tuple[str, int, bool]) -> None:
+        async with asyncio.timeout(15):
+            while self.hints != list(wanted):
+                self.more.clear()
+                await self.more.wait()
+        self.hints.clear()
+
+
+def test_the_reporter_tells_the_last_word_and_tells_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scx_gamer.agent.reporter.RETRY_S", 0.2)
+    monkeypatch.setattr("scx_gamer.agent.reporter.AGAIN_S", 1.0)
+
+    async def scenario() -> None:
+        path = tmp_path / "hints.sock"
+        reporter = Reporter(path)
+        running = asyncio.create_task(reporter.run())
+        try:
+            for pid in range(100):
+                reporter.report(FOCUS, pid, True)
+            reporter.report(GAMEMODE, 7, True)
+            await asyncio.sleep(0.3)  # nobody is there
+            supervisor = Supervisor()
+            server = await asyncio.start_unix_server(supervisor.serve, str(path))
+            await supervisor.until((GAMEMODE, 7, True), (FOCUS, 99, True))
+            reporter.report(FOCUS, 5, True)
+            reporter.report(GAMEMODE, 7, False)
+            await supervisor.until((GAMEMODE, 7, False), (FOCUS, 5, True))
+            await supervisor.until((FOCUS, 5, True))  # once more, and only what still is
+            server.close()
+        finally:
+            running.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_compositor_without_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with at(tmp_path / "i3") as fake:
+            waiting = asyncio.create_task(until_ended(I3(str(tmp_path / "i3"), "i3", lambda _w: 0)))
+            await fake.received.get()
+            fake.writers[-1].write(b"i3-ipc\xff\xff\xff\x7f\x00\x00\x00\x00")
+            assert "does not speak i3's protocol" in await waiting
+
+    asyncio.run(scenario())
+    with pytest.raises(AgentError):
+        raise AgentError("x")

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Focus under a real X server: openbox, i3, and what gamescope writes on its root window."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from Xlib import Xatom, display
+
+from scx_gamer.agent.i3 import I3
+from scx_gamer.agent.model import FOCUS, AgentError
+from scx_gamer.agent.x11 import X11, Server
+from tests.agent.support import Session, listening, session, until_ended
+
+WINDOW = Path(__file__).with_name("window.py")
+
+
+@contextmanager
+def x_server(*manager: str) -> Iterator[tuple[Session, str]]:
+    """Xvfb on a display it chose itself, with a window manager."""
+    with session() as own:
+        read, write = os.pipe()
+        # the number is written when the server takes clients
+        with open(own.folder / "log", "ab") as log:
+            import subprocess
+
+            server = subprocess.Popen(
+                ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x480x24", "-nolisten", "tcp"],
+                pass_fds=[write], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        own.processes.append(server)
+        os.close(write)
+        with os.fdopen(read) as file:
+            name = f":{int(file.readline())}"
+        own.env["DISPLAY"] = name
+        if manager:
+            own.start(*manager)
+        yield own, name
+
+
+def a_window(own: Session, name: str) -> int:
+    """Process of a new window. It runs as we do: the tree may not be readable to others."""
+    import subprocess
+
+    process = subprocess.Popen([sys.executable, str(WINDOW), own.env["DISPLAY"], name])
+    own.processes.append(process)
+    return process.pid
+
+
+def activate(name: str, wanted: str) -> None:
+    """As a taskbar does it."""
+    from Xlib.protocol import event
+
+    connection = display.Display(name)
+    root = connection.screen().root
+    listed = root.get_full_property(connection.intern_atom("_NET_CLIENT_LIST"), Xatom.WINDOW)
+    for number in listed.value:
+        window = connection.create_resource_object("window", number)
+        if window.get_wm_name() == wanted:
+            message = event.ClientMessage(
+                window=window,
+                client_type=connection.intern_atom("_NET_ACTIVE_WINDOW"),
+                data=(32, [2, 0, 0, 0, 0]),
+            )
+            root.send_event(message, event_mask=0x180000)
+            connection.sync()
+            connection.close()
+            return
+    raise AssertionError(f"no window {wanted}")
+
+
+def test_openbox() -> None:
+    async def scenario() -> None:
+        with x_server("openbox") as (own, name):
+            async with listening(X11(name)) as ear:
+                await ear.until((FOCUS, 0, True))
+                first = a_window(own, "first")
+                await ear.until((FOCUS, first, True))
+                second = a_window(own, "second")
+                await asyncio.sleep(1)  # openbox may leave the focus with the first
+                activate(name, "second")
+                await ear.until((FOCUS, second, True))
+                activate(name, "first")
+                await ear.until((FOCUS, first, True))
+                own.processes[-2].kill()
+                own.processes.pop(-2).wait()
+                await ear.until((FOCUS, second, True))
+
+    asyncio.run(scenario())
+
+
+def test_i3_by_its_socket_and_the_x_server() -> None:
+    async def scenario() -> None:
+        with x_server() as (own, name):
+            path = own.folder / "i3.sock"
+            config = own.write("i3.conf", f"# i3 config file (v4)\nfont fixed\nipc-socket {path}\n")
+            own.start("i3", "-c", str(config))
+            own.wait_for("i3", path.exists)
+            server = Server(name)
+            try:
+                async with listening(I3(str(path), "i3", server.pid_of_window)) as ear:
+                    first = a_window(own, "first")
+                    await ear.until((FOCUS, first, True))
+                    second = a_window(own, "second")
+                    await ear.until((FOCUS, second, True))
+                    activate(name, "first")
+                    await ear.until((FOCUS, first, True))
+            finally:
+                server.close()
+
+    asyncio.run(scenario())
+
+
+def test_gamescopes_root_window() -> None:
+    """gamescope itself wants a GPU; its property and the X server are the real ones."""
+
+    async def scenario() -> None:
+        with x_server() as (own, name):
+            connection = display.Display(name)
+            root, atom = (
+                connection.screen().root,
+                connection.intern_atom("GAMESCOPE_FOCUSED_WINDOW"),
+            )
+
+            def focus(*windows: int) -> None:
+                root.change_property(atom, Xatom.CARDINAL, 32, list(windows))
+                connection.sync()
+
+            focus()
+            adapter = X11(name)
+            async with listening(adapter) as ear:
+                await ear.until((FOCUS, 0, True))
+                assert adapter.name == "gamescope"
+                pid = a_window(own, "game")
+                numbers: list[int] = []
+                while not numbers:
+                    numbers = [
+                        w.id for w in root.query_tree().children if w.get_wm_name() == "game"
+                    ]
+                    await asyncio.sleep(0.05)
+                focus(numbers[0])
+                await ear.until((FOCUS, pid, True))
+                own.processes[-1].kill()
+                own.processes.pop().wait()
+                focus(numbers[0], 0)  # a window that is gone
+                await ear.until((FOCUS, 0, True))
+            connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_ends_is_said() -> None:
+    async def scenario() -> None:
+        with x_server("openbox") as (own, name):
+            waiting = asyncio.create_task(until_ended(X11(name)))
+            await asyncio.sleep(1)
+            own.processes[0].kill()
+            assert "X server has ended" in await waiting
+            own.processes.pop(0).wait(5)
+            own.processes.pop(0).wait(5)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # python-xlib's own sockets
+def test_no_server_is_one_line() -> None:
+    try:
+        Server(":4711")
+    except AgentError as err:
+        assert "no X server at :4711" in str(err) and "\n" not in str(err)
+    else:
+        raise AssertionError("there is an X server :4711")
