@@ -86,7 +86,6 @@ SPECS: dict[str, Spec] = {
     "execs_told": _c("Execs that left the kernel: the others are nothing the rules look for."),
     "reconciles": _c("Looks at all of /proc: at the start, every 30 s, after lost events."),
     "process_losses": _c("Times process events were lost, and /proc was read instead."),
-    "hints": _c("Hints from user sessions, by kind.", "kind"),
     "hook_loaded": _g("1 if an optional BPF program is loaded.", "hook"),
     "input_path": _g("1 for the path that opens the windows.", "path"),
     "input_devices": _g("Input devices watched, by lane.", "lane"),
@@ -145,7 +144,7 @@ SPECS: dict[str, Spec] = {
     "bus_calls": _c("Calls over the bus, by what became of them.", "result"),
     "bus_rests": _c("Times reading of the bus rested because too much was sent."),
     "bus_holds": _g("Profiles held by programs."),
-    "hints": _c("Hints from user sessions, by what became of them.", "result"),
+    "session_hints": _c("Hints from user sessions, by what became of them.", "result"),
     "loop_passes": _c("Passes of the event loop."),
     "loop_pass_max_seconds": _g("Longest pass of the event loop."),
     "loop_lag_seconds": _g("How late the event loop's last timer ran."),
@@ -217,7 +216,7 @@ def _supervisor(snap: Snapshot) -> Iterator[Sample]:
     yield from _each("bus_calls", _BUS_CALLS | bus.get("calls", {}))
     yield "bus_rests", (), bus.get("rests", 0)
     yield "bus_holds", (), len(bus.get("holds", ()))
-    yield from _each("hints", snap.get("hints") or {})
+    yield from _each("session_hints", snap.get("session_hints") or {})
     loop = snap["loop"]
     yield "loop_passes", (), loop["passes"]
     yield "loop_lag_seconds", (), loop["lag_last_ms"] / 1e3

@@ -600,7 +600,7 @@ class Supervisor:
         if self._bus is not None:
             body["bus"] = self._bus.counters()
         if self._hints is not None:
-            body["hints"] = dict(self._hints.results)
+            body["session_hints"] = dict(self._hints.results)
         body["input"] = self._input_status()
         if self._games is not None:
             body["detection"] = self._games.status()

@@ -162,7 +162,7 @@ def tier(name: str) -> Iterator[Result]:
         return vm(name.removeprefix("vm:"))
     tiers: dict[str, Callable[[], Iterator[Result]]] = {
         "lint": lint,
-        "unit": lambda: iter([pytest("unit", "tests/unit")]),
+        "unit": lambda: iter([pytest("unit", "tests/unit"), pytest("agent", "tests/agent")]),
         "policy": lambda: iter([pytest("policy", "tests/policy")]),
         "packages": lambda: iter([pytest("packages", "tests/packages")]),
         "kernels": kernels,

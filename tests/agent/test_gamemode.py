@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
+
+import pytest
 
 from scx_gamer.agent.gamemode import NAME, PATH, GameMode
 from scx_gamer.agent.model import GAMEMODE
@@ -55,9 +58,11 @@ def test_a_bus_that_goes_away_is_said() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # dbus-next's own
 def test_no_bus_is_said() -> None:
     assert "No such file" in asyncio.run(until_ended(GameMode("unix:path=/nonexistent")))
     assert "session bus" in asyncio.run(until_ended(GameMode("rubbish")))
+    gc.collect()
 
 
 def test_importing_the_command_line_brings_no_bus() -> None:

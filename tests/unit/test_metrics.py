@@ -47,7 +47,7 @@ def snapshot() -> dict[str, Any]:
             "disabled": {},
             "tunables": {"slice_us": 46},
         },
-        "hints": {"used": 47},
+        "session_hints": {"used": 47},
         "kernel_events": {"SCX_EV_REFILL_SLICE_DFL": 5},
         "counters": {"attaches": {"ok": 2}, "exits": {"stall": 1}, "restarts": 6},
         "detection": {
