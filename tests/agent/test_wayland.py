@@ -16,7 +16,7 @@ from scx_gamer.agent.model import FOCUS
 from scx_gamer.dbus.userbus import UserBus, UserBusError
 from tests.agent.support import Session, listening, session, until_ended
 
-CLIENT = ("weston-simple-shm",)  # a window, and nothing else
+CLIENT = ("weston-flower",)  # a window, and nothing else
 
 
 @contextmanager
@@ -100,10 +100,15 @@ def script_for(own: Session) -> Path:
 
 
 async def ready(address: str) -> None:
-    """Until KWin has its name on the bus."""
+    """Until KWin takes scripts: it has its name before it does."""
     async with UserBus(address) as bus, asyncio.timeout(30):
-        while not await bus.owner("org.kde.KWin"):
-            await asyncio.sleep(0.1)
+        while True:
+            try:
+                arguments = ("org.kde.KWin", "/Scripting", "org.kde.kwin.Scripting")
+                await bus.call(*arguments, "isScriptLoaded", "s", ["x"])
+                return
+            except UserBusError:
+                await asyncio.sleep(0.1)
 
 
 def test_kwin() -> None:
