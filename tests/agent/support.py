@@ -7,6 +7,7 @@ import asyncio
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -80,7 +81,7 @@ class Session:
             "<allow own='*'/><allow user='*'/></policy></busconfig>",
         )
         self.start("dbus-daemon", f"--config-file={config}", "--nofork")
-        self.wait_for("the bus", path.exists)
+        self.wait_for("the bus", lambda: path.exists() and _answers(path))
         return address
 
     def close(self) -> None:
@@ -92,6 +93,11 @@ class Session:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(5)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 @contextmanager

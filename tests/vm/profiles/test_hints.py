@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Hints of an ordinary user to a real supervisor: of his own processes alone, and for boosts alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scx_gamer.hints import BURST
+from scx_gamer.options import SupervisorOptions
+from tests.vm.harness import Supervised, start_supervisor, wait_until
+
+USER, OTHER = 4711, 4712
+
+# Each line of input is a hint; each line of output is what became of it. Runs as an ordinary user.
+_CLIENT = """
+import json, socket, sys
+for line in sys.stdin:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(sys.argv[1])
+        sock.sendall(line.encode())
+        print(sock.makefile().readline(), end="", flush=True)
+"""
+
+
+class Client:
+    def __init__(self, sup: Supervised, uid: int) -> None:
+        path = str(sup.root / "run/hints.sock")
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _CLIENT, path],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            user=uid, group=uid, extra_groups=[], cwd="/",
+        )  # fmt: skip
+
+    def hint(self, kind: str, pid: int, **more: object) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(
+            json.dumps({"op": "hint", "kind": kind, "pid": pid, **more}) + "\n"
+        )
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        assert isinstance(answer, dict)
+        return answer
+
+    def close(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(30)
+
+
+@contextmanager
+def as_user(sup: Supervised, uid: int) -> Iterator[Client]:
+    client = Client(sup, uid)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@contextmanager
+def program(uid: int) -> Iterator[int]:
+    """Process of a user's program that just waits."""
+    process = subprocess.Popen(["sleep", "600"], user=uid, group=uid, extra_groups=[], cwd="/")
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+def test_a_users_hints() -> None:
+    with (
+        start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup,
+        as_user(sup, USER) as me, program(USER) as game, program(USER) as browser, program(OTHER) as his,
+    ):  # fmt: skip
+        (sup.root / "run").chmod(0o755)
+        sup.root.chmod(0o755)
+        for pid in (his, os.getpid(), sup.pid, 2):
+            answer = me.hint("gamemode", pid)
+            assert answer["ok"] is False and answer["error"] == f"process {pid} is not yours", (
+                answer
+            )
+        assert sup.state() == "idle" and not sup.ask("games")
+
+        assert me.hint("gamemode", game)["ok"]
+        status = sup.wait_state("attached")
+        assert [g["pid"] for g in sup.ask("games")] == [game]
+        before = (status["generation"], status["profile"]["active"], status["profile"]["changes"])
+
+        for pid, away in ((browser, 1), (game, 0), (browser, 1), (0, 0)):
+            assert me.hint("focus", pid) == {"ok": True, "result": {"used": True}}
+
+            def followed(wanted: int = away) -> bool:
+                return bool(sup.ask("snapshot")["control"]["focus_away"] == [wanted])
+
+            wait_until(f"focus on {pid}", followed)
+        status = sup.status()
+        after = (status["generation"], status["profile"]["active"], status["profile"]["changes"])
+        assert after == before and status["state"] == "attached"
+
+        with as_user(sup, OTHER) as stranger:
+            answer = stranger.hint("focus", his)
+            assert answer["error"] == "a game of another user runs"
+            assert stranger.hint("focus", game)["ok"] is False
+
+        answers = [me.hint("focus", game) for _ in range(int(BURST) + 5)]
+        refused = [a["error"] for a in answers if not a["ok"]]
+        assert refused and set(refused) == {"more than 10 hints a second"}
+        results = sup.status()["session_hints"]
+        assert results["owner"] >= 6 and results["rate"] == len(refused) and results["used"] >= 5
+
+
+def test_the_agent_itself_reaches_the_supervisor(tmp_path: Path) -> None:
+    """The command, as a user, listening to a stand-in for niri's socket: its focus arrives."""
+    with (
+        start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup,
+        program(USER) as pid,
+    ):
+        sup.root.chmod(0o755)
+        folder = sup.root / "session"
+        folder.mkdir()
+        os.chown(folder, USER, USER)
+        niri = (
+            "import json, socket, sys\n"
+            "server = socket.socket(socket.AF_UNIX)\n"
+            "server.bind(sys.argv[1])\n"
+            "server.listen()\n"
+            "peer, _ = server.accept()\n"
+            "peer.makefile().readline()\n"
+            "window = {'id': 1, 'pid': int(sys.argv[2]), 'is_focused': True}\n"
+            "for event in ({'Ok': 'Handled'}, {'WindowsChanged': {'windows': [window]}}):\n"
+            "    peer.sendall(json.dumps(event).encode() + b'\\n')\n"
+            "peer.recv(1)\n"
+        )
+        path = str(folder / "niri")
+        who: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": [], "cwd": "/"}
+        env = {
+            "PATH": os.environ["PATH"],
+            "NIRI_SOCKET": path,
+            "SCX_GAMER_RUNTIME_DIR": str(sup.root / "run"),
+        }
+        top = str(Path(__file__).resolve().parents[3])
+        fake = subprocess.Popen([sys.executable, "-I", "-c", niri, path, str(pid)], **who)
+        agent = None
+        try:
+            wait_until("the socket", (folder / "niri").exists)
+            agent = subprocess.Popen(
+                [sys.executable, "-m", "scx_gamer", "agent"], env=env | {"PYTHONPATH": top}, **who
+            )
+            wait_until("the focus", lambda: sup.status()["detection"]["focus_pid"] == pid, 60)
+            agent.terminate()
+            assert agent.wait(30) == 0
+        finally:
+            for process in (fake, agent):
+                if process is not None:
+                    process.kill()
+                    process.wait(30)
