@@ -86,6 +86,8 @@ SPECS: dict[str, Spec] = {
     "execs_told": _c("Execs that left the kernel: the others are nothing the rules look for."),
     "reconciles": _c("Looks at all of /proc: at the start, every 30 s, after lost events."),
     "process_losses": _c("Times process events were lost, and /proc was read instead."),
+    "threads_by_role": _g("Threads of games by what facts show they do.", "role"),
+    "hints": _c("Hints from user sessions, by kind.", "kind"),
     "hook_loaded": _g("1 if an optional BPF program is loaded.", "hook"),
     "input_path": _g("1 for the path that opens the windows.", "path"),
     "input_devices": _g("Input devices watched, by lane.", "lane"),
@@ -245,6 +247,7 @@ def _detection(snap: Snapshot) -> Iterator[Sample]:
     yield from _each("processes_classed", found["classes"])
     yield "reconciles", (), found["reconciles"]
     yield "process_losses", (), found["losses"]
+    yield from _each("threads_by_role", found["thread_roles"])
     yield from _each("hints", found["hints"])
     control = snap.get("control", {})
     if "execs_told" in control:

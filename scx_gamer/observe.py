@@ -31,7 +31,7 @@ _BATCH = 256  # events handled in one pass
 Event = dict[str, int | str]
 
 
-def _working_hooks(path: Path, wanted: frozenset[str]) -> tuple[frozenset[str], dict[str, str]]:
+def working_hooks(path: Path, wanted: frozenset[str]) -> tuple[frozenset[str], dict[str, str]]:
     """Which optional programs load here, and why the others do not; the way to know is to try."""
     refused: dict[str, str] = {}
     for name in sorted(wanted):
@@ -41,11 +41,11 @@ def _working_hooks(path: Path, wanted: frozenset[str]) -> tuple[frozenset[str], 
             try:
                 trial.load()
             except BpfError as err:
-                refused[name] = _why(err)
+                refused[name] = why_refused(err)
     return wanted - refused.keys(), refused
 
 
-def _why(err: BpfError) -> str:
+def why_refused(err: BpfError) -> str:
     last = err.log.strip().splitlines()[-1:]
     return f"{err} [{last[0].strip()}]" if last else str(err)
 
@@ -99,7 +99,7 @@ class Observe:
                     if attempt:
                         raise
                 obj.close()
-                wanted, self.unavailable = _working_hooks(path, wanted)
+                wanted, self.unavailable = working_hooks(path, wanted)
                 obj = Object.open(path)
             raise AssertionError("unreachable")
         except BaseException:
@@ -118,7 +118,7 @@ class Observe:
                 stack.callback(self.object.programs[name].attach().close)
                 attached.add(name)
             except BpfError as err:
-                self.unavailable[name] = _why(err)
+                self.unavailable[name] = why_refused(err)
         self.hooks = frozenset(attached)
         for name, why in self.unavailable.items():
             log.warning("hook %s cannot be had: %s", name, why)

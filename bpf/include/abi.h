@@ -26,6 +26,7 @@ enum scxg_limits {
 	SCXG_MAX_CLASSES_TRACKED = 16384, /* entries of the tgid -> class map */
 	SCXG_MAX_DEVICES = 1024,	  /* entries of the device map */
 	SCXG_MAX_NAMES = 1024,		  /* entries of the map of names */
+	SCXG_MAX_THREADS = 4096,	  /* entries of the map of threads with a role */
 	SCXG_MAX_TRACKED = 16384,	  /* entries of the map of followed processes */
 	SCXG_WAIT_BUCKETS = 32,		  /* log2 of microseconds */
 	SCXG_EXIT_REASON_LEN = 128,
@@ -75,6 +76,24 @@ enum scxg_held {
 enum scxg_name_flag {
 	SCXG_NAME_REPORT = 1, /* the exec and what becomes of the process are told */
 	SCXG_NAME_TREE = 2,   /* so is everything that it starts */
+};
+
+/* What facts show of a thread of a game. Each role ends by itself when its facts stop. */
+enum scxg_role {
+	SCXG_ROLE_INPUT = 0,	/* reads a device itself, or is woken by who read it */
+	SCXG_ROLE_PERIODIC = 1, /* wakes at a steady interval and runs for a short part of it */
+	SCXG_ROLE_SUBMIT = 2,	/* hands work to the GPU */
+	SCXG_NR_ROLES = 3,
+};
+
+/* What a role takes, and how long it outlives its last fact. */
+enum scxg_role_times {
+	SCXG_ROLE_HOLD_MS = 2000,
+	SCXG_ROLE_FACTS = 4,	/* input, submit: within the hold time */
+	SCXG_ROLE_WAKES = 16,	/* periodic: wake-ups in step */
+	SCXG_ROLE_CHAIN_MS = 5, /* a wake-up later than this is no answer to the input */
+	SCXG_ROLE_PERIOD_MIN_US = 500,
+	SCXG_ROLE_PERIOD_MAX_US = 50000,
 };
 
 /* Tunables. Index into struct scxg_tunables.value; clamped in BPF to the limits below. */
@@ -267,6 +286,18 @@ struct scxg_tracked {
 	u64 start_ns; /* start_boottime of its leader */
 	u32 flags;    /* enum scxg_name_flag */
 	u32 pad;
+};
+
+/* Map `roles`: tid, with enum scxg_role in the upper half -> what facts showed of the thread. */
+struct scxg_thread {
+	u32 tgid;
+	u32 waker; /* INPUT: the last thread that passed input on to it, itself if it read a device */
+	u64 start_ns; /* start_boottime of the thread */
+	u64 since_ns;
+	u64 until_ns;
+	u64 facts;
+	u64 period_ns; /* PERIODIC */
+	u64 run_ns;    /* PERIODIC: mean time it runs for */
 };
 
 /* Map `cpu_stats`, one entry a CPU, one writer each: no atomics. Owned by sched's generation. */

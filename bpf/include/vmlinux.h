@@ -141,6 +141,12 @@ struct signal_struct {
 
 struct mm_struct;
 
+struct sched_entity {
+	u64 sum_exec_runtime;
+};
+
+struct file;
+
 struct task_struct {
 	unsigned int flags;
 	int static_prio;
@@ -148,6 +154,7 @@ struct task_struct {
 	int nr_cpus_allowed;
 	const cpumask_t *cpus_ptr;
 	unsigned short migration_disabled;
+	struct sched_entity se;
 	struct sched_ext_entity scx;
 	struct mm_struct *mm;
 	int exit_code;

@@ -26,6 +26,9 @@ class DetectData:
     tools: tuple[str, ...] = ()
     critical: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
+    input_threads: tuple[str, ...] = ()
+    periodic_threads: tuple[str, ...] = ()
+    submit_threads: tuple[str, ...] = ()
     steam_no_game_appids: tuple[int, ...] = ()
 
     def never_the_game(self, program: str) -> str | None:

@@ -20,7 +20,9 @@ from scx_gamer.games.model import Change, Game, program_of
 from scx_gamer.games.names import Names, names_to_tell
 from scx_gamer.games.proc import Process, ProcFs
 from scx_gamer.games.sources import Poll, ProcConnector
+from scx_gamer.games.threads import ThreadWatch, rows
 from scx_gamer.games.tracker import Tracker
+from scx_gamer.libbpf import BpfError
 from scx_gamer.loop import Loop, Timer
 from scx_gamer.observe import Event, Observe
 from scx_gamer.profiles import Game as Facts
@@ -29,6 +31,9 @@ from scx_gamer.profiles import ProfileSet
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 30.0
+THREADS_AFTER_S = (
+    0.5  # the hooks on threads are loaded when the game has its class and its start is over
+)
 LOST_S = 1.0  # how often the kernel's count of lost events is looked at
 QUIET_S, QUIET_MAX_S = 0.05, 0.5  # before the main process is chosen again
 SETTLE_EVERY_S = 2.0
@@ -77,6 +82,10 @@ class GamesRoom:
         self._loop = loop
         self._on_change = on_change
         self._proc = proc or ProcFs()
+        self._observe = observe
+        self._threads: ThreadWatch | None = None
+        self.threads_why = "no game runs"
+        self.thread_roles: dict[str, int] = {}
         self._kernel = KernelSide(observe.feed, observe.maps, observe.abi, observe.control)
         self._detection = detection
         self.data, self.data_error = shipped_data()
@@ -99,6 +108,7 @@ class GamesRoom:
         self.source_why = ""
         with ExitStack() as stack:
             stack.callback(self._close_pidfds)
+            stack.callback(self._close_threads)
             self._open_source(observe, source, stack)
             self._stack = stack.pop_all()
 
@@ -145,6 +155,25 @@ class GamesRoom:
             self._loop.remove_fd(fd)
             os.close(fd)
         self._pidfds.clear()
+
+    def _close_threads(self) -> None:
+        watch, self._threads = self._threads, None
+        self.threads_why = "no game runs"
+        self.thread_roles = {}
+        if watch is not None:
+            watch.close()
+
+    def _open_threads(self) -> None:
+        if self._threads is not None or not self.tracker.games:
+            return
+        try:
+            self._threads = ThreadWatch(self._observe)
+        except BpfError as err:
+            self.threads_why = str(err)
+            log.warning("what threads do is not seen: %s", err)
+            return
+        missing = self._threads.unavailable
+        self.threads_why = "; ".join(f"{name}: {why}" for name, why in missing.items())
 
     def _later(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         """One timer of a name at a time; an earlier one stays."""
@@ -276,6 +305,8 @@ class GamesRoom:
         if lost != self._lost_seen:
             self._lost_seen = lost
             self.events_lost()
+        if self._threads is not None:
+            self.thread_roles = dict(self._threads.count(time.monotonic_ns()))
         self._later("tick", LOST_S, self._tick)
 
     def _reconcile(self) -> None:
@@ -334,6 +365,10 @@ class GamesRoom:
         if active != self._was_active:
             self._was_active = active
             self._kernel.game_active(active)
+            if active:
+                self._later("threads", THREADS_AFTER_S, self._open_threads)
+        if not self.tracker.lingering:
+            self._close_threads()
         if change.assigned or change.removed:
             self._tell_focus()
         if change.started or change.ended:
@@ -413,7 +448,32 @@ class GamesRoom:
         return self.tracker.lingering
 
     def explain(self, pid: int) -> dict[str, object]:
-        return explain(self.tracker, pid, time.monotonic())
+        """The schema of `games explain --json`."""
+        answer = explain(self.tracker, pid, time.monotonic())
+        if "class" in answer:
+            name = str(answer["class"])
+            boost = self._boost(name)
+            now_ns = time.monotonic_ns()
+            answer["boost"] = boost
+            answer["threads"] = rows(pid, name, boost, self.data, self._threads, now_ns)
+        return answer
+
+    def _boost(self, class_name: str) -> str:
+        """Which input windows raise this class now, and until when."""
+        if class_name not in ("GAME", "CRITICAL"):
+            return "none: only the game and what it waits for are boosted"
+        if class_name == "GAME" and self._observe.control.get("focus_away"):
+            return f"none: the focus is on process {self.tracker.focus_pid}, which is no game"
+        now_ns = time.monotonic_ns()
+        windows = self._observe.windows
+        lanes = []
+        for number, lane in self._observe.abi.names("lane").items():
+            if number:
+                state = f"lane[{number}]"
+                until = max(windows.get(f"{state}.until_ns"), windows.get(f"{state}.held_until_ns"))
+                if until > now_ns:
+                    lanes.append(f"{lane} for {(until - now_ns) / 1e6:.0f} ms more")
+        return ", ".join(lanes) or "none: no input lately"
 
     def listing(self) -> list[dict[str, object]]:
         now_s = time.monotonic()
@@ -421,7 +481,7 @@ class GamesRoom:
         return [
             {
                 "pid": game.decision.root.pid,
-                "comm": program_of(game.decision.root),
+                "comm": program_of(game.main),
                 "reason": "; ".join(game.decision.evidence),
                 "processes": len(game.members),
                 "rule": game.decision.rule,
@@ -462,6 +522,9 @@ class GamesRoom:
             "reconciles": self.reconciles,
             "losses": self.losses,
             "data_error": self.data_error,
+            "threads": "ok" if self._threads is not None else "off",
+            "threads_why": self.threads_why,
+            "thread_roles": dict(self.thread_roles),
         }
 
 

@@ -57,6 +57,7 @@ def snapshot() -> dict[str, Any]:
             "reconciles": 48,
             "losses": 49,
             "hints": {"focus": 50},
+            "thread_roles": {"input": 54},
         },
         "hooks": {"on_input": "ok", "on_exec": "refused"},
         "loop": {"passes": 8, "lag_last_ms": 1.0, "lag_max_ms": 2.0, "pass_max_ms": 3.0},

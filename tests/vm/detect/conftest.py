@@ -49,9 +49,9 @@ class Desk:
         (folder / f"{program.name}.desktop").write_text(text)
 
     def start(self, program: Path, *argv: str, env: dict[str, str] | None = None) -> int:
-        """Run it in a session of its own; `argv` includes its argument 0. The pid."""
+        """Run it in a session of its own; `argv` begins with argument 0. The pid."""
         process = subprocess.Popen(
-            list(argv) or [str(program), "1000"],
+            list(argv) or ["sleep", "1000"],  # which copies of busybox go by
             executable=str(program),
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,30 +14,30 @@ from pathlib import Path
 # fork, exec and wait of a static program on a desktop CPU of some years ago. An emulated CPU is slower by the factor
 # that `emulation` measures, and every limit that is one of time is multiplied by it.
 NATIVE_EXEC_S = 0.0006
-NOTHING = "/bin/true"
+BUSYBOX = "/bin/busybox"  # static: nothing to load
 
 
-def exec_once(program: str = NOTHING) -> None:
-    os.waitpid(os.posix_spawn(program, [program], {}), 0)
+def exec_once(program: Path) -> None:
+    os.waitpid(os.posix_spawn(program, ["true"], {}), 0)
 
 
-def emulation(rounds: int = 60) -> float:
-    """Times slower than NATIVE_EXEC_S; at least 1."""
-    exec_once()
+def emulation(program: Path, rounds: int = 60) -> float:
+    """Times slower than NATIVE_EXEC_S; at least 1. `program`: a copy of busybox on a local file system."""
+    exec_once(program)
     began = time.monotonic()
     for _ in range(rounds):
-        exec_once()
+        exec_once(program)
     return max(1.0, (time.monotonic() - began) / rounds / NATIVE_EXEC_S)
 
 
 # argv: rate, file with the count
 _SPAWN = """
 import os, sys, time
-rate, told = float(sys.argv[1]), sys.argv[2]
+rate, told, program = float(sys.argv[1]), sys.argv[2], sys.argv[3]
 began, count = time.monotonic(), 0
 fd = os.open(told, os.O_WRONLY | os.O_CREAT, 0o600)
 while True:
-    os.waitpid(os.posix_spawn("/bin/true", ["/bin/true"], {}), 0)
+    os.waitpid(os.posix_spawn(program, ["true"], {}), 0)
     count += 1
     os.pwrite(fd, b"%020d" % count, 0)
     ahead = count / rate - (time.monotonic() - began)
@@ -48,8 +49,8 @@ while True:
 class Spawner:
     """Executes short-lived programs at a rate, or as fast as this CPU can."""
 
-    def __init__(self, told: Path) -> None:
-        self._told = told
+    def __init__(self, told: Path, program: Path) -> None:
+        self._told, self._program = told, program
 
     @property
     def count(self) -> int:
@@ -60,11 +61,16 @@ class Spawner:
 
     @contextmanager
     def running(self, rate: float) -> Iterator[None]:
-        import sys
-
-        with subprocess.Popen(
-            [sys.executable, "-S", "-c", _SPAWN, str(rate), str(self._told)]
-        ) as p:
+        command = [
+            sys.executable,
+            "-S",
+            "-c",
+            _SPAWN,
+            str(rate),
+            str(self._told),
+            str(self._program),
+        ]
+        with subprocess.Popen(command) as p:
             try:
                 yield
             finally:

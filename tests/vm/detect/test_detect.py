@@ -9,6 +9,7 @@ from typing import Any
 
 from scx_gamer.options import SupervisorOptions
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
+from tests.vm.detect.meters import BUSYBOX
 from tests.vm.harness import Supervised, kernel_state, start_supervisor, wait_until
 
 AUTO = SupervisorOptions(mode="auto")
@@ -21,7 +22,7 @@ def games(sup: Supervised) -> list[dict[str, Any]]:
 
 
 def test_a_desktop_game_is_found_without_exec_and_its_end_is_noticed(desk: Desk) -> None:
-    game = desk.program("blobfrenzy")
+    game = desk.program("blobfrenzy", BUSYBOX)
     desk.entry(game, "Blob Frenzy")
     with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
         assert sup.status()["detection"]["source"] == "bpf"

@@ -15,7 +15,7 @@ import pytest
 from scx_gamer.games.proc import ProcFs
 from scx_gamer.options import SupervisorOptions
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
-from tests.vm.detect.meters import Spawner, emulation, exec_once
+from tests.vm.detect.meters import BUSYBOX, Spawner, emulation, exec_once
 from tests.vm.harness import Supervised, kernel_state, start_supervisor, wait_until
 
 AUTO = SupervisorOptions(mode="auto", input=False)
@@ -52,8 +52,9 @@ def hooks_s(snapshot: dict[str, Any]) -> float:
 
 
 def test_what_unrelated_execs_cost_with_no_game(desk: Desk, bpf_stats: None) -> None:
-    factor = emulation()
-    spawner = Spawner(desk.root / "count")
+    nothing = desk.program("true", BUSYBOX)
+    factor = emulation(nothing)
+    spawner = Spawner(desk.root / "count", nothing)
     with start_supervisor(AUTO, env=desk.env, state="idle") as sup:
         time.sleep(1)
         quiet_s, began = sup.cpu_s(), time.monotonic()
@@ -80,14 +81,15 @@ def test_what_unrelated_execs_cost_with_no_game(desk: Desk, bpf_stats: None) -> 
         f"the hooks {kernel:.3f} s: {1e6 * per_exec:.0f} us an exec on a CPU {factor:.0f} times slower, that is "
         f"{100 * share:.3f} % of one CPU at {RATE:.0f} a second, beside {100 * idle / factor:.3f} % idle"
     )
-    assert execs > 50
+    assert execs > 20
     assert told <= 0.02 * execs, "execs that nobody looks for stay in the kernel"
     assert share + idle / factor < 0.01
 
 
 def test_exec_to_class_beside_unrelated_execs(desk: Desk) -> None:
-    factor = emulation()
-    game, spawner = desk.program("blobfrenzy"), Spawner(desk.root / "count")
+    nothing, game = desk.program("true", BUSYBOX), desk.program("blobfrenzy", BUSYBOX)
+    factor = emulation(nothing)
+    spawner = Spawner(desk.root / "count", nothing)
     desk.entry(game)
     with (
         start_supervisor(SupervisorOptions(mode="always", input=False), env=desk.env) as sup,
@@ -95,7 +97,7 @@ def test_exec_to_class_beside_unrelated_execs(desk: Desk) -> None:
     ):
         rounds = 60
         for _ in range(rounds):
-            pid = os.posix_spawn(str(game), [str(game), "0.15"], {})
+            pid = os.posix_spawn(game, ["sleep", "0.15"], {})
             os.waitpid(pid, 0)
         hist = sup.ask("snapshot")["control"]["class_delay_hist"]
         worst = control(sup, "class_delay_max_ns") / 1e6
@@ -168,7 +170,7 @@ def games_size(sup: Supervised) -> int:
 
 @pytest.mark.needs(str(LAST_PID))
 def test_a_pid_that_is_used_again_is_another_process(desk: Desk) -> None:
-    game, other = desk.program("blobfrenzy"), desk.program("editor")
+    game, other = desk.program("blobfrenzy", BUSYBOX), desk.program("editor", BUSYBOX)
     desk.entry(game)
     with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
         # it hears of the game when another process has the pid already
@@ -191,12 +193,12 @@ def test_a_pid_that_is_used_again_is_another_process(desk: Desk) -> None:
         wait_until("its class", lambda: classes.get(second) == CLASS_GAME, 20)
         desk.kill(second)
         LAST_PID.write_text(str(second - 1))
-        exec_once()
+        exec_once(desk.program("true", BUSYBOX))
         wait_until("no class", lambda: classes.get(second) is None, 5)
 
 
 def test_alt_tab_changes_boosts_and_nothing_else(desk: Desk) -> None:
-    game, other = desk.program("blobfrenzy"), desk.program("browser")
+    game, other = desk.program("blobfrenzy", BUSYBOX), desk.program("browser", BUSYBOX)
     desk.entry(game)
     with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
         playing, browsing = desk.start(game), desk.start(other)
@@ -222,7 +224,7 @@ def test_alt_tab_changes_boosts_and_nothing_else(desk: Desk) -> None:
 
 @pytest.mark.parametrize("source", ["netlink", "poll"])
 def test_without_hooks_another_source_takes_over_visibly(desk: Desk, source: str) -> None:
-    game = desk.program("blobfrenzy")
+    game = desk.program("blobfrenzy", BUSYBOX)
     desk.entry(game)
     options = SupervisorOptions(mode="auto", input=False, process_source=source)
     with start_supervisor(options, env=desk.env, state="idle") as sup:

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the threads of a game do, from facts and not from their names. Loaded while a game runs, and then only: the
+ * wake-up hook is on a hot path. Each hook is a program of its own and may be missing.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "abi.h"
+#include "policy.h"
+#include "shared_maps.h"
+
+char _license[] SEC("license") = "GPL";
+
+#define HOLD_NS (SCXG_ROLE_HOLD_MS * SCXG_NS_PER_MS)
+#define CHAIN_NS (SCXG_ROLE_CHAIN_MS * SCXG_NS_PER_MS)
+#define PERIOD_MIN_NS (SCXG_ROLE_PERIOD_MIN_US * SCXG_NS_PER_US)
+#define PERIOD_MAX_NS (SCXG_ROLE_PERIOD_MAX_US * SCXG_NS_PER_US)
+#define DRM_IOCTL_TYPE 0x64
+#define DRM_DRIVER_FIRST                                                                           \
+	0x40 /* numbers of a driver's own calls; work is submitted by one of them */
+#define DRM_DRIVER_END 0xa0
+#define DRM_PAGE_FLIP 0xb0
+#define DRM_ATOMIC 0xbc
+
+struct facts {
+	u64 chain_ns; /* when the input was read that led to its last wake-up; 0: none did */
+	u64 counted_chain_ns;
+	u64 wake_ns;
+	u64 ran_ns; /* CPU time at that wake-up */
+	u64 period_ns, jitter_ns, run_ns;
+	u32 in_step;
+	u32 nr[SCXG_NR_ROLES];
+	u64 last_ns[SCXG_NR_ROLES];
+};
+
+/* Per thread: what it did lately. Read and written by the hooks here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct facts);
+} thread_facts SEC(".maps");
+
+/* tid and role. Written by the hooks here, read by Python for `games explain` and the metrics. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SCXG_MAX_THREADS);
+	__type(key, u64);
+	__type(value, struct scxg_thread);
+} roles SEC(".maps");
+
+struct scxg_thread scxg_anchor_thread = {};
+enum scxg_role scxg_anchor_role = 0;
+enum scxg_role_times scxg_anchor_role_times = 0;
+
+static __always_inline u32 class_of_process(u32 tgid)
+{
+	struct scxg_class_entry *entry = bpf_map_lookup_elem(&classes, &tgid);
+
+	return entry ? entry->class_id : SCXG_CLASS_NORMAL;
+}
+
+/* Give a role, or hold it for longer. */
+static __always_inline struct scxg_thread *give(struct task_struct *p, u32 role, u64 now)
+{
+	struct scxg_thread fresh = {}, *thread;
+	u64 key = (u64)role << 32 | (u32)p->pid;
+
+	thread = bpf_map_lookup_elem(&roles, &key);
+	if (!thread || thread->start_ns != p->start_boottime) {
+		fresh.tgid = p->tgid;
+		fresh.start_ns = p->start_boottime;
+		bpf_map_update_elem(&roles, &key, &fresh, BPF_ANY);
+		thread = bpf_map_lookup_elem(&roles, &key);
+		if (!thread)
+			return NULL;
+	}
+	if (thread->until_ns < now)
+		thread->since_ns = now;
+	thread->until_ns = now + HOLD_NS;
+	thread->facts++;
+	return thread;
+}
+
+/* Count one fact; the role comes with the fourth of them within the hold time. */
+static __always_inline struct scxg_thread *fact(struct facts *f, struct task_struct *p, u32 role,
+						u64 now)
+{
+	if (role >= SCXG_NR_ROLES)
+		return NULL;
+	f->nr[role] = now - f->last_ns[role] < HOLD_NS ? f->nr[role] + 1 : 1;
+	f->last_ns[role] = now;
+	return f->nr[role] >= SCXG_ROLE_FACTS ? give(p, role, now) : NULL;
+}
+
+static __always_inline u64 mean(u64 old, u64 value)
+{
+	return old - (old >> 3) + (value >> 3);
+}
+
+static __always_inline void in_step(struct facts *f, struct task_struct *p, u64 now)
+{
+	u64 interval = now - f->wake_ns, ran = p->se.sum_exec_runtime, used = ran - f->ran_ns, off;
+	struct scxg_thread *thread;
+	bool first = !f->wake_ns;
+
+	f->wake_ns = now;
+	f->ran_ns = ran;
+	if (first || interval < PERIOD_MIN_NS || interval > PERIOD_MAX_NS) {
+		f->in_step = 0;
+		return;
+	}
+	if (!f->in_step) {
+		f->period_ns = interval;
+		f->jitter_ns = 0;
+		f->run_ns = used;
+	}
+	off = interval > f->period_ns ? interval - f->period_ns : f->period_ns - interval;
+	f->period_ns = mean(f->period_ns, interval);
+	f->jitter_ns = mean(f->jitter_ns, off);
+	f->run_ns = mean(f->run_ns, used);
+	if (f->in_step < SCXG_ROLE_WAKES) {
+		f->in_step++;
+		return;
+	}
+	if (f->jitter_ns > f->period_ns / 4 || f->run_ns > f->period_ns / 4)
+		return;
+	thread = give(p, SCXG_ROLE_PERIODIC, now);
+	if (thread) {
+		thread->period_ns = f->period_ns;
+		thread->run_ns = f->run_ns;
+	}
+}
+
+SEC("tp_btf/sched_wakeup")
+int BPF_PROG(on_wakeup, struct task_struct *p)
+{
+	struct task_struct *waker = bpf_get_current_task_btf();
+	u32 class_id = class_of_process(p->tgid);
+	struct facts *f, *from;
+	struct scxg_thread *thread;
+	u64 now;
+
+	if (class_id != SCXG_CLASS_GAME && class_id != SCXG_CLASS_CRITICAL)
+		return 0;
+	now = bpf_ktime_get_ns();
+	f = bpf_task_storage_get(&thread_facts, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!f)
+		return 0;
+	f->chain_ns = 0;
+	from = bpf_task_storage_get(&thread_facts, waker, NULL, 0);
+	if (from && from->chain_ns && now - from->chain_ns < CHAIN_NS)
+		f->chain_ns = from->chain_ns;
+	if (class_id != SCXG_CLASS_GAME)
+		return 0;
+	/* The first of the game in the chain: what it wakes works for it, but does not answer the device. */
+	if (f->chain_ns && f->chain_ns != f->counted_chain_ns &&
+	    class_of_process(waker->tgid) != SCXG_CLASS_GAME) {
+		f->counted_chain_ns = f->chain_ns;
+		thread = fact(f, p, SCXG_ROLE_INPUT, now);
+		if (thread)
+			thread->waker = waker->pid;
+	}
+	in_step(f, p, now);
+	return 0;
+}
+
+/* Whoever reads an input device begins a chain: the compositor, an input daemon, or the game itself. */
+SEC("fentry/evdev_read")
+int BPF_PROG(on_evdev_read, struct file *file)
+{
+	struct task_struct *p = bpf_get_current_task_btf();
+	struct scxg_thread *thread;
+	struct facts *f;
+	u64 now;
+
+	f = bpf_task_storage_get(&thread_facts, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!f)
+		return 0;
+	now = bpf_ktime_get_ns();
+	f->chain_ns = now;
+	if (class_of_process(p->tgid) != SCXG_CLASS_GAME)
+		return 0;
+	thread = fact(f, p, SCXG_ROLE_INPUT, now);
+	if (thread)
+		thread->waker = p->pid;
+	return 0;
+}
+
+SEC("fentry/drm_ioctl")
+int BPF_PROG(on_drm_ioctl, struct file *file, unsigned int cmd)
+{
+	struct task_struct *p = bpf_get_current_task_btf();
+	u32 number = cmd & 0xff;
+	struct facts *f;
+
+	if (((cmd >> 8) & 0xff) != DRM_IOCTL_TYPE)
+		return 0;
+	if ((number < DRM_DRIVER_FIRST || number >= DRM_DRIVER_END) && number != DRM_PAGE_FLIP &&
+	    number != DRM_ATOMIC)
+		return 0;
+	if (class_of_process(p->tgid) != SCXG_CLASS_GAME)
+		return 0;
+	f = bpf_task_storage_get(&thread_facts, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (f)
+		fact(f, p, SCXG_ROLE_SUBMIT, bpf_ktime_get_ns());
+	return 0;
+}

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the threads of a game do, as the kernel saw it; their names only where it saw nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from scx_gamer.games.data import DetectData, matches
+from scx_gamer.libbpf import Abi, BpfError, Object, find_object
+from scx_gamer.observe import SHARED, Observe, why_refused, working_hooks
+
+log = logging.getLogger(__name__)
+
+_KEY = struct.Struct("<II")  # tid, role
+_MOST = 256  # threads of one process that are named
+_MS = 1e-6  # of a nanosecond
+
+Row = dict[str, object]
+
+
+def thread_names(pid: int, proc: Path = Path("/proc")) -> dict[int, str]:
+    """tid → name of a process's threads."""
+    found: dict[int, str] = {}
+    try:
+        tids = sorted(int(name) for name in os.listdir(proc / str(pid) / "task"))
+    except OSError:
+        return found
+    for tid in tids[:_MOST]:
+        try:
+            raw = (proc / str(pid) / "task" / str(tid) / "comm").read_bytes()
+        except OSError:  # it ended
+            continue
+        found[tid] = raw.rstrip(b"\n").decode("utf-8", "backslashreplace")
+    return found
+
+
+def by_name(name: str, data: DetectData) -> tuple[str, str] | None:
+    """Role and reason of a thread of which no fact is known."""
+    lists = {
+        "input": data.input_threads,
+        "periodic": data.periodic_threads,
+        "submit": data.submit_threads,
+    }
+    for role, patterns in lists.items():
+        if matches(name.lower(), patterns):
+            return role, f"by its name alone, which is listed under {role}_threads"
+    return None
+
+
+class ThreadWatch:
+    """Open while a game runs: its hooks are on a hot path. Raises BpfError if none of them can be had."""
+
+    def __init__(self, observe: Observe) -> None:
+        path = find_object("threads")
+        self.unavailable: dict[str, str] = {}
+        with ExitStack() as stack:
+            obj, hooks = self._load(path, observe, stack)
+            for name in sorted(hooks):
+                try:
+                    stack.callback(obj.programs[name].attach().close)
+                except BpfError as err:
+                    self.unavailable[name] = why_refused(err)
+            self.hooks = hooks - self.unavailable.keys()
+            if not self.hooks:
+                raise BpfError("no hook on threads", hint="; ".join(self.unavailable.values()))
+            self._abi = Abi(obj.btf)
+            self._roles = obj.maps["roles"]
+            self.names: Mapping[int, str] = self._abi.names("role")
+            self._stack = stack.pop_all()
+
+    def _load(
+        self, path: Path, observe: Observe, stack: ExitStack
+    ) -> tuple[Object, frozenset[str]]:
+        with Object.open(path) as found:
+            wanted = frozenset(found.programs)
+        usable, self.unavailable = working_hooks(path, wanted)
+        obj = stack.enter_context(Object.open(path))
+        for name, program in obj.programs.items():
+            program.set_autoload(name in usable)
+        for name in SHARED:
+            if name in obj.maps:
+                obj.maps[name].reuse_fd(observe.maps[name].fd)
+        obj.load()
+        return obj, usable
+
+    @staticmethod
+    def _why(role: str, thread: Mapping[str, int | str]) -> str:
+        facts = thread["facts"]
+        if role == "input":
+            return f"woken {facts} times by thread {thread['waker']}, which passed on input"
+        if role == "periodic":
+            period, run = int(thread["period_ns"]) * _MS, int(thread["run_ns"]) * _MS
+            return f"woke {facts} times in step, every {period:.2f} ms, for {run:.2f} ms each"
+        return f"{facts} calls to the GPU's driver"
+
+    def of(self, tid: int, now_ns: int) -> list[Row]:
+        """The roles that a thread has now."""
+        found: list[Row] = []
+        for number, name in self.names.items():
+            raw = self._roles.lookup(_KEY.pack(tid, number))
+            thread = self._abi.unpack("scxg_thread", raw) if raw is not None else {"until_ns": 0}
+            until = int(thread["until_ns"])
+            if until > now_ns:
+                found.append(
+                    {
+                        "role": name,
+                        "why": self._why(name, thread),
+                        "since_s": round((now_ns - int(thread["since_ns"])) / 1e9, 3),
+                        "until_s": round((until - now_ns) / 1e9, 3),
+                    }
+                )
+        return found
+
+    def count(self, now_ns: int) -> Counter[str]:
+        """Threads by the roles they have now."""
+        found: Counter[str] = Counter(dict.fromkeys(self.names.values(), 0))
+        for tid in {_KEY.unpack(key)[0] for key in list(self._roles.keys())}:
+            found.update(str(row["role"]) for row in self.of(tid, now_ns))
+        return found
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def rows(
+    pid: int,
+    class_name: str,
+    boost: str,
+    data: DetectData,
+    watch: ThreadWatch | None,
+    now_ns: int,
+) -> list[Row]:
+    """One row a thread and role, for `games explain`."""
+    found: list[Row] = []
+    for tid, name in thread_names(pid).items():
+        head: Row = {"tid": tid, "name": name, "class": class_name, "boost": boost}
+        roles = watch.of(tid, now_ns) if watch is not None else []
+        if not roles:
+            named = by_name(name, data)
+            role, why = named or (None, "nothing it did lately shows a role")
+            roles = [{"role": role, "why": why, "since_s": None, "until_s": None}]
+        found += [head | role for role in roles]
+    return found

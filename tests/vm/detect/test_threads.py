@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Roles of threads from what they do, on a real kernel: input, steady periods, calls to a GPU's driver."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scx_gamer.options import SupervisorOptions
+from tests.vm.detect.conftest import Desk
+from tests.vm.harness import Supervised, start_supervisor, wait_until
+from tests.vm.input import devices
+
+UINPUT = Path("/dev/uinput")
+RENDER = Path("/dev/dri/renderD128")
+
+# argv: pipe that the compositor writes, render node, file for the threads' ids. The period is long for a real game and
+# short for an emulated CPU.
+_GAME = """
+import fcntl, os, sys, threading, time
+pipe, node, told = sys.argv[1:4]
+ids = {}
+def answer():
+    ids["input"] = threading.get_native_id()
+    with open(pipe, "rb", buffering=0) as source:
+        while source.read(1): pass
+def steady():
+    ids["periodic"] = threading.get_native_id()
+    while True: time.sleep(0.02)
+def submit():
+    ids["submit"] = threading.get_native_id()
+    fd = os.open(node, os.O_RDWR)
+    while True:
+        try: fcntl.ioctl(fd, 0xc0106441, bytearray(16))
+        except OSError: pass
+        time.sleep(0.2 + os.urandom(1)[0] / 1000)
+for work in answer, steady, submit:
+    threading.Thread(target=work, daemon=True).start()
+while len(ids) < 3: time.sleep(0.05)
+with open(told + ".new", "w") as out: out.write(repr(ids))
+os.rename(told + ".new", told)
+time.sleep(1000)
+"""
+_COMPOSITOR = """
+import os, sys
+source = os.open(sys.argv[1], os.O_RDONLY)
+with open(sys.argv[2], "wb", buffering=0) as pipe:
+    while True:
+        os.read(source, 2400)
+        pipe.write(b"x")
+"""
+
+
+def roles(sup: Supervised, pid: int) -> dict[int, dict[str, dict[str, Any]]]:
+    """tid → role → row."""
+    found: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in sup.ask("explain", pid=pid)["threads"]:
+        if row["role"] and row["since_s"] is not None:
+            found.setdefault(row["tid"], {})[row["role"]] = row
+    return found
+
+
+@pytest.mark.needs("/sys/module/evdev")
+def test_roles_come_from_facts_and_end_with_them(desk: Desk) -> None:
+    subprocess.run(["modprobe", "-qa", "uinput", "evdev", "vgem"], check=False, timeout=60)
+    assert UINPUT.exists() and RENDER.exists()
+    python = os.path.realpath(sys.executable)
+    game, compositor = desk.program("snakerun", python), desk.program("sway", python)
+    desk.entry(game, "Snake Run")
+    pipe, told = desk.root / "pipe", desk.root / "ids"
+    os.mkfifo(pipe)
+    home = {"PYTHONHOME": sys.base_prefix}
+    with (
+        devices.keyboard() as keys,
+        start_supervisor(SupervisorOptions(mode="auto"), env=desk.env, state="idle") as sup,
+    ):
+        event = str(keys.device.path)
+        desk.start(compositor, "sway", "-S", "-c", _COMPOSITOR, event, str(pipe), env=home)
+        pid = desk.start(
+            game, "snakerun", "-S", "-c", _GAME, str(pipe), str(RENDER), str(told), env=home
+        )
+        wait_until("its threads", told.exists, 60)
+        ids: dict[str, int] = eval(told.read_text())
+        wait_until("the hooks", lambda: sup.status()["detection"]["threads"] == "ok", 60)
+        assert sup.status()["detection"]["threads_why"] == ""
+
+        def press() -> bool:
+            for value in (1, 0):
+                devices.key(keys, 30, value)
+                time.sleep(0.1)
+            seen = roles(sup, pid)
+            return all(role in seen.get(tid, {}) for role, tid in ids.items())
+
+        wait_until("all three roles", press, 60)
+        seen = roles(sup, pid)
+        for role, tid in ids.items():
+            row = seen[tid][role]
+            print(f"{role}: {row['why']}, for {row['since_s']} s, until in {row['until_s']} s")
+            assert 0 < row["until_s"] <= 2.0
+            assert row["class"] == "GAME"
+        assert "input" not in seen.get(ids["periodic"], {}) and "submit" not in seen[ids["input"]]
+        assert sup.ask("snapshot")["detection"]["thread_roles"]["submit"] >= 1
+        wait_until(
+            "no input, no role", lambda: "input" not in roles(sup, pid).get(ids["input"], {}), 30
+        )
+        assert "submit" in roles(sup, pid)[ids["submit"]], "the others go on"
+        desk.kill(pid)
+        wait_until("no hooks", lambda: sup.status()["detection"]["threads"] == "off", 30)
