@@ -222,7 +222,10 @@ def test_alt_tab_changes_boosts_and_nothing_else(desk: Desk) -> None:
         wait_until("nobody knows", lambda: control(sup, "focus_away") == 0, 10)
 
 
-@pytest.mark.parametrize("source", ["netlink", "poll"])
+@pytest.mark.parametrize(
+    "source",
+    [pytest.param("netlink", marks=pytest.mark.needs("/proc/net/connector")), "poll"],
+)
 def test_without_hooks_another_source_takes_over_visibly(desk: Desk, source: str) -> None:
     game = desk.program("blobfrenzy", BUSYBOX)
     desk.entry(game)

@@ -66,7 +66,7 @@ def roles(sup: Supervised, pid: int) -> dict[int, dict[str, dict[str, Any]]]:
     return found
 
 
-@pytest.mark.needs("/sys/module/evdev")
+@pytest.mark.needs("/sys/class/drm")
 def test_roles_come_from_facts_and_end_with_them(desk: Desk) -> None:
     subprocess.run(["modprobe", "-qa", "uinput", "evdev", "vgem"], check=False, timeout=60)
     assert UINPUT.exists() and RENDER.exists()
