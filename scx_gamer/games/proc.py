@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 MAX_CMDLINE_BYTES = 64 * 1024
@@ -114,8 +114,9 @@ class ProcFs:
     def pids(self) -> list[int]:
         return [int(name) for name in os.listdir(self._root) if name.isdecimal()]
 
-    def read(self, pid: int) -> Process | None:
-        """The process, or None when it is gone or unreadable."""
+    def read(self, pid: int, known: Process | None = None) -> Process | None:
+        """The process, or None when it is gone or unreadable. `known`: as it was; what executes the same file under the
+        same name still has the same command line."""
         try:
             raw = self._bytes(pid, "stat", 4096)
             stat_pid, comm, ppid, cpu, start, kthread, ended = parse_stat(
@@ -127,13 +128,16 @@ class ProcFs:
             return None
         if kthread:
             return Process(stat_pid, ppid, start, comm, kthread=True, cpu_ticks=cpu)
+        exe = self._link(pid, "exe")
+        if known is not None and (known.start_ticks, known.comm, known.exe) == (start, comm, exe):
+            return replace(known, ppid=ppid, cpu_ticks=cpu)
         return Process(
             pid=stat_pid,
             ppid=ppid,
             start_ticks=start,
             comm=comm,
             argv=split_nul(self._optional(pid, "cmdline", MAX_CMDLINE_BYTES)),
-            exe=self._link(pid, "exe"),
+            exe=exe,
             cgroup=self._cgroup(pid),
             uid=self._uid(pid),
             env=parse_environ(self._optional(pid, "environ", MAX_ENVIRON_BYTES)),

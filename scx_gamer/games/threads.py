@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 _KEY = struct.Struct("<II")  # tid, role
 _MOST = 256  # threads of one process that are named
 _MS = 1e-6  # of a nanosecond
+# Hooks on functions that are often in a module, and only there once it is loaded.
+_MODULES = {"on_evdev_read": "evdev", "on_drm_ioctl": "drm"}
 
 Row = dict[str, object]
 
@@ -79,15 +81,29 @@ class ThreadWatch:
     ) -> tuple[Object, frozenset[str]]:
         with Object.open(path) as found:
             wanted = frozenset(found.programs)
-        usable, self.unavailable = working_hooks(path, wanted)
-        obj = stack.enter_context(Object.open(path))
-        for name, program in obj.programs.items():
-            program.set_autoload(name in usable)
-        for name in SHARED:
-            if name in obj.maps:
-                obj.maps[name].reuse_fd(observe.maps[name].fd)
-        obj.load()
-        return obj, usable
+        for hook, module in _MODULES.items():
+            if not Path("/sys/module", module).exists():
+                self.unavailable[hook] = f"{module} is not loaded"
+        wanted -= self.unavailable.keys()
+        try:
+            return self._open(path, observe, wanted, stack), wanted
+        except BpfError:
+            usable, refused = working_hooks(path, wanted)
+            self.unavailable |= refused
+            return self._open(path, observe, usable, stack), usable
+
+    @staticmethod
+    def _open(path: Path, observe: Observe, hooks: frozenset[str], stack: ExitStack) -> Object:
+        with ExitStack() as own:
+            obj = own.enter_context(Object.open(path))
+            for name, program in obj.programs.items():
+                program.set_autoload(name in hooks)
+            for name in SHARED:
+                if name in obj.maps:
+                    obj.maps[name].reuse_fd(observe.maps[name].fd)
+            obj.load()
+            stack.push(own.pop_all())
+        return obj
 
     @staticmethod
     def _why(role: str, thread: Mapping[str, int | str]) -> str:

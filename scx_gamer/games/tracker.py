@@ -202,10 +202,10 @@ class Tracker:
 
     def reconcile(self, now_s: float) -> Change:
         """Read every process: at the start, periodically, and after lost events."""
-        self.tree = Tree(())
+        before, self.tree = self.tree, Tree(())
         self._standing.clear()
-        for process in map(self._proc.read, self._proc.pids()):
-            if process is not None:
+        for pid in self._proc.pids():
+            if (process := self._proc.read(pid, before.get(pid))) is not None:
                 self._put(process)
         self._dirty.clear()
         self._ignored = {i for i in self._ignored if self._lives(i)}

@@ -58,7 +58,7 @@ class FakeProc:
     def pids(self) -> list[int]:
         return list(self.processes)
 
-    def read(self, pid: int) -> Process | None:
+    def read(self, pid: int, known: Process | None = None) -> Process | None:
         return self.processes.get(pid)
 
     def has_render_node(self, pid: int) -> bool:
