@@ -432,7 +432,10 @@ class GamesRoom:
         if pid <= 1:
             raise GameError(f"process {pid} cannot be a game", hint="name the game's process")
         if not self.tracker.add_explicit(pid, reason):
-            raise GameError(f"no process {pid}", hint="it may have ended, or be the kernel's own")
+            raise GameError(
+                f"no process {pid}",
+                hint="it may have ended, be the kernel's own, or work in the background",
+            )
         self._apply(self.tracker.update(time.monotonic()))
 
     def remove(self, pid: int) -> bool:

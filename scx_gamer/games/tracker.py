@@ -80,12 +80,12 @@ class Tracker:
         self._games[key] = replace(game, members=game.members | {process.identity})
 
     def add_explicit(self, pid: int, reason: str) -> bool:
-        """`games add` and `exec`: False when there is no such process."""
-        marked = self._mark(self._explicit, pid, reason)
+        """`games add` and `exec`: False when there is no such process, or it is one that works in the background."""
         process = self._proc.read(pid)
-        if marked and process is not None:
-            self._ignored.discard(process.identity)
-        return marked
+        if process is None or standing(process, self.data) == "background":
+            return False
+        self._ignored.discard(process.identity)
+        return self._mark(self._explicit, pid, reason)
 
     def remove_explicit(self, pid: int) -> bool:
         """Take back what `add_explicit` said, or what a rule found: False when `pid` is in no game."""
@@ -312,6 +312,7 @@ class Tracker:
                 started.append(game)
             self._games[key] = game
             touched.add(key)
+        changed = {pid for key in touched for pid, _ in self._members_now(key)}
         for key in touched & self._games.keys():
             self._refresh(key, now_s, ctx, ended)
         for game in started:
@@ -320,7 +321,7 @@ class Tracker:
             ):  # a launcher so far: looked at again with its children
                 self._forget(game.key)
         started = [self._games[g.key] for g in started if g.key in self._games]
-        changed = {pid for key in touched for pid, _ in self._members_now(key)}
+        changed |= {pid for key in touched for pid, _ in self._members_now(key)}
         changed |= {p.pid for p in candidates} | set(gone)
         changed |= {pid for g in ended for pid, _ in g.members}
         if everything or bool(self.games) != was_playing:
@@ -350,7 +351,8 @@ class Tracker:
                 found[decision.root.identity] = decision
         for key, decision in list(found.items()):
             above = {p.identity for p in self.tree.ancestors(decision.root)}
-            if above & (found.keys() | self._games.keys()) or key in self._member_of:
+            inside = any(identity in self._member_of for identity in (key, *above))
+            if inside or above & (found.keys() | self._games.keys()):
                 del found[key]
         for key in found:
             for inner in [k for k, g in self._games.items() if self._is_below(g, key)]:
@@ -414,7 +416,11 @@ class Tracker:
         members = set(roots)
         for pid, _ in roots:
             if not self._children_known(pid, members):
-                members |= {p.identity for p in self.tree.descendants(pid) if not p.kthread}
+                members |= {
+                    p.identity
+                    for p in self.tree.descendants(pid)
+                    if not p.kthread and self._member_of.get(p.identity, game.key) == game.key
+                }
         processes = [p for pid, _ in members if (p := self.tree.get(pid)) is not None]
         wine = [
             p for p in processes if wine_program(p, ctx.data) or listed(p, ctx.data.wine_plumbing)
@@ -438,9 +444,9 @@ class Tracker:
 
     def _keeps_going(self, key: Identity, members: set[Identity], ctx: Context) -> bool:
         """Launchers, plumbing and helpers alone are no game, unless somebody named one of them."""
-        if key[0] in ctx.explicit:
-            return bool(members)
         for pid, _ in members:
+            if pid in ctx.explicit:
+                return True
             stand = self._standing.get(pid, "")
             process = self.tree.get(pid)
             if stand == "" or (
