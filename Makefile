@@ -76,12 +76,11 @@ test-vm: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
 	@TESTS="$(TESTS)" $(PY) tests/tiers.py vm:$(or $(KERNEL),newest)
 
-<<<<<<< HEAD
 # The unit tier on the newest Python that Debian has, with Debian's own packages, in a root of its own.
 test-python: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
 	@exec $(PY) -m tests.vm.vmlib.root $(or $(SUITE),sid) -- python3 -m pytest -q -p no:cacheprovider tests/unit
-=======
+
 # Puts each known mistake back and expects its test to fail: ROWS="3 unit vm".
 test-mutations: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
@@ -92,7 +91,6 @@ test-soak: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
 	@tests/vm/run --timeout 3000 -- env SCX_GAMER_SOAK_SEED=$(SEED) SCX_GAMER_SOAK_S=$(SECONDS) \
 		$(PY) -m pytest -q -s -p no:cacheprovider tests/vm/soak
->>>>>>> 45ff1c5 (Each known mistake has its test and a patch that puts it back; faults, soak and matrix; the last record of a batch is no longer lost, a device that cannot be taken back no longer keeps its descriptor)
 
 test-kernels: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload

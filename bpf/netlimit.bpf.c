@@ -162,21 +162,21 @@ static __always_inline int shape(struct __sk_buff *skb, u32 dir)
 
 /* Attached to each limited cgroup. */
 SEC("cgroup_skb/egress")
-int netlimit_up(struct __sk_buff *skb)
+int scxg_net_up(struct __sk_buff *skb)
 {
 	return shape(skb, SCXG_NET_UP);
 }
 
 /* Attached to each limited cgroup. */
 SEC("cgroup_skb/ingress")
-int netlimit_down(struct __sk_buff *skb)
+int scxg_net_down(struct __sk_buff *skb)
 {
 	return shape(skb, SCXG_NET_DOWN);
 }
 
 /* Attached to a cgroup limited by kind `task`: tags what its named processes open from now on. */
 SEC("cgroup/sock_create")
-int netlimit_sock(struct bpf_sock *sk)
+int scxg_net_sock(struct bpf_sock *sk)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	u64 *serial = bpf_map_lookup_elem(&tasks, &tgid);
@@ -188,7 +188,7 @@ int netlimit_sock(struct bpf_sock *sk)
 
 /* Run over one process's files by Python: tags, or takes the tag off, the sockets it has open. */
 SEC("iter/task_file")
-int netlimit_open(struct bpf_iter__task_file *ctx)
+int scxg_net_open(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
@@ -224,20 +224,20 @@ static __always_inline int measure(struct __sk_buff *skb, u32 dir)
 		meter = bpf_map_lookup_elem(&meters, &id);
 	}
 	if (meter)
-		__sync_fetch_and_add(&meter->bytes[dir], skb->len);
+		__sync_fetch_and_add(dir == SCXG_NET_UP ? &meter->up : &meter->down, skb->len);
 	return PASS;
 }
 
 /* Attached to the root cgroup while `net list` measures. */
 SEC("cgroup_skb/egress")
-int netmeter_up(struct __sk_buff *skb)
+int scxg_meter_up(struct __sk_buff *skb)
 {
 	return measure(skb, SCXG_NET_UP);
 }
 
 /* Attached to the root cgroup while `net list` measures. */
 SEC("cgroup_skb/ingress")
-int netmeter_down(struct __sk_buff *skb)
+int scxg_meter_down(struct __sk_buff *skb)
 {
 	return measure(skb, SCXG_NET_DOWN);
 }

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from scx_gamer import netconfig, tomlfile
-from scx_gamer.netconfig import NetworkSettings
 from scx_gamer.text import printable
 from scx_gamer.tomlfile import ConfigError, Document, suggest, value_text
 
@@ -57,7 +56,7 @@ class Config:
     metrics: MetricsConfig
     dbus: DbusConfig
     input: InputConfig
-    network: NetworkSettings
+    network: Mapping[str, object]  # by key of netconfig.RULES: a profile may say otherwise
     tunables: Mapping[str, int]
     files: tuple[Path, ...]
     directory: Path
@@ -180,7 +179,7 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
         ),
         dbus=DbusConfig(enabled=values["dbus.enabled"] is True),
         input=InputConfig(kernel_path=values["input.kernel_path"] is True),
-        network=netconfig.settings_of({key: values[f"network.{key}"] for key in netconfig.RULES}),
+        network=MappingProxyType({key: values[f"network.{key}"] for key in netconfig.RULES}),
         tunables=MappingProxyType(
             {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}
         ),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scx_gamer import kernelstate
+from scx_gamer import control, kernelstate
 from scx_gamer.config import ConfigError, load, tunable_limits
 from scx_gamer.libbpf import Abi, BpfError, KernelBtf, LibbpfTooOld, Object, find_object, object_btf
 from scx_gamer.text import printable
@@ -128,7 +128,7 @@ def examine() -> Report:
         governor,
         statistics,
         input_devices,
-        cgroup,
+        network_limit,
         renicers,
         bcc,
         detection,
@@ -408,13 +408,40 @@ def input_devices() -> Iterator[Finding]:
         yield Finding(OK, "input devices", f"{len(found)} that open boost windows")
 
 
-def cgroup() -> Iterator[Finding]:
-    """cgroup v2, which the network limit needs."""
-    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        yield Finding(OK, "cgroup v2", "mounted on /sys/fs/cgroup")
-    else:
+def network_limit() -> Iterator[Finding]:
+    """cgroup2, the programs that limit traffic, and what an earlier life of theirs left."""
+    from scx_gamer.netlimit import cgroups, programs
+
+    name = "network limit"
+    found = cgroups.hierarchy()
+    if found.mount is None:
         to_do = "boot with systemd.unified_cgroup_hierarchy=1"
-        yield Finding(WARN, "cgroup v2", "not mounted: traffic cannot be limited", to_do)
+        yield Finding(WARN, name, "no cgroup2 is mounted: traffic cannot be limited", to_do)
+        return
+    kind = "hybrid hierarchy, cgroup2" if found.hybrid else "cgroup2"
+    yield Finding(OK, name, f"{kind} on {printable(str(found.mount))}")
+    with Object.open(find_object(programs.OBJECT)) as trial:
+        yield _tried(
+            trial, name, "", "traffic cannot be limited on this kernel: see docs/troubleshooting.md"
+        )
+    left = programs.leftovers(found.mount)
+    if not left:
+        yield Finding(OK, name, "no program of ours is on any cgroup")
+        return
+    where = ", ".join(sorted({printable(path, 64) for path, *_rest in left})[:4])
+    if _supervised():
+        yield Finding(OK, name, f"{len(left)} programs at work on {where}")
+    else:
+        what = f"{len(left)} programs of ours are on {where} though no supervisor runs"
+        yield Finding(WARN, name, what, "the next start of scx-gamer takes them away")
+
+
+def _supervised() -> bool:
+    try:
+        control.request("net_status", timeout_s=5.0)
+    except control.ControlError:
+        return False
+    return True
 
 
 def commands(proc: Path = PROC) -> set[str]:

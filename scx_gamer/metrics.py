@@ -155,6 +155,13 @@ SPECS: dict[str, Spec] = {
     "process_resident_bytes": _g("Memory of the supervisor."),
     "process_open_fds": _g("Open file descriptors of the supervisor."),
     "process_threads": _g("Threads of the supervisor."),
+    "network_limits": _g("cgroups whose traffic is limited now."),
+    "network_bytes": _c("Bytes of limited cgroups, by verdict.", "direction", "verdict"),
+    "network_packets": _c("Packets of limited cgroups, by verdict.", "direction", "verdict"),
+    "network_refusals": _c("Limits refused: the game or a protected program would be held."),
+    "network_orphans": _g("cgroups from which our programs could not be taken yet."),
+    "network_orphaned": _c("Times our programs could not be taken from a cgroup at once."),
+    "network_leftovers": _g("Programs of an earlier supervisor that this one took away."),
     "scrape_seconds": _g("How long this scrape took to gather."),
 }
 
@@ -184,6 +191,7 @@ def samples(snap: Snapshot, names: Names) -> Iterator[Sample]:
     yield from _input(snap, names)
     yield from _by_class(snap, names)
     yield from _scheduler(snap)
+    yield from _network(snap.get("network_counters", {}))
     for name, (metric, factor) in _PROCESS.items():
         if name in snap.get("process", {}):
             yield metric, (), snap["process"][name] * factor
@@ -310,6 +318,16 @@ def _input(snap: Snapshot, names: Names) -> Iterator[Sample]:
             yield "input_events", (lane, path), window["events"][number]
 
 
+def _network(net: Mapping[str, Any]) -> Iterator[Sample]:
+    for name in ("limits", "refusals", "orphans", "orphaned", "leftovers"):
+        if name in net:
+            yield f"network_{name}", (), net[name]
+    for key, value in net.get("traffic", {}).items():
+        direction, _, name = key.partition(".")
+        verdict, unit = _VERDICTS[name]
+        yield f"network_{unit}", (direction, verdict), value
+
+
 def _by_class(snap: Snapshot, names: Names) -> Iterator[Sample]:
     stats = snap.get("cpu_stats", {})
     for field, (metric, factor) in _CLASS_STATS.items():
@@ -334,6 +352,14 @@ def _scheduler(snap: Snapshot) -> Iterator[Sample]:
         yield "program_runs", (program,), runs
 
 
+# What scxg_net_lane counts: verdict and unit.
+_VERDICTS = {
+    "bytes": ("passed", "bytes"),
+    "packets": ("passed", "packets"),
+    "dropped_bytes": ("dropped", "bytes"),
+    "dropped_packets": ("dropped", "packets"),
+    "exempt_bytes": ("exempt", "bytes"),
+}
 # What scxg_cpu_stats, scxg_sched_state and the process offer, and as what it is exported.
 _CLASS_STATS = {
     "enqueues": ("enqueues", 1),

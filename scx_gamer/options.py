@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class SupervisorOptions:
     tunables: dict[str, int] = field(default_factory=dict)  # names as in enum scxg_tunable
     config_dir: str = ""  # read again on SIGHUP; empty: the values above are all there is
     mode_fixed: bool = False  # the command line said it
+    network: Mapping[str, object] = field(default_factory=dict)  # [network]; empty: no limits
     sched_object: Path | None = None  # another scheduler object: tests only
 
     def __post_init__(self) -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from scx_gamer.config import Config
     from scx_gamer.dbus.service import BusService
     from scx_gamer.input.room import InputRoom
+    from scx_gamer.netlimit import NetRoom
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ class Supervisor:
         self._watch = "inotify"  # or why files are not watched
         self._input: InputRoom | None = None
         self._input_error = ""
+        self._network: NetRoom | None = None
+        self._network_operations: dict[str, Operation] = {}
         self._topology: topology.Topology | None = None
         self._machine: Machine | None = None
         self._totals: stats.Values = {}  # of ended generations
@@ -159,10 +162,12 @@ class Supervisor:
         observe.on("SCHED_EXIT", self._on_sched_exit)
         observe.on("PREEMPT_STORM", self._on_storm)
         self._open_input(observe, stack)
+        self._open_network(stack)
         self.loop.at_pass_end(observe.feed.flush)
-        control = ControlServer(self.loop, self._paths.control_socket, self._operations())
+        operations = self._operations()
+        control = ControlServer(self.loop, self._paths.control_socket, operations)
         stack.callback(control.close)
-        self._open_bus(control.operations, stack)
+        self._open_bus(operations, stack)
         self._hints = Hints(self._offer_hint, login.active, self._game_owners)
         hints = ControlServer(
             self.loop, self._paths.hints_socket, {"hint": PeerOperation(self._hints.take)}
@@ -243,6 +248,24 @@ class Supervisor:
                 again = machine.state is State.BACKOFF
                 bus.scheduler_exited(self._told_exit.name, self._told_exit.reason, again)
 
+    def _open_network(self, stack: ExitStack) -> None:
+        """Limits of background traffic: theirs is no fault that stops us."""
+        from scx_gamer.netlimit import NetRoom, operations
+
+        self._network = NetRoom(self.loop, self._game_pids)
+        stack.callback(self._network.close)
+        self._network_operations = operations(self._network)
+        self._limit_network()
+
+    def _limit_network(self) -> None:
+        """As the settings have it, while a game runs."""
+        settings = self._tuning.network() if self._tuning is not None else None
+        if self._network is not None and settings is not None:
+            self._network.apply(settings, bool(self.games()))
+
+    def _game_pids(self) -> set[int]:
+        return self._games.pids() if self._games is not None else set()
+
     def _open_metrics(self, stack: ExitStack) -> None:
         if not self._options.metrics_address:
             return
@@ -273,11 +296,12 @@ class Supervisor:
         """What holds without a profile; read again where there are files. Raises ConfigError."""
         options = self._options
         if self._tuning is None or not options.config_dir:
-            return Base(options.mode, options.tunables)
+            return Base(options.mode, options.tunables, options.network)
         assert self._observe is not None
         config = load(Path(options.config_dir))
         config.check_tunables(self._observe.abi.constants)
-        return Base(options.mode if options.mode_fixed else config.mode, config.tunables)
+        mode = options.mode if options.mode_fixed else config.mode
+        return Base(mode, config.tunables, config.network)
 
     def _watched(self) -> list[Path]:
         vendor, admin = self._profile_folders()
@@ -289,6 +313,7 @@ class Supervisor:
     def _profile_changed(self, why: str) -> None:
         if self._machine is not None:
             self._machine.want(self._wanted(), why)
+            self._limit_network()
             self._publish()
 
     def _on_end(self) -> None:
@@ -377,6 +402,7 @@ class Supervisor:
             playing = self._games is not None and self._games.wanted
             self._tell_tuning()
             self._machine.want(self._wanted(), "a game runs" if playing else "no game any more")
+            self._limit_network()
             self._publish()
 
     def _wanted(self) -> bool:
@@ -419,6 +445,7 @@ class Supervisor:
             "game_remove": Operation(self._op_game_remove, root_only=True),
             "profile_set": Operation(self._op_profile_set, root_only=True),
             "reload": Operation(lambda _request: self.reload("asked to"), root_only=True),
+            **self._network_operations,
         }
 
     def _op_game_add(self, request: Mapping[str, Any]) -> dict[str, object]:
@@ -512,6 +539,7 @@ class Supervisor:
             self._tuning.reload(cause)
             if self._games is not None:
                 self._games.use_profiles(self._tuning.profiles)
+            self._limit_network()
             self._publish()
         return self._profile_status()
 
@@ -604,6 +632,8 @@ class Supervisor:
         body["input"] = self._input_status()
         if self._games is not None:
             body["detection"] = self._games.status()
+        if self._network is not None:
+            body["network"] = self._network.status()
         loop = self.loop.stats()
         body["loop"] = {
             "passes": loop.passes,
@@ -681,6 +711,8 @@ class Supervisor:
             }
         if self._input is not None:
             body["input_counters"] = dict(self._input.counters)
+        if self._network is not None:
+            body["network_counters"] = self._network.counters()
         body["process"] = metrics.process()
         body["kernel_events"] = kernelstate.events()
         body["enable_seq"] = kernelstate.counter("enable_seq")
@@ -724,6 +756,7 @@ def options_of(config: Config) -> SupervisorOptions:
         tunables=dict(config.tunables),
         config_dir=str(config.directory),
         mode_fixed=config.mode_fixed,
+        network=config.network,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scx_gamer.config import ConfigError
+from scx_gamer.netconfig import NetworkSettings, settings_of
 from scx_gamer.profiles import AUTO, Game, Profile, ProfileError, ProfileSet, folders, load
 from scx_gamer.profiles.schema import Limits
 
@@ -30,6 +31,7 @@ class Base:
 
     mode: str
     tunables: Mapping[str, int]
+    network: Mapping[str, object]  # values of [network], or empty
 
 
 class Tuning:
@@ -90,6 +92,13 @@ class Tuning:
         """Every tunable as it should be in the kernel."""
         own = self.active.tunables if self.active else {}
         return {**self._defaults, **self._base.tunables, **own}
+
+    def network(self) -> NetworkSettings | None:
+        """How background traffic is limited while a game runs; None if nothing says so."""
+        if not self._base.network:
+            return None
+        own = self.active.section("network") if self.active else {}
+        return settings_of({**self._base.network, **own})
 
     def errors(self) -> tuple[ConfigError, ...]:
         base = (self.base_error,) if self.base_error else ()

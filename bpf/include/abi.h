@@ -394,7 +394,8 @@ struct scxg_net_slot {
 
 /* Map `meters`: cgroup id -> bytes while somebody measures. */
 struct scxg_net_meter {
-	u64 bytes[SCXG_NR_NET_DIRS];
+	u64 up;
+	u64 down;
 };
 
 #endif /* SCXG_ABI_H */

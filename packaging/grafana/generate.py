@@ -80,7 +80,15 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Process events", "ops", [("{{event}}", rate("process_events_total")), ("told", rate("execs_told_total"))]),
         ("Source", "short", [("{{source}}", f"{g('process_source')} == 1")]),
         ("Looks at all of /proc", "short", [("looks", g("reconciles_total")), ("losses", g("process_losses_total"))]),
-        ("Hints", "short", [("{{kind}}", g("hints_total"))]),
+        ("Hints", "short", [("{{kind}}", g("hints_total")), ("session, {{result}}", g("session_hints_total"))]),
+        ("Threads by role", "short", [("{{role}}", g("threads_by_role"))]),
+    ],
+    "Background traffic": [
+        ("Rate", "Bps", [("{{direction}}, {{verdict}}", rate("network_bytes_total"))]),
+        ("Packets", "ops", [("{{direction}}, {{verdict}}", rate("network_packets_total"))]),
+        ("Limits", "short", [("limited cgroups", g("network_limits")), ("refused", g("network_refusals_total"))]),
+        ("Left behind", "short", [("now", g("network_orphans")), ("ever", g("network_orphaned_total")),
+                                  ("of an earlier life", g("network_leftovers"))]),
     ],
     "Between kernel and supervisor": [
         ("Messages", "ops", [("{{type}}", rate("messages_total"))]),

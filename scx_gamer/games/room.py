@@ -450,6 +450,10 @@ class GamesRoom:
         """Whether a game runs, or ended so recently that it may come back."""
         return self.tracker.lingering
 
+    def pids(self) -> set[int]:
+        """Every process of every game that runs."""
+        return {pid for game in self.tracker.games for pid, _ in game.members}
+
     def explain(self, pid: int) -> dict[str, object]:
         """The schema of `games explain --json`."""
         answer = explain(self.tracker, pid, time.monotonic())

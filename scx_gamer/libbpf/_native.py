@@ -59,9 +59,13 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_program__set_autoload": (INT, [PTR, C.c_bool]),
     "bpf_program__attach": (PTR, [PTR]),
     "bpf_program__attach_cgroup": (PTR, [PTR, INT]),
+    "bpf_program__attach_iter": (PTR, [PTR, PTR]),
+    "bpf_iter_create": (INT, [INT]),
     "bpf_prog_test_run_opts": (INT, [INT, PTR]),
+    "bpf_prog_detach2": (INT, [INT, INT, INT]),
     "bpf_link__fd": (INT, [PTR]),
     "bpf_link__destroy": (INT, [PTR]),
+    "bpf_link_detach": (INT, [INT]),
     "ring_buffer__new": (PTR, [INT, RING_FN, PTR, PTR]),
     "ring_buffer__epoll_fd": (INT, [PTR]),
     "ring_buffer__free": (None, [PTR]),
@@ -129,6 +133,18 @@ class Calls(Protocol):
     def check(self, what: str, name: str, *arguments: Any) -> int: ...
 
     def map_memory(self, fd: int, size: int) -> mmap.mmap: ...
+
+
+class IterTask(C.Structure):
+    """`union bpf_iter_link_info` as its member `task`, as long as its longest member."""
+
+    _fields_ = [("tid", U32), ("pid", U32), ("pid_fd", U32), ("unused", U32)]
+
+
+class IterOpts(C.Structure):
+    """`struct bpf_iter_attach_opts`."""
+
+    _fields_ = [("sz", SIZE), ("link_info", PTR), ("link_info_len", U32)]
 
 
 class Native:

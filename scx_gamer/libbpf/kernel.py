@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes as C
 import errno
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from scx_gamer.libbpf._native import native
@@ -164,7 +165,8 @@ class _BtfInfo(C.Structure):
 
 
 LINK_STRUCT_OPS = 9  # enum bpf_link_type
-CGROUP_INGRESS, CGROUP_EGRESS = 0, 1  # enum bpf_attach_type
+LINK_CGROUP = 3
+CGROUP_TYPES = {"ingress": 0, "egress": 1, "sock_create": 2}  # enum bpf_attach_type
 
 
 def prog_info(fd: int) -> dict[str, int | str]:
@@ -261,27 +263,79 @@ def _btf_name(fd: int) -> str | None:
 
 def cgroup_programs(cgroup: Path) -> dict[str, list[int]]:
     """Program ids attached to a cgroup itself, by direction, whatever they are attached with; BpfError, OSError."""
-    found: dict[str, list[int]] = {}
     fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for name, kind in (("ingress", CGROUP_INGRESS), ("egress", CGROUP_EGRESS)):
-            flags, count = C.c_uint32(), C.c_uint32(64)
-            array = (C.c_uint32 * 64)()
-            native().check(
-                f"programs of {cgroup}",
-                "bpf_prog_query",
-                fd,
-                kind,
-                0,
-                C.byref(flags),
-                array,
-                C.byref(count),
-            )
-            if count.value:
-                found[name] = list(array[: count.value])
+        found = {name: programs_on(fd, kind) for name, kind in CGROUP_TYPES.items()}
     finally:
         os.close(fd)
+    return {name: numbers for name, numbers in found.items() if numbers}
+
+
+def programs_on(cgroup_fd: int, attach_type: int) -> list[int]:
+    """Program ids of one attach type on a cgroup itself. Raises BpfError."""
+    flags, count = C.c_uint32(), C.c_uint32(64)
+    array = (C.c_uint32 * 64)()
+    native().check(
+        "programs of a cgroup",
+        "bpf_prog_query",
+        cgroup_fd,
+        attach_type,
+        0,
+        C.byref(flags),
+        array,
+        C.byref(count),
+    )
+    return list(array[: count.value])
+
+
+@dataclass(frozen=True)
+class CgroupLink:
+    """A link of a program to a cgroup; `cgroup` is 0 once the cgroup is gone."""
+
+    id: int
+    program: int
+    cgroup: int
+
+
+def cgroup_links() -> list[CgroupLink]:
+    """All links to cgroups. Raises BpfError without permission."""
+    found = []
+    for number in ids("link"):
+        fd = native()("bpf_link_get_fd_by_id", number)
+        if fd < 0:  # it went away between the two calls
+            continue
+        try:
+            info = _LinkInfo()
+            _info(fd, info)
+        finally:
+            os.close(fd)
+        if info.type == LINK_CGROUP:
+            cgroup = info.struct_ops_map_id | info.pad2 << 32  # a u64 of the same union
+            found.append(CgroupLink(info.id, info.prog_id, cgroup))
     return found
+
+
+def detach_link(number: int) -> bool:
+    """End an attachment by its link's id, whoever holds it; False when there is no such link."""
+    fd = native()("bpf_link_get_fd_by_id", number)
+    if fd < 0:
+        return False
+    try:
+        native().check(f"detaching link {number}", "bpf_link_detach", fd)
+    finally:
+        os.close(fd)
+    return True
+
+
+def detach_program(program: int, cgroup_fd: int, attach_type: int) -> None:
+    """End an attachment that is no link. Raises BpfError."""
+    fd = native().check(f"program {program}", "bpf_prog_get_fd_by_id", program)
+    try:
+        native().check(
+            f"detaching program {program}", "bpf_prog_detach2", fd, cgroup_fd, attach_type
+        )
+    finally:
+        os.close(fd)
 
 
 def pin(fd: int, path: Path) -> None:

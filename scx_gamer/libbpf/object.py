@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from scx_gamer.libbpf._native import OpenOpts, TestRunOpts, native
+from scx_gamer.libbpf._native import IterOpts, IterTask, OpenOpts, TestRunOpts, native
 from scx_gamer.libbpf.abi import Layout, Mapped, format_code
 from scx_gamer.libbpf.btf import Btf
 from scx_gamer.libbpf.errors import BpfError
@@ -41,6 +41,10 @@ class Link:
         if not self._handle:
             raise BpfError("the link is closed")
         return int(native()("bpf_link__fd", self._handle))
+
+    def detach(self) -> None:
+        """End the attachment now, even if somebody else holds the link open; close() is still to come."""
+        native().check("detaching a link", "bpf_link_detach", self.fd)
 
     def close(self) -> None:
         handle, self._handle = self._handle, 0
@@ -200,6 +204,25 @@ class Program:
                 f"attaching {self.name}", "bpf_program__attach_cgroup", self._handle, cgroup_fd
             )
         )
+
+    def iterate_task(self, tgid: int) -> bytes:
+        """Run an iterator program over one process; what it printed."""
+        info = IterTask(pid=tgid)
+        opts = IterOpts(C.sizeof(IterOpts), C.addressof(info), C.sizeof(info))
+        handle = native().pointer(
+            f"attaching {self.name}", "bpf_program__attach_iter", self._handle, C.addressof(opts)
+        )
+        with Link(handle) as link:
+            fd = native().check(f"running {self.name}", "bpf_iter_create", link.fd)
+            try:
+                said = b""
+                while part := os.read(fd, 65536):
+                    said += part
+                return said
+            except OSError as err:
+                raise BpfError(f"running {self.name}", err.errno or 0) from err
+            finally:
+                os.close(fd)
 
     def runner(self) -> Runner:
         """The program as a call with its options laid out once."""

@@ -79,6 +79,20 @@ def snapshot() -> dict[str, Any]:
         "events": {"by_type": {"EXEC": 23}, "stale": 24, "unknown": 25, "handler_failures": 26},
         "input": {"path": "kernel", "devices": 0, "lanes": {"mouse": 2}, "held": 43, "why": ""},
         "input_counters": {"resyncs": 44},
+        "network_counters": {
+            "limits": 901,
+            "refusals": 902,
+            "orphans": 903,
+            "orphaned": 904,
+            "leftovers": 905,
+            "traffic": {
+                "up.bytes": 911,
+                "up.packets": 912,
+                "up.dropped_bytes": 913,
+                "up.dropped_packets": 914,
+                "down.exempt_bytes": 915,
+            },
+        },
         "windows": {"mouse": {"until_ns": [1], "opened": [27], "events": [28, 29]}},
         "cpu_stats": {**by_class, **plain, "wait_hist": list(range(5 * BUCKETS))},
         "scheduler": {

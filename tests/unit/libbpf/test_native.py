@@ -31,6 +31,7 @@ def test_struct_layouts_are_libbpfs(tmp_path: Path) -> None:
         ("struct bpf_prog_info", kernel._ProgInfo, False),
         ("struct bpf_map_info", kernel._MapInfo, False),
         ("struct bpf_btf_info", kernel._BtfInfo, True),
+        ("struct bpf_iter_attach_opts", _native.IterOpts, True),
     ]
     lines, expected = [], []
     for name, mine, whole in pairs:

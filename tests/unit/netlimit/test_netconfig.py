@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scx_gamer import netconfig
 from scx_gamer.config import ConfigError, load
-from scx_gamer.netconfig import Limit, Target, UnitError
+from scx_gamer.netconfig import Limit, Target, UnitError, settings_of
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_no_targets(text: str) -> None:
 
 
 def test_shipped_settings_are_off() -> None:
-    settings = load().network
+    settings = settings_of(load().network)
     assert not settings.enabled and settings.targets == ()
     assert settings.limit == Limit(1_000_000, 500_000, "internet", "cgroup")
     assert "discord" in settings.protected
@@ -100,7 +100,7 @@ def test_a_section_is_read(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(
         '[network]\nenabled = true\ndown = "2 MB/s"\ntargets = ["app:steam", "exe:rsync"]\n'
     )
-    settings = load(tmp_path).network
+    settings = settings_of(load(tmp_path).network)
     assert settings.enabled and settings.limit.down == 2_000_000
     assert [str(target) for target in settings.targets] == ["app:steam", "exe:rsync"]
 

@@ -28,7 +28,7 @@ class World:
         self.kernel: dict[int, int] = {}
         self.messages = 0
         self.said: list[str] = []
-        self.base = Base("auto", {"bg_delay_ms": 33})
+        self.base = Base("auto", {"bg_delay_ms": 33}, {})
         self.base_error: ConfigError | None = None
         self.tuning = Tuning(
             self, CONSTANTS, LIMITS, self.ask, self.said.append, (self.vendor, self.admin)
@@ -103,7 +103,7 @@ def test_reload_takes_the_new_values(world: World) -> None:
     world.tuning.choose("power")
     world.write("power", "[tunables]\nslice_us = 9000\n")
     assert world.tuning.reload("test") and world.told("slice_us") == 9000
-    world.base = Base("always", {"bg_delay_ms": 44})
+    world.base = Base("always", {"bg_delay_ms": 44}, {})
     assert world.tuning.reload("test") and world.told("bg_delay_ms") == 44
     assert world.tuning.mode == "always" and world.tuning.reloads == {"ok": 2, "failed": 0}
 

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel's side: the loaded object, its slots, and what it is attached to."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from scx_gamer.libbpf import Abi, BpfError, Link, Object, StructView, find_object, kernel
+from scx_gamer.netlimit import cgroups
+
+log = logging.getLogger(__name__)
+
+OBJECT = "netlimit"
+UP, DOWN, SOCK, OPEN = "scxg_net_up", "scxg_net_down", "scxg_net_sock", "scxg_net_open"
+METERS = ("scxg_meter_up", "scxg_meter_down")
+TYPES = tuple(kernel.CGROUP_TYPES.values())
+_TASK_PROGRAMS = (SOCK, OPEN)
+_ATTACHED = frozenset({UP, DOWN, SOCK, *METERS})
+
+
+class Attachment:
+    """Our programs on one cgroup. `folder_fd` stays the caller's."""
+
+    def __init__(self, programs: Programs, folder_fd: int, cgroup: int) -> None:
+        self._programs, self._folder_fd, self._cgroup = programs, folder_fd, cgroup
+        self._sock: Link | None = None
+        with ExitStack() as stack:
+            for name in (UP, DOWN):
+                stack.enter_context(programs.object.programs[name].attach_cgroup(folder_fd))
+            self._stack = stack.pop_all()
+
+    def use_slot(self, number: int) -> None:
+        """From here on the slot's limits count. A closed link leaves the storage: it is rewritten."""
+        value = number.to_bytes(8, "little")
+        self._programs.object.maps["attached"].update(self._cgroup.to_bytes(8, "little"), value)
+
+    def watch_sockets(self) -> None:
+        """Tag what named processes open from now on."""
+        if self._sock is None:
+            program = self._programs.object.programs[SOCK]
+            self._sock = self._stack.enter_context(program.attach_cgroup(self._folder_fd))
+
+    def close(self) -> None:
+        """Detach; raises BpfError when the kernel does not let go of a link."""
+        self._stack.close()
+
+    def remaining(self) -> list[int]:
+        """Ids of our programs that the kernel still has on the cgroup."""
+        return self._programs.on(self._folder_fd)
+
+
+class Programs:
+    """The loaded object; nothing is attached by loading. Raises BpfError."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        path = path or find_object(OBJECT)
+        self.task_error = ""  # why kind `task` cannot be had
+        with ExitStack() as stack:
+            self.object = self._load(path)
+            stack.callback(self.object.close)
+            self.abi = Abi(self.object.btf)
+            self._slots = stack.enter_context(self.object.maps["slots"].mapped("scxg_net_slot"))
+            self._ids = {
+                int(kernel.prog_info(program.fd)["id"])
+                for name, program in self.object.programs.items()
+                if name in (UP, DOWN) or (name == SOCK and not self.task_error)
+            }
+            self._meter: list[Link] = []
+            stack.callback(self.stop_meter)
+            self._stack = stack.pop_all()
+
+    def _load(self, path: Path) -> Object:
+        """With the programs of kind `task`, else without them."""
+        obj = Object.open(path)
+        try:
+            obj.load()
+            return obj
+        except BpfError as err:
+            self.task_error = str(err)
+        finally:
+            if self.task_error:
+                obj.close()
+        obj = Object.open(path)
+        try:
+            for name in _TASK_PROGRAMS:
+                obj.programs[name].set_autoload(False)
+            obj.load()
+        except BpfError:
+            obj.close()
+            raise
+        log.warning("limits of single processes cannot be had: %s", self.task_error)
+        return obj
+
+    @property
+    def slot_count(self) -> int:
+        return len(self._slots)
+
+    def slot(self, number: int) -> StructView:
+        return self._slots[number]
+
+    def attach(self, folder_fd: int, cgroup: int) -> Attachment:
+        return Attachment(self, folder_fd, cgroup)
+
+    def on(self, folder_fd: int) -> list[int]:
+        """Ids of our programs attached to a cgroup, of this object alone."""
+        found = (p for kind in TYPES for p in kernel.programs_on(folder_fd, kind))
+        return [number for number in found if number in self._ids]
+
+    def detach_all(self, cgroup: int) -> None:
+        """End every link of ours to a cgroup, whoever else holds it."""
+        for link in kernel.cgroup_links():
+            if link.cgroup == cgroup and link.program in self._ids:
+                kernel.detach_link(link.id)
+
+    def name_task(self, tgid: int, serial: int) -> None:
+        """Charge a process's sockets, those it has and those to come, to the limit `serial`."""
+        self.object.maps["tasks"].update(tgid.to_bytes(4, "little"), serial.to_bytes(8, "little"))
+        self.object.programs[OPEN].iterate_task(tgid)
+
+    def forget_task(self, tgid: int, *, alive: bool) -> None:
+        """The opposite; sockets of a process that is gone are gone."""
+        self.object.maps["tasks"].delete(tgid.to_bytes(4, "little"))
+        if alive:
+            self.object.programs[OPEN].iterate_task(tgid)
+
+    def start_meter(self, root_fd: int) -> None:
+        """Count bytes of every cgroup from now on."""
+        if self._meter:
+            return
+        with ExitStack() as stack:
+            links = [
+                stack.enter_context(self.object.programs[name].attach_cgroup(root_fd))
+                for name in METERS
+            ]
+            stack.pop_all()
+        self._meter = links
+
+    def stop_meter(self) -> None:
+        links, self._meter = self._meter, []
+        for link in links:
+            link.close()
+
+    def metered(self) -> dict[int, tuple[int, int]]:
+        """Bytes down and up by cgroup id, since the meter ran first."""
+        meters = self.object.maps["meters"]
+        found = {}
+        for key in set(meters.keys()):
+            raw = meters.lookup(key)
+            if raw is not None:
+                value = self.abi.unpack("scxg_net_meter", raw)
+                found[int.from_bytes(key, "little")] = (int(value["down"]), int(value["up"]))
+        return found
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def leftovers(mount: Path) -> list[tuple[str, str, int, int]]:
+    """Programs of ours on any cgroup: path, name, id, attach type. Raises BpfError, OSError."""
+    ours = {number: name for number, name in kernel.names("prog").items() if name in _ATTACHED}
+    found: list[tuple[str, str, int, int]] = []
+    if not ours:
+        return found
+    for folder in (mount, *cgroups.folders(mount)):
+        try:
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:  # it vanished
+            continue
+        try:
+            path = "/" if folder == mount else f"/{folder.relative_to(mount)}"
+            for kind in TYPES:
+                found.extend(
+                    (path, ours[number], number, kind)
+                    for number in kernel.programs_on(fd, kind)
+                    if number in ours
+                )
+        finally:
+            os.close(fd)
+    return found
+
+
+def remove_leftovers(mount: Path) -> int:
+    """Detach what another life of the supervisor left; how many. Raises BpfError, OSError."""
+    found = leftovers(mount)
+    programs = {number for _path, _name, number, _kind in found}
+    for link in kernel.cgroup_links() if found else ():
+        if link.program in programs:
+            kernel.detach_link(link.id)
+    for path, _name, number, kind in leftovers(mount) if found else ():
+        fd = os.open(mount / path.lstrip("/"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            kernel.detach_program(number, fd, kind)
+        finally:
+            os.close(fd)
+    return len(found)

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whatever happens to the limited programs, to their cgroups or to us, nothing of ours stays: bpftool is the judge."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scx_gamer import control
+from scx_gamer.libbpf import BpfError, Object, find_object, kernel
+from scx_gamer.libbpf._native import real
+from scx_gamer.loop import Loop
+from scx_gamer.netconfig import Limit
+from scx_gamer.netlimit import programs
+from scx_gamer.netlimit.cgroups import Member
+from scx_gamer.netlimit.programs import Programs
+from scx_gamer.netlimit.registry import Registry
+from tests.vm.harness import Supervised, wait_until
+from tests.vm.netlimit.world import PAIR, ROOT, Cgroup, cli, limits, run, tree
+
+RATES = {"down": "8 Mbit/s", "up": "4 Mbit/s"}
+Make = Callable[[str], Cgroup]
+
+
+def limit(sup: Supervised, pid: int, **more: str) -> dict[str, object]:
+    answer = sup.ask("net_limit", target=str(pid), **{**RATES, **more})
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_removed_by_hand(sup: Supervised, cgroup: Make) -> None:
+    group = cgroup("scxg-a")
+    pid = group.sleeper().pid
+    done = cli(
+        sup, "net", "limit", str(pid), "--down", "8 Mbit/s", "--up", "500 kB/s", "--for", "1h"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "8 Mbit/s down, 4 Mbit/s up, internet only, 3600 s left" in done.stdout
+    assert tree() == {group.path: PAIR}
+    sup.ask("net_release", target=str(pid))
+    assert tree() == {} and limits(sup) == {}
+    with pytest.raises(control.ControlError, match="no limit of yours"):
+        sup.ask("net_release", target=str(pid))
+
+
+def test_detached_within_a_second_of_the_process(sup: Supervised, cgroup: Make) -> None:
+    group = cgroup("scxg-a")
+    process = group.sleeper()
+    limit(sup, process.pid)
+    process.kill()
+    began = time.monotonic()
+    wait_until("detached", lambda: tree() == {}, 10)
+    took = time.monotonic() - began
+    print(f"detached {took * 1000:.0f} ms after the kill, as bpftool saw it")
+    assert took < 1.0
+    wait_until("forgotten", lambda: sup.ask("net_status")["wishes"] == [], 10)
+
+
+def test_several_processes_in_one_cgroup_go_with_the_last(sup: Supervised, cgroup: Make) -> None:
+    group = cgroup("scxg-a")
+    held = [group.sleeper() for _ in range(3)]
+    for process in held:
+        limit(sup, process.pid)
+    assert limits(sup)[group.path]["processes"] == 3
+    assert tree() == {group.path: PAIR}, "one pair, however many hold it"
+    for process in held[:2]:
+        process.kill()
+        process.wait(10)
+        time.sleep(0.5)
+        assert tree() == {group.path: PAIR}
+    held[2].kill()
+    wait_until("detached", lambda: tree() == {}, 10)
+
+
+def test_the_smallest_limit_of_the_holders_counts(sup: Supervised, cgroup: Make) -> None:
+    group = cgroup("scxg-a")
+    one, other = group.sleeper(), group.sleeper()
+    limit(sup, one.pid, down="8 Mbit/s", up="unlimited")
+    limit(sup, other.pid, down="16 Mbit/s", up="2 Mbit/s")
+    row = limits(sup)[group.path]
+    assert (row["down_bytes_per_s"], row["up_bytes_per_s"]) == (1_000_000, 250_000)
+    one.kill()
+    wait_until("raised", lambda: limits(sup)[group.path]["down_bytes_per_s"] == 2_000_000, 10)
+
+
+def test_removing_one_leaves_the_other(sup: Supervised, cgroup: Make) -> None:
+    one, other = cgroup("scxg-a"), cgroup("scxg-b")
+    first, second = one.sleeper(), other.sleeper()
+    limit(sup, first.pid)
+    limit(sup, second.pid)
+    assert tree() == {one.path: PAIR, other.path: PAIR}
+    sup.ask("net_release", target=str(first.pid))
+    assert tree() == {other.path: PAIR}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_our_end_with_several_limits_some_of_their_processes_dead(
+    own: Supervised, cgroup: Make, number: signal.Signals
+) -> None:
+    groups = [cgroup(f"scxg-{name}") for name in "abc"]
+    held = [group.sleeper() for group in groups]
+    for process in held:
+        limit(own, process.pid)
+    extra = groups[1].sleeper()
+    limit(own, extra.pid)
+    assert tree() == {group.path: PAIR for group in groups}
+    held[0].kill()
+    held[1].kill()
+    own.end(number)
+    wait_until("detached", lambda: tree() == {}, 5)
+    assert held[2].poll() is None, "the programs themselves are left alone"
+
+
+def test_a_limited_cgroup_removed_under_us(sup: Supervised, cgroup: Make) -> None:
+    group, other = cgroup("scxg-a"), cgroup("scxg-b")
+    process, stays = group.sleeper(), other.sleeper()
+    limit(sup, process.pid)
+    limit(sup, stays.pid)
+    # the process moves on, and its cgroup goes while the process still holds the limit
+    (other.folder / "cgroup.procs").write_text(str(process.pid))
+    group.folder.rmdir()
+    wait_until("forgotten", lambda: group.path not in limits(sup), 10)
+    assert tree() == {other.path: PAIR}
+    assert limits(sup)[other.path]["processes"] == 2, "it is limited where it is now"
+    assert sup.ask("net_status")["orphans"] == 0
+    group.folder.mkdir()  # the same name is another cgroup
+    again = group.sleeper()
+    limit(sup, again.pid)
+    assert tree() == {group.path: PAIR, other.path: PAIR}
+
+
+def test_a_time_ends_a_limit(sup: Supervised, cgroup: Make) -> None:
+    group = cgroup("scxg-a")
+    limit(sup, group.sleeper().pid, **{"for": "2s"})
+    assert tree() == {group.path: PAIR}
+    wait_until("over", lambda: tree() == {}, 10)
+
+
+def test_refusals_name_their_reason(sup: Supervised, cgroup: Make) -> None:
+    group = cgroup("scxg-a")
+    process, neighbour = group.sleeper(), group.sleeper()
+    asked = dict(RATES)
+    for words, says in (
+        ({"target": "1", **asked}, "root cgroup"),
+        ({"target": "exe:no-such-program", **asked}, "no process is exe:no-such-program"),
+        ({"target": str(process.pid), "down": "fast"}, "write a rate such as"),
+        ({"target": str(process.pid)}, "nothing to limit"),
+        ({"target": str(process.pid), **asked, "for": "soon"}, "write a time such as"),
+        ({"target": str(process.pid), **asked, "kind": "thread"}, "cgroup, task"),
+        ({"target": "net:work", **asked}, "process number"),
+    ):
+        with pytest.raises(control.ControlError) as caught:
+            sup.ask("net_limit", **words)
+        assert says in str(caught.value) and "\n" not in str(caught.value)
+    assert tree() == {}
+    sup.ask("game_add", pid=neighbour.pid)
+    with pytest.raises(control.ControlError) as caught:
+        limit(sup, process.pid)
+    assert f"holds the game (process {neighbour.pid}, sleep)" in str(caught.value)
+    assert "--kind task" in str(caught.value)
+    assert tree() == {}
+    sup.ask("game_remove", pid=neighbour.pid)
+    limit(sup, process.pid)
+    assert tree() == {group.path: PAIR}
+    sup.ask("game_add", pid=neighbour.pid)
+    wait_until("lifted for the game", lambda: tree() == {}, 10)
+    sup.ask("game_remove", pid=neighbour.pid)
+
+
+def test_what_another_holds_open_is_taken_all_the_same(cgroup: Make) -> None:
+    """An orphan: our program is on the cgroup by a link that is not the registry's."""
+    group = cgroup("scxg-a")
+    process = group.sleeper()
+    with Loop() as loop:
+        kernel_side = Programs()
+        registry = Registry(loop, kernel_side, ROOT, lambda _wish: None)
+        entry = registry.hold(Member(process.pid, group.path), "test", Limit(10**6, 0))
+        assert entry is not None
+        fd = os.open(group.folder, os.O_RDONLY)
+        foreign = kernel_side.object.programs[programs.UP].attach_cgroup(fd)
+        registry.release("test")
+        assert tree() == {} and registry.orphans == {}
+        # one that cannot be detached is kept, told, and tried again
+        foreign.close()
+        foreign = kernel_side.object.programs[programs.UP].attach_cgroup(fd)
+        entry = registry.hold(Member(process.pid, group.path), "test", Limit(10**6, 0))
+        kernel_side.detach_all = lambda cgroup: None  # type: ignore[method-assign]
+        registry.release("test")
+        assert len(registry.orphans) == 1 and registry.orphaned == 1
+        assert tree() == {group.path: ["scxg_net_up"]}
+        del kernel_side.detach_all
+        registry.check()
+        assert registry.orphans == {} and tree() == {}
+        foreign.close()
+        os.close(fd)
+        registry.close()
+        kernel_side.close()
+
+
+def test_what_an_earlier_life_left_is_found_and_taken(cgroup: Make) -> None:
+    """A legacy attachment stays for ever, and a link as long as anybody holds it: both are ours by their names."""
+    group = cgroup("scxg-a")
+    fd = os.open(group.folder, os.O_RDONLY)
+    with Object.open(find_object("netlimit")) as older:
+        older.load()
+        number = int(kernel.prog_info(older.programs[programs.DOWN].fd)["id"])
+        link = older.programs[programs.UP].attach_cgroup(fd)
+        pin = Path("/sys/fs/bpf/scxg-test")
+        kernel.pin(older.programs[programs.DOWN].fd, pin)
+    try:
+        run(
+            "bpftool",
+            "cgroup",
+            "attach",
+            str(group.folder),
+            "cgroup_inet_ingress",
+            "id",
+            str(number),
+        )
+        pin.unlink()
+        assert tree() == {group.path: PAIR}
+        assert {name for _p, name, _n, _k in programs.leftovers(ROOT)} == set(PAIR)
+        assert programs.remove_leftovers(ROOT) == 2
+        assert tree() == {}
+    finally:
+        pin.unlink(missing_ok=True)
+        link.close()
+        os.close(fd)
+
+
+@pytest.mark.parametrize("nth", range(1, 11))
+def test_a_kernel_call_that_fails_leaves_nothing(cgroup: Make, nth: int) -> None:
+    """The n-th call of a limit's life fails; whatever was done before is undone."""
+    group = cgroup("scxg-a")
+    process = group.sleeper()
+    with Loop() as loop:
+        kernel_side = Programs()
+        registry = Registry(loop, kernel_side, ROOT, lambda _wish: None)
+        calls = 0
+        kernel_native = real()
+        functions = dict(kernel_native._functions)
+
+        def failing(name: str) -> Callable[..., int]:
+            def call(*arguments: object) -> int:
+                nonlocal calls
+                calls += 1
+                if calls != nth:
+                    return functions[name](*arguments)  # type: ignore[no-any-return]
+                if name == "bpf_link__destroy":  # it frees the link whatever it returns
+                    functions[name](*arguments)
+                return 0 if name == "bpf_program__attach_cgroup" else -5
+
+            return call
+
+        for name in (
+            "bpf_program__attach_cgroup",
+            "bpf_map_update_elem",
+            "bpf_prog_query",
+            "bpf_link__destroy",
+        ):
+            kernel_native._functions[name] = failing(name)
+        try:
+            try:
+                registry.hold(
+                    Member(process.pid, group.path), "test", Limit(10**6, 0, kind="cgroup")
+                )
+            except Exception as err:
+                assert type(err).__name__ == "NetError"
+            registry.release("test")
+        finally:
+            kernel_native._functions.update(functions)
+        registry.check()
+        assert registry.entries == {} and registry.orphans == {}
+        assert tree() == {}
+        registry.close()
+        kernel_side.close()
+    with pytest.raises(BpfError):
+        kernel_side.object.programs[programs.UP].fd  # noqa: B018 - it is closed

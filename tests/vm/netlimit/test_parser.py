@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which packets are charged: built by hand, run through the loaded programs."""
+
+from __future__ import annotations
+
+import ctypes as C
+import ipaddress
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from scx_gamer.libbpf import StructView
+from scx_gamer.libbpf._native import TestRunOpts, native
+from scx_gamer.netlimit.programs import DOWN, UP, Programs
+from scx_gamer.netlimit.registry import COUNTERS, LANES
+
+PASS, DROP, CONGESTED = 1, 0, 2
+ETHERNET = bytes(12)
+FOUR = (
+    "198.51.100.1",
+    {"203.0.113.1": False, "192.168.1.2": True, "10.1.2.3": True, "100.64.0.1": True},
+)
+SIX = ("2001:db8::7", {"2a00:1450::1": False, "fe80::1": True, "fd12::1": True, "ff02::1": True})
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    loaded = Programs()
+    try:
+        yield loaded
+    finally:
+        loaded.close()
+
+
+def packet(source: str, destination: str, size: int = 200) -> bytes:
+    """An Ethernet frame, which the kernel takes off again before the program sees it."""
+    a, b = ipaddress.ip_address(source), ipaddress.ip_address(destination)
+    if a.version == 4:
+        head = struct.pack("!BBHHHBBH", 0x45, 0, size, 0, 0, 64, 17, 0) + a.packed + b.packed
+        kind = 0x0800
+    else:
+        head = struct.pack("!IHBB", 6 << 28, size - 40, 17, 64) + a.packed + b.packed
+        kind = 0x86DD
+    return ETHERNET + struct.pack("!H", kind) + head.ljust(size, b"x")
+
+
+def verdict(programs: Programs, name: str, data: bytes, repeat: int = 1) -> int:
+    opts = TestRunOpts(sz=C.sizeof(TestRunOpts), data_size_in=len(data), repeat=repeat)
+    buffer = C.create_string_buffer(data, len(data))
+    opts.data_in = C.addressof(buffer)
+    fd = programs.object.programs[name].fd
+    native().check("test run", "bpf_prog_test_run_opts", fd, C.addressof(opts))
+    return int(opts.retval)
+
+
+def slot(programs: Programs, **fields: int) -> StructView:
+    """Slot 0, which is what a test run's fresh storage names."""
+    view = programs.slot(0)
+    for name, value in fields.items():
+        view.set(name, value)
+    for lane in LANES.values():
+        view.set(f"lane[{lane}].free_ns", 0)
+        for name in COUNTERS:
+            view.set(f"lane[{lane}].{name}", 0)
+    return view
+
+
+def rates(view: StructView, rate: int) -> None:
+    for lane in LANES.values():
+        view.set(f"lane[{lane}].rate", rate)
+
+
+@pytest.mark.parametrize("scope", ["internet", "all"])
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_truth_table_of_addresses_and_directions(programs: Programs, way: str, scope: str) -> None:
+    name = UP if way == "up" else DOWN
+    for mine, others in (FOUR, SIX):
+        for other, is_local in others.items():
+            view = slot(programs, scope=int(scope == "all"))
+            rates(view, 10**6)
+            data = packet(mine, other) if way == "up" else packet(other, mine)
+            assert verdict(programs, name, data) == PASS
+            lane = f"lane[{LANES[way]}]"
+            exempt = is_local and scope == "internet"
+            seen = (view.get(f"{lane}.packets"), view.get(f"{lane}.exempt_bytes"))
+            assert seen == ((0, 200) if exempt else (1, 0)), (other, way, scope)
+            # the near end's address says nothing: swapped, the same packet is judged by the other one
+            swapped = packet(other, mine) if way == "up" else packet(mine, other)
+            assert verdict(programs, name, swapped) == PASS
+            assert view.get(f"{lane}.packets") == (1 if exempt else 2)
+            silent = f"lane[{LANES['down' if way == 'up' else 'up']}].packets"
+            assert view.get(silent) == 0
+
+
+@pytest.mark.parametrize(("name", "way", "dropped"), [(UP, "up", CONGESTED), (DOWN, "down", DROP)])
+def test_beyond_the_burst_is_dropped_as_the_direction_wants(
+    programs: Programs, name: str, way: str, dropped: int
+) -> None:
+    view = slot(programs, scope=0)
+    rates(view, 16_000)
+    data = packet("203.0.113.1", "203.0.113.2", 1500)  # 94 ms each
+    assert verdict(programs, name, data) == PASS
+    assert verdict(programs, name, data, repeat=3) == dropped
+    lane = f"lane[{LANES[way]}]"
+    assert view.get(f"{lane}.packets") == 1 and view.get(f"{lane}.dropped_packets") == 3
+    assert view.get(f"{lane}.bytes") == 1500 and view.get(f"{lane}.dropped_bytes") == 4500
+
+
+def test_no_rate_limits_nothing_and_counts_nothing(programs: Programs) -> None:
+    view = slot(programs, scope=1)
+    rates(view, 0)
+    assert verdict(programs, UP, packet("203.0.113.1", "203.0.113.2"), repeat=100) == PASS
+    assert view.get("lane[0].packets") == 0
+
+
+def test_a_task_limit_leaves_untagged_sockets_alone(programs: Programs) -> None:
+    view = slot(programs, scope=1, kind=1, serial=5)
+    rates(view, 16_000)
+    for name in (UP, DOWN):
+        assert verdict(programs, name, packet("203.0.113.1", "203.0.113.2"), repeat=50) == PASS
+    assert view.get("lane[0].packets") == view.get("lane[1].packets") == 0
+
+
+@pytest.mark.parametrize("junk", [b"\x45", b"\x60" + bytes(20), b"\x10" + bytes(60), bytes(40)])
+def test_what_is_no_packet_of_ours_passes(programs: Programs, junk: bytes) -> None:
+    view = slot(programs, scope=0)
+    rates(view, 16_000)
+    data = ETHERNET + b"\x88\xb5" + junk.ljust(20, b"\0")
+    for name in (UP, DOWN):
+        assert verdict(programs, name, data, repeat=20) == PASS
+    assert view.get("lane[0].packets") == view.get("lane[1].packets") == 0
+    assert view.get("lane[0].exempt_bytes") == 20 * len(data[14:])
+
+
+def test_names_of_the_abi() -> None:
+    loaded = Programs()
+    try:
+        assert {"up": loaded.abi["NET_UP"], "down": loaded.abi["NET_DOWN"]} == LANES
+        assert (loaded.abi["NET_INTERNET"], loaded.abi["NET_ALL"]) == (0, 1)
+        assert (loaded.abi["NET_CGROUP"], loaded.abi["NET_TASK"]) == (0, 1)
+        lane = loaded.object.btf.struct("scxg_net_lane").fields
+        assert list(lane) == ["rate", "free_ns", *COUNTERS]
+    finally:
+        loaded.close()

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A small Internet in network namespaces, cgroups to put programs into, and what is seen of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.vm.harness import Supervised, wait_until
+
+TRAFFIC = Path(__file__).with_name("traffic.py")
+ROOT = Path("/sys/fs/cgroup")
+ROUTER, SERVER = "scxg-router", "scxg-server"
+PUBLIC, PRIVATE, PUBLIC6, PRIVATE6 = "203.0.113.1", "10.99.0.1", "2001:db8:2::1", "fd00:99::1"
+OURS = re.compile(r"scxg_(?:net|meter)_\w+")
+PSCHED = "/proc/net/psched"  # there where the kernel can shape a link
+INET6 = "/proc/net/if_inet6"
+
+
+def run(*words: str, check: bool = True) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert not check or done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def lines(text: str) -> None:
+    """Run each line as a command; one that begins with `?` may fail."""
+    for line in filter(None, map(str.strip, text.splitlines())):
+        run(*line.lstrip("? ").split(), check=not line.startswith("?"))
+
+
+class Internet:
+    """This host, a router with the bottleneck, a server 24 ms away."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        for module in ("veth", "sch_netem", "sch_tbf", "sch_fq"):
+            run("modprobe", "-q", module, check=False)  # may be built in, or not be needed
+        stack.callback(lines, f"? ip netns del {SERVER}\n? ip netns del {ROUTER}\n? ip link del h0")
+        lines(f"""
+            ip netns add {ROUTER}
+            ip netns add {SERVER}
+            ip link add h0 type veth peer name r0 netns {ROUTER}
+            ip -n {ROUTER} link add r1 type veth peer name s0 netns {SERVER}
+            ip addr add 198.51.100.1/24 dev h0
+            ip -n {ROUTER} addr add 198.51.100.254/24 dev r0
+            ip -n {ROUTER} addr add 203.0.113.254/24 dev r1
+            ip -n {SERVER} addr add {PUBLIC}/24 dev s0
+            ip -n {SERVER} addr add {PRIVATE}/32 dev s0
+            ip link set h0 up
+            ip -n {ROUTER} link set r0 up
+            ip -n {ROUTER} link set r1 up
+            ip -n {SERVER} link set s0 up
+            ip route add 203.0.113.0/24 via 198.51.100.254
+            ip route add {PRIVATE}/32 via 198.51.100.254
+            ip -n {ROUTER} route add {PRIVATE}/32 via {PUBLIC}
+            ip -n {SERVER} route add default via 203.0.113.254
+            ip netns exec {ROUTER} sysctl -qw net.ipv4.ip_forward=1
+        """)
+        if Path(INET6).exists():
+            lines(f"""
+                ip addr add 2001:db8:1::1/64 dev h0 nodad
+                ip -n {ROUTER} addr add 2001:db8:1::fe/64 dev r0 nodad
+                ip -n {ROUTER} addr add 2001:db8:2::fe/64 dev r1 nodad
+                ip -n {SERVER} addr add {PUBLIC6}/64 dev s0 nodad
+                ip -n {SERVER} addr add {PRIVATE6}/128 dev s0 nodad
+                ip route add 2001:db8:2::/64 via 2001:db8:1::fe
+                ip route add {PRIVATE6}/128 via 2001:db8:1::fe
+                ip -n {ROUTER} route add {PRIVATE6}/128 via {PUBLIC6}
+                ip -n {SERVER} route add default via 2001:db8:2::fe
+                ip netns exec {ROUTER} sysctl -qw net.ipv6.conf.all.forwarding=1
+            """)
+        if Path(PSCHED).exists():
+            lines(f"""
+                tc -n {ROUTER} qdisc add dev r0 root tbf rate 20mbit burst 6kb latency 200ms
+                tc -n {ROUTER} qdisc add dev r1 root tbf rate 10mbit burst 6kb latency 200ms
+                tc -n {SERVER} qdisc add dev s0 root netem delay 24ms limit 4000
+            """)
+        server = subprocess.Popen(
+            ["ip", "netns", "exec", SERVER, sys.executable, "-I", TRAFFIC, "serve"],
+            stdout=subprocess.PIPE,
+        )
+        stack.callback(server.wait, 20)
+        stack.callback(server.kill)
+        assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+        server.stdout.close()
+
+
+class Cgroup:
+    """A cgroup of its own; what runs in it when it ends is killed."""
+
+    def __init__(self, name: str, parent: Path = ROOT) -> None:
+        self.folder = parent / name
+        self.folder.mkdir()
+        self.path = f"/{self.folder.relative_to(ROOT)}"
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, *command: str | Path, **more: Any) -> subprocess.Popen[str]:
+        """Run a program that is in here from its first instruction on."""
+        shell = ["/bin/sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(self.folder)]
+        more = {"stdout": subprocess.PIPE, "text": True, **more}
+        process = subprocess.Popen([*shell, *map(str, command)], **more)
+        self._started.append(process)
+        return process
+
+    def sleeper(self) -> subprocess.Popen[str]:
+        process = self.start("sleep", "1000", stdout=subprocess.DEVNULL)
+        wait_until("in its cgroup", lambda: str(process.pid) in self.procs() and is_sleep(process))
+        return process
+
+    def procs(self) -> list[str]:
+        return (self.folder / "cgroup.procs").read_text().split()
+
+    def traffic(self, *words: object) -> subprocess.Popen[str]:
+        return self.start(sys.executable, "-I", TRAFFIC, *map(str, words))
+
+    def remove(self) -> None:
+        for process in self._started:  # wherever it is now
+            process.kill()
+            process.wait(20)
+            if process.stdout is not None:
+                process.stdout.close()
+        self._started.clear()
+        if not self.folder.exists():
+            return
+        (self.folder / "cgroup.kill").write_text("1")
+        wait_until("an empty cgroup", self._removed, 20)
+
+    def _removed(self) -> bool:
+        for inner in [p for p in self.folder.iterdir() if p.is_dir()]:
+            inner.rmdir()
+        try:
+            self.folder.rmdir()
+        except OSError:
+            return False
+        return True
+
+
+def is_sleep(process: subprocess.Popen[str]) -> bool:
+    return Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n"
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """Output of a program that ends by itself."""
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, out
+    return out
+
+
+def samples(process: subprocess.Popen[str]) -> list[tuple[float, int]]:
+    """What `down` and `up` print: seconds and bytes."""
+    pairs = (line.split() for line in ended(process).splitlines())
+    return [(float(when), int(count)) for when, count in pairs]
+
+
+def rate(found: Sequence[tuple[float, int]], start: float, end: float) -> float:
+    """Bytes a second between two moments."""
+    window = [(when, count) for when, count in found if start <= when <= end]
+    assert len(window) > 2, found[-3:]
+    (t0, b0), (t1, b1) = window[0], window[-1]
+    return (b1 - b0) / (t1 - t0)
+
+
+def gaps(found: Sequence[tuple[float, int]], start: float) -> float:
+    """Longest time without a new byte."""
+    longest, last, since = 0.0, -1, start
+    for when, count in found:
+        if when < start:
+            continue
+        if count != last:
+            longest, last, since = max(longest, when - since), count, when
+    return longest
+
+
+def quantile(echoed: list[list[float | None]], q: float, start: float, end: float) -> float:
+    """Of the round trips begun in a stretch of time, in ms; a lost one counts as a second."""
+    trips = sorted((1.0 if t is None else t) for when, t in echoed if start <= (when or 0) < end)
+    assert len(trips) > 20
+    return 1000 * trips[min(len(trips) - 1, int(q * len(trips)))]
+
+
+def tree() -> dict[str, list[str]]:
+    """Programs of ours by cgroup, as bpftool tells it."""
+    found: dict[str, list[str]] = {}
+    current = ""
+    for line in run("bpftool", "cgroup", "tree", str(ROOT)).splitlines():
+        if line.startswith(str(ROOT)):
+            current = line.strip().removeprefix(str(ROOT)) or "/"
+        elif OURS.search(line):
+            found.setdefault(current, []).extend(OURS.findall(line))
+    return {path: sorted(names) for path, names in found.items()}
+
+
+PAIR = ["scxg_net_down", "scxg_net_up"]
+
+
+@contextmanager
+def configured(toml: str, mode: str = "auto", state: str = "idle") -> Iterator[Supervised]:
+    """A supervisor as the unit starts it, with this configuration."""
+    root = Path(tempfile.mkdtemp(prefix="scxg-", dir="/run"))
+    (root / "etc").mkdir()
+    (root / "etc/config.toml").write_text("[metrics]\nenabled = false\n" + toml)
+    env = {
+        **os.environ,
+        "SCX_GAMER_RUNTIME_DIR": str(root / "run"),
+        "SCX_GAMER_STATE_DIR": str(root / "state"),
+        "SCX_GAMER_CONFIG_DIR": str(root / "etc"),
+    }
+    with (root / "log").open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scx_gamer", "run", "--mode", mode],
+            env=env,
+            stdout=out,
+            stderr=out,
+        )
+    supervised = Supervised(process, root, root / "log")
+    try:
+        supervised.wait_state(state)
+        yield supervised
+    except BaseException:
+        sys.stderr.write(supervised.text())
+        raise
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+        shutil.rmtree(root)
+
+
+def cli(sup: Supervised, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command as the user types it."""
+    env = {**os.environ, "SCX_GAMER_RUNTIME_DIR": str(sup.root / "run")}
+    command = [sys.executable, "-m", "scx_gamer", *words]
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def limits(sup: Supervised) -> dict[str, dict[str, Any]]:
+    """What the supervisor says it limits, by cgroup."""
+    found = sup.ask("net_status")
+    return {row["cgroup"]: row for row in found["limits"]}
+
+
+def echoes(process: subprocess.Popen[str]) -> list[list[float | None]]:
+    answer: list[list[float | None]] = json.loads(ended(process))
+    return answer
