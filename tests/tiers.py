@@ -29,6 +29,10 @@ GUEST_CPUS = {"games": 1}
 
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
 UNDER_SYSTEMD = frozenset({"systemd"})
+# What the host makes before a folder's guest boots: it has the network and the compiler's speed.
+PREPARED = {
+    "package": (["make", "-s", "deb"], [str(PYTHON), "-m", "tests.vm.vmlib.root", "trixie"]),
+}
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,12 @@ def vm(kernel: str) -> Iterator[Result]:
         ]
         return run(f"vm {kernel} {name}", command, count=pytest_counts)
 
+    for name in vm_folders():
+        for command in PREPARED.get(name, ()):
+            made = run(f"prepare {name}", command, count=one_check)
+            if made.failed:
+                yield made
+                return
     jobs = 1 if direct else int(os.environ.get("JOBS", os.cpu_count() or 1))
     with ThreadPoolExecutor(jobs, thread_name_prefix="guest") as pool:
         yield from pool.map(folder, vm_folders())

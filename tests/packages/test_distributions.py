@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 from scx_gamer import __version__
@@ -61,3 +62,18 @@ def test_the_rpm_package_builds_and_holds_the_same(installed: Path, tmp_path: Pa
         if re.search(r": E: ", line) and not set(line.split()) & tolerated
     ]
     assert errors == []
+
+
+def test_each_distribution_brings_what_python_needs() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[<>=]", line)[0] for line in project["dependencies"]} - {"bcc"}
+    texts = {
+        "python3-": (TOP / "packaging/debian/control").read_text(),
+        "Requires:       python3-": (TOP / "packaging/rpm/scx-gamer.spec").read_text(),
+        "python-": (TOP / "packaging/arch/PKGBUILD").read_text(),
+        "": (TOP / "docs/install.md").read_text(),
+    }
+    for prefix, text in texts.items():
+        for name in names:
+            # dashes and underscores: distributions do not agree
+            assert re.search(f"{prefix}{name.replace('-', '[-_]')}\\b", text), (prefix, name)

@@ -105,7 +105,9 @@ def test_refusals(
 ) -> None:
     assert main(args) == code
     err = capsys.readouterr().err
-    assert says in err
+    assert (
+        says.lower() in err.lower()
+    )  # how an argument is written differs between versions of typer
     if args:
         assert len(err.splitlines()) == 1
         assert err.startswith("scx-gamer: ")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -33,6 +34,7 @@ PACKAGES = [
     "git",
     "python3-dbus-next",
     "python3-evdev",
+    "python3-inotify-simple",
     "python3-prometheus-client",
     "python3-pyudev",
     "python3-rich",
@@ -47,9 +49,14 @@ PACKAGES = [
 ]
 
 
+def folder_of(suite: str) -> Path:
+    """Where it is, or will be: another list of packages is another folder."""
+    return cache_dir() / f"root-{suite}-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:8]}"
+
+
 def root(suite: str) -> Path:
     """The folder; raises FetchError."""
-    folder = cache_dir() / f"root-{suite}"
+    folder = folder_of(suite)
     with locked(f"root-{suite}"):
         if (folder / ".complete").exists():
             return folder
@@ -74,7 +81,12 @@ def root(suite: str) -> Path:
 def run(folder: Path, command: list[str]) -> int:
     """A command in the folder, in a mount namespace of its own, with the system's and the tree's folders."""
     script = ["set -e", f"mount -t tmpfs none {folder}/tmp"]
-    for name in ("/proc", "/sys", "/dev", str(TREE)):
+    # a worktree has its repository elsewhere, and a test asks it for the files
+    repository = subprocess.run(
+        ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"],
+        cwd=TREE, capture_output=True, text=True, check=False,
+    ).stdout.strip()  # fmt: skip
+    for name in dict.fromkeys(("/proc", "/sys", "/dev", str(TREE), repository or str(TREE))):
         script += [f"mkdir -p {folder}{name}", f"mount --rbind {name} {folder}{name}"]
     script.append(f'exec chroot {folder} sh -c \'cd {TREE} && exec "$@"\' sh "$@"')
     environ = {
