@@ -18,8 +18,10 @@ from scx_gamer.agent.i3 import I3
 from scx_gamer.agent.kwin import KWin
 from scx_gamer.agent.model import Adapter, AgentError, Environment
 from scx_gamer.agent.niri import Niri
+from scx_gamer.agent.notice import Notice
 from scx_gamer.agent.reporter import Reporter
 from scx_gamer.agent.x11 import X11, Server
+from scx_gamer.dbus import SYSTEM_BUS
 from scx_gamer.paths import paths
 from scx_gamer.text import printable
 
@@ -77,6 +79,8 @@ def adapters(env: Environment) -> list[Adapter]:
     found = [adapter] if (adapter := focus_adapter(env)) else []
     if env.get("DBUS_SESSION_BUS_ADDRESS"):
         found.append(GameMode(env["DBUS_SESSION_BUS_ADDRESS"]))
+        system = env.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
+        found.append(Notice(env["DBUS_SESSION_BUS_ADDRESS"], system))
     return found
 
 

@@ -8,6 +8,7 @@ dbus-next offers asyncio and GLib; we have a loop already. So of dbus-next we us
 
 from __future__ import annotations
 
+SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 BUS_NAME = "org.scxgamer.Supervisor1"
 OBJECT_PATH = "/org/scxgamer/Supervisor1"
 INTERFACE = "org.scxgamer.Supervisor1"

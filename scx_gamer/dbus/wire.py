@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from scx_gamer.dbus import OBJECT_PATH, BusError
+from scx_gamer.dbus import OBJECT_PATH, SYSTEM_BUS, BusError
 
 MAX_FRAME = 64 * 1024  # the longest call that is read; a longer one is answered unread
 _FIXED = 16
@@ -172,7 +172,7 @@ class Frames:
 
 def bus_socket() -> str:
     """Path of the system bus's socket ("\\0…" for an abstract one). Raises BusError for an address we cannot reach."""
-    address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or "unix:path=/run/dbus/system_bus_socket"
+    address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
     for one in address.split(";"):
         transport, _, options = one.partition(":")
         values = dict(pair.split("=", 1) for pair in options.split(",") if "=" in pair)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -68,7 +69,7 @@ class NetRoom:
             if found.mount is None:
                 self.error = "no cgroup2 hierarchy is mounted"
             else:
-                self.leftovers = remove_leftovers(found.mount)
+                self.leftovers = _remove_leftovers(found.mount)
         except (OSError, BpfError) as err:
             self.error = str(err)
         if self.error:
@@ -399,3 +400,15 @@ class NetRoom:
         self._stack.close()
         self._registry = None
         self._programs = None
+
+
+def _remove_leftovers(mount: Path) -> int:
+    """How many were removed. Raises BpfError, OSError."""
+    try:
+        return remove_leftovers(mount)
+    except BpfError as err:
+        if err.errno != errno.EPERM:
+            raise
+        # Programs of others are for root to list. Ours go with our links, so with us.
+        log.debug("leftovers of another life cannot be looked for: %s", err)
+        return 0

@@ -190,12 +190,16 @@ def test_who_is_asked_in_which_session() -> None:
     def names(**env: str) -> list[str]:
         return [adapter.name for adapter in adapters(env)]
 
-    assert names(SWAYSOCK="/s", DISPLAY=":0", **bus) == ["sway", "GameMode"]
+    assert names(SWAYSOCK="/s", DISPLAY=":0", **bus) == ["sway", "GameMode", "notices"]
     assert names(HYPRLAND_INSTANCE_SIGNATURE="x", XDG_RUNTIME_DIR="/r", DISPLAY=":0") == [
         "Hyprland"
     ]
     assert names(NIRI_SOCKET="/n") == ["niri"]
-    assert names(XDG_CURRENT_DESKTOP="KDE", DISPLAY=":0", **bus) == ["KWin", "GameMode"]
+    assert names(XDG_CURRENT_DESKTOP="KDE", DISPLAY=":0", **bus) == [
+        "KWin",
+        "GameMode",
+        "notices",
+    ]
     assert names(I3SOCK="/i", DISPLAY=":0") == ["i3"]
     assert names(DISPLAY=":0") == ["X11"]
     assert names() == [] and focus_adapter({"XDG_CURRENT_DESKTOP": "KDE"}) is None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -19,11 +20,14 @@ import sys
 from scx_gamer.cli import main
 sys.exit(main())
 """
+# What rich could highlight: a thousand files that nothing here asks for.
+UNUSED = shutil.ignore_patterns("lexers")
 FILES = {
     "dbus/org.scxgamer.Supervisor1.conf": "/usr/share/dbus-1/system.d/org.scxgamer.Supervisor1.conf",
     "dbus/org.scxgamer.Supervisor1.service": "/usr/share/dbus-1/system-services/org.scxgamer.Supervisor1.service",
     "polkit/org.scxgamer.Supervisor1.policy": "/usr/share/polkit-1/actions/org.scxgamer.Supervisor1.policy",
     "systemd/scx-gamer.service": "/usr/lib/systemd/system/scx-gamer.service",
+    "systemd/scx-gamer-agent.service": "/usr/lib/systemd/user/scx-gamer-agent.service",
     "sysusers/scx-gamer.conf": "/usr/lib/sysusers.d/scx-gamer.conf",
 }
 
@@ -50,8 +54,7 @@ def _copy(distribution: metadata.Distribution) -> None:
     for top in tops - {"__pycache__"}:
         source = Path(str(distribution.locate_file(top)))
         if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, SITE / top, dirs_exist_ok=True, ignore=ignored)
+            shutil.copytree(source, SITE / top, dirs_exist_ok=True, ignore=UNUSED)
         else:
             shutil.copy(source, SITE / top)
 
@@ -70,6 +73,8 @@ def install() -> None:
     for path in (TREE / "build" / "bpf").glob("*.bpf.o"):
         shutil.copy(path, package / "bpf" / path.name)
     shutil.copytree(TREE / "profiles", package / "profiles_data")
+    # As a package does: a service that may write nowhere would compile everything at each start.
+    compileall.compile_dir(package, quiet=2)
     for library in (TREE / "build/sysroot/usr/lib").glob("*/libbpf.so.1"):
         shutil.copy(library, f"/usr/lib/{library.parent.name}/libbpf.so.1")
     Path("/usr/bin/scx-gamer").write_text(LAUNCHER)

@@ -55,6 +55,10 @@ def debian() -> Iterator[None]:
     subprocess.run(["umount", "-l", ROOT], check=False, timeout=60)
 
 
+def mount(*words: str) -> None:
+    subprocess.run(["mount", *words], check=True, timeout=60)
+
+
 def later(deb: Path) -> None:
     """The same with a higher version."""
     tree = ROOT / "later"

@@ -51,7 +51,9 @@ PACKAGES = [
 
 def folder_of(suite: str) -> Path:
     """Where it is, or will be: another list of packages is another folder."""
-    return cache_dir() / f"root-{suite}-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:8]}"
+    return (
+        cache_dir() / f"root-{suite}-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:8]}"
+    )
 
 
 def root(suite: str) -> Path:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Others who load schedulers or change priorities."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from scx_gamer import kernelstate
+from scx_gamer.doctor.model import FAIL, NO_PERMISSION, OK, WARN, Finding
+from scx_gamer.text import printable
+
+# first 15 characters, as /proc/PID/comm has them
+_RENICERS = {
+    "ananicy-cpp": "ananicy-cpp",
+    "ananicy": "ananicy",
+    "system76-schedu": "system76-scheduler",
+    "gamemoded": "gamemode",
+}
+
+PROC = Path("/proc")
+
+
+def other_scheduler() -> Iterator[Finding]:
+    """Whose scheduler is loaded."""
+    name = kernelstate.loaded()
+    if name and name != kernelstate.OURS:
+        what = f"{printable(name, 64)} is loaded: only one scheduler can be"
+        to_do = "end it first: systemctl stop scx.service scx_loader.service, or end the program"
+        yield Finding(FAIL, "another scheduler", what, to_do, NO_PERMISSION)
+    else:
+        yield Finding(OK, "another scheduler", "none" if not name else "ours is loaded")
+
+
+def scheduler_services(proc: Path = PROC) -> Iterator[Finding]:
+    """Programs that load a scheduler of their own whenever they are asked."""
+    running = {c for c in commands(proc) if c.startswith("scx_") and c != kernelstate.OURS}
+    for name in sorted(running):
+        what = f"{printable(name)} runs and may load another scheduler"
+        to_do = "turn it off while you use scx-gamer: systemctl disable --now scx_loader scx"
+        yield Finding(WARN, "scheduler services", what, to_do)
+    if not running:
+        yield Finding(OK, "scheduler services", "none runs")
+
+
+def renicers(proc: Path = PROC) -> Iterator[Finding]:
+    """Daemons that change priorities behind our back."""
+    running = {_RENICERS[name] for name in commands(proc) if name in _RENICERS}
+    for name in sorted(running):
+        to_do = f"stop {name} while you use scx-gamer, or tell it to leave games alone"
+        yield Finding(WARN, "renicing daemons", f"{name} runs and changes nice values", to_do)
+    if not running:
+        yield Finding(OK, "renicing daemons", "none runs")
+
+
+def commands(proc: Path = PROC) -> set[str]:
+    """Names of all processes, as /proc/PID/comm has them."""
+    found: set[str] = set()
+    for entry in os.listdir(proc):
+        if entry.isdecimal():
+            try:
+                raw = (proc / entry / "comm").read_bytes()
+            except OSError:  # it ended between the two reads
+                continue
+            found.add(raw.rstrip(b"\n").decode("ascii", "replace"))
+    return found

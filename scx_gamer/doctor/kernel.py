@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the running kernel and this user's rights allow."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from scx_gamer import kernelstate
+from scx_gamer.doctor.model import FAIL, INFO, NO_PERMISSION, OK, UNSUPPORTED, WARN, Finding
+from scx_gamer.libbpf import KernelBtf, LibbpfTooOld
+
+_OPTIONS = (
+    "CONFIG_SCHED_CLASS_EXT",
+    "CONFIG_BPF_SYSCALL",
+    "CONFIG_BPF_JIT",
+    "CONFIG_DEBUG_INFO_BTF",
+)
+
+# kfuncs that some kernels' BTF shows with one argument too many, and what their absence costs
+_AUX_KFUNCS = {
+    "scx_bpf_kick_cpu": "preemption goes through a local insert instead",
+    "scx_bpf_task_set_slice": "the slice is stored directly",
+}
+
+
+def kernel() -> Iterator[Finding]:
+    """Whether the running kernel has sched_ext."""
+    release = platform.release()
+    why = kernelstate.unsupported()
+    if why:
+        to_do = "boot a kernel of 6.12 or later with CONFIG_SCHED_CLASS_EXT=y"
+        yield Finding(FAIL, "kernel", f"{release}: {why}", to_do, UNSUPPORTED)
+    else:
+        yield Finding(OK, "kernel", f"{release} has sched_ext, now {kernelstate.state()}")
+
+
+def config_options() -> Iterator[Finding]:
+    """What the kernel was built with, where it says so."""
+    release = platform.release()
+    places = (
+        Path("/proc/config.gz"),
+        Path("/boot", f"config-{release}"),
+        Path("/lib/modules", release, "config"),
+        Path("/lib/modules", release, "build/.config"),
+    )
+    for place in places:
+        try:
+            raw = place.read_bytes()
+            text = gzip.decompress(raw) if place.suffix == ".gz" else raw
+        except (OSError, EOFError, gzip.BadGzipFile):
+            continue
+        missing = missing_options(text.decode("ascii", "replace"))
+        if missing:
+            what = f"{place} lacks {', '.join(missing)}"
+            yield Finding(FAIL, "config options", what, "use a kernel that has them", UNSUPPORTED)
+        else:
+            yield Finding(OK, "config options", f"{place} has all {len(_OPTIONS)} needed")
+        return
+    yield Finding(INFO, "config options", "this kernel's configuration is not on the machine")
+
+
+def missing_options(text: str) -> list[str]:
+    """Of the options needed, those a kernel configuration does not set."""
+    return [o for o in _OPTIONS if not re.search(rf"^{o}=[ym]\s*$", text, re.MULTILINE)]
+
+
+def btf() -> Iterator[Finding]:
+    """BTF of the kernel, without which no program can be relocated."""
+    if os.access("/sys/kernel/btf/vmlinux", os.R_OK):
+        yield Finding(OK, "BTF", "the kernel carries its BTF")
+    else:
+        to_do = "use a kernel with CONFIG_DEBUG_INFO_BTF=y"
+        yield Finding(FAIL, "BTF", "no /sys/kernel/btf/vmlinux", to_do, UNSUPPORTED)
+
+
+def jit() -> Iterator[Finding]:
+    """The BPF JIT: without it struct_ops cannot be attached."""
+    try:
+        value = Path("/proc/sys/net/core/bpf_jit_enable").read_text().strip()
+    except OSError as error:
+        yield Finding(INFO, "JIT", f"cannot be read: {error.strerror}", "run doctor as root")
+        return
+    if value == "0":
+        to_do = "sysctl net.core.bpf_jit_enable=1"
+        yield Finding(FAIL, "JIT", "the BPF JIT is off", to_do, UNSUPPORTED)
+    else:
+        yield Finding(OK, "JIT", "the BPF JIT is on")
+
+
+def permissions() -> Iterator[Finding]:
+    """Whether this user may load BPF programs."""
+    status = Path("/proc/self/status").read_text()
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    caps = int(match[1], 16) if match else 0
+    needed = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_NET_ADMIN": 12}
+    missing = [name for name, bit in needed.items() if not caps >> bit & 1]
+    if missing and not caps >> 21 & 1:  # CAP_SYS_ADMIN holds the first two
+        what = f"lacks {', '.join(missing)}: programs cannot be tried"
+        yield Finding(FAIL, "permissions", what, "run doctor as root", NO_PERMISSION)
+    else:
+        yield Finding(OK, "permissions", "may load BPF programs")
+
+
+def libbpf() -> Iterator[Finding]:
+    """The libbpf in use."""
+    from scx_gamer.libbpf._native import native, version_of
+
+    try:
+        path = native().path
+    except LibbpfTooOld as error:
+        yield Finding(FAIL, "libbpf", error.what, error.hint, UNSUPPORTED)
+        return
+    major, minor = version_of(path)
+    yield Finding(OK, "libbpf", f"{major}.{minor} ({path})")
+
+
+def hidden_arguments() -> Iterator[Finding]:
+    """kfuncs that an old pahole described with an argument no program may pass."""
+    with KernelBtf() as kernel_btf:
+        hidden = [name for name in _AUX_KFUNCS if kernel_btf.has_hidden_argument(name)]
+    if not hidden:
+        yield Finding(OK, "kfuncs", "their prototypes in BTF are clean")
+    for name in hidden:
+        what = f"{name} has a hidden argument in this kernel's BTF: {_AUX_KFUNCS[name]}"
+        to_do = "nothing is broken; a kernel built with pahole 1.31 or later has it plain"
+        yield Finding(WARN, "kfuncs", what, to_do)
+
+
+def lockdown(path: Path = Path("/sys/kernel/security/lockdown")) -> Iterator[Finding]:
+    """A locked-down kernel lets no program read its memory, ours neither."""
+    try:
+        text = path.read_text()
+    except OSError:
+        return
+    mode = (re.findall(r"\[(\w+)\]", text) or ["none"])[0]
+    if mode == "confidentiality":
+        to_do = "boot without lockdown=confidentiality; lockdown=integrity is fine"
+        what = "lockdown is confidentiality: BPF programs may not read kernel memory"
+        yield Finding(FAIL, "lockdown", what, to_do, UNSUPPORTED)
+    else:
+        yield Finding(OK, "lockdown", mode)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is ours: configuration, profiles, rules of detection, the supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scx_gamer import control
+from scx_gamer.config import ConfigError, load, tunable_limits
+from scx_gamer.doctor.model import BAD_CONFIG, FAIL, INFO, OK, WARN, Finding
+from scx_gamer.libbpf import Abi, find_object, object_btf
+from scx_gamer.text import printable
+
+# States of a running supervisor that want somebody's attention.
+_STATES = {
+    "off": "it was switched off and stays so: scx-gamer start",
+    "backoff": "it tries again by itself; if it goes on so: scx-gamer report",
+    "fallback": "it gave up after repeated failures: scx-gamer report, then scx-gamer start",
+    "conflict": "end the other scheduler, then scx-gamer start",
+}
+
+
+def detection() -> Iterator[Finding]:
+    """What the rules know, and what they fall back to should the hooks be refused."""
+    from scx_gamer.games import desktop
+    from scx_gamer.games.room import shipped_data
+    from scx_gamer.games.sources import connector_problem
+
+    data, broken = shipped_data()
+    games, _programs = desktop.desktop_games(desktop.folders())
+    entries = len(set(games.values()))
+    if broken:
+        yield Finding(WARN, "game detection", broken, "the drop-ins of detect.d are not used")
+    else:
+        names = len(data.wine_plumbing) + len(data.wrappers) + len(data.helpers) + len(data.tools)
+        what = f"{names} programs known that are no game, {entries} desktop entries that are"
+        yield Finding(OK, "game detection", what)
+    why = connector_problem()
+    if why:
+        yield Finding(INFO, "proc connector", why, "without BPF hooks, processes would be polled")
+    else:
+        yield Finding(OK, "proc connector", "can stand in for the BPF hooks")
+
+
+def configuration() -> Iterator[Finding]:
+    """The files in /etc."""
+    try:
+        settings = load()
+        settings.check_tunables(Abi(object_btf(find_object("observe"))).constants)
+    except ConfigError as error:
+        where_what = f"{error.where}: {error.what}"
+        yield Finding(FAIL, "configuration", where_what, error.hint, BAD_CONFIG)
+        return
+    yield Finding(OK, "configuration", f"{len(settings.files)} file(s), mode {settings.mode}")
+
+
+def supervisor() -> Iterator[Finding]:
+    """Whether one runs, and whether it is content."""
+    try:
+        status = control.request("status", timeout_s=5.0)
+    except control.ControlError as error:
+        if error.code != control.NOT_RUNNING:
+            yield Finding(
+                WARN, "supervisor", error.what, error.hint or "see its log: journalctl -u scx-gamer"
+            )
+            return
+        yield Finding(
+            INFO, "supervisor", "not running", "systemctl start scx-gamer, or scx-gamer run as root"
+        )
+        return
+    state, cause = status.get("state"), printable(str(status.get("cause", "")), 200)
+    to_do = _STATES.get(str(state))
+    if to_do:
+        yield Finding(WARN, "supervisor", f"{state}: {cause}", to_do)
+    else:
+        yield Finding(OK, "supervisor", f"{state}: {cause}")
+
+
+def profiles() -> Iterator[Finding]:
+    """The profiles, shipped and in /etc, and which one a running supervisor uses."""
+    from scx_gamer import profiles as room
+
+    limits = tunable_limits(Abi(object_btf(find_object("observe"))).constants)
+    found = room.load(limits, *room.folders())
+    for error in (*found.errors, *room.check_set(found)):
+        yield Finding(FAIL, "profiles", f"{error.where}: {error.what}", error.hint, BAD_CONFIG)
+    if not found.profiles:
+        yield Finding(WARN, "profiles", "none found", "reinstall scx-gamer")
+        return
+    try:
+        answer = control.request("status", timeout_s=5)
+    except control.ControlError:
+        yield Finding(OK, "profiles", f"{len(found.profiles)} usable")
+        return
+    profile = answer.get("profile", {}) if isinstance(answer, dict) else {}
+    active = printable(str(profile.get("active", "none")), 64)
+    yield Finding(OK, "profiles", f"{len(found.profiles)} usable, {active} is active")
+    for name, why in dict(profile.get("disabled", {})).items():
+        to_do = "report it with `scx-gamer status`; `scx-gamer profiles set` tries it again"
+        yield Finding(WARN, "profiles", f"{name} is disabled: {why}", to_do)

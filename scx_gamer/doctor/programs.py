@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Our programs, loaded for a trial: asking the kernel is not enough."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from scx_gamer import control
+from scx_gamer.doctor.model import FAIL, OK, UNSUPPORTED, WARN, Finding
+from scx_gamer.libbpf import BpfError, Object, find_object
+from scx_gamer.text import printable
+
+# What each program of observe is for, and what is left without it.
+_HOOKS = {
+    "drain": (
+        "control messages",
+        "scx-gamer cannot run: use a kernel with the syscall programs of 5.14",
+    ),
+    "on_input": (
+        "opening boost windows in the kernel",
+        "evdev does it instead, a little later; a kernel with CONFIG_FUNCTION_TRACER has the hook",
+    ),
+    "on_exec": (
+        "seeing programs start",
+        "the proc connector takes over, else a poll each second; a kernel with CONFIG_TRACEPOINTS has the hook",
+    ),
+    "on_exit": (
+        "seeing processes end",
+        "the proc connector takes over, else a poll each second; a kernel with CONFIG_TRACEPOINTS has the hook",
+    ),
+    "on_rename": (
+        "seeing what Wine calls a process",
+        "its command line is looked at again ten times a second instead; nothing is lost",
+    ),
+    "on_fork": (
+        "seeing processes begin",
+        "the proc connector takes over, else a poll each second; a kernel with CONFIG_TRACEPOINTS has the hook",
+    ),
+}
+
+
+def hooks() -> Iterator[Finding]:
+    """Each program of observe, loaded on its own: asking the kernel is not enough, trying is."""
+    path = find_object("observe")
+    with Object.open(path) as found:
+        names = sorted(found.programs)
+    for name in names:
+        with Object.open(path) as trial:
+            for other, program in trial.programs.items():
+                program.set_autoload(other == name)
+            purpose, to_do = _HOOKS.get(name, ("one feature", "that feature alone is missing"))
+            yield _tried(trial, f"hook {name}", f"{purpose}: ", to_do)
+
+
+def scheduler() -> Iterator[Finding]:
+    """The scheduler itself, verified by the kernel but not attached."""
+    with Object.open(find_object("sched")) as trial:
+        to_do = "this kernel's verifier does not take it: run scx-gamer report and send it to us"
+        yield _tried(trial, "scheduler", "", to_do)
+
+
+def network_limit() -> Iterator[Finding]:
+    """cgroup2, the programs that limit traffic, and what an earlier life of theirs left."""
+    from scx_gamer.netlimit import cgroups, programs
+
+    name = "network limit"
+    found = cgroups.hierarchy()
+    if found.mount is None:
+        to_do = "boot with systemd.unified_cgroup_hierarchy=1"
+        yield Finding(WARN, name, "no cgroup2 is mounted: traffic cannot be limited", to_do)
+        return
+    kind = "hybrid hierarchy, cgroup2" if found.hybrid else "cgroup2"
+    yield Finding(OK, name, f"{kind} on {printable(str(found.mount))}")
+    with Object.open(find_object(programs.OBJECT)) as trial:
+        yield _tried(
+            trial, name, "", "traffic cannot be limited on this kernel: see docs/troubleshooting.md"
+        )
+    left = programs.leftovers(found.mount)
+    if not left:
+        yield Finding(OK, name, "no program of ours is on any cgroup")
+        return
+    where = ", ".join(sorted({printable(path, 64) for path, *_rest in left})[:4])
+    if _supervised():
+        yield Finding(OK, name, f"{len(left)} programs at work on {where}")
+    else:
+        what = f"{len(left)} programs of ours are on {where} though no supervisor runs"
+        yield Finding(WARN, name, what, "the next start of scx-gamer takes them away")
+
+
+def _supervised() -> bool:
+    try:
+        control.request("net_status", timeout_s=5.0)
+    except control.ControlError:
+        return False
+    return True
+
+
+def _tried(trial: Object, name: str, purpose: str, to_do: str) -> Finding:
+    try:
+        trial.load()
+    except BpfError as error:
+        last = error.log.strip().splitlines()[-1:]
+        said = f"{error}{f' [{last[0].strip()}]' if last else ''}"
+        if error.errno in (1, 13) and os.geteuid() != 0:
+            return Finding(WARN, name, "not checked: no permission", "run doctor as root")
+        code = UNSUPPORTED if name == "scheduler" else 0
+        what = f"{purpose}refused: {said}"
+        return Finding(FAIL if code else WARN, name, what, to_do, code)
+    return Finding(OK, name, f"{purpose}loads")

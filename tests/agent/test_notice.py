@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The notification of a supervisor that gave up: over two real buses, to a server that writes down what it shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from dbus_next.aio.message_bus import MessageBus
+from dbus_next.constants import MessageType
+from dbus_next.message import Message
+from dbus_next.signature import Variant
+
+from scx_gamer.agent import notice
+from scx_gamer.agent.notice import Notice
+from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH
+from tests.agent.support import listening, session, until_ended
+
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+REASON = "runnable task <stall>\x1b[31m"
+
+
+class Supervisor:
+    """Its properties on a bus, as the real one has them."""
+
+    def __init__(self, bus: MessageBus) -> None:
+        self.bus = bus
+        self.values = {
+            "State": Variant("s", "attached"),
+            "LastExit": Variant("(sis)", ["error", 1024, REASON]),
+        }
+        bus.add_message_handler(self._on_message)
+
+    def _on_message(self, message: Message) -> Any:
+        if message.message_type != MessageType.METHOD_CALL or message.member != "Get":
+            return None
+        return Message.new_method_return(message, "v", [self.values[message.body[1]]])
+
+    def tell(self, state: str, to: Any = None) -> None:
+        changed = {"State": Variant("s", state)}
+        signal = Message(
+            destination=to,
+            path=OBJECT_PATH,
+            interface=_PROPERTIES,
+            member="PropertiesChanged",
+            signature="sa{sv}as",
+            body=[INTERFACE, changed, []],
+            message_type=MessageType.SIGNAL,
+        )
+        self.bus.send(signal)
+
+    def become(self, state: str) -> None:
+        self.values["State"] = Variant("s", state)
+        self.tell(state)
+
+
+class Screen:
+    """A notification server."""
+
+    def __init__(self, bus: MessageBus) -> None:
+        self.shown: dict[int, list[Any]] = {}
+        self.ever = 0
+        bus.add_message_handler(self._on_message)
+
+    def _on_message(self, message: Message) -> Any:
+        if message.message_type != MessageType.METHOD_CALL or message.path != notice._SERVER_PATH:
+            return None
+        if message.member == "CloseNotification":
+            self.shown.pop(message.body[0])
+            return Message.new_method_return(message)
+        self.ever += 1
+        self.shown[self.ever] = message.body
+        return Message.new_method_return(message, "u", [self.ever])
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(30):
+            while len(self.shown) != count:
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def connected(address: str, name: str) -> AsyncIterator[Any]:
+    bus: Any = await MessageBus(bus_address=address).connect()
+    try:
+        await bus.request_name(name)
+        yield bus
+    finally:
+        bus.disconnect()
+        await asyncio.wait([asyncio.ensure_future(bus.wait_for_disconnect())], timeout=5)
+        bus._sock.close()  # dbus-next may leave it open
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[tuple[str, str, Screen]]:
+    """Addresses of a session's bus and of a system's, and the server on the first."""
+    with session() as own, session() as machine:
+        desktop, system = own.bus(), machine.bus()
+        async with connected(desktop, notice._SERVER) as bus:
+            yield desktop, system, Screen(bus)
+
+
+def test_one_notification_while_it_has_given_up() -> None:
+    async def scenario() -> None:
+        async with world() as (desktop, system, screen), listening(Notice(desktop, system)):
+            await asyncio.sleep(0.3)  # nobody is there: nothing is said
+            async with connected(system, BUS_NAME) as bus:
+                supervisor = Supervisor(bus)
+                supervisor.become("backoff")
+                await asyncio.sleep(1.0)
+                assert not screen.shown
+                supervisor.become("fallback")
+                await screen.until(1)
+                supervisor.become("fallback")  # said once
+                await asyncio.sleep(1.0)
+                assert screen.ever == 1
+                (body,) = screen.shown.values()
+                assert body[3] == "Games run without scx-gamer"
+                assert "error: runnable task &lt;stall&gt;\\x1b[31m" in body[4]
+                assert "scx-gamer start" in body[4]
+                supervisor.become("idle")
+                await screen.until(0)
+                supervisor.become("fallback")
+                await screen.until(1)
+            await screen.until(0)  # the supervisor ended
+
+    asyncio.run(scenario())
+
+
+def test_a_signal_of_a_stranger_shows_nothing() -> None:
+    async def scenario() -> None:
+        async with (
+            world() as (desktop, system, screen),
+            connected(system, BUS_NAME) as real,
+            connected(system, "org.example.Liar") as stranger,
+            listening(Notice(desktop, system)),
+        ):
+            supervisor, liar = Supervisor(real), Supervisor(stranger)
+            await asyncio.sleep(0.5)
+            who = Message(
+                destination="org.freedesktop.DBus",
+                path="/org/freedesktop/DBus",
+                interface="org.freedesktop.DBus",
+                member="ListNames",
+            )
+            for name in (await stranger.call(who)).body[0]:
+                if name.startswith(":"):
+                    liar.tell("fallback", name)
+            await asyncio.sleep(1.2)
+            assert not screen.ever
+            supervisor.become("fallback")  # and it still listens
+            await screen.until(1)
+
+    asyncio.run(scenario())
+
+
+def test_a_desktop_without_notifications_is_said() -> None:
+    async def scenario() -> None:
+        with session() as own, session() as machine:
+            desktop, system = own.bus(), machine.bus()
+            async with connected(system, BUS_NAME) as bus:
+                supervisor = Supervisor(bus)
+                supervisor.become("fallback")
+                assert "Notify" in await until_ended(Notice(desktop, system))
+
+    asyncio.run(scenario())
