@@ -32,6 +32,13 @@ class MessageAbi(Protocol):
     def pack(self, name: str, **fields: int) -> bytes: ...
 
 
+class Sender(Protocol):
+    """What those who only tell the kernel need of the feed."""
+
+    def send(self, type_name: str, **fields: int) -> bool: ...
+    def flush(self) -> None: ...
+
+
 class Feed:
     """Packs, counts and sends. `generation` is stamped into each message."""
 

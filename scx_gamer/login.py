@@ -7,7 +7,8 @@ import ctypes
 import functools
 from pathlib import Path
 
-SEATS = Path("/run/systemd/seats")  # logind's; without it there are no sessions to speak of
+# logind's, with seat0 in it for as long as it runs; the folder alone is made at boot even where nobody is to use it.
+SEATS = Path("/run/systemd/seats")
 
 
 @functools.cache
@@ -28,6 +29,6 @@ def _library() -> ctypes.CDLL | None:
 def active(uid: int) -> bool | None:
     """Whether a session of the user is in front on any seat; None where no logind can be asked."""
     library = _library()
-    if library is None or not SEATS.is_dir():
+    if library is None or not SEATS.is_dir() or not any(SEATS.iterdir()):
         return None
     return int(library.sd_uid_get_seats(uid, 1, None)) > 0

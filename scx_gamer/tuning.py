@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from scx_gamer.config import ConfigError
+from scx_gamer.feed import Sender
 from scx_gamer.netconfig import NetworkSettings, settings_of
 from scx_gamer.profiles import AUTO, Game, Profile, ProfileError, ProfileSet, folders, load
 from scx_gamer.profiles.schema import Limits
@@ -17,12 +17,6 @@ from scx_gamer.profiles.schema import Limits
 log = logging.getLogger(__name__)
 
 FAILURES = 2  # errors of the scheduler under one profile, and no other, that disable it
-
-
-class Sender(Protocol):
-    """The part of Feed that is needed here."""
-
-    def send(self, type_name: str, **fields: int) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -220,10 +214,12 @@ class Tuning:
     # ---- the kernel's map ----------------------------------------------------------------------
 
     def _send_changed(self) -> None:
+        """What is answered right after this is in the kernel already."""
         for name, value in self.values().items():
             if self._sent.get(name) != value:
                 self._feed.send("TUNABLE", index=self._index[name], value=value)
                 self._sent[name] = value
+        self._feed.flush()
 
     def send_all(self) -> None:
         """Everything again, for a kernel that may not have it."""

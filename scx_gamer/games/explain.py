@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Why something is a game, or is none: the chain of evidence for one process."""
+"""What is answered about games: the list, the facts for profiles, why a process is a game or is none."""
 
 from __future__ import annotations
+
+import time
 
 from scx_gamer.games.model import program_of
 from scx_gamer.games.rules import decide, why_not
 from scx_gamer.games.tracker import Tracker
+from scx_gamer.observe import Observe
+from scx_gamer.profiles import Game as Facts
 
+MAX_FACTS = 64  # processes of a game that profiles are matched against
 _MOST = 200  # processes of a tree that are named
 
 
@@ -64,3 +69,52 @@ def explain(tracker: Tracker, pid: int, now_s: float) -> dict[str, object]:
         "tree": tree,
         "processes": len(game.members),
     }
+
+
+def boost_of(class_name: str, observe: Observe, focus_pid: int) -> str:
+    """Which input windows raise a class now, and until when."""
+    if class_name not in ("GAME", "CRITICAL"):
+        return "none: only the game and what it waits for are boosted"
+    if class_name == "GAME" and observe.control.get("focus_away"):
+        return f"none: the focus is on process {focus_pid}, which is no game"
+    now_ns = time.monotonic_ns()
+    lanes = []
+    for number, lane in observe.abi.names("lane").items():
+        if number:
+            state = f"lane[{number}]"
+            ends = [observe.windows.get(f"{state}.{n}") for n in ("until_ns", "held_until_ns")]
+            if max(ends) > now_ns:
+                lanes.append(f"{lane} for {(max(ends) - now_ns) / 1e6:.0f} ms more")
+    return ", ".join(lanes) or "none: no input lately"
+
+
+def listing(tracker: Tracker, now_s: float) -> list[dict[str, object]]:
+    """The schema of `games list --json`."""
+    active = tracker.active
+    return [
+        {
+            "pid": game.decision.root.pid,
+            "comm": program_of(game.main),
+            "reason": "; ".join(game.decision.evidence),
+            "processes": len(game.members),
+            "rule": game.decision.rule,
+            "name": game.decision.name,
+            "app_id": game.decision.app_id,
+            "main_pid": game.main.pid,
+            "since_s": round(now_s - game.since_s, 1),
+            "active": active is not None and game.key == active.key,
+        }
+        for game in tracker.games
+    ]
+
+
+def facts(tracker: Tracker) -> list[Facts]:
+    """Processes of every game, its main one first, the newest game first."""
+    found: list[Facts] = []
+    for game in reversed(tracker.games):
+        decision = game.decision
+        app_id = int(decision.app_id) if decision.rule == "steam" else 0
+        others = [p for pid, _ in sorted(game.members) if (p := tracker.tree.get(pid))]
+        for process in (game.main, *others[:MAX_FACTS]):
+            found.append(Facts(app_id, process.exe, process.argv))
+    return found

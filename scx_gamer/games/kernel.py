@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Container, Iterable, Mapping
-from typing import Protocol
 
+from scx_gamer.feed import Sender
 from scx_gamer.games.names import Names, comm_of
 from scx_gamer.games.proc import Tree
 from scx_gamer.libbpf import Abi, BpfError, Map, StructView
@@ -15,12 +15,6 @@ from scx_gamer.libbpf import Abi, BpfError, Map, StructView
 log = logging.getLogger(__name__)
 
 _U32 = struct.Struct("<I")
-
-
-class Sender(Protocol):
-    """The part of Feed that is needed here."""
-
-    def send(self, type_name: str, **fields: int) -> bool: ...
 
 
 class KernelSide:
@@ -51,6 +45,10 @@ class KernelSide:
 
     def game_active(self, active: bool) -> None:
         self._feed.send("GAME_ACTIVE", value=int(active))
+
+    def flush(self) -> None:
+        """What was sent is in the kernel when this returns."""
+        self._feed.flush()
 
     def focus(self, pid: int, away: bool) -> None:
         if self._focus != (pid, away):

@@ -14,15 +14,14 @@ from pathlib import Path
 from scx_gamer import config
 from scx_gamer.games import data as detect
 from scx_gamer.games import desktop
-from scx_gamer.games.explain import explain
+from scx_gamer.games.explain import boost_of, explain, facts, listing
 from scx_gamer.games.kernel import KernelSide
-from scx_gamer.games.model import Change, Game, program_of
+from scx_gamer.games.model import Change, Game
 from scx_gamer.games.names import Names, names_to_tell
 from scx_gamer.games.proc import Process, ProcFs
 from scx_gamer.games.sources import Poll, ProcConnector
-from scx_gamer.games.threads import ThreadWatch, rows
+from scx_gamer.games.threads import Threads, rows
 from scx_gamer.games.tracker import Tracker
-from scx_gamer.libbpf import BpfError
 from scx_gamer.loop import Loop, Timer
 from scx_gamer.observe import Event, Observe
 from scx_gamer.profiles import Game as Facts
@@ -38,7 +37,6 @@ LOST_S = 1.0  # how often the kernel's count of lost events is looked at
 QUIET_S, QUIET_MAX_S = 0.05, 0.5  # before the main process is chosen again
 SETTLE_EVERY_S = 2.0
 ARGUMENTS_EVERY_S, ARGUMENTS_FOR_S = 0.1, 1.5
-MAX_FACTS = 64  # processes of a game that profiles are matched against
 HINTS = ("focus", "game", "game-gone")
 _HOOKS = ("on_exec", "on_exit", "on_fork")
 _NS = 10**9
@@ -83,9 +81,7 @@ class GamesRoom:
         self._on_change = on_change
         self._proc = proc or ProcFs()
         self._observe = observe
-        self._threads: ThreadWatch | None = None
-        self.threads_why = "no game runs"
-        self.thread_roles: dict[str, int] = {}
+        self._threads = Threads(observe)
         self._kernel = KernelSide(observe.feed, observe.maps, observe.abi, observe.control)
         self._detection = detection
         self.data, self.data_error = shipped_data()
@@ -108,7 +104,7 @@ class GamesRoom:
         self.source_why = ""
         with ExitStack() as stack:
             stack.callback(self._close_pidfds)
-            stack.callback(self._close_threads)
+            stack.callback(self._threads.close)
             self._open_source(observe, source, stack)
             self._stack = stack.pop_all()
 
@@ -124,7 +120,7 @@ class GamesRoom:
         missing = [h for h in _HOOKS if h not in observe.hooks]
         if wanted in ("auto", "bpf") and not missing:
             self.source = "bpf"
-            observe.on("EXEC", lambda e: self.exec_seen(int(e["tgid"]), int(e["time_ns"])))
+            observe.on("EXEC", self._on_exec)
             observe.on("RENAME", lambda e: self.exec_seen(int(e["tgid"]), 0))
             observe.on("FORK", self._on_fork)
             observe.on("EXIT", self._on_exit)
@@ -156,24 +152,9 @@ class GamesRoom:
             os.close(fd)
         self._pidfds.clear()
 
-    def _close_threads(self) -> None:
-        watch, self._threads = self._threads, None
-        self.threads_why = "no game runs"
-        self.thread_roles = {}
-        if watch is not None:
-            watch.close()
-
     def _open_threads(self) -> None:
-        if self._threads is not None or not self.tracker.games:
-            return
-        try:
-            self._threads = ThreadWatch(self._observe)
-        except BpfError as err:
-            self.threads_why = str(err)
-            log.warning("what threads do is not seen: %s", err)
-            return
-        missing = self._threads.unavailable
-        self.threads_why = "; ".join(f"{name}: {why}" for name, why in missing.items())
+        if self.tracker.games:
+            self._threads.open()
 
     def _later(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         """One timer of a name at a time; an earlier one stays."""
@@ -203,6 +184,11 @@ class GamesRoom:
     def events_lost(self) -> None:
         self.losses += 1
         self._later("after a loss", QUIET_S, self._reconcile)
+
+    def _on_exec(self, event: Event) -> None:
+        pid = int(event["tgid"])
+        self.tracker.executed(pid, int(event["start_ns"]) // TICK_NS, str(event["filename"]))
+        self.exec_seen(pid, int(event["time_ns"]))
 
     def _on_fork(self, event: Event) -> None:
         start_ticks = int(event["start_ns"]) // TICK_NS
@@ -305,8 +291,7 @@ class GamesRoom:
         if lost != self._lost_seen:
             self._lost_seen = lost
             self.events_lost()
-        if self._threads is not None:
-            self.thread_roles = dict(self._threads.count(time.monotonic_ns()))
+        self._threads.look()
         self._later("tick", LOST_S, self._tick)
 
     def _reconcile(self) -> None:
@@ -345,8 +330,7 @@ class GamesRoom:
     # -- what follows ------------------------------------------------------------------------------
 
     def _apply(self, change: Change) -> None:
-        for game in change.started:
-            self._began(game)
+        """Classes first and at once: all that others make of a new game takes longer than that."""
         for pid in change.removed:
             alive = self.tracker.tree.get(pid) is not None
             if alive or self.source != "bpf":  # the kernel's exit hook has taken out a dead one
@@ -359,16 +343,19 @@ class GamesRoom:
             if assignment.class_name == "GAME":
                 self._kernel.follow(pid, assignment.start_ticks * TICK_NS)
         self._exec_ns.clear()
-        for game in change.ended:
-            self._ended(game)
         active = bool(self.tracker.games)
         if active != self._was_active:
             self._was_active = active
             self._kernel.game_active(active)
             if active:
                 self._later("threads", THREADS_AFTER_S, self._open_threads)
+        self._kernel.flush()
+        for game in change.started:
+            self._began(game)
+        for game in change.ended:
+            self._ended(game)
         if not self.tracker.lingering:
-            self._close_threads()
+            self._threads.close()
         if change.assigned or change.removed:
             self._tell_focus()
         if change.started or change.ended:
@@ -459,58 +446,19 @@ class GamesRoom:
         answer = explain(self.tracker, pid, time.monotonic())
         if "class" in answer:
             name = str(answer["class"])
-            boost = self._boost(name)
+            boost = boost_of(name, self._observe, self.tracker.focus_pid)
             now_ns = time.monotonic_ns()
             answer["boost"] = boost
-            answer["threads"] = rows(pid, name, boost, self.data, self._threads, now_ns)
+            answer["threads"] = rows(pid, name, boost, self.data, self._threads.watch, now_ns)
         return answer
 
-    def _boost(self, class_name: str) -> str:
-        """Which input windows raise this class now, and until when."""
-        if class_name not in ("GAME", "CRITICAL"):
-            return "none: only the game and what it waits for are boosted"
-        if class_name == "GAME" and self._observe.control.get("focus_away"):
-            return f"none: the focus is on process {self.tracker.focus_pid}, which is no game"
-        now_ns = time.monotonic_ns()
-        windows = self._observe.windows
-        lanes = []
-        for number, lane in self._observe.abi.names("lane").items():
-            if number:
-                state = f"lane[{number}]"
-                until = max(windows.get(f"{state}.until_ns"), windows.get(f"{state}.held_until_ns"))
-                if until > now_ns:
-                    lanes.append(f"{lane} for {(until - now_ns) / 1e6:.0f} ms more")
-        return ", ".join(lanes) or "none: no input lately"
-
     def listing(self) -> list[dict[str, object]]:
-        now_s = time.monotonic()
-        active = self.tracker.active
-        return [
-            {
-                "pid": game.decision.root.pid,
-                "comm": program_of(game.main),
-                "reason": "; ".join(game.decision.evidence),
-                "processes": len(game.members),
-                "rule": game.decision.rule,
-                "name": game.decision.name,
-                "app_id": game.decision.app_id,
-                "main_pid": game.main.pid,
-                "since_s": round(now_s - game.since_s, 1),
-                "active": active is not None and game.key == active.key,
-            }
-            for game in self.tracker.games
-        ]
+        """The schema of `games list --json`."""
+        return listing(self.tracker, time.monotonic())
 
     def facts(self) -> list[Facts]:
-        """What profiles are matched against: processes of every game, its main one first, the newest game first."""
-        found: list[Facts] = []
-        for game in reversed(self.tracker.games):
-            decision = game.decision
-            app_id = int(decision.app_id) if decision.rule == "steam" else 0
-            others = [p for pid, _ in sorted(game.members) if (p := self.tracker.tree.get(pid))]
-            for process in (game.main, *others[:MAX_FACTS]):
-                found.append(Facts(app_id, process.exe, process.argv))
-        return found
+        """What profiles are matched against."""
+        return facts(self.tracker)
 
     def status(self) -> dict[str, object]:
         """The schema of `detection` in `status --json`."""
@@ -529,9 +477,7 @@ class GamesRoom:
             "reconciles": self.reconciles,
             "losses": self.losses,
             "data_error": self.data_error,
-            "threads": "ok" if self._threads is not None else "off",
-            "threads_why": self.threads_why,
-            "thread_roles": dict(self.thread_roles),
+            **self._threads.status(),
         }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scx_gamer.games.data import DetectData, matches
 from scx_gamer.games.proc import Process, Tree
@@ -39,6 +39,7 @@ class Context:
     desktop_games: Mapping[str, str]  # executable path → name of the desktop entry
     hints: Mapping[int, str]  # pid → source, from GameMode
     profile: Callable[[Process], str | None] = lambda _process: None  # why a profile claims it
+    executed: Mapping[int, str] = field(default_factory=dict)  # pid → the program it began as
     ignored: frozenset[tuple[int, int]] = frozenset()  # roots that `games remove` named
 
 
@@ -210,6 +211,11 @@ def desktop(process: Process, ctx: Context) -> Decision | None:
     ):
         via = f"the Flatpak {flatpak[1]} is {entry}, a Game"
         return Decision("desktop-entry", process, flatpak[1], entry, (via,))
+    began = ctx.executed.get(process.pid, "")
+    if began in ctx.desktop_games and ctx.data.never_the_game(process.program) is None:
+        entry = ctx.desktop_games[began]
+        via = f"{began}, which it began as, is the program of {entry}, a Game"
+        return Decision("desktop-entry", process, entry, entry, (via,))
     # The script counts for an interpreter alone: an editor that shows it is no game.
     interprets = ctx.data.never_the_game(process.program) == "wrappers"
     for path in (process.exe, *(process.argv[1:2] if interprets else ())):

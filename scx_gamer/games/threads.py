@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import struct
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 _KEY = struct.Struct("<II")  # tid, role
 _MOST = 256  # threads of one process that are named
 _MS = 1e-6  # of a nanosecond
+NO_GAME = "no game runs"
 # Hooks on functions that are often in a module, and only there once it is loaded.
 _MODULES = {"on_evdev_read": "evdev", "on_drm_ioctl": "drm"}
 
@@ -142,6 +144,49 @@ class ThreadWatch:
 
     def close(self) -> None:
         self._stack.close()
+
+
+class Threads:
+    """A ThreadWatch while a game runs, and why there is none."""
+
+    def __init__(self, observe: Observe) -> None:
+        self._observe = observe
+        self.watch: ThreadWatch | None = None
+        self._why = NO_GAME
+        self._roles: dict[str, int] = {}
+
+    def open(self) -> None:
+        """Where it cannot be had, everything else goes on."""
+        if self.watch is not None:
+            return
+        try:
+            self.watch = ThreadWatch(self._observe)
+        except BpfError as err:
+            self._why = str(err)
+            log.warning("what threads do is not seen: %s", err)
+            return
+        missing = self.watch.unavailable
+        self._why = "; ".join(f"{name}: {why}" for name, why in missing.items())
+
+    def look(self) -> None:
+        """Count the roles, for those who ask from another thread."""
+        if self.watch is not None:
+            self._roles = dict(self.watch.count(time.monotonic_ns()))
+
+    def status(self) -> dict[str, object]:
+        """Their part of `detection` in `status --json`."""
+        return {
+            "threads": "ok" if self.watch is not None else "off",
+            "threads_why": self._why,
+            "thread_roles": dict(self._roles),
+        }
+
+    def close(self) -> None:
+        """Until the next game."""
+        watch, self.watch = self.watch, None
+        self._why, self._roles = NO_GAME, {}
+        if watch is not None:
+            watch.close()
 
 
 def rows(

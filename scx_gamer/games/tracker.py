@@ -44,6 +44,7 @@ class Tracker:
         self._dirty: dict[int, None] = {}
         self._explicit: dict[int, tuple[int, str]] = {}  # pid → (start, reason)
         self._hints: dict[int, tuple[int, str]] = {}
+        self._executed: dict[int, tuple[int, str]] = {}  # pid → (start, a desktop game's program)
         self._ignored: set[Identity] = set()
         self._ended: set[Identity] = set()  # by their exit events, since the last look
         self._games: dict[Identity, Game] = {}
@@ -56,6 +57,12 @@ class Tracker:
 
     def exec_seen(self, pid: int) -> None:
         self._dirty[pid] = None
+
+    def executed(self, pid: int, start_ticks: int, path: str) -> None:
+        """A desktop entry's script may have become its engine before anybody reads `/proc`."""
+        known = self._executed.get(pid)
+        if path in self.desktop_games and (known is None or known[0] != start_ticks):
+            self._executed[pid] = start_ticks, path
 
     def exit_seen(self, pid: int, start_ticks: int = -1) -> None:
         """`start_ticks`: of the process that ended, where the event knows; it may not look ended yet."""
@@ -194,6 +201,7 @@ class Tracker:
             explicit=self._alive(self._explicit),
             desktop_games=self.desktop_games,
             hints=self._alive(self._hints),
+            executed=self._alive(self._executed),
             profile=self.profile,
             ignored=frozenset(self._ignored),
         )

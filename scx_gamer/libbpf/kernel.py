@@ -164,8 +164,7 @@ class _BtfInfo(C.Structure):
     ]
 
 
-LINK_STRUCT_OPS = 9  # enum bpf_link_type
-LINK_CGROUP = 3
+LINK_TRACING, LINK_CGROUP, LINK_STRUCT_OPS = 2, 3, 9  # enum bpf_link_type
 CGROUP_TYPES = {"ingress": 0, "egress": 1, "sock_create": 2}  # enum bpf_attach_type
 
 
@@ -248,6 +247,22 @@ def _link_name(fd: int) -> str:
     if info.type == LINK_STRUCT_OPS:
         return _name_of("map", info.struct_ops_map_id)
     return _name_of("prog", info.prog_id)
+
+
+def link_types() -> dict[str, int]:
+    """Name of what each link attaches → its enum bpf_link_type. One that vanishes meanwhile is left out."""
+    found: dict[str, int] = {}
+    for number in ids("link"):
+        fd = native()("bpf_link_get_fd_by_id", number)
+        if fd < 0:
+            continue
+        try:
+            info = _LinkInfo()
+            _info(fd, info)
+            found[_link_name(fd)] = info.type
+        finally:
+            os.close(fd)
+    return found
 
 
 def _btf_name(fd: int) -> str | None:

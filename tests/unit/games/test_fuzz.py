@@ -68,6 +68,7 @@ class Life(RuleBasedStateMachine):
             pid, parent, self.ticks, exe.rsplit("/", 1)[-1], argv, exe, uid=1000
         )
         self.track.fork_seen(parent, pid, self.ticks)
+        self.track.executed(pid, self.ticks, exe)
         self.track.exec_seen(pid)
         self.look()
 

@@ -89,6 +89,28 @@ def test_shader_compilation_is_background_with_and_without_a_game() -> None:
     assert track.classes[160].class_name == "BACKGROUND"
 
 
+def test_a_desktop_entrys_script_that_became_its_engine_is_the_game() -> None:
+    """Both execs were over before `/proc` was read: only the event of the first names the entry's program."""
+    entries = {"/usr/games/freedoom1": "Freedoom"}
+    for seen in (True, False):
+        track, proc = tracker(trees.SCRIPT_ENGINE, desktop=entries)
+        if seen:
+            track.executed(1101, 11010, "/usr/games/freedoom1")
+        track.executed(1101, 11010, "/usr/lib/engine/engine")
+        track.exec_seen(1101)
+        track.update(0.0)
+        assert [g.decision.name for g in track.games] == (["Freedoom"] if seen else [])
+    track.executed(1101, 11009, "/usr/games/freedoom1")  # another process had the pid
+    track.exec_seen(1101)
+    track.update(1.0)
+    assert not track.games
+    track.executed(1101, 11010, "/usr/games/freedoom1")
+    proc.processes[1101] = replace(proc.processes[1101], exe="/usr/lib/firefox/firefox")
+    track.exec_seen(1101)
+    track.update(2.0)
+    assert not track.games, "a script that opens a browser is none"
+
+
 def test_wine_plumbing_outside_the_tree_joins_by_prefix() -> None:
     track, _ = tracker(trees.PLAIN_WINE)
     track.reconcile(0.0)

@@ -170,6 +170,11 @@ DOOM = """
   1001 /usr/games/chocolate-doom
 """
 
+SCRIPT_ENGINE = """
+1100 /usr/bin/bash
+  1101 /usr/lib/engine/engine engine -iwad x
+"""
+
 DESKTOP_IDLE = """
 10 /usr/lib/systemd/systemd systemd --user
   11 /usr/bin/gnome-shell

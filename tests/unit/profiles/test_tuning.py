@@ -26,6 +26,7 @@ class World:
         self.write("power", "[tunables]\nslice_us = 10000\n")
         self.write("fast", 'mode = "always"\n[match]\nappid = [5]\n[tunables]\nslice_us = 1000\n')
         self.kernel: dict[int, int] = {}
+        self.queued: dict[int, int] = {}
         self.messages = 0
         self.said: list[str] = []
         self.base = Base("auto", {"bg_delay_ms": 33}, {})
@@ -44,9 +45,13 @@ class World:
 
     def send(self, type_name: str, **fields: int) -> bool:
         assert type_name == "TUNABLE"
-        self.kernel[fields["index"]] = fields["value"]
+        self.queued[fields["index"]] = fields["value"]
         self.messages += 1
         return True
+
+    def flush(self) -> None:
+        self.kernel.update(self.queued)
+        self.queued.clear()
 
     def told(self, name: str) -> int:
         return self.kernel[CONSTANTS[f"SCXG_TUN_{name.upper()}"]]

@@ -154,4 +154,6 @@ def test_where_no_logind_runs_nobody_can_tell(
     monkeypatch.setattr(login, "SEATS", tmp_path / "none")
     assert login.active(ME) is None
     monkeypatch.setattr(login, "SEATS", tmp_path)
+    assert login.active(ME) is None, "a folder that nobody uses"
+    (tmp_path / "seat0").touch()
     assert login._library() is None or login.active(4_000_000) is False

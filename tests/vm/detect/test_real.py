@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from scx_gamer.libbpf import kernel
 from scx_gamer.options import SupervisorOptions
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
 from tests.vm.harness import start_supervisor, wait_until
 
 GAMES = Path("/usr/games")
+UPROBES = Path("/sys/kernel/tracing/uprobe_events")
+# Kinds of links that reach the kernel's own functions, tracepoints and operations, and nothing of a program's.
+OF_THE_KERNEL = {kernel.LINK_TRACING, kernel.LINK_STRUCT_OPS}
 HEADLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
 
 
@@ -19,7 +23,8 @@ HEADLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
     ("program", "argv", "name"),
     [
         ("chocolate-doom", ("-iwad", "/usr/share/games/doom/freedoom1.wad"), "Chocolate Doom"),
-        ("freedoom1", (), "Phase 1"),  # a script that executes an engine
+        # a script that executes an engine, which is another entry's program
+        ("freedoom1", (), "Phase 1"),
     ],
 )
 def test_a_packaged_game_is_found(
@@ -44,5 +49,11 @@ def test_a_packaged_game_is_found(
             if line.startswith("TracerPid")
         ]
         assert tracer == ["TracerPid:\t0"], "nothing attaches to a game"
+        wait_until("all hooks", lambda: sup.status()["detection"]["threads"] == "ok", 60)
+        links = kernel.link_types()
+        assert {"on_exec", "on_wakeup", "scx_gamer_ops"} <= links.keys()
+        assert set(links.values()) == OF_THE_KERNEL, links
+        if UPROBES.exists():
+            assert UPROBES.read_text() == ""
         desk.kill(pid)
         sup.wait_state("idle", 60)
