@@ -33,6 +33,7 @@ def tracker(*texts: str, desktop: dict[str, str] | None = None) -> tuple[Tracker
         (trees.BOTTLES_FLATPAK, "launcher", 602, "ori.exe"),
         (trees.GAMESCOPE, "gamescope", 702, "supertuxkart"),
         (trees.PLAIN_WINE, "wine", 801, "winmine.exe"),
+        (trees.WINE_CAPTURED, "wine", 829, "ping.exe"),
         (trees.DOOM, "desktop-entry", 1001, "Chocolate Doom"),
     ],
 )
@@ -109,6 +110,15 @@ def test_a_desktop_entrys_script_that_became_its_engine_is_the_game() -> None:
     track.exec_seen(1101)
     track.update(2.0)
     assert not track.games, "a script that opens a browser is none"
+
+
+def test_captured_wine_is_one_game_with_all_its_plumbing() -> None:
+    track, _ = tracker(trees.WINE_CAPTURED)
+    track.reconcile(0.0)
+    (game,) = track.games
+    assert {pid for pid, _ in game.members} == set(range(820, 830))
+    assert track.classes[821].class_name == "CRITICAL"
+    assert {track.classes[pid].class_name for pid in range(820, 830) if pid != 821} == {"GAME"}
 
 
 def test_wine_plumbing_outside_the_tree_joins_by_prefix() -> None:

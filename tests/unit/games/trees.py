@@ -165,6 +165,20 @@ PLAIN_WINE = """
 901 /usr/lib/wine/wine64 C:\\windows\\system32\\services.exe
 """
 
+# Debian's Wine, a console program started with `wine ping`: what tests/vm/wine printed, with shorter pids.
+WINE_CAPTURED = """
+820 /usr/lib/wine/wine64 start.exe /exec ping -n 20 [WINEPREFIX=/home/u/.wine]
+821 /usr/lib/wine/wineserver64 /usr/lib/wine/wineserver64 -p0 [WINEPREFIX=/home/u/.wine]
+822 /usr/lib/wine/wine64 C:\\windows\\system32\\services.exe [WINEPREFIX=/home/u/.wine]
+823 /usr/lib/wine/wine64 C:\\windows\\system32\\winedevice.exe [WINEPREFIX=/home/u/.wine]
+824 /usr/lib/wine/wine64 C:\\windows\\system32\\winedevice.exe [WINEPREFIX=/home/u/.wine]
+825 /usr/lib/wine/wine64 C:\\windows\\system32\\explorer.exe /desktop [WINEPREFIX=/home/u/.wine]
+826 /usr/lib/wine/wine64 C:\\windows\\system32\\plugplay.exe [WINEPREFIX=/home/u/.wine]
+827 /usr/lib/wine/wine64 C:\\windows\\system32\\svchost.exe -k LocalServiceNetworkRestricted [WINEPREFIX=/home/u/.wine]
+828 /usr/lib/wine/wine64 C:\\windows\\system32\\rpcss.exe [WINEPREFIX=/home/u/.wine]
+829 /usr/lib/wine/wine64 C:\\windows\\system32\\ping.exe -n 20 127.0.0.1 [WINEPREFIX=/home/u/.wine]
+"""
+
 DOOM = """
 1000 /usr/bin/bash
   1001 /usr/games/chocolate-doom

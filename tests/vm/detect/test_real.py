@@ -9,6 +9,7 @@ import pytest
 
 from scx_gamer.libbpf import kernel
 from scx_gamer.options import SupervisorOptions
+from tests.vm.detect.capture import capture
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
 from tests.vm.harness import start_supervisor, wait_until
 
@@ -41,6 +42,7 @@ def test_a_packaged_game_is_found(
         wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 60)
         sup.wait_state("attached")
         told = sup.ask("explain", pid=pid)
+        print(capture([pid]))
         print(f"{told['lineage']}: {told['rule']}, {told['evidence']}")
         assert told["game"] and told["rule"] == "desktop-entry" and told["name"] == name
         tracer = [

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from scx_gamer.options import SupervisorOptions
+from tests.vm.detect.capture import capture
 from tests.vm.detect.conftest import CLASS_CRITICAL, CLASS_GAME, Desk, KernelMap, desk
 from tests.vm.harness import start_supervisor, wait_until
 
@@ -49,7 +50,7 @@ def test_a_plain_windows_program_is_found(desk: Desk) -> None:
 
         wait_until("its wineserver", lambda: any("wineserver" in name for name in tree()), 60)
         found = tree()
-        print(found)
+        print(capture(found.values()))
         server = next(pid for name, pid in found.items() if "wineserver" in name)
         assert classes.get(server) == CLASS_CRITICAL, "the game waits for it"
         assert "services.exe" in found and classes.get(found["services.exe"]) == CLASS_GAME
