@@ -17,7 +17,7 @@ PACKAGE = TREE / "scx_gamer"
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "__main__"}),
     frozenset({"bench", "doctor", "leakcheck", "launch", "client", "report", "trace", "agent"}),
-    frozenset({"supervisor", "dbus", "metrics"}),
+    frozenset({"supervisor", "operations", "status", "rooms", "lives", "heartbeat", "buslink", "dbus", "metrics"}),
     frozenset({"machine", "scheduler", "observe", "games", "input", "netlimit", "control_server",
                "publish", "dumps", "snapshot", "exporter", "tuning", "hints"}),
     frozenset({"loop", "feed", "stats", "state", "exits", "options", "control", "notify", "instance", "topology",

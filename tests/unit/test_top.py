@@ -185,9 +185,10 @@ def test_threads_of_a_process() -> None:
     began = time.monotonic()
     while time.process_time() < until:
         pass
-    rows = threads.look(os.getpid(), time.monotonic() - began)
+    wall = time.monotonic() - began
+    rows = threads.look(os.getpid(), wall)
     assert rows[0][1] == os.getpid()
-    assert rows[0][2] > 20
+    assert rows[0][2] > 50 * 0.3 / wall  # half of what was used, however busy the machine
     assert threads.look(2**22, 1) == []
 
 

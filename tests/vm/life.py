@@ -37,11 +37,11 @@ class Outcome:
 def _script(sup: Supervisor) -> None:
     """Restart, stop, start again, a game comes and goes, end: each as a user would ask for it."""
     steps: list[Callable[[], object]] = [
-        sup.request_restart,
-        sup.request_stop,
-        sup.request_start,
-        lambda: sup.add_game(os.getppid(), "test"),
-        lambda: sup.remove_game(os.getppid()),
+        sup.operations.restart,
+        sup.operations.stop,
+        sup.operations.start,
+        lambda: sup.operations.add_game(os.getppid(), "test"),
+        lambda: sup.operations.remove_game(os.getppid()),
         sup.loop.stop,
     ]
 

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the supervisor tells the bus: properties and signals, each change once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from scx_gamer.machine import State
+from scx_gamer.text import printable
+
+if TYPE_CHECKING:
+    from scx_gamer.control_server import Operation
+    from scx_gamer.exits import ExitRecord
+    from scx_gamer.loop import Loop
+    from scx_gamer.rooms import Rooms
+
+
+class BusLink:
+    """The service on the bus, and what it was told last. Raises BusError and ImportError."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        rooms: Rooms,
+        operations: Mapping[str, Operation],
+        status: Callable[[], dict[str, object]],
+    ) -> None:
+        from scx_gamer.dbus.service import BusService, properties_of
+
+        self._rooms = rooms
+        self._told_games: dict[int, str] = {}
+        self._told_exit: ExitRecord | None = None
+
+        def properties() -> dict[str, object]:
+            return properties_of(status(), rooms.tuning.name if rooms.tuning else "")
+
+        self._service = BusService(loop, operations, properties, self._held)
+
+    def close(self) -> None:
+        self._service.close()
+
+    def counters(self) -> dict[str, object]:
+        return self._service.counters()
+
+    def _held(self, profile: str, reason: str) -> None:
+        if self._rooms.tuning is not None:
+            self._rooms.tuning.hold(profile, printable(reason, 80))
+
+    def tell(self) -> None:
+        """Properties and signals: what differs from what was told last."""
+        service, machine = self._service, self._rooms.machine
+        service.changed()
+        now = {int(str(game["pid"])): str(game["comm"]) for game in self._rooms.listing()}
+        before, self._told_games = self._told_games, now
+        for pid in before.keys() - now.keys():
+            service.game_stopped(pid, before[pid])
+        for pid in now.keys() - before.keys():
+            service.game_started(pid, now[pid])
+        if machine is not None and machine.last_exit is not self._told_exit:
+            self._told_exit = machine.last_exit
+            if self._told_exit is not None:
+                again = machine.state is State.BACKOFF
+                service.scheduler_exited(self._told_exit.name, self._told_exit.reason, again)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Counters over the generations: those of a life that ended go on counting in the totals."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from scx_gamer import stats
+from scx_gamer.exits import ExitRecord
+from scx_gamer.machine import Life
+from scx_gamer.scheduler import SchedulerLife
+
+
+class Lives:
+    """A life is in its maps or in the totals, never in both: the exporter's thread reads while one ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals: stats.Values = {}
+        self._costs: stats.Values = {}  # nanoseconds and runs by program
+
+    def begin(self, inner: SchedulerLife) -> CountedLife:
+        return CountedLife(inner, self._end)
+
+    def _end(self, life: CountedLife) -> None:
+        with self._lock:
+            life.counting = False
+            try:
+                stats.merge(self._totals, life.inner.counters())
+                stats.merge(self._costs, life.inner.costs())
+            finally:
+                life.inner.close()
+
+    def counters(self, life: Life | None) -> tuple[stats.Values, stats.Values]:
+        """Counters and costs by program of all lives, `life` being the one that runs."""
+        totals: stats.Values = {}
+        costs: stats.Values = {}
+        with self._lock:
+            stats.merge(totals, self._totals)
+            stats.merge(costs, self._costs)
+            if isinstance(life, CountedLife) and life.counting:
+                stats.merge(totals, life.inner.counters())
+                stats.merge(costs, life.inner.costs())
+        return totals, costs
+
+
+class CountedLife:
+    """A life whose counters are added to the totals when it is closed."""
+
+    def __init__(self, inner: SchedulerLife, end: Callable[[CountedLife], None]) -> None:
+        self.inner = inner
+        self.generation = inner.generation
+        self.counting = True
+        self._end = end
+
+    def ended(self) -> ExitRecord | None:
+        return self.inner.ended()
+
+    def close(self) -> None:
+        if self.counting:
+            self._end(self)
