@@ -72,12 +72,15 @@ def test_kill_detaches_and_the_next_start_counts_it() -> None:
 
 def test_stopped_process_loses_its_effects_and_gets_them_back() -> None:
     with start_supervisor() as sup:
+        wait_until("effects on", lambda: sup.status()["scheduler"]["effects"] == 1, 30)
+        before = sup.status()["scheduler"]["effects_off"]  # 1 where attaching took longer than that
         os.kill(sup.pid, signal.SIGSTOP)
         time.sleep(4.5)  # the heartbeat is stale after 3 s, the kernel looks every 100 ms
         os.kill(sup.pid, signal.SIGCONT)
         assert kernel_state() == "enabled"
-        wait_until("effects on", lambda: sup.status()["scheduler"]["effects"] == 1, 10)
-        assert sup.status()["scheduler"]["effects_off"] == 1 and sup.state() == "attached"
+        wait_until("effects on", lambda: sup.status()["scheduler"]["effects"] == 1, 30)
+        status = sup.status()
+        assert status["scheduler"]["effects_off"] == before + 1 and status["state"] == "attached"
 
 
 def test_terminate_in_idle_off_and_conflict() -> None:
