@@ -94,7 +94,7 @@ class StateStore:
     """state.json, with the generation once more in the runtime directory.
 
     The second copy covers a full disk: within one boot the generation never goes backwards, even
-    if the state directory could not be written.
+    if the state directory could not be written. A clean end that the disk took leaves none.
     """
 
     def __init__(self, paths: Paths) -> None:
@@ -164,7 +164,16 @@ class StateStore:
         if self.state.generation != before.generation:
             number = str(self.state.generation).encode()
             written = self._write(self._seen, number, sync=False)
-        return self._write(self._file, data, sync=True) and written
+        written = self._write(self._file, data, sync=True) and written
+        if written and before.running_boot and not self.state.running_boot:
+            self._forget_copy()
+        return written
+
+    def _forget_copy(self) -> None:
+        try:
+            self._seen.unlink(missing_ok=True)
+        except OSError as err:
+            log.warning("cannot remove %s: %s", self._seen, err.strerror)
 
     def _write(self, path: Path, data: bytes, *, sync: bool) -> bool:
         try:

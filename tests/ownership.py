@@ -21,6 +21,7 @@ MAKES = {
     "bpf_map__attach_struct_ops": "link",
     "bpf_program__attach": "link",
     "bpf_program__attach_cgroup": "link",
+    "bpf_program__attach_iter": "link",
     "ring_buffer__new": "ring",
     "user_ring_buffer__new": "user ring",
     "btf__load_vmlinux_btf": "btf",
@@ -47,6 +48,10 @@ TAKES_FD = {
     "user_ring_buffer__new": 0,
     "bpf_obj_get_info_by_fd": 0,
     "bpf_program__attach_cgroup": 1,
+    "bpf_prog_query": 0,
+    "bpf_prog_detach2": 1,
+    "bpf_link_detach": 0,
+    "bpf_iter_create": 0,
 }
 # Cannot fail, or their failure is an answer and no fault.
 NEVER_FAIL = {

@@ -98,31 +98,46 @@ def run(
     one: Callable[[int], None] = cycle.one,
     progress: Callable[[int], None] = lambda _number: None,
 ) -> Report:
-    """`cycles` cycles after a few to warm up; the world before and after, and the rise of memory between."""
+    """`cycles` cycles after a few to warm up; the world before and after, and the rise of memory between.
+
+    Memory that seems to rise is looked at over as many cycles again: a leak goes on, the machine's own breath does not.
+    """
     try:
         mine = world.Names.ours()
         for number in range(1, WARM_UP + 1):
             one(number)
         with Complaints() as complaints:
             before = world.now(mine)
-            samples: list[dict[str, float]] = []
-            for number in range(cycles):
-                one(WARM_UP + 1 + number)
-                gc.collect()  # what waits for the collector is no leak
-                samples.append(memory.sample())
-                progress(number + 1)
+            figures = _rises(cycles, one, progress)
+            if _too_steep(figures):
+                again = _rises(cycles, one, progress)
+                figures = {name: min(rise, again.get(name, rise)) for name, rise in figures.items()}
             left = world.left_over(before, mine)
             found = [f"left behind: {thing}" for thing in left]
             found += [f"the kernel complained: {line}" for line in complaints.new()]
     except (cycle.CycleError, BpfError, OSError) as err:
         return Report(UNJUDGED, (str(err),))
-    figures = slopes(samples)
     found += [
-        f"{name} rises by {rise:.1f} kB a cycle (limit {LIMITS_KB[name]:g})"
-        for name, rise in figures.items()
-        if rise >= LIMITS_KB.get(name, float("inf"))
+        f"{name} rises by {figures[name]:.1f} kB a cycle (limit {LIMITS_KB[name]:g})"
+        for name in _too_steep(figures)
     ]
     return Report(LEAK if found else CLEAN, tuple(found), {"cycles": cycles, **figures})
+
+
+def _rises(
+    cycles: int, one: Callable[[int], None], progress: Callable[[int], None]
+) -> dict[str, float]:
+    samples: list[dict[str, float]] = []
+    for number in range(cycles):
+        one(WARM_UP + 1 + number)
+        gc.collect()  # what waits for the collector is no leak
+        samples.append(memory.sample())
+        progress(number + 1)
+    return slopes(samples)
+
+
+def _too_steep(figures: dict[str, float]) -> list[str]:
+    return [name for name, rise in figures.items() if rise >= LIMITS_KB.get(name, float("inf"))]
 
 
 def slopes(samples: list[dict[str, float]]) -> dict[str, float]:

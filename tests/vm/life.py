@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One whole life of a supervisor inside the test's process, on a kernel that may fail one call of it."""
+"""One whole life of a supervisor inside the test's process, limits of traffic included, on a kernel that may fail one
+call of it."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+import socket
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from scx_gamer.control import ControlError
 from scx_gamer.leakcheck import world
 from scx_gamer.libbpf._native import real, stand_in
 from scx_gamer.options import SupervisorOptions
@@ -19,6 +20,7 @@ from scx_gamer.state import StateStore
 from scx_gamer.supervisor import Supervisor
 from tests.ownership import Book, locks_held
 from tests.vm.harness import directories, kernel_state
+from tests.vm.netlimit.world import Cgroup
 
 OPTIONS = SupervisorOptions(mode="always", metrics_address="")
 
@@ -32,31 +34,76 @@ class Outcome:
     exit_code: int | None
     calls: tuple[str, ...]
     wrong: tuple[str, ...]  # what must never be
+    refused: tuple[str, ...]  # operations that were answered with an error
 
 
-def _script(sup: Supervisor) -> None:
-    """Restart, stop, start again, a game comes and goes, end: each as a user would ask for it."""
-    steps: list[Callable[[], object]] = [
-        sup.operations.restart,
-        sup.operations.stop,
-        sup.operations.start,
-        lambda: sup.operations.add_game(os.getppid(), "test"),
-        lambda: sup.operations.remove_game(os.getppid()),
-        sup.loop.stop,
-    ]
+class Script:
+    """What a user does in a life, one request after the other over the control socket, then the end."""
 
-    def step(number: int) -> None:
-        with suppress(ControlError):  # refused, as in `unsupported`
-            steps[number]()
-        if number + 1 < len(steps):
-            sup.loop.call_later(0.02, lambda: step(number + 1), name="script")
+    def __init__(self, sup: Supervisor, where: Path, limited: int) -> None:
+        self._sup, self._where = sup, where
+        self._sock: socket.socket | None = None
+        game, target = os.getppid(), str(limited)
+        self._steps: list[dict[str, object]] = [
+            {"op": "restart"},
+            {"op": "stop"},
+            {"op": "start"},
+            {"op": "net_limit", "target": target, "down": "8 Mbit/s", "up": "4 Mbit/s"},
+            {"op": "net_limit", "target": target, "down": "4 Mbit/s", "kind": "task"},
+            {"op": "game_add", "pid": game},
+            {"op": "game_remove", "pid": game},
+            {"op": "net_release", "target": target},
+            {"op": "net_limit", "target": target, "up": "1 MB/s"},
+        ]
+        self.refused: list[str] = []
+        self._later()
 
-    sup.loop.call_later(0.02, lambda: step(0), name="script")
+    def _later(self) -> None:
+        self._sup.loop.call_later(
+            0.02, self._ask if self._steps else self._sup.loop.stop, name="script"
+        )
+
+    def _ask(self) -> None:
+        self._sock = socket.socket(socket.AF_UNIX)
+        self._sock.connect(os.fspath(self._where))
+        self._sock.sendall(json.dumps(self._steps[0]).encode() + b"\n")
+        self._sup.loop.add_fd(self._sock.fileno(), self._answered, name="script")
+
+    def _answered(self, fd: int) -> None:
+        """A status may be long; how it begins says whether it was refused."""
+        assert self._sock is not None
+        answer = self._sock.recv(1 << 16)
+        self._sup.loop.remove_fd(fd)
+        self.close()
+        asked = self._steps.pop(0)
+        if b'"error"' in answer[:64]:
+            self.refused.append(str(asked["op"]))
+        self._later()
+
+    def close(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
+
+class Limited:
+    """A process in a cgroup of its own, there before and after the life."""
+
+    def __init__(self) -> None:
+        self._cgroup = Cgroup("scxg-life")
+        try:
+            self.pid = self._cgroup.sleeper().pid
+        except BaseException:
+            self._cgroup.remove()
+            raise
+
+    def close(self) -> None:
+        self._cgroup.remove()
 
 
 def live(fail_at: int = 0) -> Outcome:
-    """Start, restart, stop, start, game, end; with the call of that number failing. The world is compared."""
-    with directories() as root:
+    """Start, restart, stop, start, limits, game, end; with the call of that number failing. The world is compared."""
+    with directories() as root, closing(Limited()) as limited:
         paths = Paths(root / "run", root / "state", root / "etc")
         book = Book(real(), fail_at)
         before, locks = world.now(), locks_held()
@@ -64,16 +111,18 @@ def live(fail_at: int = 0) -> Outcome:
         error, code, wrong = "", None, []
         with stand_in(book):
             sup = Supervisor(OPTIONS, paths)
-            _script(sup)
+            script = Script(sup, paths.control_socket, limited.pid)
             try:
-                code = sup.run()
+                with closing(script):
+                    code = sup.run()
             except Exception as err:
                 error = f"{type(err).__name__}: {err}"
                 # what is ours says what failed; anything else is a bug met on the way
                 if not hasattr(err, "hint") and type(err).__name__ != "LoopError":
                     wrong.append(f"an exception that is none of ours: {error}")
         generation = sup.store.state.generation
-        del sup
+        refused = tuple(script.refused)
+        del sup, script
         wrong += [f"left behind: {thing}" for thing in world.left_over(before)]
         wrong += [str(violation) for violation in book.close()]
         wrong += [f"lock held: {lock}" for lock in locks_held() - locks]
@@ -87,4 +136,4 @@ def live(fail_at: int = 0) -> Outcome:
         wrong += [f"file {path}" for path in Path(root).rglob("*.tmp")]
         if fail_at and not book.failed:
             wrong.append(f"there is no call {fail_at}: {len(book.calls)} were made")
-        return Outcome(book.failed, error, code, tuple(book.calls), tuple(wrong))
+        return Outcome(book.failed, error, code, tuple(book.calls), tuple(wrong), refused)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import tempfile
@@ -75,16 +76,39 @@ def test_slope_is_not_moved_by_one_jump() -> None:
     assert memory.slope([]) == memory.slope([7]) == 0
 
 
+def touched() -> mmap.mmap:
+    """64 kB that the allocator did not have."""
+    made = mmap.mmap(-1, 64 * 1024)
+    made.write(b"x" * len(made))
+    return made
+
+
 def test_a_rise_of_resident_memory_is_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.Names, "ours", lambda: world.Names(frozenset(), frozenset()))
-    kept: list[bytes] = []
+    kept: list[mmap.mmap] = []
 
     def leaky(_number: int) -> None:
-        kept.append(os.urandom(64 * 1024))
+        kept.append(touched())
 
     report = check.run(20, one=leaky)
+    for memory_kept in kept:
+        memory_kept.close()
     assert report.verdict == "leak" and report.exit_code == 1
     assert report.figures["resident"] > 32 and "resident rises by" in report.findings[0]
+
+
+def test_a_rise_that_does_not_go_on_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.Names, "ours", lambda: world.Names(frozenset(), frozenset()))
+    kept: list[mmap.mmap] = []
+
+    def greedy_at_first(_number: int) -> None:
+        if len(kept) < check.WARM_UP + 20:
+            kept.append(touched())
+
+    report = check.run(20, one=greedy_at_first)
+    for memory_kept in kept:
+        memory_kept.close()
+    assert report.verdict == "clean" and report.figures["resident"] < 4, report
 
 
 def test_a_descriptor_left_by_a_cycle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,33 @@ def test_round_trip(where: paths.Paths) -> None:
     assert StateStore(where).load() == State(True, "SysRq", 7, (failure,))
 
 
+def test_a_clean_end_leaves_nothing_in_the_runtime_directory(
+    where: paths.Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = StateStore(where)
+    store.load()
+    store.save(running_boot="b")
+    store.save(generation=7)
+    assert [path.name for path in where.runtime.iterdir()] == ["generation"]
+    assert store.save(running_boot="")
+    assert list(where.runtime.iterdir()) == []
+    assert StateStore(where).load().generation == 7
+    # a disk that does not take the state: the copy is all there is
+    store.save(running_boot="b", generation=8)
+    real = Path.with_name
+
+    def full(path: Path, name: str) -> Path:
+        if path == where.state_file:
+            raise OSError(28, "No space left on device")
+        return real(path, name)
+
+    monkeypatch.setattr(Path, "with_name", full)
+    assert not store.save(running_boot="", generation=9)
+    assert [path.name for path in where.runtime.iterdir()] == ["generation"]
+    monkeypatch.undo()
+    assert StateStore(where).load().generation == 9
+
+
 def test_every_torn_length_gives_a_state_and_keeps_the_generation(where: paths.Paths) -> None:
     store = StateStore(where)
     store.load()

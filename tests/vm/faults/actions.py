@@ -125,12 +125,24 @@ def stop_and_start(patient: Patient) -> None:
 
 
 def hotplug(patient: Patient) -> None:
+    """The gap is from before the CPU's state is written to the kernel's word that we are back."""
     online = Path("/sys/devices/system/cpu/cpu1/online")
-    for value in ("0", "1"):
-        generation, began = patient.generation(), time.monotonic()
+    for value, what in (("0", "gone"), ("1", "back")):
+        generation, times, began = patient.generation(), enabled_times(), time.monotonic()
         online.write_text(value)
+        wait_enabled(times)
+        patient.note(f"without the scheduler when a CPU is {what}", began)
         patient.attached(generation)
-        patient.note("CPU hotplug to attached", began)
+
+
+def wait_enabled(after: int) -> None:
+    """Until a scheduler is enabled that was not when `enabled_times` was `after`."""
+    wait_until("again", lambda: enabled_times() > after and kernel_state() == "enabled", 60)
+
+
+def enabled_times() -> int:
+    """How often a scheduler was enabled since the boot."""
+    return int(Path("/sys/kernel/sched_ext/enable_seq").read_text())
 
 
 def sysrq(patient: Patient) -> None:
@@ -185,6 +197,46 @@ def pinned_hogs(patient: Patient) -> None:
     pinned = ["taskset", "-c", "0", "/bin/sh", "-c", HOG]
     with running(pinned, pinned, pinned):
         time.sleep(3)
+        assert patient.sup.state() == "attached"
+
+
+SPINNERS = 2000
+SPIN = """
+import _thread, hashlib, sys, threading
+threading.stack_size(1 << 18)
+for _ in range(int(sys.argv[1]) - 1):
+    _thread.start_new_thread(hashlib.pbkdf2_hmac, ("sha256", b"", b"", 2**31 - 1))
+hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+"""
+
+
+def spinning_threads(patient: Patient) -> None:
+    """Two thousand threads of one process that never sleep."""
+    with running([sys.executable, "-c", SPIN, str(SPINNERS)]) as (process,):
+        tasks = f"/proc/{process.pid}/task"
+        wait_until("its threads", lambda: len(os.listdir(tasks)) == SPINNERS, 90)
+        time.sleep(3)
+        began = time.monotonic()
+        assert patient.sup.ask("status", timeout_s=60.0)["state"] == "attached"
+        patient.note("an answer among 2000 spinning threads", began)
+    effective(patient)
+
+
+def effective(patient: Patient) -> None:
+    """A heartbeat that came late switched effects off; the next one brings them back."""
+    wait_until("effects", lambda: patient.sup.status()["scheduler"]["effects"] == 1, 60)
+
+
+def pinned_kworkers(patient: Patient) -> None:
+    """Work that the kernel queues on every CPU and waits for, beside two hogs on each."""
+    with running(*[["/bin/sh", "-c", HOG]] * (2 * (os.cpu_count() or 1))):
+        time.sleep(1)
+        began, worst = time.monotonic(), 0.0
+        while time.monotonic() < began + 3:
+            asked = time.monotonic()
+            Path("/proc/sys/vm/stat_refresh").write_text("1")
+            worst = max(worst, time.monotonic() - asked)
+        patient.note("the slowest round of kernel workers on all CPUs", time.monotonic() - worst)
         assert patient.sup.state() == "attached"
 
 
@@ -283,6 +335,8 @@ FAULTS: dict[str, Callable[[Patient], None]] = {
         fork_storm,
         real_time_hog,
         pinned_hogs,
+        pinned_kworkers,
+        spinning_threads,
         game_with_children,
         game_with_short_threads,
         other_scheduler,

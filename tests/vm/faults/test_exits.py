@@ -61,6 +61,18 @@ def test_errors_back_off_then_fall_back(switch: str, kinds: set[int]) -> None:
         assert body["context"]["status"]["scheduler"] is None
 
 
+@pytest.mark.parametrize("state", ["backoff", "fallback"])
+def test_terminate_while_it_waits(state: str) -> None:
+    """The other states: tests/vm/service."""
+    waits = (60.0, 60.0, 60.0) if state == "backoff" else (0.2, 0.2, 0.2)
+    options = SupervisorOptions(mode="always", backoff_s=waits)
+    with start_supervisor(options, env=faulty(fault_error_ms=500), state="") as sup:
+        sup.wait_state(state, 150)
+        assert kernel_state() == "disabled"
+        assert sup.end() == 0
+        assert not [p.name for p in (sup.root / "run").iterdir()]
+
+
 @pytest.mark.parametrize(
     ("switch", "sign"), [("fault_storage", "ctx_missing"), ("fault_timer", "")]
 )

@@ -88,6 +88,17 @@ def test_the_smallest_limit_of_the_holders_counts(sup: Supervised, cgroup: Make)
     wait_until("raised", lambda: limits(sup)[group.path]["down_bytes_per_s"] == 2_000_000, 10)
 
 
+def test_three_changes_and_one_release(sup: Supervised, cgroup: Make) -> None:
+    group = cgroup("scxg-a")
+    pid = group.sleeper().pid
+    for down in ("8 Mbit/s", "16 Mbit/s", "4 Mbit/s"):
+        limit(sup, pid, down=down)
+        assert tree() == {group.path: PAIR} and limits(sup)[group.path]["processes"] == 1
+    assert limits(sup)[group.path]["down_bytes_per_s"] == 500_000, "the last one holds"
+    sup.ask("net_release", target=str(pid))
+    assert tree() == {} and limits(sup) == {}
+
+
 def test_removing_one_leaves_the_other(sup: Supervised, cgroup: Make) -> None:
     one, other = cgroup("scxg-a"), cgroup("scxg-b")
     first, second = one.sleeper(), other.sleeper()

@@ -14,7 +14,10 @@ from tests.vm.life import live
 def test_a_life_in_which_nothing_fails_leaves_nothing() -> None:
     outcome = live()
     assert outcome.wrong == () and outcome.exit_code == 0 and outcome.error == ""
+    assert outcome.refused == ()
     assert outcome.calls.count("bpf_map__attach_struct_ops") == 3  # start, restart, start
+    # a pair, its sockets' tags, and the pair once more
+    assert outcome.calls.count("bpf_program__attach_cgroup") == 5
 
 
 def test_the_first_and_the_last_call_of_each_kind_fails() -> None:
