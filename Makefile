@@ -23,12 +23,12 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall -Wextra 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o) $(BUILD)/bpf/sched_faulty.bpf.o
 
-.PHONY: help bootstrap bootstrap-test bpf workload run test lint test-unit test-policy test-packages test-vm test-python test-kernels \
-	bench schema clean
+.PHONY: help bootstrap bootstrap-test bpf workload run test lint test-unit test-policy test-fuzz test-packages test-vm test-python \
+	test-kernels test-mutations test-soak bench schema clean
 
 help:
 	@sed -n '3,5s/^# //p' Makefile
-	@echo "lint test-unit test-policy test-packages test-vm [TESTS=folder] [KERNEL=6.18] test-python test-kernels test-mutations"
+	@echo "lint test-unit test-policy test-fuzz test-packages test-vm [TESTS=folder] [KERNEL=6.18] test-python test-kernels test-mutations"
 	@echo "test-soak bench clean"
 
 bootstrap:
@@ -66,9 +66,9 @@ run:
 
 test: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
-	@$(PY) tests/tiers.py lint unit policy packages vm:oldest vm:newest
+	@$(PY) tests/tiers.py lint unit policy fuzz packages vm:oldest vm:newest
 
-lint test-unit test-policy test-packages: bootstrap-test
+lint test-unit test-policy test-fuzz test-packages: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
 	@$(PY) tests/tiers.py $(@:test-%=%)
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs the tiers of the tests and says how many tests each of them ran.
 
-tests/tiers.py lint | unit | policy | packages | vm:KERNEL | kernels …    A tier that ran no test has failed.
+tests/tiers.py lint | unit | policy | fuzz | packages | vm:KERNEL | kernels …    A tier that ran no test has failed.
 """
 
 from __future__ import annotations
@@ -161,6 +161,18 @@ def vm(kernel: str) -> Iterator[Result]:
         yield from pool.map(folder, vm_folders())
 
 
+def fuzz() -> Iterator[Result]:
+    """Each parser in a process of its own, as many side by side as there are CPUs."""
+    names = sorted(path.name for path in (TREE / "tests/fuzz/corpus").iterdir())
+    tests = [f"tests/fuzz/test_fuzz.py::test_whatever_comes[{name}]" for name in names]
+    rest = ["tests/fuzz", "-k", "not whatever"]
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="fuzz") as pool:
+        jobs = [[test] for test in tests] + [rest]
+        yield from pool.map(
+            lambda job: pytest(f"fuzz {job[0].rpartition('[')[2].rstrip(']')}", *job), jobs
+        )
+
+
 def kernels() -> Iterator[Result]:
     yield run("types of all kernels", [str(PYTHON), "-m", "tests.core_check"], count=one_check)
     for name in tomllib.loads((TREE / "tests/vm/kernels.toml").read_text())["kernel"]:
@@ -174,6 +186,7 @@ def tier(name: str) -> Iterator[Result]:
         "lint": lint,
         "unit": lambda: iter([pytest("unit", "tests/unit"), pytest("agent", "tests/agent")]),
         "policy": lambda: iter([pytest("policy", "tests/policy")]),
+        "fuzz": fuzz,
         "packages": lambda: iter([pytest("packages", "tests/packages")]),
         "kernels": kernels,
     }
@@ -210,4 +223,8 @@ def main(wanted: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or ["lint", "unit", "policy", "packages", "vm:oldest", "vm:newest"]))
+    sys.exit(
+        main(
+            sys.argv[1:] or ["lint", "unit", "policy", "fuzz", "packages", "vm:oldest", "vm:newest"]
+        )
+    )

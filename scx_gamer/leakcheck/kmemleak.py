@@ -84,7 +84,7 @@ def parse(text: str) -> list[Record]:
         elif _TRACE.match(line):
             in_trace = True
         elif in_trace and (match := _FRAME.match(line)):
-            frames.append(_OFFSET.sub("", match[1]).strip())
+            frames.append(_OFFSET.sub("", match[1]).strip() or match[1])
     finish()
     return found
 

@@ -198,6 +198,6 @@ def elf_section(raw: bytes, wanted: str, name: str) -> bytes:
         for name_off, _type, _flags, _address, offset, size in entries:
             if names[name_off : names.index(0, name_off)] == wanted.encode():
                 return raw[offset : offset + size]
-    except (struct.error, IndexError, ValueError) as err:
+    except (struct.error, IndexError, ValueError, OverflowError) as err:
         raise BpfError(f"{name}: the ELF file is cut short or damaged") from err
     raise BpfError(f"{name}: no section {wanted}", hint="rebuild it with make bpf")

@@ -12,6 +12,7 @@ from scx_gamer.text import printable
 
 SCHEMA = 1
 _BAR = 32
+_SLOTS = frozenset(range(8)) | frozenset(range(3 << 3, 64 << 3))  # of values of 64 bits
 
 
 def slot_end_ns(slot: int) -> int:
@@ -77,6 +78,8 @@ class Answer:
             )
             for group in body["groups"]
         ]
+        if any(slot not in _SLOTS for group in groups for slot in group.slots):
+            raise ValueError("a slot that no histogram has")
         groups.sort(key=lambda group: (-group.count, group.name))
         pid = body["pid"]
         return cls(

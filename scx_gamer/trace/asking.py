@@ -156,7 +156,7 @@ def _read(status: int, out: bytes, err: bytes) -> Answer:
             return Answer.parse(body)
         code = int(body["code"])
         raise TraceError(printable(body["error"], 600), printable(body["hint"], 300), code)
-    except (ValueError, IndexError, KeyError, TypeError):
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError):
         lines = err.decode(errors="replace").strip().splitlines()
         said = printable(lines[-1], 300) if lines else "it said nothing"
         raise TraceError(f"the child that traces ended with {status}: {said}") from None

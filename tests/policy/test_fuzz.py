@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.policy.conftest import SANITIZE, _compile
 
 CORPUS = Path(__file__).parent / "corpus"
-SECONDS = int(os.environ.get("SCX_GAMER_FUZZ_S", "20"))
+SECONDS = int(os.environ.get("SCX_GAMER_FUZZ_S", "30"))
 
 
 def test_no_input_breaks_a_promise(tmp_path: Path) -> None:

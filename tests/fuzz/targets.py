@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every parser of what others write, as a call that takes bytes. An error that is not its room's own is a bug."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from scx_gamer import config, netconfig, topology
+from scx_gamer.bench import mangohud
+from scx_gamer.bench.workload import BenchError
+from scx_gamer.control import ControlError
+from scx_gamer.control_server import ControlServer, Operation, pid_of
+from scx_gamer.dbus import BusError, wire
+from scx_gamer.games import data as detect
+from scx_gamer.games.desktop import flatpak_command, parse_entry
+from scx_gamer.games.explain import explain
+from scx_gamer.games.proc import ProcFs
+from scx_gamer.games.sources import decode
+from scx_gamer.games.tracker import Tracker
+from scx_gamer.hints import Hints
+from scx_gamer.input import classify, reader
+from scx_gamer.leakcheck import kmemleak, memory
+from scx_gamer.libbpf import Abi, BpfError, Btf, find_object, object_btf
+from scx_gamer.libbpf.btf import elf_section
+from scx_gamer.netlimit import cgroups
+from scx_gamer.observe import Observe
+from scx_gamer.paths import Paths
+from scx_gamer.profiles import of_documents
+from scx_gamer.state import StateStore
+from scx_gamer.text import printable
+from scx_gamer.tomlfile import ConfigError, parse
+from scx_gamer.trace.answer import Answer
+from tests.unit.profiles.support import LIMITS, TOP
+
+Target = Callable[[bytes], None]
+SEPARATOR = b"\n====\n"  # between the files of an input that has several
+
+
+def text_of(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def parts(data: bytes, count: int) -> list[bytes]:
+    found = data.split(SEPARATOR)[:count]
+    return found + [b""] * (count - len(found))
+
+
+def one_line(err: Exception) -> None:
+    assert str(err).isprintable(), repr(str(err))
+
+
+def config_file(scratch: Path) -> Target:
+    def target(data: bytes) -> None:
+        (scratch / "config.toml").write_bytes(data)
+        try:
+            netconfig.settings_of(config.load(scratch).network)
+        except ConfigError as err:
+            one_line(err)
+
+    return target
+
+
+def profile_file(_scratch: Path) -> Target:
+    def target(data: bytes) -> None:
+        try:
+            documents = [parse(part, "x.toml") for part in data.split(SEPARATOR)[:3]]
+            profile = of_documents("x", documents, LIMITS)
+        except ConfigError as err:
+            one_line(err)
+        else:
+            assert all(LIMITS[n][0] <= v <= LIMITS[n][1] for n, v in profile.tunables.items())
+
+    return target
+
+
+def detect_file(scratch: Path) -> Target:
+    path = scratch / "detect.toml"
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        with suppress(detect.DetectDataError):
+            detect.load(path).never_the_game("x")
+
+    return target
+
+
+def proc_tree(scratch: Path) -> Target:
+    """A whole process: what it is called, was started with, and sits in; then a verdict about it."""
+    shipped = detect.load(TOP / "profiles/detect.toml")
+    files = ("stat", "cmdline", "environ", "cgroup", "status", "comm")
+    (scratch / "7").mkdir()
+    proc = ProcFs(scratch)
+
+    def target(data: bytes) -> None:
+        for name, part in zip(files, parts(data, len(files)), strict=True):
+            (scratch / "7" / name).write_bytes(part)
+        track = Tracker(proc, shipped, {})
+        track.reconcile(1.0)
+        track.add_explicit(7, "x")
+        track.update(2.0)
+        told = explain(track, 7, 3.0)
+        json.dumps(told, default=str)
+        cgroups.cgroup_of(7, scratch)
+        assert printable(cgroups.comm_of(7, scratch)).isprintable()
+
+    return target
+
+
+def desktop_entry(_scratch: Path) -> Target:
+    def target(data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        parse_entry(text)
+        flatpak_command(text)
+
+    return target
+
+
+def kmemleak_report(_scratch: Path) -> Target:
+    def target(data: bytes) -> None:
+        records = kmemleak.parse(data.decode("utf-8", "replace"))
+        assert all(r.size >= 0 and all(r.frames) for r in records)
+        kmemleak.groups(records)
+
+    return target
+
+
+def slabinfo(_scratch: Path) -> Target:
+    def target(data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        found = [
+            *memory.slabinfo(text).values(),
+            *memory.meminfo(text).values(),
+            memory.resident_kb(text),
+        ]
+        assert all(value >= 0 for value in found)
+
+    return target
+
+
+def state_file(scratch: Path) -> Target:
+    where = Paths(scratch / "run", scratch / "state", scratch / "etc")
+    where.create()
+
+    def target(data: bytes) -> None:
+        state, copy = parts(data, 2)
+        where.state_file.write_bytes(state)
+        (where.runtime / "generation").write_bytes(copy)
+        store = StateStore(where)
+        generation = store.load().generation
+        assert 0 <= generation < 1 << 64
+        assert store.save(running_boot="b")
+        assert StateStore(where).load() == store.state
+
+    return target
+
+
+def messages(_scratch: Path) -> Target:
+    """A line on the control socket."""
+    server = object.__new__(ControlServer)
+    server.requests = 0
+    server.operations = {
+        "explain": Operation(pid_of, root_only=False),
+        "stop": Operation(lambda _request: None, root_only=True),
+    }
+
+    def target(data: bytes) -> None:
+        for line in data.split(b"\n"):
+            answer = server._answer(line, 1000)
+            assert type(answer["ok"]) is bool and json.dumps(answer)
+
+    return target
+
+
+def hints(scratch: Path) -> Target:
+    clock = [10**12]
+    room = Hints(lambda *_: True, lambda _uid: True, set, proc=scratch, now_ns=lambda: clock[0])
+    (scratch / "10").mkdir()
+
+    def target(data: bytes) -> None:
+        request, status = parts(data, 2)
+        (scratch / "10" / "status").write_bytes(status)
+        clock[0] += 10**9
+        try:
+            asked = json.loads(request)
+        except (ValueError, RecursionError):
+            return
+        if isinstance(asked, dict):
+            with suppress(ControlError):
+                room.take(asked, 1000)
+
+    return target
+
+
+def events(_scratch: Path) -> Target:
+    """A record of the event ring: version, type, length and fields as they come."""
+    observe = object.__new__(Observe)
+    observe.abi = Abi(object_btf(find_object("observe")))
+    kinds = {n: v for n, v in observe.abi.constants.items() if n.startswith("SCXG_EV_")}
+    observe._names = {value: name.removeprefix("SCXG_EV_") for name, value in kinds.items()}
+    observe._handlers = {value: [lambda event: None] for value in kinds.values()}
+    observe.events, observe.events_unknown, observe.events_stale = {}, 0, 0
+    observe.feed = type("Generation", (), {"generation": 7})()
+
+    def target(data: bytes) -> None:
+        with suppress(BpfError):
+            observe._on_event(data)
+        with suppress(BpfError):
+            observe.abi.unpack("scxg_exit", data)
+
+    return target
+
+
+def connector(_scratch: Path) -> Target:
+    def target(data: bytes) -> None:
+        decode(data)
+
+    return target
+
+
+def btf(_scratch: Path) -> Target:
+    def target(data: bytes) -> None:
+        with suppress(BpfError):
+            found = Btf(data)
+            found.struct("scxg_control")
+            Abi(found)
+        with suppress(BpfError):
+            elf_section(data, ".BTF", "x")
+
+    return target
+
+
+def bus(_scratch: Path) -> Target:
+    def target(data: bytes) -> None:
+        frames = wire.Frames()
+        frames.feed(data)
+        with suppress(BusError):
+            while (one := frames.next()) is not None:
+                frame, whole = one
+                wire.decode(frame if whole else wire.without_body(frame))
+
+    return target
+
+
+def network(scratch: Path) -> Target:
+    (scratch / "self").mkdir()
+
+    def target(data: bytes) -> None:
+        first, mountinfo = parts(data, 2)
+        text = text_of(first)
+        for read in (
+            netconfig.parse_rate,
+            netconfig.parse_time,
+            netconfig.parse_target,
+            netconfig.parse_wish,
+        ):
+            try:
+                read(text)
+            except netconfig.UnitError as err:
+                one_line(err)
+        (scratch / "self/mountinfo").write_bytes(mountinfo)
+        cgroups.hierarchy(scratch)
+
+    return target
+
+
+def sysfs(_scratch: Path) -> Target:
+    """Lists of CPUs, capabilities of devices."""
+
+    def target(data: bytes) -> None:
+        text = text_of(data)
+        with suppress(ValueError):
+            topology.parse_list(text)
+        with suppress(classify.CapabilityError):
+            classify.parse_bits(text)
+
+    return target
+
+
+def input_events(_scratch: Path) -> Target:
+    def target(data: bytes) -> None:
+        batch = reader.parse_batch(data)
+        assert 0 <= batch.count <= len(data)
+
+    return target
+
+
+def frame_log(scratch: Path) -> Target:
+    path = scratch / "log.csv"
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            found = mangohud.read(path)
+        except BenchError:
+            return
+        assert found.mean_fps > 0 and found.low1_fps > 0
+
+    return target
+
+
+def trace_answer(_scratch: Path) -> Target:
+    """What the tracing child wrote."""
+
+    def target(data: bytes) -> None:
+        try:
+            answer = Answer.parse(json.loads(data))
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+            return
+        json.dumps(answer.as_dict())
+
+    return target
+
+
+TARGETS: dict[str, Callable[[Path], Target]] = {
+    made.__name__: made
+    for made in (
+        config_file, profile_file, detect_file, proc_tree, desktop_entry, kmemleak_report, slabinfo, state_file,
+        messages, hints, events, connector, btf, bus, network, sysfs, input_events, frame_log, trace_answer,
+    )
+}  # fmt: skip
+
+
+def quiet() -> None:
+    """What parsers log about rubbish would be most of the output."""
+    logging.disable(logging.CRITICAL)
