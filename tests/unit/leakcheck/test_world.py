@@ -76,6 +76,14 @@ def test_slope_is_not_moved_by_one_jump() -> None:
     assert memory.slope([]) == memory.slope([7]) == 0
 
 
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of memory this process's own is looked at: the machine's moves with whatever else runs on it."""
+    monkeypatch.setattr(world.Names, "ours", lambda: world.Names(frozenset(), frozenset()))
+    whole = memory.sample
+    monkeypatch.setattr(memory, "sample", lambda: {"resident": whole()["resident"]})
+
+
 def touched() -> mmap.mmap:
     """64 kB that the allocator did not have."""
     made = mmap.mmap(-1, 64 * 1024)
@@ -83,8 +91,7 @@ def touched() -> mmap.mmap:
     return made
 
 
-def test_a_rise_of_resident_memory_is_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.Names, "ours", lambda: world.Names(frozenset(), frozenset()))
+def test_a_rise_of_resident_memory_is_a_leak(alone: None) -> None:
     kept: list[mmap.mmap] = []
 
     def leaky(_number: int) -> None:
@@ -97,8 +104,7 @@ def test_a_rise_of_resident_memory_is_a_leak(monkeypatch: pytest.MonkeyPatch) ->
     assert report.figures["resident"] > 32 and "resident rises by" in report.findings[0]
 
 
-def test_a_rise_that_does_not_go_on_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.Names, "ours", lambda: world.Names(frozenset(), frozenset()))
+def test_a_rise_that_does_not_go_on_is_none(alone: None) -> None:
     kept: list[mmap.mmap] = []
 
     def greedy_at_first(_number: int) -> None:
