@@ -51,15 +51,15 @@ def test_it_finds_what_is_behind_three_doors() -> None:
     source = Path(__file__)
 
     def planted(data: bytes) -> None:
-        if data[:1] == b"k":
+        if data[:1] == b"\x91":
             doors = 1
-            if data[1:2] == b"e":
+            if data[1:2] == b"\x92":
                 doors = 2
-                if data[2:3] == b"y":
+                if data[2:3] == b"\x93":
                     raise ValueError(doors)
 
-    outcome = fuzz(planted, [b"aaaa", b"k lock", b"he", b"say"], 60, 1, source.parent)
-    assert outcome.crash is not None and outcome.crash[0].startswith(b"key")
+    outcome = fuzz(planted, [b"aaaa"], 60, 1, source.parent)
+    assert outcome.crash is not None and outcome.crash[0].startswith(b"\x91\x92\x93")
 
 
 def test_a_seed_repeats_its_inputs() -> None:

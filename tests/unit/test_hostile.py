@@ -15,11 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scx_gamer import config, dumps
+from scx_gamer import config, dumps, report
+from scx_gamer.control import ControlError
+from scx_gamer.control_server import ControlServer
 from scx_gamer.exits import KIND_ERROR, ExitRecord
 from scx_gamer.exporter import Exporter
 from scx_gamer.instance import Instance, InstanceError
+from scx_gamer.loop import Loop
 from scx_gamer.paths import Paths, write_atomic
+from scx_gamer.publish import Publisher
 from scx_gamer.state import StateStore
 from scx_gamer.text import SafeFormatter, printable
 
@@ -96,6 +100,49 @@ def test_state_and_dumps_do_not_follow_links(tmp_path: Path, victim: Path) -> No
         (where.exits / entry).symlink_to(victim)
     dumps.save(where.exits, record, {})
     assert victim.read_bytes() == SECRET
+
+
+def test_what_is_published_does_not_follow_links(tmp_path: Path, victim: Path) -> None:
+    where = Paths(tmp_path / "run", tmp_path / "state", tmp_path / "etc")
+    where.create()
+    for target in (where.status_file, where.hud_file):
+        for path in (target, target.with_name(target.name + ".tmp")):
+            path.symlink_to(victim)
+    publisher = Publisher(where)
+    publisher.write({"state": "idle"}, "idle")
+    assert victim.read_bytes() == SECRET and not where.status_file.is_symlink()
+    where.hud_file.unlink()
+    where.hud_file.symlink_to(victim)
+    publisher.remove()
+    assert victim.read_bytes() == SECRET and list(where.runtime.iterdir()) == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_in_place_of_the_socket_is_not_followed(
+    tmp_path: Path, victim: Path, there: bool
+) -> None:
+    """Neither is what it names replaced, made, nor opened to all."""
+    victim.chmod(0o600)
+    aim = victim if there else tmp_path / "not-there"
+    (tmp_path / "control.sock").symlink_to(aim)
+    with Loop() as loop, pytest.raises(ControlError, match="in use"):
+        ControlServer(loop, tmp_path / "control.sock", {})
+    assert victim.read_bytes() == SECRET and victim.stat().st_mode & 0o777 == 0o600
+    assert aim.exists() == there
+
+
+def test_the_report_is_not_written_through_a_link(
+    tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "gather", lambda: {"a": "b"})
+    for aim in (victim, tmp_path / "not-there"):
+        link = tmp_path / f"link-to-{aim.name}"
+        link.symlink_to(aim)
+        with pytest.raises(report.ReportError, match="--output"):
+            report.write(link)
+    assert victim.read_bytes() == SECRET and not (tmp_path / "not-there").exists()
+    written = report.write(tmp_path / "report.tar.gz")
+    assert written.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_lock_is_on_a_directory_and_on_no_link_to_elsewhere(tmp_path: Path) -> None:
