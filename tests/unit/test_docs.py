@@ -67,9 +67,10 @@ def test_make_targets_exist(page: Path) -> None:
 def test_paths_exist(page: Path) -> None:
     first = {entry.name for entry in TOP.iterdir()} - {"build"}
     for piece in code(page):
-        path = piece.split()[0] if piece.split() else ""
+        path, _, test = (piece.split()[0] if piece.split() else "").partition("::")
         if "/" in path and path.split("/")[0] in first and "*" not in path:
             assert (TOP / path).exists(), piece
+            assert not test or f"\ndef {test}(" in (TOP / path).read_text(), piece
 
 
 def test_cli_page_lists_every_command() -> None:
