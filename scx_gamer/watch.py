@@ -8,22 +8,24 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from scx_gamer import inotify
 from scx_gamer.loop import Loop, Timer
-
-if TYPE_CHECKING:
-    from inotify_simple import INotify
 
 log = logging.getLogger(__name__)
 
 QUIET_S = 0.2  # editors write a file in several steps
 LONGEST_S = 2.0  # then it is read even if it goes on changing
 _MAX_FOLDERS = 256
+_MASK = (
+    inotify.CLOSE_WRITE | inotify.MOVED_TO | inotify.MOVED_FROM | inotify.CREATE | inotify.DELETE
+    | inotify.DELETE_SELF | inotify.MOVE_SELF | inotify.ATTRIB | inotify.ONLYDIR
+)  # fmt: skip
+_FOLDER_MASK = inotify.ISDIR | inotify.DELETE_SELF | inotify.MOVE_SELF | inotify.Q_OVERFLOW
 
 
 class WatchError(Exception):
-    """The kernel cannot watch files, or the library for it is missing."""
+    """The kernel cannot watch files."""
 
     def __init__(self, what: str, errno: int = 0, hint: str = "") -> None:
         super().__init__(f"{what}: {hint}" if hint else what)
@@ -42,18 +44,6 @@ class FolderWatch:
         on_change: Callable[[], None],
     ) -> None:
         """Raises WatchError. `folders` is asked again after each change: sub-folders may have come."""
-        try:
-            from inotify_simple import INotify, flags
-        except ImportError as err:
-            hint = "install python3-inotify-simple; until then changes need SIGHUP"
-            raise WatchError(str(err), hint=hint) from err
-        self._mask = int(
-            flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.CREATE | flags.DELETE
-            | flags.DELETE_SELF | flags.MOVE_SELF | flags.ATTRIB | flags.ONLYDIR
-        )  # fmt: skip
-        self._folder_mask = int(
-            flags.ISDIR | flags.DELETE_SELF | flags.MOVE_SELF | flags.Q_OVERFLOW
-        )
         self._loop = loop
         self._folders = folders
         self._on_change = on_change
@@ -63,7 +53,7 @@ class FolderWatch:
         self.changes = 0
         with ExitStack() as stack:
             try:
-                notify: INotify = stack.enter_context(INotify(nonblocking=True))
+                notify = stack.enter_context(inotify.Inotify())
             except OSError as err:
                 hint = "raise fs.inotify.max_user_instances; until then changes need SIGHUP"
                 raise WatchError(f"inotify: {err.strerror}", err.errno or 0, hint) from err
@@ -85,7 +75,7 @@ class FolderWatch:
             self._forget(folder)
         for folder in sorted(wanted):
             try:
-                self._watched[folder] = self._notify.add_watch(folder, self._mask)
+                self._watched[folder] = self._notify.add(folder, _MASK)
             except OSError as err:
                 self._watched.pop(folder, None)
                 log.warning("cannot watch %s: %s", folder, err.strerror)
@@ -95,16 +85,16 @@ class FolderWatch:
         if number in self._watched.values():  # two names of one folder
             return
         try:
-            self._notify.rm_watch(number)
+            self._notify.remove(number)
         except OSError as err:  # the folder is gone, and its watch with it
             log.debug("%s: %s", folder, err.strerror)
 
     def _on_readable(self, _fd: int) -> None:
         try:
-            events = list(self._notify.read(timeout=0))
+            events = self._notify.read()
         except BlockingIOError:
             return
-        relevant = [e for e in events if e.mask & self._folder_mask or e.name.endswith(".toml")]
+        relevant = [e for e in events if e.mask & _FOLDER_MASK or e.name.endswith(".toml")]
         if not relevant:
             return
         now = self._loop.now_ns()

@@ -28,10 +28,15 @@ BY_NAME_ONLY = frozenset({"soak", "sweep", "wine"})  # wine: 1.1 GB, tests/vm/wi
 GUEST_CPUS = {"games": 1}
 
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
-UNDER_SYSTEMD = frozenset({"systemd"})
+UNDER_SYSTEMD = frozenset({"systemd", "package", "pages"})
+# In a root file system of a newer Debian, with that one's Python: our package depends on what it has.
+IN_SUITE = {"package": "trixie"}
 # What the host makes before a folder's guest boots: it has the network and the compiler's speed.
 PREPARED = {
-    "package": (["make", "-s", "deb"], [str(PYTHON), "-m", "tests.vm.vmlib.root", "trixie"]),
+    "package": (
+        ["make", "-s", "deb"],
+        [str(PYTHON), "-m", "tests.vm.vmlib.root", IN_SUITE["package"]],
+    ),
 }
 
 
@@ -137,9 +142,11 @@ def vm(kernel: str) -> Iterator[Result]:
         extra = ["--cpus", str(GUEST_CPUS[name])] if name in GUEST_CPUS else []
         if name in UNDER_SYSTEMD:
             extra.append("--systemd")
+        if name in IN_SUITE:
+            extra += ["--suite", IN_SUITE[name]]
         command = [
             *([] if direct and name not in UNDER_SYSTEMD else [*boot, *extra, "--"]),
-            str(PYTHON),
+            "/usr/bin/python3" if name in IN_SUITE else str(PYTHON),
             "-m",
             "pytest",
             "-q",

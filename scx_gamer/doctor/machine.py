@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from scx_gamer import inotify
 from scx_gamer.doctor.model import INFO, OK, WARN, Finding
 from scx_gamer.text import printable
 from scx_gamer.trace.asking import packages
@@ -109,8 +110,10 @@ def bcc() -> Iterator[Finding]:
 
 def file_watch() -> Iterator[Finding]:
     """inotify, by which changed files are noticed."""
-    if importlib.util.find_spec("inotify_simple") is not None:
-        yield Finding(OK, "file watch", "changed profiles are read again by themselves")
+    try:
+        inotify.Inotify().close()
+    except OSError as error:
+        to_do = "raise fs.inotify.max_user_instances; until then send SIGHUP after a change"
+        yield Finding(WARN, "file watch", f"inotify: {error.strerror}", to_do)
     else:
-        to_do = "install python3-inotify-simple; until then send SIGHUP after a change"
-        yield Finding(WARN, "file watch", "inotify_simple is missing", to_do)
+        yield Finding(OK, "file watch", "changed profiles are read again by themselves")

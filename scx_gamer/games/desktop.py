@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,6 +74,18 @@ def flatpak_command(text: str) -> str | None:
     return None
 
 
+def _program(word: str) -> str | None:
+    """The path that an Exec line means; None when there is no such program."""
+    if not word.startswith("/"):
+        return shutil.which(word, path=SEARCH)
+    try:
+        # access() would ask for the real user, whom a home is closed to, and forget our capabilities
+        mode = os.stat(word).st_mode
+    except (OSError, ValueError):
+        return None
+    return word if stat.S_ISREG(mode) and mode & 0o111 else None
+
+
 def _file(path: str) -> str:
     return path.rsplit("/", 1)[-1]
 
@@ -97,7 +110,7 @@ def desktop_games(places: Iterable[Path]) -> tuple[dict[str, str], frozenset[str
                 found.setdefault(word, name)
                 programs.add(_file(flatpak_command(text) or ""))
                 continue
-            program = shutil.which(word, path=SEARCH)
+            program = _program(word)
             if program is not None:
                 resolved = str(Path(program).resolve())
                 found.setdefault(program, name)

@@ -11,7 +11,7 @@ import pytest
 from tests.packages.conftest import TOP, files, make
 from tests.pages import PAGES, commands_of
 
-# Who runs what: tests/vm/systemd/test_pages.py the first, this file the second, the third name a file that this builds.
+# Who runs what: tests/vm/pages/test_pages.py the first, this file the second, the third name a file that this builds.
 IN_A_GUEST = {"scx-gamer", "systemctl", "journalctl", "ls"}
 INSTALLERS = {"apt", "dnf"}
 # The tiers themselves: each is run by CI, or runs this very test.

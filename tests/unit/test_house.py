@@ -21,7 +21,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"machine", "scheduler", "observe", "games", "input", "netlimit", "control_server",
                "publish", "dumps", "snapshot", "exporter", "tuning", "hints"}),
     frozenset({"loop", "feed", "stats", "state", "exits", "options", "control", "notify", "instance", "topology",
-               "kernelstate", "login", "hud", "redact", "watch"}),
+               "kernelstate", "login", "hud", "redact", "watch", "inotify"}),
     frozenset({"libbpf", "profiles", "config", "paths", "text", "tomlfile", "netconfig"}),
 )  # fmt: skip
 OWNERS = {
@@ -33,7 +33,6 @@ OWNERS = {
     "bcc": {"trace"},
     "rich": {"cli"},
     "Xlib": {"agent"},
-    "inotify_simple": {"watch"},
 }
 
 
@@ -103,7 +102,6 @@ def test_the_supervisor_starts_without_what_it_does_not_need() -> None:
         "asyncio",
         "bcc",
         "Xlib",
-        "inotify_simple",
     } & set(loaded)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from scx_gamer.dbus import BUS_NAME, INTERFACE, SESSION_INTERFACE, BusError, wir
 from scx_gamer.dbus.client import BusClient, NoService
 from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.service import BusService, properties_of
+from tests.hostile import attack, messages
 from tests.unit.dbus.conftest import Daemon, Turning, turning
 
 ERROR = "org.freedesktop.DBus.Error."
@@ -294,49 +295,11 @@ def test_flood_leaves_the_loop_to_others(service: BusService, turn: Turning) -> 
 
 def test_ten_thousand_hostile_calls(service: BusService, world: World) -> None:
     """Whatever fits into a message: nothing changes, everything is answered, the service stays."""
-    rng = random.Random(20)
-    lib = wire.library()
-    members = [*interfaces()[INTERFACE].methods, "", "Nope", "Get", "Set", "GetAll", "Introspect"]
-    makers: dict[str, Callable[[], Any]] = {
-        "s": lambda: rng.choice(
-            ["", "auto", "../../etc/shadow", "/etc/passwd", "x" * 500, "\u202e", "%s%n"]
-        ),
-        "u": lambda: rng.choice([0, 1, 2**22, 2**31, 2**32 - 1]),
-        "b": lambda: rng.random() < 0.5,
-        "v": lambda: lib.Variant("s", "x"),
-        "as": lambda: ["x"] * rng.randint(0, 50),
-        "a{sv}": lambda: {"k": lib.Variant("u", 1)},
-        "ay": lambda: rng.randbytes(rng.randint(0, 200)),
-        "(uu)": lambda: [1, 2],
-        "d": lambda: float("nan"),
-    }
-    sent = 0
     before = dict(service.calls)
     with BusClient(300) as client:
-        for number in range(10_000):
-            pieces = [rng.choice(list(makers)) for _ in range(rng.randint(0, 4))]
-            signature, body = "".join(pieces), [makers[p]() for p in pieces]
-            member = rng.choice(members) or "x"
-            interface = rng.choice(
-                [INTERFACE, SESSION_INTERFACE, *interfaces(), "org.example.X", None]
-            )
-            takes = interfaces().get(interface or "")
-            wanted = takes.methods.get(member) if takes else None
-            if wanted is not None and wanted.takes == signature:
-                continue  # a right call is no attack
-            message = lib.Message(
-                destination=BUS_NAME, path=rng.choice(["/", "/org/scxgamer/Supervisor1", "/a/b"]),
-                interface=interface, member=member, signature=signature, body=body,
-            )  # fmt: skip
-            if interface is None and signature == "" and member in interfaces()[INTERFACE].methods:
-                continue
-            client._sock.sendall(wire.encode(message, number + 10))
-            sent += 1
-            if sent % 50 == 0:
-                client.call("Ping", interface="org.freedesktop.DBus.Peer")
-        client.call("Ping", interface="org.freedesktop.DBus.Peer")
+        ends = attack(client, messages(random.Random(20)), 10_000)
         assert client.call("Query", "s", ["status"])
-    assert sent > 9_000
+    assert ends.total() == 10_000
     assert service.calls["refused"] - before.get("refused", 0) > 8_000
     assert world.asked == [] and world.held == []
 

@@ -8,11 +8,9 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -24,42 +22,11 @@ from scx_gamer.libbpf import Abi, find_object, kernel, object_btf
 from scx_gamer.libbpf._native import native
 from scx_gamer.libbpf.abi import Layout
 from tests.vm.bus.conftest import MANAGER, PLAYER, STRANGER, System, owned
+from tests.vm.bus.service import service
 from tests.vm.harness import kernel_state, wait_until
 from tests.vm.input import devices
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
-
-
-@contextmanager
-def service(mode: str, *, kernel_input: bool = True) -> Iterator[subprocess.Popen[bytes]]:
-    """The command as root would run it, with the directories of an installed system."""
-    folder = Path("/etc/scx-gamer")
-    folder.mkdir(exist_ok=True)
-    word = "true" if kernel_input else "false"
-    (folder / "config.toml").write_text(f"[input]\nkernel_path = {word}\n")
-    Path("/var/lib/scx-gamer/state.json").unlink(missing_ok=True)
-    before = set(kernel.names("prog").values())
-    log = open("/run/scx-gamer.log", "wb")  # noqa: SIM115
-    process = subprocess.Popen(
-        ["/usr/bin/scx-gamer", "run", "--mode", mode],
-        stdout=log,
-        stderr=log,
-        stdin=subprocess.DEVNULL,
-    )
-    try:
-        wait_until("the name", lambda: owned(BUS_NAME), 60)
-        if mode == "always":
-            wait_until("the scheduler", lambda: kernel_state() == "enabled", 60)
-        yield process
-    except BaseException:
-        sys.stderr.write(Path("/run/scx-gamer.log").read_text())
-        raise
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        log.close()
-        wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 20)
-        wait_until("no program left", lambda: set(kernel.names("prog").values()) <= before, 5)
 
 
 def as_user(user: str, *command: str) -> subprocess.CompletedProcess[str]:

@@ -1,146 +1,243 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The Debian package on a Debian that can have it, on a real kernel: installed, used, upgraded, removed, purged."""
+"""The Debian package as a user has it: a Debian 13 with systemd, bus, polkit and Prometheus, on a real kernel."""
 
 from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
+import shutil
 import subprocess
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.screen import on_screen
 from tests.vm.harness import kernel_state, wait_until
-from tests.vm.vmlib.root import folder_of
 
 TOP = Path(__file__).resolve().parents[3]
-SUITE = "trixie"
-ROOT = Path("/run/scxg-package")
-TARGET = ROOT / "target"
-DEB = "scx-gamer"
-# dpkg's own bookkeeping, caches and logs
+WRITTEN = Path("/mnt/written")  # the layer over the root file system
+DEB, UNIT = "scx-gamer", "scx-gamer.service"
+BUS = "org.scxgamer.Supervisor1"
+USER = "games"  # an ordinary one, and no more
+PROMETHEUS = "127.0.0.1:9795"
+# dpkg's and systemd's own bookkeeping, caches and logs, and what this test brings
 OWN = re.compile(
-    r"var/(lib/(dpkg|systemd|ucf|polkit-1)|log|cache)|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|run|tmp"
+    r"var/(lib/(dpkg|systemd|polkit-1|prometheus)|log|cache|tmp)|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$"
+    r"|etc/(group|passwd|gshadow|shadow)\.lock|run|tmp|root|mnt|proc|sys|dev"
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def debian() -> Iterator[None]:
-    """A root of the suite, made by the host; what is written into it goes with the guest."""
-    lower = folder_of(SUITE)
-    assert (lower / ".complete").exists(), "made by the runner: python -m tests.vm.vmlib.root"
-    ROOT.mkdir()
-    mount("-t", "tmpfs", "none", str(ROOT))
-    for name in ("upper", "work", "target"):
-        (ROOT / name).mkdir()
-    mount(
-        "-t",
-        "overlay",
-        "overlay",
-        "-o",
-        f"lowerdir={lower},upperdir={ROOT}/upper,workdir={ROOT}/work",
-        str(TARGET),
-    )
-    for name in ("proc", "sys", "dev"):
-        mount("--rbind", f"/{name}", str(TARGET / name))
-    mount("-t", "tmpfs", "none", str(TARGET / "run"))
-    (found,) = (TOP / "build/package").glob("scx-gamer_*.deb")
-    (TARGET / "tmp").mkdir(exist_ok=True)
-    (TARGET / "tmp/one.deb").write_bytes(found.read_bytes())
-    later(found)
-    yield
-    subprocess.run(["umount", "-l", TARGET], check=False, timeout=60)
-    subprocess.run(["umount", "-l", ROOT], check=False, timeout=60)
-
-
-def mount(*words: str) -> None:
-    subprocess.run(["mount", *words], check=True, timeout=60)
-
-
-def later(deb: Path) -> None:
-    """The same with a higher version."""
-    tree = ROOT / "later"
-    subprocess.run(["dpkg-deb", "-R", deb, tree], check=True, timeout=120)
-    control = tree / "DEBIAN/control"
-    control.write_text(re.sub(r"^Version: .*", "Version: 99.0", control.read_text(), flags=re.M))
-    subprocess.run(
-        ["dpkg-deb", "-Znone", "-b", tree, TARGET / "tmp/two.deb"],
-        check=True, timeout=300, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
-def inside(*words: str, check: bool = True, timeout: float = 300) -> str:
+def run(*words: str, check: bool = True, timeout: float = 300, user: str = "") -> str:
+    command = ["runuser", "-u", user, "--", *words] if user else list(words)
     done = subprocess.run(
-        ["chroot", TARGET, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=timeout, check=False, stdin=subprocess.DEVNULL,
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        timeout=timeout, check=False, stdin=subprocess.DEVNULL, cwd="/",
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
     )  # fmt: skip
-    assert not check or done.returncode == 0, f"{words}: {done.stdout[-3000:]}"
+    assert not check or done.returncode == 0, f"{words}: {done.stdout[-3000:]}{journal()}"
     return done.stdout
 
 
+def journal() -> str:
+    command = ["journalctl", "-b", "-u", UNIT, "--no-pager", "-o", "cat", "-n", "40"]
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, errors="replace", timeout=60, check=False
+    ).stdout
+
+
 def files() -> set[str]:
+    """What was written since the boot and is there now."""
     found = set()
-    for folder, folders, names in os.walk(TARGET):
-        inner = os.path.relpath(folder, TARGET)
-        if inner in ("proc", "sys", "dev", "run", "tmp"):
+    for folder, folders, names in os.walk(WRITTEN):
+        inner = os.path.relpath(folder, WRITTEN)
+        if OWN.match(inner):
             folders.clear()
             continue
-        found |= {os.path.normpath(f"{inner}/{name}") for name in (*names, *folders)}
-    return {name for name in found if not OWN.match(name)}
+        found |= {os.path.normpath(f"{inner}/{name}") for name in names}
+    return {name for name in found if not OWN.match(name) and os.path.lexists(f"/{name}")}
 
 
-def installed() -> str:
-    return inside("dpkg-query", "-W", "-f", "${Status} ${Version}", DEB, check=False)
+@pytest.fixture(scope="module", autouse=True)
+def debs() -> tuple[Path, Path]:
+    """The package, and the same with a higher version."""
+    (found,) = (TOP / "build/package").glob("scx-gamer_*.deb")
+    tree, later = Path("/tmp/later"), Path("/tmp/two.deb")
+    run("dpkg-deb", "-R", str(found), str(tree))
+    control = tree / "DEBIAN/control"
+    control.write_text(re.sub(r"^Version: .*", "Version: 99.0", control.read_text(), flags=re.M))
+    run("dpkg-deb", "-Znone", "-b", str(tree), str(later))
+    return found, later
 
 
-def test_from_installation_to_purge() -> None:
-    """One story, in order, as a user lives it."""
-    before = files()
-    inside("dpkg", "-i", "/tmp/one.deb")  # all dependencies are there: nothing is forced
-    assert installed().startswith("install ok installed 0.")
-    assert "usr/lib/systemd/system/scx-gamer.service" in files()
-    enabled = list((TARGET / "etc/systemd").rglob("*scx-gamer*"))
-    assert not enabled, "the package must not enable its unit"
+@pytest.fixture(autouse=True)
+def nothing_left() -> None:
+    """In place of the other folders': the purge is the test."""
 
-    version = inside("scx-gamer", "version").strip()
-    assert version.startswith("scx-gamer 0.")
-    report = json.loads(inside("scx-gamer", "doctor", "--json"))
-    levels = {f["check"]: f["level"] for f in report["findings"]}
-    assert levels["scheduler"] == levels["libbpf"] == levels["configuration"] == "ok", report
 
-    with subprocess.Popen(
-        ["chroot", TARGET, "scx-gamer", "run"], stderr=subprocess.PIPE
-    ) as supervisor:
+def status(user: str = USER) -> dict[str, Any]:
+    try:
+        found = json.loads(run("scx-gamer", "status", "--json", user=user, check=False))
+    except json.JSONDecodeError:  # it is not there yet
+        return {"state": ""}
+    assert isinstance(found, dict)
+    return found
+
+
+def wait_state(state: str) -> None:
+    wait_until(f"state {state}", lambda: status()["state"] == state, 120)
+
+
+def property_of_the_bus(name: str) -> str:
+    return run("busctl", "get-property", BUS, "/org/scxgamer/Supervisor1", BUS, name, user=USER)
+
+
+@contextmanager
+def game() -> Iterator[subprocess.Popen[bytes]]:
+    """A program of the ordinary user that never sleeps, started as a game."""
+    command = ["runuser", "-u", USER, "--", "scx-gamer", "exec", "--", "sh", "-c", "while :; do :; done"]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd="/") as process:
         try:
-            wait_until(
-                "idle",
-                lambda: '"idle"' in inside("scx-gamer", "status", "--json", check=False),
-                120,
-            )
-            with subprocess.Popen(
-                ["chroot", TARGET, "scx-gamer", "exec", "--", "sh", "-c", "while :; do :; done"]
-            ) as game:
-                wait_until("attached", lambda: kernel_state() == "enabled", 120)
-                games = json.loads(inside("scx-gamer", "games", "list", "--json"))
-                assert [g["pid"] for g in games] == [game.pid]
-                assert 'state{state="attached"} 1.0' in inside("scx-gamer", "metrics")
-                inside("dpkg", "-i", "/tmp/two.deb")  # an upgrade while a game runs
-                assert installed() == "install ok installed 99.0"
-                assert kernel_state() == "enabled"
-                game.terminate()
-                game.wait(60)
-            wait_until("idle again", lambda: kernel_state() == "disabled", 60)
+            wait_until("the scheduler", lambda: kernel_state() == "enabled", 120)
+            yield process
         finally:
-            supervisor.terminate()
-            assert supervisor.wait(60) == 0
+            process.terminate()
 
-    inside("dpkg", "-r", DEB)
-    assert not (TARGET / "usr/bin/scx-gamer").exists()
-    assert (TARGET / "var/lib/scx-gamer/state.json").exists(), "what a purge takes, a removal keeps"
-    inside("dpkg", "-P", DEB)
+
+@contextmanager
+def prometheus() -> Iterator[None]:
+    """Debian's server with the part of its configuration that the package brings."""
+    config = Path("/usr/share/scx-gamer/prometheus/scrape.yml").read_text()
+    rules = "/usr/share/scx-gamer/prometheus/scx-gamer.rules.yml"
+    folder = Path("/tmp/prometheus")
+    folder.mkdir(exist_ok=True)
+    (folder / "prometheus.yml").write_text(
+        f"global: {{scrape_interval: 3s}}\nrule_files: [{rules}]\n{config}"
+    )
+    with subprocess.Popen(
+        [
+            "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+            f"--web.listen-address={PROMETHEUS}",
+        ],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=folder,
+    ) as process:  # fmt: skip
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def stored(expr: str) -> list[Any]:
+    """What Prometheus answers; nothing while it is not up."""
+    url = f"http://{PROMETHEUS}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return list(json.loads(answer.read())["data"]["result"])
+    except OSError:
+        return []
+
+
+@contextmanager
+def agent_of_a_user() -> Iterator[None]:
+    """The agent's unit under a user's own systemd, with a session bus."""
+    user = pwd.getpwnam(USER)
+    runtime = Path(f"/run/user/{user.pw_uid}")
+    runtime.mkdir(parents=True, exist_ok=True)
+    os.chown(runtime, user.pw_uid, user.pw_gid)
+    address = f"unix:path={runtime}/bus"
+    env = {"XDG_RUNTIME_DIR": str(runtime), "DBUS_SESSION_BUS_ADDRESS": address, "HOME": "/tmp"}
+    words = [f"{name}={value}" for name, value in env.items()]
+    with ExitStack() as stack:
+        for name, command in (
+            ("scxg-bus", ("dbus-daemon", "--session", "--nofork", f"--address={address}")),
+            ("scxg-user", ("/usr/lib/systemd/systemd", "--user")),
+        ):
+            settings = ["-pDelegate=yes", f"-pUser={USER}", *(f"-pEnvironment={w}" for w in words)]
+            run("systemd-run", f"--unit={name}", "--collect", *settings, *command)
+            stack.callback(run, "systemctl", "stop", name, check=False)
+
+        def systemctl(*more: str) -> str:
+            return run("env", *words, "systemctl", "--user", *more, user=USER, check=False)
+
+        wait_until("the user's systemd", lambda: "running" in systemctl("is-system-running"), 120)
+        assert systemctl("is-enabled", "scx-gamer-agent").strip() == "disabled"
+        assert systemctl("start", "scx-gamer-agent") == ""
+
+        def log() -> str:
+            found = run(
+                "journalctl", "-b", "_COMM=scx-gamer", "--no-pager", "-o", "cat", check=False
+            )
+            return found + systemctl("status", "scx-gamer-agent")
+
+        wait_until("the agent listens", lambda: "listening to GameMode, notices" in log(), 90)
+        assert systemctl("is-active", "scx-gamer-agent").strip() == "active"
+        yield
+        assert systemctl("is-active", "scx-gamer-agent").strip() == "active", log()
+
+
+def test_from_installation_to_purge(
+    debs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One story, in order, as a user lives it."""
+    one, two = debs
+    before = files()
+    run("dpkg", "-i", str(one))  # all dependencies are there: nothing is forced
+    assert run("systemctl", "is-enabled", UNIT, check=False).strip() == "disabled"
+    assert run("systemctl", "is-active", UNIT, check=False).strip() == "inactive"
+    run("systemctl", "enable", "--now", UNIT)
+    wait_state("idle")
+    assert kernel_state() == "disabled"
+    report = json.loads(run("scx-gamer", "doctor", "--json"))
+    assert report["exit"] == 0, [f for f in report["findings"] if f["level"] == "fail"]
+
+    with prometheus(), game() as played, agent_of_a_user():
+        wait_state("attached")
+        (row,) = json.loads(run("scx-gamer", "games", "list", "--json", user=USER))
+        comm = Path(f"/proc/{row['pid']}/comm").read_text().strip()
+        assert (comm, row["rule"]) == ("sh", "explicit"), row
+        assert property_of_the_bus("State").strip() == 's "attached"'
+        assert property_of_the_bus("ActiveGame").split() == ["u", str(row["pid"])]
+        assert "attached" in Path("/run/scx-gamer/hud").read_text()
+        command = ["runuser", "-u", USER, "--", "scx-gamer", "top"]
+        with on_screen(command, {**os.environ, "PATH": "/usr/bin:/bin"}) as screen:
+            text = screen.wait(lambda text: "attached" in text and str(row["pid"]) in text, 120)
+            screen.press("q")
+            assert screen.end(60) == 0
+        with capsys.disabled():
+            print(f"\n{text}")
+        wait_until(
+            "Prometheus has it",
+            lambda: stored('scx_gamer_state{state="attached"} == 1'),
+            180,
+        )
+        for verb in (("stop",), ("profiles", "set", "server")):
+            done = run("scx-gamer", *verb, user=USER, check=False)
+            assert "Traceback" not in done and len(done.splitlines()) == 1, done
+            assert status()["state"] == "attached"
+        first = run("systemctl", "show", UNIT, "-pMainPID")
+        run("dpkg", "-i", str(two))  # an upgrade while a game runs: the new one takes over
+        wait_until("the new one", lambda: run("systemctl", "show", UNIT, "-pMainPID") != first, 60)
+        wait_until("an answer", lambda: status()["state"] in ("idle", "attached"), 120)
+        assert played.poll() is None
+    wait_until("the kernel's own scheduler", lambda: kernel_state() == "disabled", 60)
+
+    with game():
+        wait_state("attached")
+        run("dpkg", "-r", DEB)  # while a game runs
+        assert kernel_state() == "disabled"
+    assert not Path("/usr/bin/scx-gamer").exists()
+    assert Path("/var/lib/scx-gamer/state.json").exists(), "what a purge takes, a removal keeps"
+    run("dpkg", "-P", DEB)
+    run("systemctl", "daemon-reload")
+    assert "could not be found" in run("systemctl", "status", UNIT, check=False)
+    with pytest.raises(KeyError):
+        pwd.getpwnam("scx-gamer")
     left = files() - before
     assert not left, sorted(left)
-    assert not before - files()
+    assert not shutil.which("scx-gamer")

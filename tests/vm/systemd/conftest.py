@@ -16,7 +16,7 @@ from tests.vm.harness import kernel_state, wait_until
 from tests.vm.installed import install
 
 UNIT = "scx-gamer.service"
-ALWAYS = "[Service]\nExecStart=\nExecStart=/usr/bin/scx-gamer run --mode always\n"
+START = "[Service]\nExecStart=\nExecStart=/usr/bin/scx-gamer run --mode {}\n"
 DROP_IN = Path("/run/systemd/system") / f"{UNIT}.d"
 
 
@@ -56,10 +56,10 @@ def status() -> dict[str, Any]:
     return found
 
 
-def drop_in(text: str = "") -> None:
+def drop_in(text: str = "", mode: str = "always") -> None:
     """Settings of the unit for the rest of the test; each reload of systemd takes seconds here."""
     DROP_IN.mkdir(parents=True, exist_ok=True)
-    (DROP_IN / "test.conf").write_text(f"{ALWAYS}{text}")
+    (DROP_IN / "test.conf").write_text(START.format(mode) + text)
     run("systemctl", "daemon-reload")
 
 
@@ -72,7 +72,7 @@ def attached() -> dict[str, Any]:
     if not (DROP_IN / "test.conf").exists():
         drop_in()
     start()
-    wait_until("the scheduler", lambda: kernel_state() == "enabled", 60)
+    wait_until("the scheduler", lambda: kernel_state() == "enabled", 120)
     return status()
 
 
@@ -82,7 +82,7 @@ def programs() -> frozenset[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _installed() -> None:
+def installed() -> None:
     install()
     run("systemctl", "daemon-reload")
 
@@ -97,4 +97,4 @@ def nothing_left() -> Iterator[None]:
     (DROP_IN / "test.conf").unlink(missing_ok=True)
     Path("/var/lib/scx-gamer/state.json").unlink(missing_ok=True)
     assert kernel_state() == "disabled"
-    wait_until("BPF programs as before", lambda: programs() == before, 3)
+    wait_until("BPF programs as before", lambda: programs() <= before, 30)

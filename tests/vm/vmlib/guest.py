@@ -59,6 +59,7 @@ class Guest:
     systemd: bool
     timeout_s: float
     lockstep: Path | None = None  # launcher of the QEMU that keeps virtual time in lockstep
+    root: Path | None = None  # another root file system, with systemd only
 
     def run(self, command: list[str], scratch: Path | None = None) -> int:
         """The command's exit status; 124 when time ran out, 125 when no guest came up."""
@@ -146,6 +147,14 @@ class Guest:
             command += ["--disable-kvm", "--qemu-opts=-accel tcg,thread=single"]
         for text in self.kernel.append:
             command += ["-a", text]
+        if self.root is not None:
+            shared = (TREE, "/lib/modules", self.kernel.image.resolve().parents[1])
+            command += [
+                "-a",
+                f"scxg.root={self.root}",
+                "-a",
+                f"scxg.share={':'.join(map(str, shared))}",
+            ]
         if self.systemd:
             command += ["--qemu", str(scratch / "qemu"), "--verbose"]  # else no console at all
         return [*command, "-e", str(script)]

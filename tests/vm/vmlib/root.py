@@ -18,8 +18,10 @@ from tests.vm.vmlib.debs import FetchError, cache_dir, locked, own_source
 TREE = Path(__file__).resolve().parents[3]
 # What the package depends on, what its test looks at it with, and what the unit tier needs.
 PACKAGES = [
+    "systemd-sysv",
     "dbus",
     "polkitd",
+    "prometheus",
     "procps",
     "kmod",
     "iproute2",
@@ -34,7 +36,6 @@ PACKAGES = [
     "git",
     "python3-dbus-next",
     "python3-evdev",
-    "python3-inotify-simple",
     "python3-prometheus-client",
     "python3-pyudev",
     "python3-rich",

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The installed command beside the bus of this folder."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scx_gamer.dbus import BUS_NAME
+from scx_gamer.libbpf import kernel
+from tests.vm.bus.conftest import owned
+from tests.vm.harness import kernel_state, wait_until
+
+
+@contextmanager
+def service(mode: str, *, kernel_input: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """The command as root would run it, with the directories of an installed system."""
+    folder = Path("/etc/scx-gamer")
+    folder.mkdir(exist_ok=True)
+    word = "true" if kernel_input else "false"
+    (folder / "config.toml").write_text(f"[input]\nkernel_path = {word}\n")
+    Path("/var/lib/scx-gamer/state.json").unlink(missing_ok=True)
+    before = set(kernel.names("prog").values())
+    log = open("/run/scx-gamer.log", "wb")  # noqa: SIM115
+    process = subprocess.Popen(
+        ["/usr/bin/scx-gamer", "run", "--mode", mode],
+        stdout=log,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        wait_until("the name", lambda: owned(BUS_NAME), 60)
+        if mode == "always":
+            wait_until("the scheduler", lambda: kernel_state() == "enabled", 60)
+        yield process
+    except BaseException:
+        sys.stderr.write(Path("/run/scx-gamer.log").read_text())
+        raise
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        log.close()
+        wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 20)
+        wait_until("no program left", lambda: set(kernel.names("prog").values()) <= before, 5)
