@@ -50,7 +50,7 @@ install: $(SHIPPED_OBJECTS) workload $(GENERATED)
 	$(call parts,polkit,*.policy,$(SHARE)/polkit-1/actions)
 	$(call parts,polkit,*.rules,$(SHARE)/polkit-1/rules.d)
 	$(call parts,prometheus,*,$(SHARE)/scx-gamer/prometheus)
-	$(call parts,grafana,*,$(SHARE)/scx-gamer/grafana)
+	$(call parts,grafana,*.json,$(SHARE)/scx-gamer/grafana)
 
 # $(call parts,FOLDER,PATTERNS,TARGET): what packaging/FOLDER has of them. The agent's unit is the user's.
 define parts

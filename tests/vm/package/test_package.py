@@ -27,10 +27,12 @@ DEB, UNIT = "scx-gamer", "scx-gamer.service"
 BUS = "org.scxgamer.Supervisor1"
 USER = "games"  # an ordinary one, and no more
 PROMETHEUS = "127.0.0.1:9795"
+HOME = Path("/home/scxg-player")
+GAME = HOME / "blobfrenzy"
 # dpkg's and systemd's own bookkeeping, caches and logs, and what this test brings
 OWN = re.compile(
     r"var/(lib/(dpkg|systemd|polkit-1|prometheus)|log|cache|tmp)|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$"
-    r"|etc/(group|passwd|gshadow|shadow)\.lock|run|tmp|root|mnt|proc|sys|dev"
+    r"|etc/(group|passwd|gshadow|shadow)\.lock|run|tmp|root|home|mnt|proc|sys|dev"
 )
 
 
@@ -76,6 +78,21 @@ def debs() -> tuple[Path, Path]:
     return found, later
 
 
+@pytest.fixture(scope="module", autouse=True)
+def installed_game() -> None:
+    """In a home that is closed to others, as homes are."""
+    entries = HOME / ".local/share/applications"
+    entries.mkdir(parents=True)
+    shutil.copy(os.path.realpath("/bin/sh"), GAME)
+    (entries / "blob.desktop").write_text(
+        f"[Desktop Entry]\nType=Application\nName=Blob Frenzy\nExec={GAME}\nCategories=Game;\n"
+    )
+    HOME.chmod(0o700)
+    user = pwd.getpwnam(USER)
+    for path in (HOME, *HOME.rglob("*")):
+        os.chown(path, user.pw_uid, user.pw_gid)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left() -> None:
     """In place of the other folders': the purge is the test."""
@@ -100,14 +117,19 @@ def property_of_the_bus(name: str) -> str:
 
 @contextmanager
 def game() -> Iterator[subprocess.Popen[bytes]]:
-    """A program of the ordinary user that never sleeps, started as a game."""
-    command = ["runuser", "-u", USER, "--", "scx-gamer", "exec", "--", "sh", "-c", "while :; do :; done"]  # fmt: skip
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd="/") as process:
+    """A program of the ordinary user that never sleeps, and that its desktop entry calls a game."""
+    user = pwd.getpwnam(USER)
+    with subprocess.Popen(
+        ["sh", "-c", "while :; do :; done"], executable=GAME, stdin=subprocess.DEVNULL, cwd="/",
+        user=user.pw_uid, group=user.pw_gid, extra_groups=[],
+    ) as process:  # fmt: skip
         try:
             wait_until("the scheduler", lambda: kernel_state() == "enabled", 120)
             yield process
+        except AssertionError as err:
+            raise AssertionError(f"{err}\n{journal()}") from err
         finally:
-            process.terminate()
+            process.kill()
 
 
 @contextmanager
@@ -199,8 +221,8 @@ def test_from_installation_to_purge(
     with prometheus(), game() as played, agent_of_a_user():
         wait_state("attached")
         (row,) = json.loads(run("scx-gamer", "games", "list", "--json", user=USER))
-        comm = Path(f"/proc/{row['pid']}/comm").read_text().strip()
-        assert (comm, row["rule"]) == ("sh", "explicit"), row
+        found = (row["pid"], row["rule"], row["name"])
+        assert found == (played.pid, "desktop-entry", "Blob Frenzy")
         assert property_of_the_bus("State").strip() == 's "attached"'
         assert property_of_the_bus("ActiveGame").split() == ["u", str(row["pid"])]
         assert "attached" in Path("/run/scx-gamer/hud").read_text()
