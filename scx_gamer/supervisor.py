@@ -63,6 +63,7 @@ class Supervisor:
         self._boot = boot_id()
         self._exit_code = EXIT_OK
         self._exec_pending = False
+        self._off = False  # switched off: the settings limit no traffic either
         self._storms = 0
         self._topology: topology.Topology | None = None
         self._lives = Lives()
@@ -215,6 +216,7 @@ class Supervisor:
 
         self.rooms.network = NetRoom(self.loop, self._game_pids)
         stack.callback(self.rooms.network.close)
+        self._off = self.store.state.off
         self._limit_network()
 
     def _open_doors(self, stack: ExitStack) -> None:
@@ -304,6 +306,9 @@ class Supervisor:
         if machine.state is State.UNSUPPORTED:
             self._exit_code = EXIT_UNSUPPORTED
             self.loop.stop()
+        if (machine.state is State.OFF) is not self._off:
+            self._off = not self._off
+            self._limit_network()
         self._publish()
 
     def _publish(self) -> None:
@@ -347,11 +352,11 @@ class Supervisor:
             self.rooms.tuning.play(self.rooms.games.facts())
 
     def _limit_network(self) -> None:
-        """As the settings have it, while a game runs."""
+        """As the settings have it, while a game runs and nobody has switched us off."""
         rooms = self.rooms
         settings = rooms.tuning.network() if rooms.tuning is not None else None
         if rooms.network is not None and settings is not None:
-            rooms.network.apply(settings, bool(rooms.listing()))
+            rooms.network.apply(settings, bool(rooms.listing()) and not self._off)
 
     def _game_pids(self) -> set[int]:
         return self.rooms.games.pids() if self.rooms.games is not None else set()

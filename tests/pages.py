@@ -11,6 +11,7 @@ NAMES = (
     "install",
     "first-game",
     "troubleshooting",
+    "netlimit",
     "security-model",
     "how-it-works",
     "contributing",

@@ -14,12 +14,14 @@
 #define SCXG_NET_MAX_LEN (1ULL << 20)
 #define SCXG_NET_SEGMENT 65536ULL
 /* Longer than any debt the rates in use can make: beyond it the clock or a rate was wrong, so start anew. */
-#define SCXG_NET_MAX_DEBT_NS (10 * SCXG_NET_NSEC)
+#define SCXG_NET_MAX_DEBT_NS (100 * SCXG_NET_NSEC)
 
 /* Burst downwards: what a bottleneck may queue before the sender is told. Upwards one segment, within limits. */
 #define SCXG_NET_BURST_DOWN_NS (20 * 1000000ULL)
 #define SCXG_NET_BURST_UP_MIN_NS (10 * 1000000ULL)
 #define SCXG_NET_BURST_UP_MAX_NS (50 * 1000000ULL)
+/* Both ways at least eight packets: with fewer, TCP at the lowest rates spends its time waiting for timeouts. */
+#define SCXG_NET_BURST_BYTES 12000ULL
 
 /* Time that `len` bytes take at `rate` bytes a second, which is not 0; at least 1 ns. */
 static inline __attribute__((always_inline)) u64 scxg_net_cost_ns(u64 len, u64 rate)
@@ -32,16 +34,19 @@ static inline __attribute__((always_inline)) u64 scxg_net_cost_ns(u64 len, u64 r
 	return cost ? cost : 1;
 }
 
+/* How far behind the lane may be for a packet to pass. */
 static inline __attribute__((always_inline)) u64 scxg_net_burst_ns(u64 rate, u32 dir)
 {
-	u64 segment;
+	u64 burst = SCXG_NET_BURST_DOWN_NS, least = scxg_net_cost_ns(SCXG_NET_BURST_BYTES, rate);
 
-	if (dir == SCXG_NET_DOWN)
-		return SCXG_NET_BURST_DOWN_NS;
-	segment = scxg_net_cost_ns(SCXG_NET_SEGMENT, rate);
-	if (segment < SCXG_NET_BURST_UP_MIN_NS)
-		return SCXG_NET_BURST_UP_MIN_NS;
-	return segment > SCXG_NET_BURST_UP_MAX_NS ? SCXG_NET_BURST_UP_MAX_NS : segment;
+	if (dir == SCXG_NET_UP) {
+		burst = scxg_net_cost_ns(SCXG_NET_SEGMENT, rate);
+		if (burst < SCXG_NET_BURST_UP_MIN_NS)
+			burst = SCXG_NET_BURST_UP_MIN_NS;
+		if (burst > SCXG_NET_BURST_UP_MAX_NS)
+			burst = SCXG_NET_BURST_UP_MAX_NS;
+	}
+	return burst < least ? least : burst;
 }
 
 /*

@@ -13,6 +13,7 @@ from pathlib import Path
 from scx_gamer.netconfig import Target
 
 _MAX_DEPTH = 32
+_COMM = 15  # what the kernel keeps of a process's name
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def hierarchy(proc: Path = Path("/proc")) -> Hierarchy:
             continue
         if kind == "cgroup":
             hybrid = True
-        elif kind == "cgroup2" and mount is None:
+        elif kind == "cgroup2" and fields[3] == "/" and mount is None:
             mount = Path(_unescape(fields[4]))
     return Hierarchy(mount, hybrid)
 
@@ -83,9 +84,20 @@ def names_of(pid: int, proc: Path = Path("/proc")) -> tuple[str, ...]:
     comm = comm_of(pid, proc)
     try:
         exe = os.readlink(proc / str(pid) / "exe").removesuffix(" (deleted)")
-    except OSError:
-        return (comm,) if comm else ()
+    except OSError:  # another user's: with CAP_SYS_PTRACE only
+        exe = _command_of(pid, proc)
+        if not exe or exe.rpartition("/")[2][:_COMM] != comm:
+            return (comm,) if comm else ()
     return (exe, exe.rpartition("/")[2], comm)
+
+
+def _command_of(pid: int, proc: Path) -> str:
+    """What a process was started as, in its own words; empty when it is gone."""
+    try:
+        raw = (proc / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return ""
+    return raw.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
 def folders(mount: Path) -> Iterator[Path]:
@@ -149,7 +161,7 @@ def _running(name: str, proc: Path) -> list[int]:
     def is_it(pid: int) -> bool:
         names = names_of(pid, proc)
         # a name that /proc cut short is still meant
-        return name in names or (len(names) == 3 and len(name) > 15 and names[2] == name[:15])
+        return name in names or (len(name) > _COMM and name[:_COMM] in names[-1:])
 
     return [pid for pid in processes(proc) if is_it(pid)]
 

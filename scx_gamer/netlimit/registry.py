@@ -178,7 +178,9 @@ class Registry:
             else:
                 if limit.kind == "task" and known.limit.kind != "task":
                     self._name(entry, member.pid, stack)
-                known.limit = limit
+                before, known.limit = known.limit, limit
+                if before.kind == "task" and limit.kind != "task":
+                    self._unname(member.pid, alive=True)
             self._settle(entry)
             stack.pop_all()
         return entry
@@ -233,12 +235,12 @@ class Registry:
         return pidfd if cgroups.start_of(pid, self._proc) == start else None
 
     def _name(self, entry: Entry, pid: int, stack: ExitStack) -> None:
+        stack.callback(self._unname, pid, alive=True)
         try:
             entry.attachment.watch_sockets()
             self._kernel.name_task(pid, entry.serial)
         except BpfError as err:
             raise NetError(f"process {pid} cannot be limited: {err}", err.errno) from err
-        stack.callback(self._forget, pid, True)
 
     def _settle(self, entry: Entry) -> None:
         """Write the smallest limit of the holders where it differs; what was owed is forgiven."""
@@ -270,19 +272,23 @@ class Registry:
         hold = entry.holds.pop(holder)
         self._loop.remove_fd(hold.pidfd)
         os.close(hold.pidfd)
-        if hold.limit.kind == "task" and not self._still_task(holder.pid):
-            self._forget(holder.pid, alive)
+        if hold.limit.kind == "task":
+            self._unname(holder.pid, alive=alive)
 
-    def _still_task(self, pid: int) -> bool:
-        return any(
-            holder.pid == pid and hold.limit.kind == "task"
+    def _unname(self, pid: int, *, alive: bool) -> None:
+        """Charge a process's sockets to another limit that names it, to none if there is none."""
+        serials = (
+            entry.serial
             for entry in self.entries.values()
             for holder, hold in entry.holds.items()
+            if holder.pid == pid and hold.limit.kind == "task"
         )
-
-    def _forget(self, pid: int, alive: bool) -> None:
+        serial = next(serials, None)
         try:
-            self._kernel.forget_task(pid, alive=alive)
+            if serial is None or not alive:
+                self._kernel.forget_task(pid, alive=alive)
+            else:
+                self._kernel.name_task(pid, serial)
         except BpfError as err:
             # its tags name a serial that no limit has any more
             log.debug("sockets of process %d keep their tag: %s", pid, err)

@@ -83,7 +83,8 @@ class NetRoom:
         """Make the limits those of `settings` while a game runs; call at every change of either."""
         self._protected = settings.protected
         wanted: dict[str, Wish] = {}
-        if running_game and settings.enabled and (settings.limit.down or settings.limit.up):
+        limits = settings.enabled and bool(settings.limit.down or settings.limit.up)
+        if running_game and limits and self._mount is not None:
             for target in settings.targets:
                 wish = Wish("settings", target, settings.limit)
                 wanted[wish.key] = wish
@@ -212,7 +213,7 @@ class NetRoom:
     def _refuse(self, wish: Wish, key: str, why: str) -> None:
         wish.refused[key] = why
         self.refusals += 1
-        log.warning("%s is not limited: %s", printable(key), why)
+        log.warning("%s is not limited: %s", printable(key or str(wish.target)), why)
 
     def _refusal(self, member: Member, kind: str) -> str:
         """Why a limit of this kind must not be; empty when it may."""

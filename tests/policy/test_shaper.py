@@ -22,10 +22,11 @@ many = settings(max_examples=60, deadline=None)
 
 
 def burst_ns(rate: int, direction: int) -> int:
-    """As the design has it: 20 ms down; up one segment of 64 KiB, within 10 to 50 ms."""
+    """20 ms down; up one segment of 64 KiB, within 10 to 50 ms; eight packets at least."""
+    least = 12_000 * SECOND // rate
     if direction == DOWN:
-        return 20_000_000
-    return min(max(65536 * SECOND // rate, 10_000_000), 50_000_000)
+        return max(least, 20_000_000)
+    return max(least, min(max(65536 * SECOND // rate, 10_000_000), 50_000_000))
 
 
 def demand(
@@ -105,8 +106,13 @@ def test_a_lone_packet_passes_whatever_its_size(
 
 def test_the_debt_of_a_long_segment_is_waited_for(shaper: Shaper) -> None:
     rate = 16_000
-    packets = [(0, 64_000)] + [(SECOND // 2, 100)] * 9
-    assert shaper.passed(rate, DOWN, packets) == b"\1" + b"\0" * 7 + b"\1\1"
+    packets = [(0, 64_000)] + [(SECOND // 2, 100)] * 9  # 4 s of debt, 0.75 s of burst
+    assert shaper.passed(rate, DOWN, packets) == b"\1" + b"\0" * 6 + b"\1\1\1"
+
+
+def test_the_lowest_rate_lets_a_few_packets_through_at_once(shaper: Shaper) -> None:
+    for direction in (UP, DOWN):
+        assert shaper.passed(LOWEST, direction, [(0, 1500)] * 20) == b"\1" * 9 + b"\0" * 11
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from scx_gamer import netconfig
 from scx_gamer.config import ConfigError, load
-from scx_gamer.netconfig import Limit, Target, UnitError, settings_of
+from scx_gamer.netconfig import HIGHEST_RATE, Limit, Target, UnitError, settings_of
+
+TOP = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,27 @@ def test_shipped_settings_are_off() -> None:
     assert not settings.enabled and settings.targets == ()
     assert settings.limit == Limit(1_000_000, 500_000, "internet", "cgroup")
     assert "discord" in settings.protected
+
+
+def test_the_page_has_the_keys_the_defaults_and_the_shapers_figures() -> None:
+    page = " ".join((TOP / "docs/netlimit.md").read_text().split())
+    rows = {
+        name: default
+        for names, default in re.findall(r"\| (`[a-z`, ]+`) \| ([^|]+) \|", page)
+        for name in re.findall(r"\w+", names)
+    }
+    assert set(rows) == set(netconfig.RULES)
+    values = load().network
+    assert rows["up"] == rows["down"] == f"`{values['down']}`, `{values['up']}`"
+    for name in ("scope", "kind"):
+        assert rows[name] == f"`{values[name]}`"
+    for shown, rate in (("128 kbit/s", netconfig.LOWEST_RATE), ("10 Gbit/s", HIGHEST_RATE)):
+        assert f"`{shown}`" in page and netconfig.parse_rate(shown) == rate
+    shaper = (TOP / "bpf/include/shaper.h").read_text()
+    figures = dict(re.findall(r"#define SCXG_NET_(\w+) \(?(\d+)", shaper))
+    down, least, most = (figures[f"BURST_{n}_NS"] for n in ("DOWN", "UP_MIN", "UP_MAX"))
+    assert f"The burst is {down} ms down, {least} to {most} ms up, at least eight packets" in page
+    assert int(figures["BURST_BYTES"]) == 8 * 1500
 
 
 def test_a_section_is_read(tmp_path: Path) -> None:

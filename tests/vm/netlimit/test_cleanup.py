@@ -7,19 +7,22 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from scx_gamer import control
 from scx_gamer.libbpf import BpfError, Object, find_object, kernel
-from scx_gamer.libbpf._native import real
+from scx_gamer.libbpf._native import real, stand_in
 from scx_gamer.loop import Loop
 from scx_gamer.netconfig import Limit
 from scx_gamer.netlimit import programs
 from scx_gamer.netlimit.cgroups import Member
+from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.programs import Programs
 from scx_gamer.netlimit.registry import Registry
+from tests.ownership import Book
 from tests.vm.harness import Supervised, wait_until
 from tests.vm.netlimit.world import PAIR, ROOT, Cgroup, cli, limits, run, tree
 
@@ -244,51 +247,43 @@ def test_what_an_earlier_life_left_is_found_and_taken(cgroup: Make) -> None:
         os.close(fd)
 
 
-@pytest.mark.parametrize("nth", range(1, 11))
-def test_a_kernel_call_that_fails_leaves_nothing(cgroup: Make, nth: int) -> None:
-    """The n-th call of a limit's life fails; whatever was done before is undone."""
-    group = cgroup("scxg-a")
-    process = group.sleeper()
-    with Loop() as loop:
+def life(group: Cgroup, pid: int) -> None:
+    """A limit is set, changed, moved to the process alone, and released. Raises what a failing call leads to."""
+    with ExitStack() as stack:
+        loop = stack.enter_context(Loop())
         kernel_side = Programs()
+        stack.callback(kernel_side.close)
         registry = Registry(loop, kernel_side, ROOT, lambda _wish: None)
-        calls = 0
-        kernel_native = real()
-        functions = dict(kernel_native._functions)
-
-        def failing(name: str) -> Callable[..., int]:
-            def call(*arguments: object) -> int:
-                nonlocal calls
-                calls += 1
-                if calls != nth:
-                    return functions[name](*arguments)  # type: ignore[no-any-return]
-                if name == "bpf_link__destroy":  # it frees the link whatever it returns
-                    functions[name](*arguments)
-                return 0 if name == "bpf_program__attach_cgroup" else -5
-
-            return call
-
-        for name in (
-            "bpf_program__attach_cgroup",
-            "bpf_map_update_elem",
-            "bpf_prog_query",
-            "bpf_link__destroy",
-        ):
-            kernel_native._functions[name] = failing(name)
+        stack.callback(registry.close)
+        member = Member(pid, group.path)
         try:
-            try:
-                registry.hold(
-                    Member(process.pid, group.path), "test", Limit(10**6, 0, kind="cgroup")
-                )
-            except Exception as err:
-                assert type(err).__name__ == "NetError"
-            registry.release("test")
+            for asked in (Limit(10**6, 0), Limit(10**5, 10**5), Limit(10**6, 0, kind="task")):
+                registry.hold(member, "test", asked)
         finally:
-            kernel_native._functions.update(functions)
-        registry.check()
-        assert registry.entries == {} and registry.orphans == {}
+            registry.release("test")
+            registry.check()
+            assert registry.entries == {} and registry.orphans == {}
+            assert tree() == {}
+
+
+def test_any_kernel_call_may_fail(cgroup: Make) -> None:
+    """Each call of a limit's life fails once; whatever was done before is undone."""
+    group = cgroup("scxg-a")
+    pid = group.sleeper().pid
+    calls, failed = 1, 0
+    while failed < calls:
+        book = Book(real(), failed)
+        raised = None
+        with stand_in(book):
+            try:
+                life(group, pid)
+            except (NetError, BpfError) as err:
+                raised = err
+        assert book.close() == [], f"{book.failed} failed"
         assert tree() == {}
-        registry.close()
-        kernel_side.close()
-    with pytest.raises(BpfError):
-        kernel_side.object.programs[programs.UP].fd  # noqa: B018 - it is closed
+        if not failed:
+            assert raised is None
+            calls = len(book.calls)
+        failed += 1
+    print(f"{failed} calls failed, one at a time")
+    assert failed > 20

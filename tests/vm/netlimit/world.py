@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -84,14 +84,13 @@ class Internet:
                 tc -n {ROUTER} qdisc add dev r1 root tbf rate 10mbit burst 6kb latency 200ms
                 tc -n {SERVER} qdisc add dev s0 root netem delay 24ms limit 4000
             """)
-        server = subprocess.Popen(
-            ["ip", "netns", "exec", SERVER, sys.executable, "-I", TRAFFIC, "serve"],
-            stdout=subprocess.PIPE,
-        )
-        stack.callback(server.wait, 20)
-        stack.callback(server.kill)
-        assert server.stdout is not None and server.stdout.readline() == b"ready\n"
-        server.stdout.close()
+        for what in ("serve", "answer"):
+            command = ["ip", "netns", "exec", SERVER, sys.executable, "-I", str(TRAFFIC), what]
+            server = subprocess.Popen(command, stdout=subprocess.PIPE)
+            stack.callback(server.wait, 20)
+            stack.callback(server.kill)
+            assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+            server.stdout.close()
 
 
 class Cgroup:
@@ -102,12 +101,12 @@ class Cgroup:
         self.folder.mkdir()
         self.path = f"/{self.folder.relative_to(ROOT)}"
         self._started: list[subprocess.Popen[str]] = []
+        self._stack = ExitStack()
 
     def start(self, *command: str | Path, **more: Any) -> subprocess.Popen[str]:
         """Run a program that is in here from its first instruction on."""
         shell = ["/bin/sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(self.folder)]
-        more = {"stdout": subprocess.PIPE, "text": True, **more}
-        process = subprocess.Popen([*shell, *map(str, command)], **more)
+        process = subprocess.Popen([*shell, *map(str, command)], text=True, **more)
         self._started.append(process)
         return process
 
@@ -119,16 +118,23 @@ class Cgroup:
     def procs(self) -> list[str]:
         return (self.folder / "cgroup.procs").read_text().split()
 
-    def traffic(self, *words: object) -> subprocess.Popen[str]:
-        return self.start(sys.executable, "-I", TRAFFIC, *map(str, words))
+    def traffic(self, *words: object, **more: Any) -> Flow:
+        """A program of traffic.py, which sends and receives already; it ends with the cgroup."""
+        return Flow(*self.started(sys.executable, "-I", TRAFFIC, *map(str, words), **more))
+
+    def started(self, *command: str | Path, **more: Any) -> tuple[subprocess.Popen[str], Path]:
+        """A program and the file that it prints into."""
+        number, name = tempfile.mkstemp(dir="/run", prefix="scxg-")
+        self._stack.callback(os.unlink, name)
+        with os.fdopen(number) as said:
+            return self.start(*command, stdout=said, **more), Path(name)
 
     def remove(self) -> None:
         for process in self._started:  # wherever it is now
             process.kill()
             process.wait(20)
-            if process.stdout is not None:
-                process.stdout.close()
         self._started.clear()
+        self._stack.close()
         if not self.folder.exists():
             return
         (self.folder / "cgroup.kill").write_text("1")
@@ -148,43 +154,51 @@ def is_sleep(process: subprocess.Popen[str]) -> bool:
     return Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n"
 
 
-def ended(process: subprocess.Popen[str]) -> str:
-    """Output of a program that ends by itself."""
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, out
-    return out
+class Flow:
+    """A program of traffic.py at work; what it prints is read while it runs."""
 
+    def __init__(self, process: subprocess.Popen[str], said: Path) -> None:
+        self.process, self._said = process, said
+        wait_until("traffic", self.rows, 60)
 
-def samples(process: subprocess.Popen[str]) -> list[tuple[float, int]]:
-    """What `down` and `up` print: seconds and bytes."""
-    pairs = (line.split() for line in ended(process).splitlines())
-    return [(float(when), int(count)) for when, count in pairs]
+    def rows(self) -> list[tuple[float, float]]:
+        """Its lines so far, of two numbers each."""
+        whole = self._said.read_text().rpartition("\n")[0].splitlines()
+        pairs = (line.split() for line in whole)
+        return [(float(when), float(value)) for when, value in pairs]
 
+    def rate(self, start: float, end: float) -> float:
+        """Bytes a second between two moments."""
+        window = [row for row in self.rows() if start <= row[0] <= end]
+        assert len(window) > 2, self.rows()[-3:]
+        (t0, b0), (t1, b1) = window[0], window[-1]
+        return (b1 - b0) / (t1 - t0)
 
-def rate(found: Sequence[tuple[float, int]], start: float, end: float) -> float:
-    """Bytes a second between two moments."""
-    window = [(when, count) for when, count in found if start <= when <= end]
-    assert len(window) > 2, found[-3:]
-    (t0, b0), (t1, b1) = window[0], window[-1]
-    return (b1 - b0) / (t1 - t0)
+    def longest_gap(self, start: float) -> float:
+        """Longest time without a new byte."""
+        longest, last, since = 0.0, -1.0, start
+        for when, count in self.rows():
+            if when >= start and count != last:
+                longest, last, since = max(longest, when - since), count, when
+        return longest
 
+    def quantile(self, q: float, start: float, end: float) -> float:
+        """Of the round trips begun between two moments, in ms."""
+        trips = sorted(trip for when, trip in self.rows() if start <= when < end)
+        assert len(trips) > 20
+        return 1000 * trips[min(len(trips) - 1, int(q * len(trips)))]
 
-def gaps(found: Sequence[tuple[float, int]], start: float) -> float:
-    """Longest time without a new byte."""
-    longest, last, since = 0.0, -1, start
-    for when, count in found:
-        if when < start:
-            continue
-        if count != last:
-            longest, last, since = max(longest, when - since), count, when
-    return longest
+    def lasts(self, seconds: float) -> tuple[float, float]:
+        """Let it run on; from when to when."""
+        began = time.monotonic()
+        time.sleep(seconds)
+        assert self.process.poll() is None, "the traffic ended"
+        return began, time.monotonic()
 
-
-def quantile(echoed: list[list[float | None]], q: float, start: float, end: float) -> float:
-    """Of the round trips begun in a stretch of time, in ms; a lost one counts as a second."""
-    trips = sorted((1.0 if t is None else t) for when, t in echoed if start <= (when or 0) < end)
-    assert len(trips) > 20
-    return 1000 * trips[min(len(trips) - 1, int(q * len(trips)))]
+    def measured(self, settle: float, seconds: float) -> float:
+        """Bytes a second over a while that begins when it has settled."""
+        self.lasts(settle)
+        return self.rate(*self.lasts(seconds))
 
 
 def tree() -> dict[str, list[str]]:
@@ -203,8 +217,10 @@ PAIR = ["scxg_net_down", "scxg_net_up"]
 
 
 @contextmanager
-def configured(toml: str, mode: str = "auto", state: str = "idle") -> Iterator[Supervised]:
-    """A supervisor as the unit starts it, with this configuration."""
+def configured(
+    toml: str, mode: str = "auto", state: str = "idle", prefix: Sequence[str] = ()
+) -> Iterator[Supervised]:
+    """A supervisor as the unit starts it, with this configuration; `prefix` is a command that runs it."""
     root = Path(tempfile.mkdtemp(prefix="scxg-", dir="/run"))
     (root / "etc").mkdir()
     (root / "etc/config.toml").write_text("[metrics]\nenabled = false\n" + toml)
@@ -216,7 +232,7 @@ def configured(toml: str, mode: str = "auto", state: str = "idle") -> Iterator[S
     }
     with (root / "log").open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "scx_gamer", "run", "--mode", mode],
+            [*prefix, sys.executable, "-m", "scx_gamer", "run", "--mode", mode],
             env=env,
             stdout=out,
             stderr=out,
@@ -252,8 +268,3 @@ def limits(sup: Supervised) -> dict[str, dict[str, Any]]:
     """What the supervisor says it limits, by cgroup."""
     found = sup.ask("net_status")
     return {row["cgroup"]: row for row in found["limits"]}
-
-
-def echoes(process: subprocess.Popen[str]) -> list[list[float | None]]:
-    answer: list[list[float | None]] = json.loads(ended(process))
-    return answer

@@ -14,6 +14,7 @@ from tests.vm.systemd.conftest import run, show, start, status
 
 # What the placeholders of the pages stand for.
 GAME = "sleep 3"
+DOWNLOAD = "systemd-journald.service"
 
 
 # tests/vm/trace compiles probes, which takes a minute each here: it runs these.
@@ -45,7 +46,8 @@ def test_every_command_of_the_pages_works() -> None:
 
 
 def execute(line: str, pid: int) -> None:
-    words = line.replace("some-game", GAME).replace("PID", str(pid)).split()
+    line = line.replace("some-game", GAME).replace("some-download.service", DOWNLOAD)
+    words = line.replace("PID", str(pid)).split()
     if words[:2] == ["scx-gamer", "top"]:
         with on_screen(words, dict(os.environ)) as screen:
             screen.wait(lambda text: "q quit" in text, 90)

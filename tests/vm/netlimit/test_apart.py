@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The limiter and the scheduler do without each other, and without the kernel's help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scx_gamer.kernelstate import state
+from scx_gamer.libbpf import Object, find_object, kernel
+from scx_gamer.netlimit import programs
+from scx_gamer.options import SupervisorOptions
+from tests.vm.harness import Supervised, foreign_scheduler, start_supervisor, wait_until
+from tests.vm.netlimit.world import PAIR, Cgroup, cli, configured, run, tree
+
+Make = Callable[[str], Cgroup]
+SYSRQ = Path("/proc/sysrq-trigger")
+
+
+def limit(sup: Supervised, group: Cgroup) -> None:
+    sup.ask("net_limit", target=str(group.sleeper().pid), down="8 Mbit/s", up="4 Mbit/s")
+    assert tree() == {group.path: PAIR}
+
+
+@pytest.mark.needs(str(SYSRQ))
+def test_the_limit_outlives_the_scheduler(cgroup: Make) -> None:
+    """Thrown out by the kernel, switched off, attached again: the same programs stay on the cgroup."""
+    group = cgroup("scxg-a")
+    with start_supervisor(SupervisorOptions(mode="always", input=False)) as sup:
+        limit(sup, group)
+        before = run("bpftool", "cgroup", "show", str(group.folder))
+        SYSRQ.write_text("S")
+        wait_until("thrown out", lambda: state() == "disabled", 60)
+        sup.wait_state("off")
+        assert tree() == {group.path: PAIR}
+        sup.ask("start")
+        sup.wait_state("attached")
+        sup.ask("stop")
+        sup.wait_state("off")
+        assert run("bpftool", "cgroup", "show", str(group.folder)) == before
+        sup.ask("start")
+        sup.wait_state("attached")
+        sup.ask("net_release")
+        assert tree() == {} and sup.state() == "attached", "nor does the scheduler mind"
+
+
+def test_the_limit_works_beside_another_scheduler(cgroup: Make) -> None:
+    group = cgroup("scxg-a")
+    with (
+        foreign_scheduler(),
+        configured("", mode="always", state="conflict") as sup,
+    ):
+        limit(sup, group)
+    assert tree() == {}
+
+
+# The shell's, as a user's own namespace would have it; what follows sees no other.
+NO_CGROUPS = "umount -l /sys/fs/cgroup"
+HYBRID = (
+    "umount -l /sys/fs/cgroup && mount -t tmpfs none /sys/fs/cgroup &&"
+    " mkdir /sys/fs/cgroup/unified /sys/fs/cgroup/systemd &&"
+    " mount -t cgroup2 none /sys/fs/cgroup/unified &&"
+    " mount -t cgroup -o none,name=scxg none /sys/fs/cgroup/systemd"
+)
+
+
+def inside(mounts: str) -> list[str]:
+    """Run a command in a mount namespace changed so."""
+    return ["unshare", "-m", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+
+
+def doctor(mounts: str) -> str:
+    done = subprocess.run(
+        [*inside(mounts), sys.executable, "-m", "scx_gamer", "doctor"],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    return "\n".join(line for line in done.stdout.splitlines() if "network limit" in line)
+
+
+def test_the_scheduler_works_without_cgroups(cgroup: Make) -> None:
+    group = cgroup("scxg-a")
+    toml = '[network]\nenabled = true\ntargets = ["unit:scxg-*"]\n'
+    with configured(toml, "always", "attached", inside(NO_CGROUPS)) as sup:
+        done = cli(sup, "net", "limit", str(group.sleeper().pid), "--down", "8M")
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done
+        assert "no cgroup2 hierarchy is mounted" in done.stderr and "doctor" in done.stderr
+        assert "not available: no cgroup2" in cli(sup, "net", "status").stdout
+        sup.ask("game_add", pid=group.sleeper().pid)
+        assert sup.state() == "attached" and tree() == {}
+        assert sup.text().count("no cgroup2 hierarchy is mounted") == 1
+    assert "no cgroup2 is mounted" in doctor(NO_CGROUPS)
+
+
+def test_a_hybrid_hierarchy_is_found(cgroup: Make) -> None:
+    group = cgroup("scxg-a")
+    with configured("", prefix=inside(HYBRID)) as sup:
+        limit(sup, group)
+    assert "hybrid hierarchy, cgroup2 on /sys/fs/cgroup/unified" in doctor(HYBRID)
+
+
+@pytest.fixture
+def orphaned(cgroup: Make) -> Cgroup:
+    """Another life's program on a cgroup, the way that stays."""
+    group = cgroup("scxg-a")
+    pin = Path("/sys/fs/bpf/scxg-test")
+    with Object.open(find_object("netlimit")) as older:
+        older.load()
+        number = kernel.prog_info(older.programs[programs.DOWN].fd)["id"]
+        kernel.pin(older.programs[programs.DOWN].fd, pin)
+        run(
+            "bpftool",
+            "cgroup",
+            "attach",
+            str(group.folder),
+            "cgroup_inet_ingress",
+            "id",
+            str(number),
+        )
+        pin.unlink()
+    return group
+
+
+def test_doctor_and_the_next_start_see_what_stayed(orphaned: Cgroup) -> None:
+    assert tree() == {orphaned.path: ["scxg_net_down"]}
+    said = doctor("true")
+    assert f"1 programs of ours are on {orphaned.path} though no supervisor runs" in said, said
+    with configured("") as sup:
+        assert tree() == {}
+        assert "removed 1 programs that another life left" in sup.text()
+        assert sup.ask("snapshot")["network_counters"]["leftovers"] == 1
+    assert "no program of ours is on any cgroup" in doctor("true")
