@@ -56,7 +56,8 @@ def query(op: str = "status") -> dict[str, Any]:
     from scx_gamer import control
 
     try:
-        answer: dict[str, Any] = control.request(op)
+        # beside hogs and without a scheduler of ours an answer waits for all of them
+        answer: dict[str, Any] = control.request(op, timeout_s=60)
     except control.ControlError as e:
         raise BenchError(str(e), errno=e.errno) from e
     return answer

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_make_run_as_root_starts_the_supervisor(tmp_path: Path) -> None:
     # this machine's kernel has none: that the supervisor says so shows that it was started
     assert done.returncode != 0
     assert "unsupported" in done.stderr or "sched_ext" in done.stderr
+
+
+def test_pip_installs_it_with_all_that_it_needs(tmp_path: Path) -> None:
+    """In an environment of its own, which sees nothing of this machine's packages."""
+    run(sys.executable, "-m", "venv", str(tmp_path))
+    run(str(tmp_path / "bin/pip"), "install", "-q", str(TOP))
+    said = run(str(tmp_path / "bin/scx-gamer"), "profiles", "show", "gaming")
+    assert "gaming" in said.lower()
+    assert list(tmp_path.rglob("sched.bpf.o"))
 
 
 def test_pip_install_without_the_headers_is_one_clear_line(tmp_path: Path) -> None:
