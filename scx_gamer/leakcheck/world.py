@@ -56,11 +56,11 @@ class Names:
         """Read from the built objects. Raises BpfError."""
         programs: set[str] = set()
         maps: set[str] = set()
-        for name in ("observe", "sched", "netlimit"):
+        for name in ("observe", "sched", "netlimit", "threads"):
             try:
                 path = find_object(name)
             except BpfError:
-                if name == "netlimit":  # an optional part
+                if name in ("netlimit", "threads"):  # optional parts
                     continue
                 raise
             with Object.open(path) as obj:

@@ -6,13 +6,21 @@ tests/vm/sweep fails every single call.
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
-from tests.vm.life import live
+from tests.vm.life import Outcome, live
+
+
+@cache
+def whole() -> Outcome:
+    """A life in which nothing fails."""
+    return live()
 
 
 def test_a_life_in_which_nothing_fails_leaves_nothing() -> None:
-    outcome = live()
+    outcome = whole()
     assert outcome.wrong == () and outcome.exit_code == 0 and outcome.error == ""
     assert outcome.refused == ()
     assert outcome.calls.count("bpf_map__attach_struct_ops") == 3  # start, restart, start
@@ -21,7 +29,7 @@ def test_a_life_in_which_nothing_fails_leaves_nothing() -> None:
 
 
 def test_the_first_and_the_last_call_of_each_kind_fails() -> None:
-    calls = live().calls
+    calls = whole().calls
     chosen = {calls.index(name) + 1 for name in calls}
     chosen |= {
         len(calls) - calls[::-1].index(name)
@@ -38,7 +46,7 @@ def test_the_first_and_the_last_call_of_each_kind_fails() -> None:
 
 @pytest.mark.parametrize("function", ["bpf_object__load", "bpf_map__attach_struct_ops"])
 def test_a_restart_that_fails_is_told_and_leaves_the_kernels_scheduler(function: str) -> None:
-    calls = live().calls
+    calls = whole().calls
     places = [number for number, name in enumerate(calls, start=1) if name == function]
     outcome = live(places[1 if function == "bpf_map__attach_struct_ops" else 2])
     assert outcome.wrong == () and outcome.error == ""
