@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -66,6 +67,13 @@ def exists(test: str) -> bool:
     return path.is_file() and name.partition("[")[0] in _functions(path)
 
 
+def applies(patch: Path) -> bool:
+    done = subprocess.run(
+        ["git", "apply", "--check", str(patch)], cwd=TREE, capture_output=True, check=False
+    )
+    return done.returncode == 0
+
+
 def problems() -> list[str]:
     found = []
     table = {row.number: row for row in rows()}
@@ -89,6 +97,10 @@ def problems() -> list[str]:
             found.append(f"{one.path.name}: {one.test} is not a test of row {one.row}")
         if one.test.startswith("tests/vm/") != bool(one.kernel):
             found.append(f"{one.path.name}: a test in tests/vm, and only that, names a kernel")
+        if not applies(one.path):
+            found.append(
+                f"{one.path.name} does not apply any more: put its mistake into the code as it is now"
+            )
     return found
 
 
