@@ -27,6 +27,10 @@ BY_NAME_ONLY = frozenset({"soak", "sweep", "wine"})  # wine: 1.1 GB, tests/vm/wi
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 GUEST_CPUS = {"games": 1}
 
+# Folders whose tests print figures, and how their lines begin: shown whether or not a test fails.
+FIGURES = frozenset({"faults", "matrix", "soak"})
+_FIGURE = re.compile(r"^\W*((?:MEASURED|VERIFIED) .*)", re.MULTILINE)
+
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
 UNDER_SYSTEMD = frozenset({"systemd", "package", "pages"})
 # In a root file system of a newer Debian, with that one's Python: our package depends on what it has.
@@ -153,6 +157,7 @@ def vm(kernel: str) -> Iterator[Result]:
             "-p",
             "no:cacheprovider",
             "--durations=5",
+            *(["-s"] if name in FIGURES else []),
             f"tests/vm/{name}",
         ]
         return run(f"vm {kernel} {name}", command, count=pytest_counts)
@@ -213,6 +218,8 @@ def main(wanted: list[str]) -> int:
             print(
                 f"{result.name}: {result.passed} passed, {result.failed} failed ({result.seconds:.0f} s) {verdict}"
             )
+            for figure in _FIGURE.findall(result.output):
+                print(f"  {figure}")
             if result.failed or os.environ.get("VERBOSE"):
                 print(result.output, flush=True)
             passed, failed = passed + result.passed, failed + result.failed
