@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One cycle of the real thing: load, attach, feed, run a moment, detach, unload."""
+"""One cycle of the real thing: load, attach, feed, watch threads, limit a cgroup, run a moment, detach, unload."""
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from scx_gamer import topology
+from scx_gamer.games.threads import ThreadWatch
+from scx_gamer.libbpf import BpfError
 from scx_gamer.loop import Loop
 from scx_gamer.machine import AttachBusy, AttachFailed, AttachUnsupported
+from scx_gamer.netlimit import cgroups
+from scx_gamer.netlimit.programs import Programs
 from scx_gamer.observe import Observe
 from scx_gamer.scheduler import SchedulerLife
 
@@ -40,11 +44,35 @@ def one(generation: int, run_s: float = RUN_S) -> None:
             raise CycleError(str(err)) from err
         stack.callback(life.close)
         _feed(observe)
+        with suppress(BpfError):  # a kernel without these hooks has nothing that could leak
+            stack.callback(ThreadWatch(observe).close)
+        _limit(stack)
         loop.call_later(run_s, loop.stop, name="end of the cycle")
         loop.run()
         record = life.ended()
         if record is not None:
             raise CycleError(f"the scheduler was thrown out: {record.line()}")
+
+
+def _limit(stack: ExitStack) -> None:
+    """The programs of `net limit` on an empty cgroup of our own; nothing where there is no room for one."""
+    mount = cgroups.hierarchy().mount
+    if mount is None:
+        return
+    folder = mount / f"scx-gamer-leakcheck-{os.getpid()}"
+    try:
+        folder.mkdir()
+    except OSError:
+        return
+    stack.callback(folder.rmdir)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    with suppress(BpfError):  # an optional part
+        programs = Programs()
+        stack.callback(programs.close)
+        attachment = programs.attach(fd, os.fstat(fd).st_ino)
+        stack.callback(attachment.close)
+        attachment.use_slot(1)
 
 
 def _feed(observe: Observe) -> None:
