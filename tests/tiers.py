@@ -29,7 +29,7 @@ GUEST_CPUS = {"games": 1}
 
 # Folders whose tests print figures, and how their lines begin: shown whether or not a test fails.
 FIGURES = frozenset({"faults", "matrix", "soak"})
-_FIGURE = re.compile(r"^\W*((?:MEASURED|VERIFIED) .*)", re.MULTILINE)
+_FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
 UNDER_SYSTEMD = frozenset({"systemd", "package", "pages"})
