@@ -347,6 +347,7 @@ FAULTS: dict[str, Callable[[Patient], None]] = {
 NEEDS = {
     "hotplug": Path("/sys/devices/system/cpu/cpu1/online"),
     "sysrq": Path("/proc/sysrq-trigger"),
+    "pinned_kworkers": Path("/proc/sys/vm/stat_refresh"),
 }
 
 
