@@ -212,7 +212,11 @@ def desktop(process: Process, ctx: Context) -> Decision | None:
         via = f"the Flatpak {flatpak[1]} is {entry}, a Game"
         return Decision("desktop-entry", process, flatpak[1], entry, (via,))
     began = ctx.executed.get(process.pid, "")
-    if began in ctx.desktop_games and ctx.data.never_the_game(process.program) is None:
+    if (
+        began != process.exe
+        and began in ctx.desktop_games
+        and ctx.data.never_the_game(process.program) is None
+    ):
         entry = ctx.desktop_games[began]
         via = f"{began}, which it began as, is the program of {entry}, a Game"
         return Decision("desktop-entry", process, entry, entry, (via,))

@@ -9,6 +9,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ import pytest
 
 from scx_gamer.libbpf import kernel
 from scx_gamer.libbpf._native import native
+from scx_gamer.options import SupervisorOptions
+from tests.vm.detect.meters import BUSYBOX
+from tests.vm.harness import Supervised, start_supervisor, wait_until
 
 CLASS_GAME, CLASS_CRITICAL, CLASS_BACKGROUND = 1, 2, 3
 
@@ -70,15 +74,39 @@ class Desk:
     def close(self) -> None:
         for process in self.started:
             self.kill(process.pid)
+        self.started.clear()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def desk() -> Iterator[Desk]:
     with TemporaryDirectory(dir="/run") as folder, ExitStack() as stack:
         made = Desk(Path(folder))
-        (made.root / "applications").mkdir()
         stack.callback(made.close)
+        made.entry(made.program("blobfrenzy", BUSYBOX), "Blob Frenzy")
+        made.entry(made.program("snakerun", sys.executable), "Snake Run")  # Python
         yield made
+
+
+@pytest.fixture(scope="session")
+def shared(desk: Desk) -> Iterator[Supervised]:
+    options = SupervisorOptions(mode="auto", input=False)
+    with start_supervisor(options, env=desk.env, state="idle") as supervised:
+        yield supervised
+
+
+@pytest.fixture
+def sup(desk: Desk, shared: Supervised) -> Iterator[Supervised]:
+    """One for all that do not need their own: a start takes an emulated CPU as long as a test. No game runs."""
+    yield shared
+    desk.close()
+    wait_until("no game", lambda: not shared.ask("games"), 60)
+    shared.wait_state("idle", 60)
+
+
+@pytest.fixture
+def classes(shared: Supervised) -> Iterator[KernelMap]:
+    with KernelMap("classes") as found:
+        yield found
 
 
 class KernelMap:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -30,20 +31,24 @@ def emulation(program: Path, rounds: int = 60) -> float:
     return max(1.0, (time.monotonic() - began) / rounds / NATIVE_EXEC_S)
 
 
-# argv: rate, file with the count
+# argv: rate, file for the seconds that each took
 _SPAWN = """
-import os, sys, time
+import os, struct, sys, time
 rate, told, program = float(sys.argv[1]), sys.argv[2], sys.argv[3]
 began, count = time.monotonic(), 0
-fd = os.open(told, os.O_WRONLY | os.O_CREAT, 0o600)
+fd = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 while True:
+    before = time.monotonic()
     os.waitpid(os.posix_spawn(program, ["true"], {}), 0)
     count += 1
-    os.pwrite(fd, b"%020d" % count, 0)
+    os.write(fd, struct.pack("d", time.monotonic() - before))
     ahead = count / rate - (time.monotonic() - began)
     if ahead > 0:
         time.sleep(ahead)
 """
+
+
+_TOOK = struct.Struct("d")
 
 
 class Spawner:
@@ -52,12 +57,13 @@ class Spawner:
     def __init__(self, told: Path, program: Path) -> None:
         self._told, self._program = told, program
 
-    @property
-    def count(self) -> int:
+    def took_s(self) -> list[float]:
+        """What each of them took so far, from fork to exit."""
         try:
-            return int(self._told.read_bytes() or b"0")
+            raw = self._told.read_bytes()
         except FileNotFoundError:
-            return 0
+            return []
+        return [took for (took,) in _TOOK.iter_unpack(raw[: len(raw) // _TOOK.size * _TOOK.size])]
 
     @contextmanager
     def running(self, rate: float) -> Iterator[None]:

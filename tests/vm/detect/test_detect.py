@@ -7,12 +7,8 @@ import os
 import time
 from typing import Any
 
-from scx_gamer.options import SupervisorOptions
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
-from tests.vm.detect.meters import BUSYBOX
-from tests.vm.harness import Supervised, kernel_state, start_supervisor, wait_until
-
-AUTO = SupervisorOptions(mode="auto")
+from tests.vm.harness import Supervised, kernel_state, wait_until
 
 
 def games(sup: Supervised) -> list[dict[str, Any]]:
@@ -21,40 +17,41 @@ def games(sup: Supervised) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_desktop_game_is_found_without_exec_and_its_end_is_noticed(desk: Desk) -> None:
-    game = desk.program("blobfrenzy", BUSYBOX)
-    desk.entry(game, "Blob Frenzy")
-    with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
-        assert sup.status()["detection"]["source"] == "bpf"
-        assert sup.status()["detection"]["filter"] == "names"
-        pid = desk.start(game)
-        wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 10)
-        sup.wait_state("attached")
-        assert [(g["rule"], g["name"], g["main_pid"]) for g in games(sup)] == [
-            ("desktop-entry", "Blob Frenzy", pid)
-        ]
-        told = sup.ask("explain", pid=pid)
-        assert told["game"] and told["class"] == "GAME" and "Blob Frenzy" in str(told["evidence"])
-        assert sup.ask("explain", pid=os.getpid())["because"]
-        desk.kill(pid)
-        began = time.monotonic()
-        wait_until("no class", lambda: classes.get(pid) is None, 5)
-        wait_until("no game", lambda: not sup.ask("snapshot")["control"]["game_active"][0], 5)
-        print(f"boost off {1000 * (time.monotonic() - began):.0f} ms after the end")
-        assert sup.state() == "attached", "the grace: it may come back"
-        sup.wait_state("idle", 15)
-        assert kernel_state() == "disabled"
+def test_a_desktop_game_is_found_without_exec_and_its_end_is_noticed(
+    desk: Desk, sup: Supervised, classes: KernelMap
+) -> None:
+    detection = sup.status()["detection"]
+    assert (detection["source"], detection["filter"]) == ("bpf", "names")
+    pid = desk.start(desk.program("blobfrenzy"))
+    wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 60)
+    sup.wait_state("attached")
+    assert [(g["rule"], g["name"], g["main_pid"]) for g in games(sup)] == [
+        ("desktop-entry", "Blob Frenzy", pid)
+    ]
+    told = sup.ask("explain", pid=pid)
+    assert told["game"] and told["class"] == "GAME" and "Blob Frenzy" in str(told["evidence"])
+    other = sup.ask("explain", pid=os.getpid())
+    assert not other["game"] and other["class"] == "NORMAL" and other["because"]
+    desk.kill(pid)
+    began = time.monotonic()
+    wait_until("no class", lambda: classes.get(pid) is None, 60)
+    wait_until("no game", lambda: not sup.ask("snapshot")["control"]["game_active"][0], 60)
+    print(f"boost off {1000 * (time.monotonic() - began):.0f} ms after the end")
+    assert sup.state() == "attached", "the grace: it may come back"
+    sup.wait_state("idle")
+    assert kernel_state() == "disabled"
 
 
-def test_a_steam_tree_is_found_by_its_reaper(desk: Desk) -> None:
+def test_a_steam_tree_is_found_by_its_reaper(
+    desk: Desk, sup: Supervised, classes: KernelMap
+) -> None:
     reaper, engine = desk.program("reaper", "/bin/sh"), desk.program("hl2_linux")
     script = f"{engine} 1000 & {engine} 2000 & wait"
-    with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
-        root = desk.start(reaper, "reaper", "-c", script, "SteamLaunch", "AppId=440", "--", "x")
-        wait_until("a game", lambda: len(games(sup)) == 1 and games(sup)[0]["processes"] == 3, 10)
-        (game,) = games(sup)
-        assert (game["rule"], game["app_id"], game["pid"]) == ("steam", "440", root)
-        told = sup.ask("explain", pid=game["main_pid"])
-        members = [p["pid"] for p in told["tree"]]
-        assert len(members) == 3 and all(classes.get(p) == CLASS_GAME for p in members)
-        assert game["main_pid"] != root
+    root = desk.start(reaper, "reaper", "-c", script, "SteamLaunch", "AppId=440", "--", "x")
+    wait_until("a game", lambda: len(games(sup)) == 1 and games(sup)[0]["processes"] == 3, 60)
+    (game,) = games(sup)
+    assert (game["rule"], game["app_id"], game["pid"]) == ("steam", "440", root)
+    told = sup.ask("explain", pid=game["main_pid"])
+    members = [p["pid"] for p in told["tree"]]
+    assert len(members) == 3 and all(classes.get(p) == CLASS_GAME for p in members)
+    assert game["main_pid"] != root

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from scx_gamer.bench.verdict import quantile
 from scx_gamer.games.proc import ProcFs
+from scx_gamer.games.threads import NO_GAME
 from scx_gamer.options import SupervisorOptions
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
-from tests.vm.detect.meters import BUSYBOX, Spawner, emulation, exec_once
+from tests.vm.detect.meters import BUSYBOX, NATIVE_EXEC_S, Spawner, emulation, exec_once
 from tests.vm.harness import Supervised, kernel_state, start_supervisor, wait_until
 
-AUTO = SupervisorOptions(mode="auto", input=False)
 RATE = 200.0
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
@@ -52,29 +53,25 @@ def hooks_s(snapshot: dict[str, Any]) -> float:
     return float(sum(programs[name][0] for name in OURS if name in programs)) / 1e9
 
 
-def test_what_unrelated_execs_cost_with_no_game(desk: Desk, bpf_stats: None) -> None:
+def test_what_unrelated_execs_cost_with_no_game(
+    desk: Desk, sup: Supervised, bpf_stats: None
+) -> None:
     nothing = desk.program("true", BUSYBOX)
     factor = emulation(nothing)
-    spawner = Spawner(desk.root / "count", nothing)
-    with start_supervisor(AUTO, env=desk.env, state="idle") as sup:
-        time.sleep(1)
-        quiet_s, began = sup.cpu_s(), time.monotonic()
+    spawner = Spawner(desk.root / "cost", nothing)
+    time.sleep(1)
+    quiet_s, began = sup.cpu_s(), time.monotonic()
+    time.sleep(8)
+    idle = (sup.cpu_s() - quiet_s) / (time.monotonic() - began)
+    before, cpu_s, began = sup.ask("snapshot"), sup.cpu_s(), time.monotonic()
+    with spawner.running(RATE):
         time.sleep(8)
-        idle = (sup.cpu_s() - quiet_s) / (time.monotonic() - began)
-        before, cpu_s, count, began = (
-            sup.ask("snapshot"),
-            sup.cpu_s(),
-            spawner.count,
-            time.monotonic(),
-        )
-        with spawner.running(RATE):
-            time.sleep(8)
-            elapsed = time.monotonic() - began
-            execs = spawner.count - count
-            spent = sup.cpu_s() - cpu_s
-        after = sup.ask("snapshot")
-        told = after["control"]["execs_told"][0] - before["control"]["execs_told"][0]
-        kernel = hooks_s(after) - hooks_s(before)
+        elapsed = time.monotonic() - began
+        execs = len(spawner.took_s())
+        spent = sup.cpu_s() - cpu_s
+    after = sup.ask("snapshot")
+    told = after["control"]["execs_told"][0] - before["control"]["execs_told"][0]
+    kernel = hooks_s(after) - hooks_s(before)
     per_exec = (max(0.0, spent - idle * elapsed) + kernel) / execs
     share = RATE * per_exec / factor
     print(
@@ -91,13 +88,20 @@ def test_exec_to_class_beside_unrelated_execs(desk: Desk) -> None:
     nothing, game = desk.program("true", BUSYBOX), desk.program("blobfrenzy", BUSYBOX)
     factor = emulation(nothing)
     spawner = Spawner(desk.root / "count", nothing)
-    desk.entry(game)
     # an emulated CPU cannot execute 200 programs a second: the rate is scaled as the limit is
     rate, rounds, running = RATE / factor, 40, []
     with (
         start_supervisor(SupervisorOptions(mode="always", input=False), env=desk.env) as sup,
         spawner.running(rate),
     ):
+        # The first of a session also has the hooks on threads loaded, which keeps the supervisor for a while.
+        running.append(os.posix_spawn(game, ["sleep", "1000"], {}))
+        wait_until(
+            "the hooks on threads",
+            lambda: sup.status()["detection"]["threads_why"] != NO_GAME,
+            60,
+        )
+        before = sup.ask("snapshot")["control"]["class_delay_hist"]
         for _ in range(rounds):
             running.append(os.posix_spawn(game, ["sleep", "1000"], {}))
             time.sleep(0.3)
@@ -105,15 +109,18 @@ def test_exec_to_class_beside_unrelated_execs(desk: Desk) -> None:
         for pid in running:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        hist = sup.ask("snapshot")["control"]["class_delay_hist"]
-        worst = control(sup, "class_delay_max_ns") / 1e6
+        after = sup.ask("snapshot")["control"]["class_delay_hist"]
+        hist = [b - a for a, b in zip(before, after, strict=True)]
     p50, p99 = percentile_ms(hist, 0.5), percentile_ms(hist, 0.99)
+    # What the others took in the same time says how slow this CPU was, and how far its delays were apart.
+    usual, worst = (quantile(spawner.took_s(), share) / NATIVE_EXEC_S for share in (0.5, 0.99))
     print(
-        f"exec to class in the kernel's map, {sum(hist)} times, {rate:.0f} other execs a second: p50 <= {p50:.1f} ms, "
-        f"p99 <= {p99:.1f} ms, worst {worst:.1f} ms on a CPU {factor:.0f} times slower"
+        f"exec to class in the kernel's map, {sum(hist)} times, {rate:.0f} other execs a second: "
+        f"p50 <= {p50:.1f} ms on a CPU {usual:.0f} times slower, p99 <= {p99:.1f} ms on one "
+        f"{worst:.0f} times slower at its p99"
     )
     assert sum(hist) >= 0.9 * rounds
-    assert p99 <= 20 * factor
+    assert p50 <= 20 * usual and p99 <= 20 * worst
 
 
 _THREADS = """
@@ -134,43 +141,39 @@ time.sleep(1000)
 """
 
 
-@pytest.fixture
-def snake(desk: Desk) -> Path:
+def start_python(desk: Desk, program: str) -> int:
     """Python under a game's name."""
-    game = desk.program("snakerun", os.path.realpath(sys.executable))
-    desk.entry(game, "Snake Run")
-    return game
-
-
-def start_python(desk: Desk, game: Path, program: str) -> int:
+    game = desk.program("snakerun")
     home = {"PYTHONHOME": sys.base_prefix}
     return desk.start(game, str(game), "-S", "-c", program, env=home)
 
 
-def test_a_game_whose_threads_die_all_the_time_stays_the_game(desk: Desk, snake: Path) -> None:
-    with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
-        pid = start_python(desk, snake, _THREADS)
-        wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 20)
-        generation = sup.wait_state("attached")["generation"]
-        deadline = time.monotonic() + 8
-        while time.monotonic() < deadline:
-            assert classes.get(pid) == CLASS_GAME
-            time.sleep(0.05)
-        assert [g["pid"] for g in sup.ask("games")] == [pid]
-        assert sup.status()["generation"] == generation and sup.text().count("ended") == 0
+def test_a_game_whose_threads_die_all_the_time_stays_the_game(
+    desk: Desk, sup: Supervised, classes: KernelMap
+) -> None:
+    said = len(sup.text())
+    pid = start_python(desk, _THREADS)
+    wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 60)
+    generation = sup.wait_state("attached")["generation"]
+    deadline = time.monotonic() + 8
+    while time.monotonic() < deadline:
+        assert classes.get(pid) == CLASS_GAME
+        time.sleep(0.05)
+    assert [g["pid"] for g in sup.ask("games")] == [pid]
+    assert sup.status()["generation"] == generation and "ended" not in sup.text()[said:]
 
 
-def test_a_thousand_children_all_have_the_class_and_all_lose_it(desk: Desk, snake: Path) -> None:
-    with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
-        pid = start_python(desk, snake, _CHILDREN)
-        wait_until("all of them", lambda: games_size(sup) == 1001, 120)
-        children = [p.pid for p in map(ProcFs().read, ProcFs().pids()) if p and p.ppid == pid]
-        assert len(children) == 1000
-        assert all(classes.get(child) == CLASS_GAME for child in children)
-        desk.kill(pid)
-        wait_until("nobody", lambda: not any(map(classes.get, children)), 60)
-        wait_until("no game", lambda: not sup.ask("games"), 60)
-        sup.wait_state("idle", 60)
+def test_a_thousand_children_all_have_the_class_and_all_lose_it(
+    desk: Desk, sup: Supervised, classes: KernelMap
+) -> None:
+    pid = start_python(desk, _CHILDREN)
+    wait_until("all of them", lambda: games_size(sup) == 1001, 200)
+    children = [p.pid for p in map(ProcFs().read, ProcFs().pids()) if p and p.ppid == pid]
+    assert len(children) == 1000
+    assert all(classes.get(child) == CLASS_GAME for child in children)
+    desk.kill(pid)
+    wait_until("nobody", lambda: not any(map(classes.get, children)), 60)
+    wait_until("no game", lambda: not sup.ask("games"), 60)
 
 
 def games_size(sup: Supervised) -> int:
@@ -179,57 +182,63 @@ def games_size(sup: Supervised) -> int:
 
 
 @pytest.mark.needs(str(LAST_PID))
-def test_a_pid_that_is_used_again_is_another_process(desk: Desk) -> None:
-    game, other = desk.program("blobfrenzy", BUSYBOX), desk.program("editor", BUSYBOX)
-    desk.entry(game)
-    with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
-        # it hears of the game when another process has the pid already
-        os.kill(sup.pid, signal.SIGSTOP)
-        pid = desk.start(game)
-        desk.kill(pid)
-        for _ in range(50):
-            LAST_PID.write_text(str(pid - 1))
-            again = desk.start(other)
-            if again == pid:
-                break
-            desk.kill(again)
-        assert again == pid
-        os.kill(sup.pid, signal.SIGCONT)
-        wait_until("its events", lambda: sup.ask("snapshot")["events"]["by_type"].get("EXIT"), 20)
-        time.sleep(0.5)
-        assert classes.get(pid) is None and not sup.ask("explain", pid=pid)["game"]
-        # and while it is known
-        second = desk.start(game)
-        wait_until("its class", lambda: classes.get(second) == CLASS_GAME, 20)
-        desk.kill(second)
-        LAST_PID.write_text(str(second - 1))
-        exec_once(desk.program("true", BUSYBOX))
-        wait_until("no class", lambda: classes.get(second) is None, 5)
+def test_a_pid_that_is_used_again_is_another_process(
+    desk: Desk, sup: Supervised, classes: KernelMap
+) -> None:
+    game, other = desk.program("blobfrenzy"), desk.program("editor", BUSYBOX)
+    exits = events(sup, "EXIT")
+    # it hears of the game when another process has the pid already
+    os.kill(sup.pid, signal.SIGSTOP)
+    pid = desk.start(game)
+    desk.kill(pid)
+    for _ in range(50):
+        LAST_PID.write_text(str(pid - 1))
+        again = desk.start(other)
+        if again == pid:
+            break
+        desk.kill(again)
+    assert again == pid
+    os.kill(sup.pid, signal.SIGCONT)
+    wait_until("its events", lambda: events(sup, "EXIT") > exits, 60)
+    time.sleep(0.5)
+    assert classes.get(pid) is None and not sup.ask("explain", pid=pid)["game"]
+    # and while it is known
+    second = desk.start(game)
+    wait_until("its class", lambda: classes.get(second) == CLASS_GAME, 60)
+    desk.kill(second)
+    LAST_PID.write_text(str(second - 1))
+    exec_once(desk.program("true", BUSYBOX))
+    wait_until("no class", lambda: classes.get(second) is None, 60)
 
 
-def test_alt_tab_changes_boosts_and_nothing_else(desk: Desk) -> None:
-    game, other = desk.program("blobfrenzy", BUSYBOX), desk.program("browser", BUSYBOX)
-    desk.entry(game)
-    with start_supervisor(AUTO, env=desk.env, state="idle") as sup, KernelMap("classes") as classes:
-        playing, browsing = desk.start(game), desk.start(other)
-        status = sup.wait_state("attached")
+def events(sup: Supervised, kind: str) -> int:
+    return int(sup.ask("snapshot")["events"]["by_type"].get(kind, 0))
 
-        def focus(pid: int) -> tuple[int, int]:
-            sup.ask("hint", source="test", kind="focus", pid=pid)
-            time.sleep(0.3)
-            return control(sup, "focus_tgid"), control(sup, "focus_away")
 
-        assert focus(playing) == (playing, 0)
-        assert focus(browsing) == (browsing, 1)
-        assert classes.get(playing) == CLASS_GAME and classes.get(browsing) is None
-        time.sleep(4)  # longer than the grace
-        after = sup.status()
-        assert (after["state"], after["generation"]) == ("attached", status["generation"])
-        assert sup.ask("games")[0]["active"] and control(sup, "game_active") == 1
-        assert focus(playing) == (playing, 0) and focus(0) == (0, 0)
-        assert focus(browsing) == (browsing, 1)
-        desk.kill(browsing)
-        wait_until("nobody knows", lambda: control(sup, "focus_away") == 0, 10)
+def test_alt_tab_changes_boosts_and_nothing_else(
+    desk: Desk, sup: Supervised, classes: KernelMap
+) -> None:
+    playing = desk.start(desk.program("blobfrenzy"))
+    browsing = desk.start(desk.program("browser", BUSYBOX))
+    before = sup.wait_state("attached")
+
+    def focus(pid: int) -> tuple[int, int]:
+        sup.ask("hint", source="test", kind="focus", pid=pid)
+        wait_until("the focus", lambda: control(sup, "focus_tgid") == pid, 60)
+        return control(sup, "focus_tgid"), control(sup, "focus_away")
+
+    assert focus(playing) == (playing, 0)
+    assert focus(browsing) == (browsing, 1)
+    assert classes.get(playing) == CLASS_GAME and classes.get(browsing) is None
+    time.sleep(4)  # longer than the grace
+    after = sup.status()
+    for same in ("state", "generation", "profile"):
+        assert after[same] == before[same]
+    assert sup.ask("games")[0]["active"] and control(sup, "game_active") == 1
+    assert focus(playing) == (playing, 0) and focus(0) == (0, 0)
+    assert focus(browsing) == (browsing, 1)
+    desk.kill(browsing)
+    wait_until("nobody knows", lambda: control(sup, "focus_away") == 0, 60)
 
 
 @pytest.mark.parametrize(
@@ -238,15 +247,14 @@ def test_alt_tab_changes_boosts_and_nothing_else(desk: Desk) -> None:
 )
 def test_without_hooks_another_source_takes_over_visibly(desk: Desk, source: str) -> None:
     game = desk.program("blobfrenzy", BUSYBOX)
-    desk.entry(game)
     options = SupervisorOptions(mode="auto", input=False, process_source=source)
     with start_supervisor(options, env=desk.env, state="idle") as sup:
         with KernelMap("classes") as classes:
             detection = sup.status()["detection"]
             assert detection["source"] == source and detection["why"]
             pid = desk.start(game)
-            wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 20)
+            wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 60)
             sup.wait_state("attached")
             desk.kill(pid)
-            sup.wait_state("idle", 30)
+            sup.wait_state("idle", 60)
         assert kernel_state() == "disabled"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,21 @@ from scx_gamer.libbpf import kernel
 from scx_gamer.options import SupervisorOptions
 from tests.vm.detect.capture import capture
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
-from tests.vm.harness import start_supervisor, wait_until
+from tests.vm.harness import Supervised, start_supervisor, wait_until
 
 GAMES = Path("/usr/games")
 UPROBES = Path("/sys/kernel/tracing/uprobe_events")
 # Kinds of links that reach the kernel's own functions, tracepoints and operations, and nothing of a program's.
 OF_THE_KERNEL = {kernel.LINK_TRACING, kernel.LINK_STRUCT_OPS}
 HEADLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Supervised]:
+    """A supervisor that knows this machine's own desktop entries."""
+    options = SupervisorOptions(mode="auto", input=False)
+    with start_supervisor(options, state="idle") as supervised:
+        yield supervised
 
 
 @pytest.mark.parametrize(
@@ -29,15 +38,13 @@ HEADLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
     ],
 )
 def test_a_packaged_game_is_found(
-    desk: Desk, program: str, argv: tuple[str, ...], name: str
+    desk: Desk, installed: Supervised, program: str, argv: tuple[str, ...], name: str
 ) -> None:
     path = GAMES / program
     assert path.exists(), f"{path} is missing: apt install chocolate-doom freedoom"
     home = {**HEADLESS, "HOME": str(desk.root)}
-    with (
-        start_supervisor(SupervisorOptions(mode="auto", input=False), state="idle") as sup,
-        KernelMap("classes") as classes,
-    ):
+    sup = installed
+    with KernelMap("classes") as classes:
         pid = desk.start(path, str(path), *argv, "-nosound", "-nogui", env=home)
         wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 60)
         sup.wait_state("attached")

@@ -70,9 +70,8 @@ def roles(sup: Supervised, pid: int) -> dict[int, dict[str, dict[str, Any]]]:
 def test_roles_come_from_facts_and_end_with_them(desk: Desk) -> None:
     subprocess.run(["modprobe", "-qa", "uinput", "evdev", "vgem"], check=False, timeout=60)
     assert UINPUT.exists() and RENDER.exists()
-    python = os.path.realpath(sys.executable)
-    game, compositor = desk.program("snakerun", python), desk.program("sway", python)
-    desk.entry(game, "Snake Run")
+    game = desk.program("snakerun")
+    compositor = desk.program("sway", sys.executable)
     pipe, told = desk.root / "pipe", desk.root / "ids"
     os.mkfifo(pipe)
     home = {"PYTHONHOME": sys.base_prefix}
