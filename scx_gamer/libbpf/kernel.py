@@ -164,7 +164,7 @@ class _BtfInfo(C.Structure):
     ]
 
 
-LINK_TRACING, LINK_CGROUP, LINK_STRUCT_OPS = 2, 3, 9  # enum bpf_link_type
+LINK_RAW_TRACEPOINT, LINK_TRACING, LINK_CGROUP, LINK_STRUCT_OPS = 1, 2, 3, 9  # enum bpf_link_type
 CGROUP_TYPES = {"ingress": 0, "egress": 1, "sock_create": 2}  # enum bpf_attach_type
 
 

@@ -87,6 +87,13 @@ def desk() -> Iterator[Desk]:
         yield made
 
 
+def end_games(desk: Desk, sup: Supervised) -> None:
+    """As before the test: what it started is gone, and so is what was done for it."""
+    desk.close()
+    wait_until("no game", lambda: not sup.ask("games"), 60)
+    sup.wait_state("idle")
+
+
 @pytest.fixture(scope="session")
 def shared(desk: Desk) -> Iterator[Supervised]:
     options = SupervisorOptions(mode="auto", input=False)
@@ -98,9 +105,7 @@ def shared(desk: Desk) -> Iterator[Supervised]:
 def sup(desk: Desk, shared: Supervised) -> Iterator[Supervised]:
     """One for all that do not need their own: a start takes an emulated CPU as long as a test. No game runs."""
     yield shared
-    desk.close()
-    wait_until("no game", lambda: not shared.ask("games"), 60)
-    shared.wait_state("idle", 60)
+    end_games(desk, shared)
 
 
 @pytest.fixture

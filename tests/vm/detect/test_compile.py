@@ -50,12 +50,12 @@ def test_a_compile_takes_as_long_as_without(desk: Desk) -> None:
     compile_s(folder)  # reads the compiler into memory
     took: tuple[list[float], list[float]] = ([], [])  # without, with
     assert not kernel.link_types(), "this test comes before those that share a supervisor"
-    for number in range(PAIRS // 2):  # one pair begins without it, the next with it
+    for _ in range(PAIRS // 2):  # one pair begins without it, the next with it
         took[0].append(compile_s(folder))
         with start_supervisor(SupervisorOptions(mode="auto"), env=desk.env, state="idle") as sup:
             time.sleep(1)  # its start is over
             before = sup.ask("snapshot")["control"]["execs"][0]
-            took[1].extend(compile_s(folder) for _ in range(2))
+            took[1].extend((compile_s(folder), compile_s(folder)))
             assert sup.ask("snapshot")["control"]["execs"][0] >= before + 2 * FILES
             assert sup.state() == "idle"
         took[0].append(compile_s(folder))

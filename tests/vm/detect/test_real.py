@@ -11,22 +11,28 @@ import pytest
 from scx_gamer.libbpf import kernel
 from scx_gamer.options import SupervisorOptions
 from tests.vm.detect.capture import capture
-from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
+from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap, end_games
 from tests.vm.harness import Supervised, start_supervisor, wait_until
 
 GAMES = Path("/usr/games")
 UPROBES = Path("/sys/kernel/tracing/uprobe_events")
 # Kinds of links that reach the kernel's own functions, tracepoints and operations, and nothing of a program's.
-OF_THE_KERNEL = {kernel.LINK_TRACING, kernel.LINK_STRUCT_OPS}
+OF_THE_KERNEL = {kernel.LINK_RAW_TRACEPOINT, kernel.LINK_TRACING, kernel.LINK_STRUCT_OPS}
 HEADLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
 
 
 @pytest.fixture(scope="module")
-def installed() -> Iterator[Supervised]:
+def knowing() -> Iterator[Supervised]:
     """A supervisor that knows this machine's own desktop entries."""
     options = SupervisorOptions(mode="auto", input=False)
     with start_supervisor(options, state="idle") as supervised:
         yield supervised
+
+
+@pytest.fixture
+def installed(desk: Desk, knowing: Supervised) -> Iterator[Supervised]:
+    yield knowing
+    end_games(desk, knowing)
 
 
 @pytest.mark.parametrize(
@@ -43,12 +49,11 @@ def test_a_packaged_game_is_found(
     path = GAMES / program
     assert path.exists(), f"{path} is missing: apt install chocolate-doom freedoom"
     home = {**HEADLESS, "HOME": str(desk.root)}
-    sup = installed
     with KernelMap("classes") as classes:
         pid = desk.start(path, str(path), *argv, "-nosound", "-nogui", env=home)
         wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 60)
-        sup.wait_state("attached")
-        told = sup.ask("explain", pid=pid)
+        installed.wait_state("attached")
+        told = installed.ask("explain", pid=pid)
         print(capture([pid]))
         print(f"{told['lineage']}: {told['rule']}, {told['evidence']}")
         assert told["game"] and told["rule"] == "desktop-entry" and told["name"] == name
@@ -58,11 +63,9 @@ def test_a_packaged_game_is_found(
             if line.startswith("TracerPid")
         ]
         assert tracer == ["TracerPid:\t0"], "nothing attaches to a game"
-        wait_until("all hooks", lambda: sup.status()["detection"]["threads"] == "ok", 60)
+        wait_until("all hooks", lambda: installed.status()["detection"]["threads"] == "ok", 60)
         links = kernel.link_types()
         assert {"on_exec", "on_wakeup", "scx_gamer_ops"} <= links.keys()
         assert set(links.values()) == OF_THE_KERNEL, links
         if UPROBES.exists():
             assert UPROBES.read_text() == ""
-        desk.kill(pid)
-        sup.wait_state("idle", 60)
