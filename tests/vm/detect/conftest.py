@@ -94,7 +94,7 @@ def end_games(desk: Desk, sup: Supervised) -> None:
     sup.wait_state("idle")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(desk: Desk) -> Iterator[Supervised]:
     options = SupervisorOptions(mode="auto", input=False)
     with start_supervisor(options, env=desk.env, state="idle") as supervised:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def test_roles_come_from_facts_and_end_with_them(desk: Desk) -> None:
     with (
         devices.keyboard() as keys,
         start_supervisor(SupervisorOptions(mode="auto"), env=desk.env, state="idle") as sup,
+        closing(desk),
     ):
         event = str(keys.device.path)
         desk.start(compositor, "sway", "-S", "-c", _COMPOSITOR, event, str(pipe), env=home)
@@ -88,26 +90,35 @@ def test_roles_come_from_facts_and_end_with_them(desk: Desk) -> None:
         ids: dict[str, int] = eval(told.read_text())
         wait_until("the hooks", lambda: sup.status()["detection"]["threads"] == "ok", 60)
         assert sup.status()["detection"]["threads_why"] == ""
+        # An emulated CPU that stands still now and then breaks a chain or a period: not all three at any one time.
+        found: dict[str, dict[str, Any]] = {}
+        counted: set[str] = set()
 
         def press() -> bool:
             for value in (1, 0):
                 devices.key(keys, 30, value)
                 time.sleep(0.1)
             seen = roles(sup, pid)
-            return all(role in seen.get(tid, {}) for role, tid in ids.items())
+            assert "input" not in seen.get(ids["periodic"], {})
+            assert "submit" not in seen.get(ids["input"], {})
+            for role, tid in ids.items():
+                if role in seen.get(tid, {}):
+                    found[role] = seen[tid][role]
+            told = sup.ask("snapshot")["detection"]["thread_roles"]
+            counted.update(role for role, count in told.items() if count)
+            return found.keys() == ids.keys() == counted
 
-        wait_until("all three roles", press, 60)
-        seen = roles(sup, pid)
-        for role, tid in ids.items():
-            row = seen[tid][role]
+        try:
+            wait_until("each role", press, 120)
+        finally:
+            print(found, counted)
+        for role, row in found.items():
             print(f"{role}: {row['why']}, for {row['since_s']} s, until in {row['until_s']} s")
             assert 0 < row["until_s"] <= 2.0
             assert row["class"] == "GAME"
-        assert "input" not in seen.get(ids["periodic"], {}) and "submit" not in seen[ids["input"]]
-        assert sup.ask("snapshot")["detection"]["thread_roles"]["submit"] >= 1
         wait_until(
-            "no input, no role", lambda: "input" not in roles(sup, pid).get(ids["input"], {}), 30
+            "no input, no role", lambda: "input" not in roles(sup, pid).get(ids["input"], {}), 60
         )
-        assert "submit" in roles(sup, pid)[ids["submit"]], "the others go on"
+        wait_until("the others go on", lambda: "submit" in roles(sup, pid).get(ids["submit"], {}))
         desk.kill(pid)
-        wait_until("no hooks", lambda: sup.status()["detection"]["threads"] == "off", 30)
+        wait_until("no hooks", lambda: sup.status()["detection"]["threads"] == "off", 60)
