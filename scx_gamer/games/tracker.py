@@ -305,9 +305,12 @@ class Tracker:
         touched |= {
             k for k, g in self._games.items() if g.ended_s is not None or self._explained(k, ctx)
         }
+        ended = self._taken_back(ctx)
+        freed = {pid for game in ended for pid, _ in game.members}
+        candidates = [*candidates, *(p for pid in freed if (p := self.tree.get(pid)) is not None)]
+        before = self._member_of.keys() | set()
         found = self._decisions(candidates, ctx)
         started: list[Game] = []
-        ended: list[Game] = []
         for key, decision in found.items():
             game = Game(decision, decision.root, now_s, frozenset({key}))
             heir = self._taken_over_by(game)
@@ -319,6 +322,7 @@ class Tracker:
             else:
                 started.append(game)
             self._games[key] = game
+            self._member_of[key] = key  # before another game's Wine looks for what nobody has
             touched.add(key)
         changed = {pid for key in touched for pid, _ in self._members_now(key)}
         for key in touched & self._games.keys():
@@ -332,9 +336,23 @@ class Tracker:
         changed |= {pid for key in touched for pid, _ in self._members_now(key)}
         changed |= {p.pid for p in candidates} | set(gone)
         changed |= {pid for g in ended for pid, _ in g.members}
+        changed |= {pid for pid, _ in before - self._member_of.keys()}
         if everything or bool(self.games) != was_playing:
             changed |= self._standing.keys() | self._classes.keys()
         return self._assign(tuple(started), tuple(ended), changed, now_s)
+
+    def _taken_back(self, ctx: Context) -> list[Game]:
+        """Forgets games that somebody took back: what was marked inside one of them is a game of its own now."""
+        over = [
+            key
+            for key, game in self._games.items()
+            if (game.ended_s is not None and game.ended_s < 0)
+            or (self._explained(key, ctx) and self._lives(key))
+        ]
+        ended = [self._games[key] for key in over]
+        for key in over:
+            self._forget(key)
+        return ended
 
     def _explained(self, key: Identity, ctx: Context) -> bool:
         """A game that stands or falls with a mark."""
@@ -368,7 +386,11 @@ class Tracker:
         return found
 
     def _is_below(self, game: Game, key: Identity) -> bool:
-        return any(p.identity == key for p in self.tree.ancestors(game.decision.root))
+        """Whether a new root takes a game in: its root, or, once that has ended, all that is left of it."""
+        root = game.decision.root
+        left = [p for pid, _ in game.members if (p := self.tree.get(pid)) is not None]
+        tops = [root] if self._lives(root.identity) or not left else left
+        return all(any(p.identity == key for p in self.tree.ancestors(top)) for top in tops)
 
     def _forget(self, key: Identity) -> None:
         game = self._games.pop(key)
@@ -391,11 +413,6 @@ class Tracker:
     def _refresh(self, key: Identity, now_s: float, ctx: Context, ended: list[Game]) -> None:
         """Bring a game's members up to date; notice its end, and the end of its grace."""
         game = self._games[key]
-        dropped = game.ended_s is not None and game.ended_s < 0
-        if dropped or (self._explained(key, ctx) and self._lives(key)):
-            self._forget(key)
-            ended.append(game)
-            return
         members = self._members(game, ctx)
         for member in game.members - members:
             self._member_of.pop(member, None)

@@ -199,6 +199,27 @@ def test_an_explicit_mark_lives_as_long_as_its_process() -> None:
     assert len(change.ended) == 1 and not track.classes
 
 
+def test_a_mark_inside_a_marked_game_outlives_it() -> None:
+    for how in ("taken back", "ended and the parent marked"):
+        track, proc = tracker(trees.COMPILE)
+        track.reconcile(0.0)
+        for pid in (51, 52):
+            assert track.add_explicit(pid, "test")
+            track.update(1.0)
+        assert [g.decision.root.pid for g in track.games] == [51]
+        if how == "taken back":
+            assert track.remove_explicit(51)
+        else:
+            proc.kill(51)
+            proc.processes[52] = replace(proc.processes[52], ppid=1)
+            track.reconcile(2.0)
+            track.add_explicit(50, "test")
+        track.update(3.0)
+        owners = {pid for game in track.games for pid, _ in game.members}
+        assert 52 in owners and track.classes[52].class_name == "GAME", how
+        assert {p for p, a in track.classes.items() if a.class_name == "GAME"} == owners
+
+
 def test_the_focused_game_is_the_active_one_and_focus_changes_nothing_else() -> None:
     track, _ = tracker(trees.STEAM_NATIVE, trees.UMU)
     track.reconcile(0.0)

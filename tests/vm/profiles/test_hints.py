@@ -18,14 +18,17 @@ from tests.vm.harness import Supervised, start_supervisor, wait_until
 
 USER, OTHER = 4711, 4712
 
-# Each line of input is a hint; each line of output is what became of it. Runs as an ordinary user.
+# Each line of input is how often, and a hint; each line of output is what became of one. Runs as an ordinary user.
 _CLIENT = """
-import json, socket, sys
-for line in sys.stdin:
+import socket, sys
+for text in sys.stdin:
+    count, line = text.split(" ", 1)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(sys.argv[1])
-        sock.sendall(line.encode())
-        print(sock.makefile().readline(), end="", flush=True)
+        sock.sendall(line.encode() * int(count))
+        answers = sock.makefile()
+        for _ in range(int(count)):
+            print(answers.readline(), end="", flush=True)
 """
 
 
@@ -38,15 +41,16 @@ class Client:
             user=uid, group=uid, extra_groups=[], cwd="/",
         )  # fmt: skip
 
-    def hint(self, kind: str, pid: int, **more: object) -> dict[str, Any]:
+    def flood(self, kind: str, pid: int, count: int) -> list[dict[str, Any]]:
+        """The same hint many times before the first answer is read."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(
-            json.dumps({"op": "hint", "kind": kind, "pid": pid, **more}) + "\n"
-        )
+        line = json.dumps({"op": "hint", "kind": kind, "pid": pid})
+        self.process.stdin.write(f"{count} {line}\n")
         self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        assert isinstance(answer, dict)
-        return answer
+        return [json.loads(self.process.stdout.readline()) for _ in range(count)]
+
+    def hint(self, kind: str, pid: int) -> dict[str, Any]:
+        return self.flood(kind, pid, 1)[0]
 
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -110,7 +114,7 @@ def test_a_users_hints() -> None:
             assert answer["error"] == "a game of another user runs"
             assert stranger.hint("focus", game)["ok"] is False
 
-        answers = [me.hint("focus", game) for _ in range(int(BURST) + 5)]
+        answers = me.flood("focus", game, 3 * int(BURST))
         refused = [a["error"] for a in answers if not a["ok"]]
         assert refused and set(refused) == {"more than 10 hints a second"}
         results = sup.status()["session_hints"]

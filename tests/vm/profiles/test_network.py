@@ -50,7 +50,10 @@ def test_the_limit_follows_the_profile_and_ends_with_the_game(
         shutil.copy("/bin/sleep", program)
     cgroup.start(downloader, "1000", stdout=subprocess.DEVNULL)
     options = SupervisorOptions(
-        mode="auto", input=False, config_dir=str(tmp_path), network=config.load(tmp_path).network
+        mode="auto",
+        input=False,
+        config_dir=str(tmp_path),
+        network=dict(config.load(tmp_path).network),
     )
     with start_supervisor(options, state="idle") as sup:
         assert sup.status()["network"]["available"], sup.status()["network"]["why"]
