@@ -45,7 +45,6 @@ class Operations:
             "explain": self._explain,
             "profiles": lambda _request: self._profiles(),
             "snapshot": lambda _request: self._status.snapshot(),
-            "metrics": lambda _request: self._status.snapshot(),
         }
         changes: dict[str, Callable[[Request], object]] = {
             "start": lambda _request: self.start(),
