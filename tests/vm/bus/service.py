@@ -33,16 +33,16 @@ def service(mode: str, *, kernel_input: bool = True) -> Iterator[subprocess.Pope
         stdin=subprocess.DEVNULL,
     )
     try:
-        wait_until("the name", lambda: owned(BUS_NAME), 60)
+        wait_until("the name", lambda: owned(BUS_NAME), 120)
         if mode == "always":
-            wait_until("the scheduler", lambda: kernel_state() == "enabled", 60)
+            wait_until("the scheduler", lambda: kernel_state() == "enabled", 120)
         yield process
     except BaseException:
         sys.stderr.write(Path("/run/scx-gamer.log").read_text())
         raise
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)
         log.close()
-        wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 20)
-        wait_until("no program left", lambda: set(kernel.names("prog").values()) <= before, 5)
+        wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 60)
+        wait_until("no program left", lambda: set(kernel.names("prog").values()) <= before, 60)

@@ -50,6 +50,7 @@ def attack(user: str, *more: str) -> dict[str, int]:
     return dict(ends)
 
 
+@pytest.mark.timeout(840)
 def test_hostile_calls_change_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     sentinel = Path("/run/sentinel")
     sentinel.mkdir()

@@ -7,6 +7,8 @@ import os
 import subprocess
 import time
 
+import pytest
+
 from tests.pages import PAGES, commands_of
 from tests.screen import on_screen
 from tests.vm.harness import wait_until
@@ -21,6 +23,7 @@ DOWNLOAD = "systemd-journald.service"
 ELSEWHERE = ("scx-gamer", "trace")
 
 
+@pytest.mark.timeout(840)
 def test_every_command_of_the_pages_works() -> None:
     assert {"install", "first-game", "troubleshooting"} <= {page.stem for page in PAGES}
     lines = [
