@@ -40,6 +40,8 @@ static const struct shape shapes[] = {
     {"cpubound", 16666667, 1, false, 10000, 300, 500, 600, 300, 300},
     {"unlocked", 0, 2, false, 800, 800, 200, 1000, 400, 300},
     {"fps240", 4166667, 2, false, 500, 400, 100, 300, 150, 100},
+    /* No game: wake-ups of a desktop at rest, with next to no work behind them. */
+    {"desktop", 16666667, 1, false, 50, 20, 10, 20, 10, 50},
 };
 
 /* Who waits for whom: one row of the wake-to-run table each. */

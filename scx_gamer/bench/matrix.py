@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scx_gamer.bench.cells import Cell, Spec, median_cell, run_once
@@ -61,11 +61,12 @@ LOADS = {
     "forkexec": ("forkexec", 1.0),
     "messaging": ("messaging", 1.0),
     "pipes": ("pipes", 3.0),
+    "pingpong": ("pipes", 0.01),  # one pair, however many CPUs
     "memory": ("memory", 1.0),
     "pinned": ("pinned", 1.0),
     "browser": ("browser", 4.0),
 }
-SHAPES = ("few", "chain30", "workers", "cpubound", "unlocked", "fps240")
+SHAPES = ("few", "chain30", "workers", "cpubound", "unlocked", "fps240", "desktop")
 
 
 def show(cell: Cell) -> str:
@@ -145,9 +146,8 @@ def run_matrix(
                     spec = Spec(shape, kind, per_cpu, seconds, calibration, seed=pair + 1)
                     for c in contenders:
                         stage.switch(c.scheduler)
-                        seen[c.name].append(
-                            run_once(spec, c.name, marked=c.marked, game_prefix=c.prefix)
-                        )
+                        cell = run_once(spec, c.name, marked=c.marked, game_prefix=c.prefix)
+                        seen[c.name].append(replace(cell, load=load))
                         if pair == pairs - 1:
                             yield median_cell(seen[c.name])
 

@@ -9,8 +9,8 @@ import pytest
 
 from scx_gamer.bench.cells import Cell, Quantiles
 from scx_gamer.bench.goals import checks
-from scx_gamer.bench.matrix import LOADS, write_json
-from tests.vm.lockstep.bench import LONG, SHORT, Guests, Part, same
+from scx_gamer.bench.matrix import CONTENDERS, LOADS, SHAPES, write_json
+from tests.vm.lockstep.bench import LONG, SHORT, Guests, Part
 from tests.vm.lockstep.selftest import differences
 
 
@@ -30,7 +30,7 @@ def missed(*cells: Cell) -> set[tuple[str, str]]:
 
 
 def test_the_idle_machine_again_keeps_every_promise() -> None:
-    ours = [cell(load, "scx_gamer") for load in ("none", "hogs-2", "hogs-8", "pipes-3")]
+    ours = [cell(load, "scx_gamer") for load in ("none", "hogs-2", "hogs-8", "pipes")]
     assert not missed(*ours)
     assert len(list(checks([IDLE, *ours]))) >= 5 * len(ours)
 
@@ -41,8 +41,8 @@ def test_the_idle_machine_again_keeps_every_promise() -> None:
         ("hogs-2", {"on_time_ratio": 0.999}, "frames on time"),
         ("hogs-2", {"frame_latency_us": Quantiles(1, 7300, 1, 1)}, "frame p99, us"),
         ("hogs-8", {"low1_fps": 58.0}, "1 % low, fps"),
-        ("pipes-3", {"input_latency_us": Quantiles(1, 31, 1, 1)}, "input p99, us"),
-        ("forkexec-1", {"input_latency_us": Quantiles(1, 20, 101, 1)}, "input p99.9, us"),
+        ("pipes", {"input_latency_us": Quantiles(1, 31, 1, 1)}, "input p99, us"),
+        ("forkexec", {"input_latency_us": Quantiles(1, 20, 101, 1)}, "input p99.9, us"),
         ("none", {"audio_underruns": 1}, "audio underruns"),
     ],
 )
@@ -75,26 +75,40 @@ def test_a_cell_survives_its_json() -> None:
     assert Cell.of_json(one.json()) == one
 
 
-def test_loads_of_a_cell_are_told_apart() -> None:
-    assert same("none", "none")
-    assert same("pipes-3", "pipes")
-    assert same("hogs-8", "hogs-8")
-    assert not same("hogs-8", "hogs-2")
-
-
 def test_parts_are_merged_in_the_order_of_the_loads(tmp_path: Path) -> None:
     parts = [Part("hogs-2", "few", 4), Part("none", "few", 4), Part("pipes", "few", 4)]
     for part in parts[:2]:
-        write_json(tmp_path / part.name / "bench.json", [cell(part.load, "default")])
-    with Guests(tmp_path, [], 1, 60) as guests:
+        write_json(tmp_path / part.name / "bench.json", [cell(part.loads, "default")])
+    with Guests(tmp_path, "default", [], 1, 60) as guests:
         merged = guests.merged(parts)
     assert [c.load for c in merged] == ["none", "hogs-2"]
 
 
-def test_the_plans_name_loads_that_exist() -> None:
-    assert {p.load for p in SHORT} <= set(LOADS)
-    assert len(LONG) == 4 * 6 * len(LOADS)
-    assert len({p.name for p in LONG}) == len(LONG)
+def test_the_plans_name_loads_and_shapes_that_exist() -> None:
+    for part in (*SHORT, *LONG):
+        assert set(part.loads.split(",")) <= set(LOADS)
+        assert set(part.shapes.split(",")) <= set(SHAPES)
+        assert set((part.schedulers or "default").split(",")) <= set(CONTENDERS)
+    assert len(LONG) == 4 * len(SHAPES) * len(LOADS)
+    assert len({p.name for p in (*SHORT, *LONG)}) == len(SHORT) + len(LONG)
+
+
+def test_the_short_plan_measures_every_load_that_has_a_promise() -> None:
+    few = {load for p in SHORT if "few" in p.shapes for load in p.loads.split(",")}
+    assert few >= {
+        "none", "hogs-2", "hogs-8", "compile", "forkexec", "messaging", "pipes", "browser", "memory",
+    }  # fmt: skip
+    assert any("workers" in p.shapes and "hogs-2" in p.loads for p in SHORT)
+    assert any("desktop" in p.shapes and "pingpong" in p.loads for p in SHORT)
+
+
+def test_a_machine_at_rest_owes_the_others_their_share() -> None:
+    rest = cell("none", "default", "desktop")
+    default = cell("compile", "default", "desktop", background_work=1000.0)
+    slow = cell("compile", "unmarked", "desktop", background_work=989.0, on_time_ratio=0.5)
+    found = [(c.what, c.ok) for c in checks([rest, default, slow])]
+    assert found == [("background share", False)]
+    assert all(c.ok for c in checks([rest, default, replace(slow, background_work=990.0)]))
 
 
 def test_a_difference_is_relative_to_the_larger_value() -> None:

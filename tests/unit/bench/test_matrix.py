@@ -18,7 +18,7 @@ def test_matrix_writes_the_cells_it_prints(
     assert matrix.main([*args.split(), "--calibration", "20", "--output", str(out)]) == 0
     cells = json.loads(out.read_text())
     assert [(c["load"], c["scheduler"]) for c in cells] == [
-        ("none", "default"), ("none", "nice"), ("pipes-3", "default"), ("pipes-3", "nice"),
+        ("none", "default"), ("none", "nice"), ("pipes", "default"), ("pipes", "nice"),
     ]  # fmt: skip
     keys = {
         "load", "shape", "scheduler", "cpus", "marked", "on_time_ratio", "frame_latency_us",

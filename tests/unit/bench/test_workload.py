@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-SHAPES = ["few", "chain30", "workers", "cpubound", "unlocked", "fps240"]
+SHAPES = ["few", "chain30", "workers", "cpubound", "unlocked", "fps240", "desktop"]
 KINDS = [
     "hogs",
     "compile",

@@ -32,40 +32,48 @@ LOOPS_PER_US = 250
 
 @dataclass(frozen=True)
 class Part:
-    """What one guest measures."""
+    """What one guest measures: every load with every shape under every scheduler."""
 
-    load: str
+    loads: str
     shapes: str
     cpus: int
+    schedulers: str = ""  # empty: those asked for
 
     @property
     def name(self) -> str:
-        return f"{self.load}-{self.shapes.replace(',', '-')}-{self.cpus}cpu"
+        return "-".join((*self.loads.split(","), *self.shapes.split(","), f"{self.cpus}cpu"))
+
+    def cells(self, asked: str, objects: int) -> int:
+        schedulers = len((self.schedulers or asked).split(",")) + objects
+        return len(self.loads.split(",")) * len(self.shapes.split(",")) * schedulers
 
 
-SHORT = tuple(
-    Part(load, shapes, 4)
-    for load, shapes in (
-        ("hogs-8", "few"),
-        ("hogs-2", "few"),
-        ("hogs-2", "workers"),
-        ("forkexec", "few"),
-        ("pipes", "few"),
-        ("messaging", "few"),
-        ("none", "few,workers"),
-    )
+# Nobody plays: the shape that stands for a desktop at rest, and nothing is marked.
+AT_REST = "default,smallest,unmarked"
+# A boot takes as long as two cells, so a guest measures several loads; the longest begin first.
+SHORT = (
+    Part("none,hogs-2", "few,workers", 4),
+    Part("compile,forkexec,hogs-8", "few", 4),
+    Part("messaging,pipes", "few", 4),
+    Part("browser,memory", "few", 4),
+    Part("none,compile,messaging,pingpong", "desktop", 4, AT_REST),
 )
 LONG = tuple(
-    Part(load, shape, cpus) for cpus in (4, 2, 8, 16) for shape in SHAPES for load in LOADS
+    Part(load, shape, cpus, AT_REST if shape == "desktop" else "")
+    for cpus in (4, 2, 8, 16)
+    for shape in SHAPES
+    for load in LOADS
 )
 
 
 class Guests:
     """Runs parts, `jobs` at a time; leaving the `with` ends those under way."""
 
-    def __init__(self, folder: Path, arguments: list[str], jobs: int, timeout_s: float) -> None:
-        self._folder, self._arguments, self._jobs = folder, arguments, jobs
-        self._timeout_s = timeout_s
+    def __init__(
+        self, folder: Path, schedulers: str, arguments: list[str], jobs: int, timeout_s: float
+    ) -> None:
+        self._folder, self._schedulers, self._arguments = folder, schedulers, arguments
+        self._jobs, self._timeout_s = jobs, timeout_s
         self._running: dict[subprocess.Popen[str], Part] = {}
         self.failed: list[str] = []
 
@@ -91,7 +99,8 @@ class Guests:
             "--timeout", str(self._timeout_s), "--scratch", str(scratch), "--", "tests/vm/lockstep/warm",
             "build/venv/bin/python", "-m", "scx_gamer.bench.matrix",
             "--calibration", str(LOOPS_PER_US), "--output", str(scratch / "bench.json"),
-            "--loads", part.load, "--shapes", part.shapes, *self._arguments,
+            "--loads", part.loads, "--shapes", part.shapes,
+            "--schedulers", part.schedulers or self._schedulers, *self._arguments,
         ]  # fmt: skip
         with (scratch / "errors").open("w") as errors:
             process = subprocess.Popen(
@@ -146,16 +155,8 @@ class Guests:
         order = list(LOADS)
         return sorted(
             cells,
-            key=lambda c: (
-                c.cpus, SHAPES.index(c.shape), next(i for i, n in enumerate(order) if same(c.load, n)),
-            ),
-        )  # fmt: skip
-
-
-def same(cell_load: str, name: str) -> bool:
-    """Whether a cell's load ("pipes-3") is the one that the matrix calls by this name ("pipes")."""
-    kind, per_cpu = LOADS[name]
-    return cell_load in (kind, f"{kind}-{per_cpu:g}")
+            key=lambda c: (c.cpus, SHAPES.index(c.shape), order.index(c.load)),
+        )
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -188,14 +189,13 @@ def main() -> int:
         ]
     else:
         parts = [p for p in (LONG if args.long else SHORT) if args.cpus in (0, p.cpus)]
-    arguments = ["--pairs", str(args.pairs), "--seconds", str(args.seconds),
-                 "--schedulers", args.schedulers]  # fmt: skip
+    arguments = ["--pairs", str(args.pairs), "--seconds", str(args.seconds)]
     for path in args.object:
         arguments += ["--object", str(path.resolve())]
-    contenders = len(args.schedulers.split(",")) + len(args.object)
-    total = sum(contenders * len(p.shapes.split(",")) for p in parts)
+    total = sum(p.cells(args.schedulers, len(args.object)) for p in parts)
     status = 0
-    with Guests(args.output.parent / "guests", arguments, args.jobs, args.timeout) as guests:
+    folder = args.output.parent / "guests"
+    with Guests(folder, args.schedulers, arguments, args.jobs, args.timeout) as guests:
         try:
             guests.run(parts, total)
         except KeyboardInterrupt:
