@@ -4,8 +4,9 @@
  * queue, dispatch, run, stop.
  *
  * One vtime queue per last-level cache, one per CPU for tasks that can run nowhere else. What would break the bound,
- * and is therefore not done: inserting into a local queue without a claimed idle CPU, keeping a task that runs
- * although somebody waits past its slice, queueing where no allowed CPU looks, returning without inserting.
+ * and is therefore not done: inserting into a busy CPU's local queue ahead of an earlier key or more than one at a
+ * time, keeping a task that runs although somebody waits past its slice, queueing where no allowed CPU looks,
+ * returning without inserting.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
@@ -88,7 +89,9 @@ struct cpu_ctx {
 	u32 is_short;
 	u32 pick_score; /* scratch of find_victim, of the CPU that looks for one */
 	s32 pick;
-	u32 flip; /* turns of the two queues where heads cannot be compared */
+	u32 flip;     /* turns of the two queues where heads cannot be compared */
+	u64 handed;   /* since when a task waits in its local queue; 0: none */
+	u64 far_look; /* when it last looked at the queues of other caches */
 };
 
 struct {
@@ -314,7 +317,68 @@ static __always_inline bool look(struct view *v, struct task_struct *p)
 	return true;
 }
 
+/* ---- queues --------------------------------------------------------------------------------- */
+
+/* Key of a queue's first task, ~0 if it is empty. */
+static __always_inline u64 head_key(u64 dsq)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	u64 key = ~0ULL;
+
+	if (scx_bpf_dsq_nr_queued(dsq) <= 0)
+		return key;
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p)
+			key = p->scx.dsq_vtime;
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return key;
+}
+
+/* The earliest key that waits where a CPU looks; 0 where heads cannot be seen. */
+static __always_inline u64 earliest_key(s32 cpu, struct cpu_ctx *cc, u64 now)
+{
+	/* With other caches it goes by what it saw there lately: dispatch sees to it that it looks. */
+	if (!scxg_can_peek() || (nr_llcs > 1 && now - cc->far_look >= SCXG_FAR_LOOK_NS))
+		return 0;
+	return scxg_min(head_key(llc_dsq(cpu)), head_key(cpu_dsq(cpu)));
+}
+
+/* Whether a task may be put into a busy CPU's local queue: one at a time. A mark that stayed behind has no effect. */
+static __always_inline bool local_free(const struct cpu_ctx *cc, u64 now)
+{
+	return !cc->handed || now - scxg_min(cc->handed, now) > 2 * SCXG_SLICE_MAX_NS;
+}
+
 /* ---- wake-up -------------------------------------------------------------------------------- */
+
+/*
+ * A light task stays with the light task that wakes it and is about to sleep: neither a queue, nor a second CPU, nor
+ * another callback between them. Not past a task that waits for longer than the lead.
+ */
+static __always_inline bool hand_over(struct task_struct *p, s32 here, struct view *v)
+{
+	struct cpu_ctx *cc = cpu_ctx_of(here);
+	u64 key;
+
+	if (!cc || !v->tc || !cc->is_short || !local_free(cc, v->now) ||
+	    v->facts.debt >= SCXG_DEBT_LIGHT_NS || !bpf_cpumask_test_cpu(here, p->cpus_ptr))
+		return false;
+	key = scxg_key(&v->facts, v->tun, v->now);
+	if (!scxg_may_hand_over(key, earliest_key(here, cc, v->now)))
+		return false;
+	v->tc->key = key;
+	v->tc->slice = scxg_slice(v->facts.class_id, v->facts.game_active, v->tun);
+	v->tc->used = 0;
+	v->tc->queued_ns = v->now;
+	if (v->facts.class_id < SCXG_NR_CLASSES)
+		v->stats->enqueues[v->facts.class_id]++;
+	cc->handed = v->now;
+	scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), v->tc->slice, 0);
+	return true;
+}
 
 SEC("struct_ops/scxg_select_cpu")
 s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
@@ -322,7 +386,7 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	struct view v = {};
 	bool is_idle = false;
 	u32 class_id;
-	s32 cpu;
+	s32 cpu, here;
 
 	if (!look(&v, p))
 		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
@@ -339,7 +403,11 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 		if (class_id < SCXG_NR_CLASSES)
 			v.stats->idle_inserts[class_id]++;
 		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS, 0);
+		return cpu;
 	}
+	here = bpf_get_smp_processor_id();
+	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) && hand_over(p, here, &v))
+		return here;
 	return cpu;
 }
 
@@ -461,6 +529,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	u32 class_id;
 	bool bound, wakes;
 	s32 cpu, idle, victim;
+	struct cpu_ctx *cc;
 
 	if (!look(&v, p)) {
 		/* Unreachable with array maps, but a task must never be lost. */
@@ -514,8 +583,14 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		victim = victim_for(p, cpu, bound, &v);
 	if (victim >= 0 && class_id < SCXG_NR_CLASSES)
 		v.stats->preempt_kicks[class_id]++;
-	if (victim >= 0 && !scxg_can_kick()) {
-		/* The only lever left; last_kick keeps it to one per CPU and preempt_min_us. */
+	cc = victim >= 0 ? cpu_ctx_of(victim) : NULL;
+	if (cc && (!scxg_can_kick() ||
+		   (local_free(cc, v.now) && key <= earliest_key(victim, cc, v.now)))) {
+		/*
+		 * It is what the CPU would take now, so it need not ask. Without a kick it is the only lever there is;
+		 * last_kick keeps it to one per CPU and preempt_min_us.
+		 */
+		cc->handed = v.now;
 		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | victim, slice,
 			    enq_flags | scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
 		return;
@@ -535,22 +610,6 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 }
 
 /* ---- dispatch ------------------------------------------------------------------------------- */
-
-/* Key of a queue's first task, ~0 if it is empty. */
-static __always_inline u64 head_key(u64 dsq)
-{
-	struct bpf_iter_scx_dsq it;
-	struct task_struct *p;
-	u64 key = ~0ULL;
-
-	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
-		p = bpf_iter_scx_dsq_next(&it);
-		if (p)
-			key = p->scx.dsq_vtime;
-	}
-	bpf_iter_scx_dsq_destroy(&it);
-	return key;
-}
 
 /* Whether this CPU's own queue goes before the shared one. */
 static __always_inline bool own_first(struct cpu_ctx *cc, u64 own, u64 shared)
@@ -590,17 +649,21 @@ static __always_inline bool steal(s32 cpu, u64 shared)
  * One bound for all caches: the earliest head of the others goes first once it leads by SCXG_STEAL_LEAD_NS. The
  * earliest, not the nearest: else a busy near cache would keep this CPU from one that waits longer.
  */
-static __always_inline bool take_overdue(s32 cpu, u64 own, u64 shared)
+static __always_inline bool take_overdue(s32 cpu, struct cpu_ctx *cc, u64 own, u64 shared)
 {
 	u64 near, far_key = ~0ULL, far = 0, key;
 	struct scxg_cpu_stats *stats;
+	u64 now;
 	u32 i;
 
 	if (nr_llcs <= 1 || !scxg_can_peek())
 		return false;
-	near = head_key(shared);
-	if (scx_bpf_dsq_nr_queued(own) > 0)
-		near = scxg_min(near, head_key(own));
+	/* Now and then, so that a decision costs no more with many caches than with one. */
+	now = scxg_now();
+	if (now - cc->far_look < SCXG_FAR_LOOK_NS)
+		return false;
+	cc->far_look = now;
+	near = scxg_min(head_key(shared), head_key(own));
 	bpf_for(i, 0, nr_llcs)
 	{
 		if (DSQ_LLC_BASE + i == shared)
@@ -633,8 +696,11 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 	    scxg_now() - state->attached_ns > fault_stall_ms * SCXG_NS_PER_MS)
 		return;
 #endif
-	if (take_overdue(cpu, own, shared))
-		return;
+	if (cc) {
+		cc->handed = 0; /* the local queue is empty, or this would not have been asked */
+		if (take_overdue(cpu, cc, own, shared))
+			return;
+	}
 	if (own_first(cc, own, shared) && scxg_move_to_local(own))
 		return;
 	if (scxg_move_to_local(shared) || scxg_move_to_local(own) || steal(cpu, shared))
@@ -665,7 +731,8 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 	if (state->timer_failed)
 		state->effects = now - scxg_min(ctl->heartbeat_ns, now) <
 				 SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
-	if (scx_bpf_dsq_nr_queued(llc_dsq(cpu)) <= 0 && scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) <= 0)
+	if (!cc->handed && scx_bpf_dsq_nr_queued(llc_dsq(cpu)) <= 0 &&
+	    scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) <= 0)
 		return;
 	if (now - cc->run_since < scxg_slice(cc->class_id, state->effects && ctl->game_active, tun))
 		return;
@@ -696,6 +763,7 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 	if (!state->effects && class_id != SCXG_CLASS_KTHREAD)
 		class_id = SCXG_CLASS_NORMAL;
 	cc->run_since = now;
+	cc->handed = 0;
 	cc->class_id = class_id;
 	cc->burst_before = tc ? tc->burst : 0;
 	cc->debt_before = tc ? tc->debt : 0;

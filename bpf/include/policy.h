@@ -11,9 +11,10 @@
  *
  *	wait <= D + W + L + (ceil(N / C) + 1) * S
  *
- * where a task that comes back within the window is counted by the window itself. L is 0 with one cache: with more, a
- * CPU prefers its own cache's queue to an older head elsewhere by up to L. A task that can run on one CPU only is
- * served by that CPU alone: C is 1 for it, and N the tasks that this CPU serves.
+ * where a task that comes back within the window is counted by the window itself. L is the order that is given up for
+ * speed: a task handed from its waker to its waker's CPU may be later than the head of the queue, and with more than
+ * one cache a CPU prefers its own queue to an older head elsewhere, and looks there now and then only. A task that can
+ * run on one CPU only is served by that CPU alone: C is 1 for it, and N the tasks that this CPU serves.
  */
 #ifndef SCXG_POLICY_H
 #define SCXG_POLICY_H
@@ -25,7 +26,9 @@
 
 #define SCXG_DEADLINE_MAX_NS (SCXG_DEADLINE_MAX_MS * SCXG_NS_PER_MS) /* D */
 #define SCXG_CREDIT_MAX_NS (10 * SCXG_NS_PER_MS)		     /* W */
-#define SCXG_STEAL_LEAD_NS (4 * SCXG_NS_PER_MS)			     /* L */
+#define SCXG_HANDOVER_LEAD_NS SCXG_NS_PER_MS			     /* of L, with one cache all */
+#define SCXG_STEAL_LEAD_NS (2 * SCXG_NS_PER_MS)			     /* of L, with more caches */
+#define SCXG_FAR_LOOK_NS SCXG_NS_PER_MS				     /* of L, with more caches */
 #define SCXG_SLICE_MAX_NS (SCXG_SLICE_MAX_MS * SCXG_NS_PER_MS)
 
 /* Values kept by the benchmark; docs/tuning.md has what they were measured against. */
@@ -206,6 +209,12 @@ static inline bool scxg_overdue(u64 far_key, u64 near_key)
 							  near_key - far_key > SCXG_STEAL_LEAD_NS));
 }
 
+/* Whether a light task may stay with its waker, past the head of the queue; ~0 is an empty queue. */
+static inline bool scxg_may_hand_over(u64 key, u64 head_key)
+{
+	return key <= head_key || key - head_key <= SCXG_HANDOVER_LEAD_NS;
+}
+
 /* Mean of the last bursts, weight 1/4 on the newest. */
 static inline u64 scxg_burst_avg(u64 avg, u64 burst, u32 maturity)
 {
@@ -252,10 +261,22 @@ static inline u32 scxg_gives_way(const struct scxg_facts *waker, const struct sc
 	return r->class_id == SCXG_CLASS_BACKGROUND ? 4 : 3;
 }
 
+/* ns / 1000 without a division, exact below 2^51 ns (26 days), which is where it stays for longer. */
+static inline u64 scxg_us(u64 ns)
+{
+	u64 high, rest;
+
+	ns = scxg_min(ns, (1ULL << 51) - 1);
+	high = ns >> 32;
+	/* 2^32 = 4294967 * 1000 + 296; the reciprocal of 125 in 2^-36 is exact below 2^32. */
+	rest = (high * 296 + (ns & 0xffffffffULL)) >> 3;
+	return high * 4294967 + (rest * 549755814ULL >> 36);
+}
+
 /* Bucket of the wait histogram: bucket b counts waits below 2^b us that bucket b - 1 does not; the last takes the rest. */
 static inline u32 scxg_wait_bucket(u64 wait_ns)
 {
-	u64 us = wait_ns / SCXG_NS_PER_US;
+	u64 us = scxg_us(wait_ns);
 	u32 bucket = 0;
 
 	if (us >> 16) {

@@ -58,6 +58,8 @@ class Answer:
     overdue: int
     ran: int
     paid: int
+    handed: int
+    us: int
 
 
 FIELDS = [
@@ -94,7 +96,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Policy]:
         SANITIZE,
         "-fno-sanitize-recover=all",
     )
-    request, answer = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q"), struct.Struct("<12Q")
+    request, answer = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q"), struct.Struct("<14Q")
     with subprocess.Popen([driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         source, sink = process.stdout, process.stdin
         assert source is not None

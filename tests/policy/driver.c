@@ -14,7 +14,7 @@ struct request {
 
 struct answer {
 	u64 rel, credit, key, slice, burst_avg, gives_way, bucket, clamped, boost, overdue, ran,
-	    paid;
+	    paid, handed, us;
 };
 
 int main(void)
@@ -58,6 +58,8 @@ int main(void)
 		    .overdue = scxg_overdue(r.far, r.near),
 		    .ran = scxg_debt_ran(r.debt, r.burst),
 		    .paid = scxg_debt_slept(r.debt, r.slept),
+		    .handed = scxg_may_hand_over(r.far, r.near),
+		    .us = scxg_us(r.wait),
 		};
 		fwrite(&a, sizeof(a), 1, stdout);
 		fflush(stdout);

@@ -3,12 +3,14 @@
  * Discrete events around policy.h: tasks wake, wait, run and sleep on up to 256 CPUs in several caches, queued and
  * dispatched as sched.bpf.c does it. Prints one line; exits 1 when a task waited longer than the bound.
  *
- * simulate SEED CPUS CACHES TASKS MILLISECONDS
+ * simulate SEED CPUS CACHES TASKS MILLISECONDS [plain|smt|biglittle]
+ * simulate sets FIRST COUNT: that many task sets on machines of up to 16 CPUs, both drawn from their number
  */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "policy.h"
 
@@ -20,13 +22,16 @@ struct task {
 	struct scxg_facts f;
 	u64 key, queued, left, burst_ns, sleep_ns, slice, used, asleep;
 	bool kept; /* its key may be kept: it was queued, not handed an idle CPU */
+	bool sync; /* woken by a task that is about to sleep */
 	int cpu;   /* ran there last */
 	bool bound;
 };
 
 struct cpu {
 	struct task *running;
-	u64 since, slice_end, last_kick;
+	struct task *handed; /* in its local queue: stays with its waker */
+	u64 since, slice_end, last_kick, far_look;
+	u64 speed; /* percent */
 };
 
 struct heap {
@@ -48,7 +53,15 @@ static u32 stamps[MAX_CPUS];
 static struct event *events;
 static int nr_cpus, nr_llcs, nr_tasks, nr_events;
 static struct scxg_tunables tun;
-static u64 now, worst_wait, worst_bound, decisions, seed, broken;
+static u64 now, seed;
+static enum machine {
+	PLAIN,
+	SMT,
+	BIGLITTLE
+} machine;
+
+/* What is reported. A look is a queue's head or a running task that a decision reads: what it costs us. */
+static u64 worst_wait, worst_bound, broken, decisions, looks, steps, migrations, runs, wait_sum;
 
 static u64 rnd(u64 limit)
 {
@@ -91,6 +104,7 @@ static void push(struct heap *h, struct task *t)
 	int i = h->n++;
 
 	while (i && h->at[(i - 1) / 2]->key > t->key) {
+		steps++;
 		h->at[i] = h->at[(i - 1) / 2];
 		i = (i - 1) / 2;
 	}
@@ -107,6 +121,7 @@ static struct task *pop(struct heap *h)
 			c++;
 		if (h->at[c]->key >= last->key)
 			break;
+		steps++;
 		h->at[i] = h->at[c];
 		i = c;
 	}
@@ -116,6 +131,7 @@ static struct task *pop(struct heap *h)
 
 static u64 head(const struct heap *h)
 {
+	looks++;
 	return h->n ? h->at[0]->key : ~0ULL;
 }
 
@@ -128,10 +144,11 @@ static void check_wait(const struct task *t)
 {
 	/* policy.h: one CPU serves a task bound to it; a slice ends at the tick after it. */
 	u64 c = t->bound ? 1 : nr_cpus, wait = now - t->queued;
-	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS +
-		    (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS : 0) +
+	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS + SCXG_HANDOVER_LEAD_NS +
+		    (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS + SCXG_FAR_LOOK_NS : 0) +
 		    ((nr_tasks + c - 1) / c + 1) * (SCXG_SLICE_MAX_NS + TICK);
 
+	wait_sum += wait;
 	if (wait > bound)
 		broken++;
 	if (!worst_bound || wait * worst_bound > worst_wait * bound) {
@@ -140,15 +157,30 @@ static void check_wait(const struct task *t)
 	}
 }
 
+/* Full speed, but for a little core, and for a core whose other half is busy as well. */
+static u64 speed_of(int cpu)
+{
+	if (machine == BIGLITTLE && cpu >= nr_cpus / 2)
+		return 50;
+	if (machine == SMT && (cpu ^ 1) < nr_cpus && cpus[cpu ^ 1].running)
+		return 60;
+	return 100;
+}
+
 static void run(int cpu, struct task *t, u64 slice)
 {
 	check_wait(t);
+	runs++;
+	migrations += t->cpu != cpu;
+	cpus[cpu].speed = speed_of(cpu);
 	cpus[cpu].running = t;
 	cpus[cpu].since = now;
 	cpus[cpu].slice_end = now + slice;
 	t->cpu = cpu;
-	push_event(
-	    (struct event){.time = now + t->left, .stamp = ++stamps[cpu], .cpu = cpu, .task = t});
+	push_event((struct event){.time = now + 1 + t->left * 100 / cpus[cpu].speed,
+				  .stamp = ++stamps[cpu],
+				  .cpu = cpu,
+				  .task = t});
 }
 
 static void queue(struct task *t, bool wakes)
@@ -156,6 +188,7 @@ static void queue(struct task *t, bool wakes)
 	u64 key = scxg_key(&t->f, &tun, now);
 	u64 slice = scxg_slice(t->f.class_id, t->f.game_active, &tun);
 
+	decisions++;
 	if (!wakes && t->kept && t->used + SCXG_SLICE_REST_NS < t->slice) {
 		key = scxg_min(key, t->key);
 		slice = scxg_min(slice, t->slice - t->used);
@@ -171,16 +204,39 @@ static void queue(struct task *t, bool wakes)
 static struct task *pick(int cpu)
 {
 	struct heap *mine = &own[cpu], *near = &shared[llc(cpu)], *far = NULL;
+	u64 mine_key, near_key, far_key = ~0ULL;
+	struct task *t = cpus[cpu].handed;
 
 	decisions++;
-	for (int i = 0; i < nr_llcs; i++)
-		if (&shared[i] != near && shared[i].n && (!far || head(&shared[i]) < head(far)))
-			far = &shared[i];
-	if (far && scxg_overdue(head(far), scxg_min(head(mine), head(near))))
-		return pop(far);
-	if (mine->n && head(mine) <= head(near))
+	if (t) { /* the kernel does not ask before it has run the local queue */
+		cpus[cpu].handed = NULL;
+		return t;
+	}
+	mine_key = head(mine);
+	near_key = head(near);
+	if (nr_llcs > 1 && now - cpus[cpu].far_look >= SCXG_FAR_LOOK_NS) {
+		cpus[cpu].far_look = now;
+		for (int i = 0; i < nr_llcs; i++) {
+			if (&shared[i] != near && head(&shared[i]) < far_key) {
+				far = &shared[i];
+				far_key = far->at[0]->key;
+			}
+		}
+		if (far && scxg_overdue(far_key, scxg_min(mine_key, near_key)))
+			return pop(far);
+	}
+	if (mine->n && mine_key <= near_key)
 		return pop(mine);
-	return near->n ? pop(near) : mine->n ? pop(mine) : NULL;
+	if (near->n || mine->n)
+		return pop(near->n ? near : mine);
+	for (int i = 1; i < nr_llcs; i++) {
+		struct heap *other = &shared[(llc(cpu) + i) % nr_llcs];
+
+		looks++;
+		if (other->n)
+			return pop(other);
+	}
+	return NULL;
 }
 
 /* The task that runs has no slice left, or is preempted: asked for another first, queued again after. */
@@ -194,7 +250,7 @@ static void reschedule(int cpu)
 		c->slice_end = now + SCXG_SLICE_MAX_NS;
 		return;
 	}
-	prev->left -= scxg_min(ran, prev->left);
+	prev->left -= scxg_min(ran * c->speed / 100, prev->left);
 	prev->f.burst += ran;
 	prev->f.debt = scxg_debt_ran(prev->f.debt, ran);
 	prev->used += ran;
@@ -212,6 +268,7 @@ static void preempt(const struct task *t)
 		struct cpu *c = &cpus[cpu];
 		struct scxg_running r;
 
+		looks++;
 		if (now - c->last_kick < tun.value[SCXG_TUN_PREEMPT_MIN_US] * SCXG_NS_PER_US)
 			continue;
 		r = (struct scxg_running){
@@ -232,6 +289,28 @@ static void preempt(const struct task *t)
 	reschedule(victim);
 }
 
+/* As hand_over() of sched.bpf.c: on the CPU of some light task, which stands for its waker. */
+static bool hand_over(struct task *t)
+{
+	int here = rnd(nr_cpus);
+	struct cpu *c = &cpus[here];
+	u64 key;
+
+	if (t->bound || !c->running || c->handed || !scxg_short(&c->running->f) ||
+	    t->f.debt >= SCXG_DEBT_LIGHT_NS || scxg_favoured(t->f.class_id) ||
+	    (nr_llcs > 1 && now - c->far_look >= SCXG_FAR_LOOK_NS))
+		return false;
+	key = scxg_key(&t->f, &tun, now);
+	if (!scxg_may_hand_over(key, scxg_min(head(&own[here]), head(&shared[llc(here)]))))
+		return false;
+	t->key = key;
+	t->slice = scxg_slice(t->f.class_id, t->f.game_active, &tun);
+	t->used = 0;
+	t->kept = true;
+	c->handed = t;
+	return true;
+}
+
 static void wake(struct task *t)
 {
 	t->left = 1 + t->burst_ns / 2 + rnd(t->burst_ns);
@@ -246,6 +325,8 @@ static void wake(struct task *t)
 			return;
 		}
 	}
+	if (t->sync && hand_over(t))
+		return;
 	queue(t, true);
 	preempt(t);
 }
@@ -274,7 +355,7 @@ static void tick(int cpu)
 
 	if (!c->running)
 		return;
-	if ((own[cpu].n || shared[llc(cpu)].n) &&
+	if ((c->handed || own[cpu].n || shared[llc(cpu)].n) &&
 	    now - c->since >= scxg_slice(c->running->f.class_id, c->running->f.game_active, &tun))
 		c->slice_end = now;
 	if (now >= c->slice_end)
@@ -293,29 +374,27 @@ static void make_task(struct task *t)
 	t->sleep_ns = bursts[rnd(4)];
 	t->cpu = rnd(nr_cpus);
 	t->bound = t->f.class_id == SCXG_CLASS_KTHREAD || rnd(8) == 0;
+	t->sync = rnd(2);
 }
 
-int main(int argc, char **argv)
+static void reset(void)
 {
-	u64 end, next_tick = 0;
+	memset(tasks, 0, sizeof(tasks));
+	memset(cpus, 0, sizeof(cpus));
+	memset(stamps, 0, sizeof(stamps));
+	nr_events = 0;
+	now = 0;
+	for (int i = 0; i < MAX_CPUS; i++)
+		own[i].n = shared[i].n = 0;
+}
 
-	if (argc != 6)
-		return 2;
-	seed = strtoull(argv[1], NULL, 10) * 0x9e3779b97f4a7c15ULL + 1;
-	nr_cpus = atoi(argv[2]);
-	nr_llcs = atoi(argv[3]);
-	nr_tasks = atoi(argv[4]);
-	end = strtoull(argv[5], NULL, 10) * SCXG_NS_PER_MS;
-	if (nr_cpus < 1 || nr_cpus > MAX_CPUS || nr_llcs < 1 || nr_llcs > nr_cpus || nr_tasks < 1 ||
-	    nr_tasks > MAX_TASKS)
-		return 2;
+/* One machine and its tasks for some time. */
+static void simulate(u64 end)
+{
+	u64 next_tick = 0;
+
 	for (int i = 0; i < SCXG_NR_TUNABLES; i++)
 		tun.value[i] = scxg_clamp_tunable(i, rnd(200000));
-	for (int i = 0; i < nr_cpus; i++) {
-		own[i].at = calloc(nr_tasks, sizeof(*own[i].at));
-		shared[i].at = calloc(nr_tasks, sizeof(*shared[i].at));
-	}
-	events = calloc(4 * MAX_TASKS + (size_t)(end / 1000 + 1000000), sizeof(*events));
 	for (int i = 0; i < nr_tasks; i++) {
 		make_task(&tasks[i]);
 		push_event((struct event){
@@ -340,13 +419,82 @@ int main(int argc, char **argv)
 	}
 	/* Who waits still has waited too. */
 	for (int i = 0; i < nr_cpus; i++) {
+		if (cpus[i].handed)
+			check_wait(cpus[i].handed);
 		for (int j = 0; j < own[i].n; j++)
 			check_wait(own[i].at[j]);
 		for (int j = 0; j < shared[i].n; j++)
 			check_wait(shared[i].at[j]);
 	}
-	printf("decisions %llu worst_ms %.1f bound_ms %.1f broken %llu\n",
+}
+
+static void seed_with(u64 number)
+{
+	seed = number * 0x9e3779b97f4a7c15ULL + 1;
+}
+
+/* A machine and a task set that follow from their number. */
+static void draw(u64 number)
+{
+	static const int sizes[] = {1, 2, 4, 8, 16};
+
+	seed_with(number);
+	nr_cpus = sizes[rnd(5)];
+	nr_llcs = 1 + (int)rnd(nr_cpus < 4 ? nr_cpus : 4);
+	nr_tasks = 1 + (int)rnd(24 * nr_cpus);
+	machine = (enum machine)rnd(3);
+}
+
+static enum machine machine_named(const char *name)
+{
+	if (!strcmp(name, "plain"))
+		return PLAIN;
+	if (!strcmp(name, "smt"))
+		return SMT;
+	if (!strcmp(name, "biglittle"))
+		return BIGLITTLE;
+	fprintf(stderr, "simulate: no machine is called '%s': plain, smt or biglittle\n", name);
+	exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	bool sets = argc == 4 && !strcmp(argv[1], "sets");
+
+	if (!sets && argc != 6 && argc != 7)
+		return 2;
+	for (int i = 0; i < MAX_CPUS; i++) {
+		own[i].at = calloc(MAX_TASKS, sizeof(*own[i].at));
+		shared[i].at = calloc(MAX_TASKS, sizeof(*shared[i].at));
+	}
+	events = calloc(20000000, sizeof(*events)); /* void ones stay until their time comes */
+	if (sets) {
+		u64 first = strtoull(argv[2], NULL, 10), count = strtoull(argv[3], NULL, 10);
+
+		for (u64 i = first; i < first + count; i++) {
+			reset();
+			draw(i);
+			simulate(1000 * SCXG_NS_PER_MS);
+			if (broken) {
+				fprintf(stderr, "simulate: set %llu\n", (unsigned long long)i);
+				break;
+			}
+		}
+	} else {
+		seed_with(strtoull(argv[1], NULL, 10));
+		nr_cpus = atoi(argv[2]);
+		nr_llcs = atoi(argv[3]);
+		nr_tasks = atoi(argv[4]);
+		machine = machine_named(argc == 7 ? argv[6] : "plain");
+		if (nr_cpus < 1 || nr_cpus > MAX_CPUS || nr_llcs < 1 || nr_llcs > nr_cpus ||
+		    nr_tasks < 1 || nr_tasks > MAX_TASKS)
+			return 2;
+		simulate(strtoull(argv[5], NULL, 10) * SCXG_NS_PER_MS);
+	}
+	printf("decisions %llu worst_ms %.1f bound_ms %.1f broken %llu looks %.3f steps %.3f "
+	       "migrations %.3f wait_ms %.3f\n",
 	       (unsigned long long)decisions, worst_wait / 1e6, worst_bound / 1e6,
-	       (unsigned long long)broken);
+	       (unsigned long long)broken, (double)looks / decisions, (double)steps / decisions,
+	       (double)migrations / runs, wait_sum / 1e6 / runs);
 	return broken ? 1 : 0;
 }

@@ -1,32 +1,63 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""No task waits longer than policy.h promises, over random task sets."""
+"""No task waits longer than policy.h promises, and a decision costs the same on large machines as on small ones."""
 
 from __future__ import annotations
 
-import random
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.policy.simulator import Figures, simulate
 
-def _run(simulator: Path, seed: int, cpus: int, caches: int, tasks: int, ms: int) -> str:
-    words = [str(simulator), *map(str, (seed, cpus, caches, tasks, ms))]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, f"{' '.join(words[1:])}: {done.stdout}{done.stderr}"
-    assert int(done.stdout.split()[1]) > 0
-    return done.stdout
+SETS = 10_000
 
 
-def test_random_task_sets_keep_the_bound(simulator: Path) -> None:
-    draw = random.Random(1)
-    for seed in range(300):
-        cpus = draw.choice([1, 2, 4, 8, 16])
-        _run(simulator, seed, cpus, draw.randint(1, min(cpus, 4)), draw.randint(1, 24 * cpus), 3000)
+def _sets(simulator: Path, first: int, count: int) -> Figures:
+    return simulate(simulator, "sets", first, count)
 
 
+def test_ten_thousand_random_task_sets_keep_the_bound(simulator: Path) -> None:
+    share = 500
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        done = list(pool.map(lambda n: _sets(simulator, n, share), range(0, SETS, share)))
+    assert len(done) * share == SETS
+    assert sum(f.decisions for f in done) > 100 * SETS
+    # A simulator in which nobody waits would show nothing.
+    assert max(f.worst_ms / f.bound_ms for f in done) > 0.3
+
+
+@pytest.mark.parametrize("machine", ["plain", "smt", "biglittle"])
 @pytest.mark.parametrize(
-    ("cpus", "caches", "tasks"), [(4, 1, 10_000), (64, 8, 5_000), (256, 16, 10_000), (256, 1, 10)]
+    ("cpus", "caches", "tasks"),
+    [(4, 1, 10_000), (16, 2, 400), (64, 8, 5_000), (256, 16, 10_000), (256, 1, 10)],
 )
-def test_large_machines_keep_the_bound(simulator: Path, cpus: int, caches: int, tasks: int) -> None:
-    _run(simulator, 5, cpus, caches, tasks, 2000)
+def test_large_machines_keep_the_bound(
+    simulator: Path, cpus: int, caches: int, tasks: int, machine: str
+) -> None:
+    simulate(simulator, 5, cpus, caches, tasks, 2000, machine)
+
+
+def test_a_decision_costs_the_same_with_more_cpus(simulator: Path) -> None:
+    """Looks at queues and at running tasks, for each time that a task is queued or a CPU picks one."""
+    small = simulate(simulator, 5, 4, 1, 32, 2000)
+    one_cache = simulate(simulator, 5, 256, 1, 2048, 2000)
+    many = simulate(simulator, 5, 256, 16, 2048, 2000)
+    assert one_cache.looks < 1.3 * small.looks
+    assert many.looks < 2.5 * small.looks  # fifteen other caches, looked at once in a millisecond
+
+
+def test_a_decision_costs_the_same_with_more_tasks(simulator: Path) -> None:
+    by_tasks = [simulate(simulator, 5, 4, 1, tasks, 8000) for tasks in (10, 100, 1000, 10_000)]
+    assert max(f.looks for f in by_tasks) < 2 * by_tasks[0].looks
+    # The queue is a tree of the kernel's: its steps grow with the logarithm.
+    assert all(f.steps < 14 for f in by_tasks)
+
+
+def test_a_machine_that_is_none_is_one_line(simulator: Path) -> None:
+    words = [str(simulator), "1", "2", "1", "4", "100", "steam"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "simulate: no machine is called 'steam': plain, smt or biglittle\n"

@@ -197,8 +197,22 @@ def test_who_gives_way(
 @given(u64, u64)
 def test_another_cache_goes_first_only_when_it_leads(policy: Policy, far: int, near: int) -> None:
     empty = 2**64 - 1
-    expected = far != empty and (near == empty or near - far > 4 * MS)
+    expected = far != empty and (near == empty or near - far > 2 * MS)
     assert policy(far=far, near=near).overdue == expected
+
+
+@many
+@given(u64, u64)
+def test_a_task_stays_with_its_waker_only_a_little_past_the_head(
+    policy: Policy, key: int, head: int
+) -> None:
+    assert policy(far=key, near=head).handed == (key <= head + MS)
+
+
+@many
+@given(st.integers(0, 2**51 - 1))
+def test_microseconds_need_no_division(policy: Policy, ns: int) -> None:
+    assert policy(wait=ns).us == ns // 1000
 
 
 def test_short_answering_game_thread_beats_the_games_older_workers(policy: Policy) -> None:
