@@ -49,7 +49,7 @@ def _bars(axes: Any, labels: Sequence[str], sides: Sequence[Sequence[float]]) ->
         labels_of = [f"{v:.3g}" if v < 1000 else f"{v:,.0f}" for v in values]
         axes.bar_label(bars, labels_of, fontsize=8, padding=2)
     axes.set_xticks(range(len(labels)), labels)
-    axes.margins(y=0.15)
+    axes.margins(y=0.3)  # the legend is above the bars
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -67,7 +67,7 @@ def _percentiles(plt: Any, outcomes: Sequence[Outcome]) -> Any:
               [[_median(side, n) for n in names] for side in (o.without, o.with_)])  # fmt: skip
         axes.set_title(o.load)
         axes.set_ylabel("vsync to present, ms")
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, ncols=2, loc="upper right")
     return figure
 
 
@@ -83,7 +83,7 @@ def _waits(plt: Any, outcomes: Sequence[Outcome]) -> Any:
         axes.set_yscale("log")
         axes.set_title(f"{o.load}: wait of each link, p99")
         axes.set_ylabel("wake-up to first run, us")
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, ncols=2, loc="upper right")
     return figure
 
 
