@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One measured run of a game beside a load, and the medians of several."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -22,12 +23,13 @@ class Spec:
     seed: int = 1
     period_us: int = 0
     input_hz: int = 1000
-    warmup_ms: int = 500
+    settle_ms: int = 2000  # the game alone: what a supervisor does when one starts is over by then
+    warmup_ms: int = 500  # and beside the load
 
     def game_args(self) -> list[str | float]:
         args: list[str | float] = [
             "--shape", self.shape, "--seconds", self.seconds, "--seed", self.seed,
-            "--calibration", self.calibration, "--warmup-ms", self.warmup_ms,
+            "--calibration", self.calibration, "--warmup-ms", self.settle_ms + self.warmup_ms,
             "--hz", self.input_hz, "--live",
         ]  # fmt: skip
         return [*args, "--period-us", self.period_us] if self.period_us else args
@@ -103,12 +105,14 @@ def run_once(
 ) -> Cell:
     """Start the game, the load beside it, measure, stop both.
 
-    The load starts when the game says it is up, so that a busy machine does not delay its start,
-    and runs as long as the game: its work is what it got in that time, per second.
+    The load starts when the game has been up for a while, so that neither its start nor what a
+    supervisor makes of it is measured, and runs as long as the game: its work is what it got in
+    that time, per second.
     """
     with ExitStack() as stack:
         game = stack.enter_context(Workload("game", *spec.game_args(), prefix=game_prefix))
         game.read_line()
+        time.sleep(spec.settle_ms / 1e3)
         load: Workload | None = None
         if spec.load != "none":
             load = stack.enter_context(Workload("load", *spec.load_args()))
