@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,8 @@ STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 ROUNDS = 3
 # The promise is 1.6, of instructions; an emulated clock adds what it takes to read it, to every callback.
 LIMIT = 2.5
+# Nothing is placed on a machine with one CPU: all our work is in enqueue, where the smallest has next to none.
+LIMIT_ONE_CPU = 5.0
 
 
 @contextmanager
@@ -72,6 +75,9 @@ def test_a_cycle_costs_little_more_than_the_smallest_scheduler() -> None:
                 asked.append(dispatches)
     ratio = median(ours) / median(floor)
     print(f"ours {median(ours):.0f} ns, smallest {median(floor):.0f} ns a cycle: {ratio:.2f}")
+    if os.cpu_count() == 1:
+        assert ratio <= LIMIT_ONE_CPU
+        return
     assert ratio <= LIMIT
     # A partner of a pipe is in its waker's local queue already.
     assert median(asked) < 0.7
