@@ -30,13 +30,16 @@ struct input {
 
 static void check_shaper(const struct input *in)
 {
-	u64 rate = 16000 + in->rate % 1250000000ULL, now = in->now >> 1, burst, leaves, cost;
+	u64 rate = 16000 + in->rate % 1250000000ULL, now = in->now >> 1, burst, leaves, cost, least;
 
 	cost = scxg_net_cost_ns(in->length, rate);
 	burst = scxg_net_burst_ns(rate, in->direction % 2);
 	PROMISE(cost >= 1);
 	PROMISE(in->length > SCXG_NET_MAX_LEN || cost <= in->length * SCXG_NET_NSEC / rate + 1);
-	PROMISE(burst >= SCXG_NET_BURST_UP_MIN_NS && burst <= SCXG_NET_BURST_UP_MAX_NS);
+	/* A slow line's is what a few full packets take, however long that is. */
+	least = scxg_net_cost_ns(SCXG_NET_BURST_BYTES, rate);
+	PROMISE(burst >= SCXG_NET_BURST_UP_MIN_NS && burst >= least);
+	PROMISE(burst <= SCXG_NET_BURST_UP_MAX_NS || burst == least);
 	leaves = scxg_net_departure_ns(in->free_ns >> 1, now, burst);
 	PROMISE(leaves == 0 || (leaves >= now && leaves - now <= burst));
 }
