@@ -82,9 +82,8 @@ def install() -> None:
     for source, target in FILES.items():
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGING / source, target)
-    for name in ("passwd", "group", "shadow", "gshadow"):
-        # a guest without systemd has a file of its own mounted there, which cannot be replaced
-        if os.path.ismount(f"/etc/{name}"):
-            subprocess.run(["umount", f"/etc/{name}"], check=True)
+    # a guest without systemd has a file of its own mounted there, which cannot be replaced
+    if " /etc/shadow " in Path("/proc/self/mountinfo").read_text():
+        subprocess.run(["umount", "/etc/shadow"], check=True)
     subprocess.run(["systemd-sysusers", FILES["sysusers/scx-gamer.conf"]], check=True)
     done.touch()
