@@ -16,8 +16,7 @@ OFF = SupervisorOptions(mode="auto", input=False)
 
 
 def warm(sup: Supervised) -> None:
-    """Switch the scheduler off and have the limiter's programs loaded."""
-    sup.ask("stop")
+    """Have the limiter's programs loaded: they stay as long as the supervisor does."""
     group = Cgroup("scxg-warm")
     try:
         sup.ask("net_limit", target=str(group.sleeper().pid), down="8M")
@@ -48,6 +47,7 @@ def cgroup() -> Iterator[Callable[[str], Cgroup]]:
 @pytest.fixture(scope="session")
 def shared() -> Iterator[Supervised]:
     with start_supervisor(OFF, state="idle") as supervised:
+        supervised.ask("stop")
         warm(supervised)
         yield supervised
 
@@ -64,6 +64,7 @@ def sup(shared: Supervised) -> Iterator[Supervised]:
 def own() -> Iterator[Supervised]:
     """One that the test may end."""
     with start_supervisor(OFF, state="idle") as supervised:
+        supervised.ask("stop")
         warm(supervised)
         yield supervised
     assert tree() == {}

@@ -84,6 +84,8 @@ class Internet:
                 tc -n {ROUTER} qdisc add dev r1 root tbf rate 10mbit burst 6kb latency 200ms
                 tc -n {SERVER} qdisc add dev s0 root netem delay 24ms limit 4000
             """)
+        else:  # what would have cut long segments into packets, as any line does
+            lines(f"ip -n {SERVER} link set s0 gso_max_segs 1")
         for what in ("serve", "answer"):
             command = ["ip", "netns", "exec", SERVER, sys.executable, "-I", str(TRAFFIC), what]
             server = subprocess.Popen(command, stdout=subprocess.PIPE)
@@ -202,10 +204,16 @@ class Flow:
 
 
 def tree() -> dict[str, list[str]]:
-    """Programs of ours by cgroup, as bpftool tells it."""
+    """Programs of ours by cgroup, as bpftool tells it. It fails when one goes while it looks: it is asked again."""
+    command = ["bpftool", "cgroup", "tree", str(ROOT)]
+    for _ in range(10):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, list[str]] = {}
     current = ""
-    for line in run("bpftool", "cgroup", "tree", str(ROOT)).splitlines():
+    for line in done.stdout.splitlines():
         if line.startswith(str(ROOT)):
             current = line.strip().removeprefix(str(ROOT)) or "/"
         elif OURS.search(line):

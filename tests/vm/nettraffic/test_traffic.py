@@ -22,6 +22,7 @@ from tests.vm.netlimit.world import (
     TRAFFIC,
     Cgroup,
     Flow,
+    cli,
     limits,
     run,
 )
@@ -118,6 +119,10 @@ def test_no_udp_sender_sees_an_error(sup: Supervised, cgroup: Make) -> None:
     assert after["up_dropped_packets"] - before["up_dropped_packets"] > 100
     got = (after["up_bytes"] - before["up_bytes"]) / (ended - began)
     assert 0.85 * 125_000 < got < 1.15 * 125_000
+    scraped = dict(line.rsplit(" ", 1) for line in cli(sup, "metrics").stdout.splitlines())
+    assert scraped["scx_gamer_network_limits"] == "1.0"
+    lost = scraped['scx_gamer_network_packets_total{direction="up",verdict="dropped"}']
+    assert float(lost) >= after["up_dropped_packets"]
 
 
 @pytest.mark.parametrize("way", ["down", "up"])
