@@ -29,7 +29,7 @@ BY_NAME_ONLY = frozenset({"compile", "soak", "sweep", "wine"})
 GUEST_CPUS = {"games": 1}
 
 # Folders whose tests print figures, and how their lines begin: shown whether or not a test fails.
-FIGURES = frozenset({"faults", "matrix", "soak"})
+FIGURES = frozenset({"faults", "matrix", "pressure", "soak"})
 _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,14 @@ import pytest
 
 from scx_gamer.libbpf import BpfError
 from scx_gamer.options import SupervisorOptions
-from tests.vm.harness import Supervised, foreign_scheduler, kernel_state, launch, wait_until
+from tests.vm.harness import (
+    Supervised,
+    directories,
+    foreign_scheduler,
+    kernel_state,
+    launch,
+    wait_until,
+)
 
 OPTIONS = SupervisorOptions(mode="always", backoff_s=(0.5, 1.0, 2.0))
 HOG = "while :; do :; done"
@@ -71,6 +78,29 @@ class Patient:
             self.sup.process.send_signal(signal.SIGCONT)
             self.sup.end()
         wait_until("disabled", lambda: kernel_state() == "disabled", 20)
+
+
+@contextmanager
+def admitted() -> Iterator[Patient]:
+    """A patient; what it said is printed when the block fails."""
+    with directories() as root:
+        patient = Patient.admit(root)
+        try:
+            yield patient
+        except BaseException:
+            print(patient.sup.text())
+            raise
+        finally:
+            patient.discharge()
+
+
+def survive(name: str) -> None:
+    """One fault on a patient of its own, which must be as well as before."""
+    with admitted() as patient:
+        FAULTS[name](patient)
+        status = patient.sup.status()
+        assert status["state"] == "attached" and status["failures"] == 0, status
+        assert "Traceback" not in patient.sup.text()
 
 
 def keep(what: str, ms: float) -> None:
@@ -344,11 +374,24 @@ FAULTS: dict[str, Callable[[Patient], None]] = {
         full_disk,
     )
 }
+# Those that keep every CPU busy take longest: tests/vm/pressure has them in a guest of its own.
+PRESSURE = (
+    "starved", "fork_storm", "real_time_hog", "pinned_hogs", "pinned_kworkers", "spinning_threads",
+    "game_with_children", "game_with_short_threads",
+)  # fmt: skip
 NEEDS = {
     "hotplug": Path("/sys/devices/system/cpu/cpu1/online"),
     "sysrq": Path("/proc/sysrq-trigger"),
     "pinned_kworkers": Path("/proc/sys/vm/stat_refresh"),
 }
+
+
+def faults(names: Iterable[str]) -> list[object]:
+    """Parameters of a test, each left out where the kernel has no part for it."""
+    return [
+        pytest.param(name, marks=pytest.mark.needs(str(NEEDS[name])) if name in NEEDS else ())
+        for name in names
+    ]
 
 
 def possible() -> list[str]:

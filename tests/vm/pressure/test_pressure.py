@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The faults that keep every CPU busy, one by one. See docs/faults.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.vm.faults.actions import PRESSURE, faults, survive
+
+
+@pytest.mark.parametrize("name", faults(PRESSURE))
+def test_under_pressure(name: str) -> None:
+    survive(name)
