@@ -231,24 +231,24 @@ def pinned_hogs(patient: Patient) -> None:
 
 
 SPINNERS = 2000
-SPIN = """
-import _thread, hashlib, sys, threading
-threading.stack_size(1 << 18)
-for _ in range(int(sys.argv[1]) - 1):
-    _thread.start_new_thread(hashlib.pbkdf2_hmac, ("sha256", b"", b"", 2**31 - 1))
-hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
-"""
 
 
 def spinning_threads(patient: Patient) -> None:
     """Two thousand threads of one process that never sleep."""
-    with running([sys.executable, "-c", SPIN, str(SPINNERS)]) as (process,):
-        tasks = f"/proc/{process.pid}/task"
-        wait_until("its threads", lambda: len(os.listdir(tasks)) == SPINNERS, 90)
-        time.sleep(3)
-        began = time.monotonic()
-        assert patient.sup.ask("status", timeout_s=60.0)["state"] == "attached"
-        patient.note("an answer among 2000 spinning threads", began)
+    binary = patient.root / "spin"
+    if not binary.exists():
+        source = Path(__file__).with_name("spin.c")
+        subprocess.run(["cc", "-O1", "-pthread", "-o", binary, source], check=True, timeout=120)
+    with subprocess.Popen([binary, str(SPINNERS)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"spinning\n"
+            assert len(os.listdir(f"/proc/{process.pid}/task")) == SPINNERS
+            time.sleep(3)
+            began = time.monotonic()
+            assert patient.sup.ask("status", timeout_s=90.0)["state"] == "attached"
+            patient.note("an answer among 2000 spinning threads", began)
+        finally:
+            process.kill()
     effective(patient)
 
 
