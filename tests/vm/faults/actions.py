@@ -230,33 +230,6 @@ def pinned_hogs(patient: Patient) -> None:
         assert patient.sup.state() == "attached"
 
 
-SPINNERS = 2000
-
-
-def spinning_threads(patient: Patient) -> None:
-    """Two thousand threads of one process that never sleep."""
-    binary = patient.root / "spin"
-    if not binary.exists():
-        source = Path(__file__).with_name("spin.c")
-        subprocess.run(["cc", "-O1", "-pthread", "-o", binary, source], check=True, timeout=120)
-    with subprocess.Popen([binary, str(SPINNERS)], stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None and process.stdout.readline() == b"spinning\n"
-            assert len(os.listdir(f"/proc/{process.pid}/task")) == SPINNERS
-            time.sleep(3)
-            began = time.monotonic()
-            assert patient.sup.ask("status", timeout_s=90.0)["state"] == "attached"
-            patient.note("an answer among 2000 spinning threads", began)
-        finally:
-            process.kill()
-    effective(patient)
-
-
-def effective(patient: Patient) -> None:
-    """A heartbeat that came late switched effects off; the next one brings them back."""
-    wait_until("effects", lambda: patient.sup.status()["scheduler"]["effects"] == 1, 60)
-
-
 def pinned_kworkers(patient: Patient) -> None:
     """Work that the kernel queues on every CPU and waits for, beside two hogs on each."""
     with running(*[["/bin/sh", "-c", HOG]] * (2 * (os.cpu_count() or 1))):
@@ -366,7 +339,6 @@ FAULTS: dict[str, Callable[[Patient], None]] = {
         real_time_hog,
         pinned_hogs,
         pinned_kworkers,
-        spinning_threads,
         game_with_children,
         game_with_short_threads,
         other_scheduler,
@@ -376,7 +348,7 @@ FAULTS: dict[str, Callable[[Patient], None]] = {
 }
 # Those that keep every CPU busy take longest: tests/vm/pressure has them in a guest of its own.
 PRESSURE = (
-    "starved", "fork_storm", "real_time_hog", "pinned_hogs", "pinned_kworkers", "spinning_threads",
+    "starved", "fork_storm", "real_time_hog", "pinned_hogs", "pinned_kworkers",
     "game_with_children", "game_with_short_threads",
 )  # fmt: skip
 NEEDS = {
