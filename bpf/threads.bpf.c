@@ -168,15 +168,21 @@ int BPF_PROG(on_wakeup, struct task_struct *p)
 	return 0;
 }
 
-/* Whoever reads an input device begins a chain: the compositor, an input daemon, or the game itself. */
-SEC("fentry/evdev_read")
-int BPF_PROG(on_evdev_read, struct file *file)
+/*
+ * Whoever has read from an input device begins a chain: the compositor, an input daemon, or the game itself. At the
+ * end of the call: one that waits for input in it begins long before there is any.
+ */
+SEC("fexit/evdev_read")
+int BPF_PROG(on_evdev_read, struct file *file, char *buffer, unsigned long count, long long *pos,
+	     long ret)
 {
 	struct task_struct *p = bpf_get_current_task_btf();
 	struct scxg_thread *thread;
 	struct facts *f;
 	u64 now;
 
+	if (ret <= 0)
+		return 0;
 	f = bpf_task_storage_get(&thread_facts, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!f)
 		return 0;
