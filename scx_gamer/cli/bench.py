@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     def bench(
         words: Annotated[
             list[str] | None,
-            typer.Argument(metavar="[compare A.csv B.csv | -- COMMAND...]", show_default=False),
+            typer.Argument(metavar="[compare A.csv B.csv | COMMAND...]", show_default=False),
         ] = None,
         loads: Annotated[
             str, typer.Option("--loads", help="Background loads, with commas between.")
