@@ -9,6 +9,7 @@ from pathlib import Path
 from scx_gamer.bench.verdict import CONFIDENCE, DRAWS, Interval, noise_of, quantile
 from scx_gamer.bench.workload import BenchError
 
+_LONGEST_MS = 3_600_000.0  # an hour: what is longer, infinite or not a number is a damaged log
 _COLUMN = "frametime"
 BLOCK = 60  # frames that are drawn together: neighbours are alike
 _MIN_BLOCKS = 10
@@ -64,6 +65,8 @@ def read(path: Path) -> Frames:
             time_ms = float(row[column])
         except ValueError as e:
             raise BenchError(f"{path} line {number}: {row[column]!r} is no frame time") from e
+        if not time_ms <= _LONGEST_MS:
+            raise BenchError(f"{path} line {number}: {row[column]!r} is no frame time")
         if time_ms > 0:
             times.append(time_ms)
     if len(times) < _MIN_BLOCKS * BLOCK:
