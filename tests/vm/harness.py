@@ -64,6 +64,8 @@ class Supervised:
         return self.process.pid
 
     def ask(self, op: str, **args: Any) -> Any:
+        """One operation, with more patience than a user has: the machine may be slow and full."""
+        args.setdefault("timeout_s", 60.0)
         return control.request(op, path=self.root / "run/control.sock", **args)
 
     def status(self) -> dict[str, Any]:

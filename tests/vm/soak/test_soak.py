@@ -8,6 +8,8 @@ import random
 import re
 import time
 
+import pytest
+
 from scx_gamer.leakcheck import check, memory
 from scx_gamer.libbpf import kernel
 from tests.vm.faults.actions import FAULTS, Patient, keep, mix
@@ -16,6 +18,8 @@ from tests.vm.harness import directories, start_supervisor
 SEED = int(os.environ.get("SCX_GAMER_SOAK_SEED") or random.randrange(2**32))
 SECONDS = float(os.environ.get("SCX_GAMER_SOAK_S") or 900)
 CYCLES = int(os.environ.get("SCX_GAMER_SOAK_CYCLES") or 200)
+# The limit that every other test has is shorter than any of these; whoever starts the guest sets its own.
+pytestmark = pytest.mark.timeout(0)
 
 
 def settled_objects() -> dict[str, int]:
