@@ -126,18 +126,11 @@ def test_live_mode_prints_a_line_a_second(program: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_load_counts_its_work_and_leaves_nothing(program: Path, kind: str) -> None:
     before = set(Path("/tmp").glob("workload-*"))
-    r = run(
-        program,
-        "load",
-        "--kind",
-        kind,
-        "--seconds",
-        "5" if kind == "compile" else "0.5",  # one file must be through, on a busy machine too
-        "--cpus",
-        "2",
-        "--calibration",
-        "20",
-    )
+    for seconds in ("0.5", "5", "40"):  # one file must be through, on a busy machine too
+        times = ("--seconds", seconds, "--cpus", "2", "--calibration", "20")
+        r = run(program, "load", "--kind", kind, *times)
+        if r["work"]:
+            break
     assert r["tasks"] == 2
     assert r["work"] > 0
     assert r["work_per_s"] == pytest.approx(r["work"] / r["seconds"], rel=0.01)

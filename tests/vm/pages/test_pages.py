@@ -19,7 +19,7 @@ GAME = "sleep 3"
 DOWNLOAD = "systemd-journald.service"
 
 
-# tests/vm/trace compiles probes, which takes a minute each here: it runs these.
+# tests/vm/trace runs these: it has the probes and a game to ask about.
 ELSEWHERE = ("scx-gamer", "trace")
 
 

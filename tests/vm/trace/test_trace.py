@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from scx_gamer.libbpf import kernel
+from tests.pages import PAGES, commands_of
 from tests.vm.harness import start_supervisor, wait_until
 from tests.vm.input import devices
 
@@ -209,3 +210,20 @@ def test_bcc_that_wants_more_names_the_package_of_the_headers(binary: Path) -> N
     )
     assert done.returncode == 1
     assert f"install linux-headers-{os.uname().release}" in done.stderr, done.stderr
+
+
+def test_the_commands_of_the_pages(binary: Path) -> None:
+    """As a reader types them, one after the other, beside a supervisor that knows the game."""
+    lines = [line for page in PAGES for line in commands_of(page)]
+    lines = [line for line in dict.fromkeys(lines) if line.startswith("scx-gamer trace ")]
+    assert {line.split()[2] for line in lines} == {"wakeups", "who-preempts", "input"}
+    with start_supervisor() as supervised, target(binary) as pid:
+        supervised.ask("game_add", pid=pid)
+        env = {**os.environ, "SCX_GAMER_RUNTIME_DIR": str(supervised.root / "run")}
+        for line in lines:
+            done = subprocess.run(
+                line.replace("PID", str(pid)).split(),
+                env=env, capture_output=True, text=True, timeout=180, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+            assert done.stdout and "Traceback" not in done.stderr, line

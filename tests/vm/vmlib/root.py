@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.vm.vmlib.debs import FetchError, cache_dir, locked, own_source
 
 TREE = Path(__file__).resolve().parents[3]
-# What the package depends on, what its test looks at it with, and what the unit tier needs.
+# What the package depends on, what its test looks at it with, and what the unit tier needs besides.
 PACKAGES = [
     "systemd-sysv",
     "dbus",
@@ -48,18 +48,19 @@ PACKAGES = [
     "python3-jsonschema",
     "libbpf-dev",
 ]
+# Only where commands run in the folder without a guest: a compiler that a guest need not carry.
+FOR_COMMANDS = ["clang", "python3-matplotlib"]
 
 
-def folder_of(suite: str) -> Path:
+def folder_of(suite: str, packages: list[str] = PACKAGES) -> Path:
     """Where it is, or will be: another list of packages is another folder."""
-    return (
-        cache_dir() / f"root-{suite}-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:8]}"
-    )
+    digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()
+    return cache_dir() / f"root-{suite}-{digest[:8]}"
 
 
-def root(suite: str) -> Path:
+def root(suite: str, packages: list[str] = PACKAGES) -> Path:
     """The folder; raises FetchError."""
-    folder = folder_of(suite)
+    folder = folder_of(suite, packages)
     with locked(f"root-{suite}"):
         if (folder / ".complete").exists():
             return folder
@@ -68,7 +69,7 @@ def root(suite: str) -> Path:
         # An archive that a mirror has frozen is fine: only its packages' signatures matter here.
         command = [
             "mmdebstrap", "--quiet", "--variant=minbase", "--aptopt=Acquire::Check-Valid-Until \"false\"",
-            f"--include={','.join(PACKAGES)}", suite, str(folder),
+            f"--include={','.join(packages)}", suite, str(folder),
             f"deb [signed-by={keyring}] {uri} {suite} main",
         ]  # fmt: skip
         done = subprocess.run(
@@ -112,11 +113,12 @@ def main(arguments: list[str]) -> int:
         print("error: a root file system is made by root: use sudo", file=sys.stderr)
         return 77
     try:
-        folder = root(arguments[0])
+        inside = arguments[1:2] == ["--"]
+        folder = root(arguments[0], PACKAGES + FOR_COMMANDS if inside else PACKAGES)
     except FetchError as err:
         print(f"error: {err}", file=sys.stderr)
         return 1
-    if arguments[1:2] == ["--"]:
+    if inside:
         return run(folder, arguments[2:])
     print(folder)
     return 0

@@ -37,3 +37,8 @@ typedef unsigned int uid_t;
 typedef unsigned int gid_t;
 typedef unsigned int dev_t;
 typedef unsigned int gfp_t;
+
+/* The kernel's compiler.h has it; no clang does by itself. */
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
