@@ -352,11 +352,15 @@ class Supervisor:
             self.rooms.tuning.play(self.rooms.games.facts())
 
     def _limit_network(self) -> None:
-        """As the settings have it, while a game runs and nobody has switched us off."""
+        """As the settings have it, while a game runs and nobody has switched us off.
+
+        A game that comes back within its grace is told to nobody: until it is over, the limits stay.
+        """
         rooms = self.rooms
         settings = rooms.tuning.network() if rooms.tuning is not None else None
         if rooms.network is not None and settings is not None:
-            rooms.network.apply(settings, bool(rooms.listing()) and not self._off)
+            playing = rooms.games is not None and rooms.games.wanted
+            rooms.network.apply(settings, playing and not self._off)
 
     def _game_pids(self) -> set[int]:
         return self.rooms.games.pids() if self.rooms.games is not None else set()

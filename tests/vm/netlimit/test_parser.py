@@ -26,7 +26,7 @@ FOUR = (
 SIX = ("2001:db8::7", {"2a00:1450::1": False, "fe80::1": True, "fd12::1": True, "ff02::1": True})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def programs() -> Iterator[Programs]:
     loaded = Programs()
     try:

@@ -222,6 +222,7 @@ def tree() -> dict[str, list[str]]:
 
 
 PAIR = ["scxg_net_down", "scxg_net_up"]
+CONFIG = "[metrics]\nenabled = false\n"
 
 
 @contextmanager
@@ -231,7 +232,7 @@ def configured(
     """A supervisor as the unit starts it, with this configuration; `prefix` is a command that runs it."""
     root = Path(tempfile.mkdtemp(prefix="scxg-", dir="/run"))
     (root / "etc").mkdir()
-    (root / "etc/config.toml").write_text("[metrics]\nenabled = false\n" + toml)
+    (root / "etc/config.toml").write_text(CONFIG + toml)
     env = {
         **os.environ,
         "SCX_GAMER_RUNTIME_DIR": str(root / "run"),
@@ -247,7 +248,7 @@ def configured(
         )
     supervised = Supervised(process, root, root / "log")
     try:
-        supervised.wait_state(state)
+        supervised.wait_state(state, 120)
         yield supervised
     except BaseException:
         sys.stderr.write(supervised.text())

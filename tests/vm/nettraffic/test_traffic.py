@@ -125,35 +125,44 @@ def test_no_udp_sender_sees_an_error(sup: Supervised, cgroup: Make) -> None:
     assert float(lost) >= after["up_dropped_packets"]
 
 
-@pytest.mark.parametrize("way", ["down", "up"])
-def test_the_lowest_rate_still_moves(sup: Supervised, cgroup: Make, way: str) -> None:
-    group = cgroup("scxg-a")
-    anchor(sup, group, down="16 kB/s", up="16 kB/s")
-    got = group.traffic(way, PUBLIC, 1).measured(5, 12)
-    print(f"{way}: {got / 1000:.1f} kB/s of 16")
-    assert 12_000 < got < 18_400
+def both_ways(cgroup: Make, sup: Supervised, rate: str, host: str, count: int) -> list[Flow]:
+    """A download and an upload at once, each in a limited cgroup of its own."""
+    flows = []
+    for way in ("down", "up"):
+        group = cgroup(f"scxg-{way}")
+        anchor(sup, group, down=rate, up=rate)
+        flows.append(group.traffic(way, host, count))
+    return flows
 
 
-@pytest.mark.parametrize("scope", ["internet", "all"])
-def test_private_addresses_are_left_alone_unless_told(
-    sup: Supervised, cgroup: Make, scope: str
-) -> None:
-    group = cgroup("scxg-a")
-    anchor(sup, group, down="1 Mbit/s", scope=scope)
-    got = group.traffic("down", PRIVATE, 1).measured(2, 3)
-    row = limits(sup)[group.path]
-    if scope == "internet":
-        assert got > 800_000 and row["down_exempt_bytes"] > MB
-    else:
-        assert got < 150_000 and row["down_exempt_bytes"] == 0
+def test_the_lowest_rate_still_moves(sup: Supervised, cgroup: Make) -> None:
+    flows = both_ways(cgroup, sup, "16 kB/s", PUBLIC, 1)
+    flows[0].lasts(5)
+    span = flows[0].lasts(12)
+    down, up = (flow.rate(*span) for flow in flows)
+    print(f"{down / 1000:.1f} down, {up / 1000:.1f} up of 16 kB/s")
+    assert 12_000 < down < 18_400 and 12_000 < up < 18_400
+
+
+def test_private_addresses_are_left_alone_unless_told(sup: Supervised, cgroup: Make) -> None:
+    one, other = cgroup("scxg-internet"), cgroup("scxg-all")
+    anchor(sup, one, down="1 Mbit/s", scope="internet")
+    anchor(sup, other, down="1 Mbit/s", scope="all")
+    free, held = (group.traffic("down", PRIVATE, 1) for group in (one, other))
+    free.lasts(2)
+    span = free.lasts(3)
+    rows = limits(sup)
+    assert free.rate(*span) > 800_000 and rows[one.path]["down_exempt_bytes"] > MB
+    assert held.rate(*span) < 150_000 and rows[other.path]["down_exempt_bytes"] == 0
 
 
 @pytest.mark.needs(INET6)
-@pytest.mark.parametrize("way", ["down", "up"])
-def test_six_is_limited_too(sup: Supervised, cgroup: Make, way: str) -> None:
-    group = cgroup("scxg-a")
-    anchor(sup, group, down="4 Mbit/s", up="4 Mbit/s")
-    assert 425_000 < group.traffic(way, PUBLIC6, 2).measured(2, 5) < 575_000
+def test_six_is_limited_too(sup: Supervised, cgroup: Make) -> None:
+    flows = both_ways(cgroup, sup, "4 Mbit/s", PUBLIC6, 2)
+    flows[0].lasts(2)
+    span = flows[0].lasts(5)
+    for flow in flows:
+        assert 425_000 < flow.rate(*span) < 575_000
 
 
 @pytest.mark.needs(PSCHED)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.vm.harness import Supervised, wait_until
-from tests.vm.netlimit.world import PAIR, PUBLIC, Cgroup, cli, configured, limits, tree
+from tests.vm.netlimit.conftest import warm
+from tests.vm.netlimit.world import CONFIG, PAIR, PUBLIC, Cgroup, cli, configured, limits, tree
 
 Make = Callable[[str], Cgroup]
 SETTINGS = """
@@ -32,6 +33,10 @@ PROFILES = {
 }
 
 
+def configure(sup: Supervised, toml: str) -> None:
+    (sup.root / "etc/config.toml").write_text(CONFIG + toml)
+
+
 def write_profile(sup: Supervised, name: str, text: str) -> None:
     folder = sup.root / "etc/profiles"
     folder.mkdir(exist_ok=True)
@@ -40,15 +45,35 @@ def write_profile(sup: Supervised, name: str, text: str) -> None:
     new.rename(folder / f"{name}.toml")
 
 
-@pytest.fixture
-def sup() -> Iterator[Supervised]:
-    """It knows the two profiles, and no game runs."""
-    with configured(SETTINGS) as supervised:
-        for name, text in PROFILES.items():
-            write_profile(supervised, name, text)
-        supervised.ask("reload")
+@pytest.fixture(scope="module")
+def settled() -> Iterator[Supervised]:
+    """It has its scheduler, and the limiter's programs."""
+    with configured(SETTINGS, mode="always", state="attached") as supervised:
+        as_before(supervised)
+        warm(supervised)
         yield supervised
     assert tree() == {}
+
+
+def as_before(sup: Supervised) -> None:
+    """No game runs, nothing is limited; it knows the two profiles, and none is chosen."""
+    for game in sup.ask("games"):
+        sup.ask("game_remove", pid=game["pid"])
+    sup.ask("net_release")
+    configure(sup, SETTINGS)
+    for name, text in PROFILES.items():
+        write_profile(sup, name, text)
+    sup.ask("profile_set", name="auto")
+    sup.ask("reload")
+    assert nothing()
+
+
+@pytest.fixture
+def sup(settled: Supervised, cgroup: Make) -> Iterator[Supervised]:
+    """One for all tests. `cgroup` outlives its use: the games that run are taken back, none is waited for."""
+    del cgroup
+    yield settled
+    as_before(settled)
 
 
 @pytest.fixture
@@ -97,9 +122,35 @@ def test_a_command_that_is_the_game(sup: Supervised, bulk: Cgroup) -> None:
     with subprocess.Popen(command, env=env) as game:
         try:
             wait_until("limited", limited(bulk), 60)
+            wait_until("started", lambda: "sleep" in members(sup), 60)
         finally:
-            game.kill()
+            game.terminate()  # a kill would leave the command, and with it the game
+    assert game.returncode == 128 + signal.SIGTERM
     wait_until("lifted", nothing, 60)
+
+
+def members(sup: Supervised) -> list[str]:
+    """What the processes of the first game are called."""
+    games = sup.ask("games")
+    return (
+        [row["program"] for row in sup.ask("explain", pid=games[0]["pid"])["tree"]] if games else []
+    )
+
+
+def test_a_game_that_comes_back_is_still_limited_for(
+    sup: Supervised, cgroup: Make, bulk: Cgroup
+) -> None:
+    """Within its grace it is the same game: settings read again meanwhile do not end the limit."""
+    game = play(sup, cgroup)
+    wait_until("limited", limited(bulk), 60)
+    game.kill()
+    wait_until("ended", lambda: sup.ask("games") == [], 60)
+    sup.ask("reload")
+    sup.ask("game_add", pid=cgroup("scxg-game-again").sleeper().pid)
+    wait_until("limited", limited(bulk), 20)
+    later = cgroup("scxg-bulk-later")
+    later.sleeper()
+    wait_until("the second one", lambda: tree() == {g.path: PAIR for g in (bulk, later)}, 60)
 
 
 def test_profiles_change_it_live(sup: Supervised, cgroup: Make, bulk: Cgroup) -> None:
@@ -116,8 +167,7 @@ def test_profiles_change_it_live(sup: Supervised, cgroup: Make, bulk: Cgroup) ->
     assert nothing()
     sup.ask("profile_set", name="auto")
     assert limited(bulk)() and limits(sup)[bulk.path]["down_bytes_per_s"] == 1_000_000
-    config = sup.root / "etc/config.toml"
-    config.write_text(config.read_text().replace("enabled = true", "enabled = false"))
+    configure(sup, SETTINGS.replace("enabled = true", "enabled = false"))
     wait_until("switched off", nothing, 60)
 
 
@@ -129,26 +179,27 @@ def programs_on(group: Cgroup) -> str:
     return done.stdout
 
 
-def test_off_is_off(sup: Supervised, cgroup: Make, bulk: Cgroup) -> None:
-    """`scx-gamer stop` ends what the settings limit, and leaves what the user asked for."""
+def test_off_is_off(cgroup: Make, bulk: Cgroup) -> None:
+    """`scx-gamer stop` ends what the settings limit, and leaves what the user asked for; SIGTERM ends both."""
     other = cgroup("scxg-other")
-    sup.ask("net_limit", target=str(other.sleeper().pid), down="8M")
-    play(sup, cgroup)
-    wait_until("limited", lambda: tree() == {g.path: PAIR for g in (bulk, other)}, 60)
-    assert cli(sup, "stop").returncode == 0
-    wait_until("lifted", limited(other), 60)
-    assert cli(sup, "start").returncode == 0
-    wait_until("limited again", lambda: tree() == {g.path: PAIR for g in (bulk, other)}, 60)
-    sup.ask("net_release")
-    assert limited(bulk)()
+    both = {g.path: PAIR for g in (bulk, other)}
+    with configured(SETTINGS) as sup:
+        sup.ask("net_limit", target=str(other.sleeper().pid), down="8M")
+        play(sup, cgroup)
+        wait_until("limited", lambda: tree() == both, 60)
+        assert cli(sup, "stop").returncode == 0
+        wait_until("lifted", limited(other), 60)
+        assert cli(sup, "start").returncode == 0
+        wait_until("limited again", lambda: tree() == both, 60)
+        sup.end(signal.SIGTERM)
+        wait_until("lifted", nothing, 20)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
-def test_lifted_by_our_own_end(cgroup: Make, bulk: Cgroup, number: signal.Signals) -> None:
+def test_lifted_by_our_death(cgroup: Make, bulk: Cgroup) -> None:
     with configured(SETTINGS) as sup:
         play(sup, cgroup)
         wait_until("limited", limited(bulk), 60)
-        sup.end(number)
+        sup.end(signal.SIGKILL)
         wait_until("lifted", nothing, 20)
 
 
