@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,9 +13,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from scx_gamer.state import State, boot_id
 from tests.vm.harness import Supervised, wait_until
 
 TRAFFIC = Path(__file__).with_name("traffic.py")
@@ -229,10 +232,17 @@ CONFIG = "[metrics]\nenabled = false\n"
 def configured(
     toml: str, mode: str = "auto", state: str = "idle", prefix: Sequence[str] = ()
 ) -> Iterator[Supervised]:
-    """A supervisor as the unit starts it, with this configuration; `prefix` is a command that runs it."""
+    """A supervisor as the unit starts it, with this configuration; `prefix` is a command that runs it.
+
+    In the state `fallback` it has given up on its scheduler, so that no game waits for one.
+    """
     root = Path(tempfile.mkdtemp(prefix="scxg-", dir="/run"))
     (root / "etc").mkdir()
     (root / "etc/config.toml").write_text(CONFIG + toml)
+    if state == "fallback":
+        (root / "state").mkdir()
+        before = {"schema": 1, **asdict(State(fallback_boot=boot_id()))}
+        (root / "state/state.json").write_text(json.dumps(before))
     env = {
         **os.environ,
         "SCX_GAMER_RUNTIME_DIR": str(root / "run"),

@@ -47,8 +47,8 @@ def write_profile(sup: Supervised, name: str, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def settled() -> Iterator[Supervised]:
-    """It has its scheduler, and the limiter's programs."""
-    with configured(SETTINGS, mode="always", state="attached") as supervised:
+    """It has no scheduler, and the limiter's programs are loaded."""
+    with configured(SETTINGS, state="fallback") as supervised:
         as_before(supervised)
         warm(supervised)
         yield supervised
@@ -183,7 +183,7 @@ def test_off_is_off(cgroup: Make, bulk: Cgroup) -> None:
     """`scx-gamer stop` ends what the settings limit, and leaves what the user asked for; SIGTERM ends both."""
     other = cgroup("scxg-other")
     both = {g.path: PAIR for g in (bulk, other)}
-    with configured(SETTINGS) as sup:
+    with configured(SETTINGS, state="fallback") as sup:
         sup.ask("net_limit", target=str(other.sleeper().pid), down="8M")
         play(sup, cgroup)
         wait_until("limited", lambda: tree() == both, 60)
@@ -196,7 +196,7 @@ def test_off_is_off(cgroup: Make, bulk: Cgroup) -> None:
 
 
 def test_lifted_by_our_death(cgroup: Make, bulk: Cgroup) -> None:
-    with configured(SETTINGS) as sup:
+    with configured(SETTINGS, state="fallback") as sup:
         play(sup, cgroup)
         wait_until("limited", limited(bulk), 60)
         sup.end(signal.SIGKILL)
