@@ -86,6 +86,7 @@ class GamesRoom:
         self._detection = detection
         self.data, self.data_error = shipped_data()
         self.tracker = Tracker(self._proc, self.data if detection else detect.DetectData())
+        self.tracker.own_pid = os.getpid()
         self._profile_names: frozenset[str] = frozenset()
         self._names = Names({}, "")
         self._desktop_seen: tuple[object, ...] = ()

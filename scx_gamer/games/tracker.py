@@ -52,6 +52,7 @@ class Tracker:
         self._classes: dict[int, Assignment] = {}
         self._cpu_before: dict[Identity, int] = {}
         self.focus_pid = 0
+        self.own_pid = 0  # the supervisor: CRITICAL whether or not a game runs
 
     # -- facts from outside ------------------------------------------------------------------------
 
@@ -488,6 +489,8 @@ class Tracker:
     # -- classes -----------------------------------------------------------------------------------
 
     def _class_of(self, process: Process, playing: bool) -> tuple[str, str] | None:
+        if process.pid == self.own_pid:
+            return CRITICAL, "the supervisor: a game waits for its class while this waits for a CPU"
         stand = self._standing.get(process.pid, "")
         if stand == "aside":
             return None

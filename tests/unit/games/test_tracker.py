@@ -81,6 +81,19 @@ def test_classes_inside_a_proton_tree() -> None:
     assert 110 not in classes and 13 not in classes
 
 
+def test_the_supervisor_is_critical_with_and_without_a_game() -> None:
+    track, proc = tracker(trees.STEAM_NATIVE, trees.DESKTOP_IDLE)
+    track.own_pid = 13
+    track.reconcile(0.0)
+    assert track.classes[13].class_name == "CRITICAL"
+    proc.kill(150, 151, 152)
+    track.reconcile(1.0)
+    assert not track.games and track.classes[13].class_name == "CRITICAL"
+    track.exec_seen(13)
+    assert 13 not in track.update(2.0).removed
+    assert explain(track, 13, 2.0)["class"] == "CRITICAL"
+
+
 def test_shader_compilation_is_background_with_and_without_a_game() -> None:
     track, proc = tracker(trees.STEAM_NATIVE)
     track.reconcile(0.0)

@@ -165,7 +165,8 @@ PLAIN_WINE = """
 901 /usr/lib/wine/wine64 C:\\windows\\system32\\services.exe
 """
 
-# Debian's Wine, a console program started with `wine ping`: what tests/vm/wine printed, with shorter pids.
+# Debian's Wine, a console program started with `wine ping`: what tests/vm/detect/capture.py printed outside the VM,
+# with shorter pids. tests/vm/wine runs Wine in the VM.
 WINE_CAPTURED = """
 820 /usr/lib/wine/wine64 start.exe /exec ping -n 20 [WINEPREFIX=/home/u/.wine]
 821 /usr/lib/wine/wineserver64 /usr/lib/wine/wineserver64 -p0 [WINEPREFIX=/home/u/.wine]

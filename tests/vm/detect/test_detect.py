@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
+from tests.vm.detect.conftest import CLASS_CRITICAL, CLASS_GAME, Desk, KernelMap
 from tests.vm.harness import Supervised, kernel_state, wait_until
 
 
@@ -22,6 +22,7 @@ def test_a_desktop_game_is_found_without_exec_and_its_end_is_noticed(
 ) -> None:
     detection = sup.status()["detection"]
     assert (detection["source"], detection["filter"]) == ("bpf", "names")
+    assert classes.get(sup.pid) == CLASS_CRITICAL, "a game waits for its class while it waits"
     pid = desk.start(desk.program("blobfrenzy"))
     wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 60)
     sup.wait_state("attached")
@@ -40,6 +41,7 @@ def test_a_desktop_game_is_found_without_exec_and_its_end_is_noticed(
     assert sup.state() == "attached", "the grace: it may come back"
     sup.wait_state("idle")
     assert kernel_state() == "disabled"
+    assert classes.get(sup.pid) == CLASS_CRITICAL
 
 
 def test_a_steam_tree_is_found_by_its_reaper(

@@ -104,30 +104,32 @@ def test_what_unrelated_execs_cost_with_no_game(
 def test_exec_to_class_beside_unrelated_execs(desk: Desk, sup: Supervised) -> None:
     nothing, game = desk.program("true", BUSYBOX), desk.program("blobfrenzy")
     spawner = Spawner(desk.root / "count", nothing)
-    # an emulated CPU cannot execute 200 programs a second: the rate is scaled as the limit is
-    rate, rounds = RATE / emulation(nothing), 40
+    slower, rounds = emulation(nothing), 40
     # The first of a session also has the scheduler and the hooks on threads loaded, which keeps the supervisor a while.
     desk.start(game)
     sup.wait_state("attached")
     wait_until("the hooks", lambda: sup.status()["detection"]["threads_why"] != NO_GAME, 60)
     before = sup.ask("snapshot")["control"]["class_delay_hist"]
-    with spawner.running(rate):
+    # An emulated CPU does not execute 200 programs a second: then as many as it can, which leaves it no idle time.
+    with spawner.running(RATE):
+        began = time.monotonic()
         for _ in range(rounds):
             desk.start(game)
             time.sleep(0.3)
+        rate = len(spawner.took_s()) / (time.monotonic() - began)
         time.sleep(3)
     after = sup.ask("snapshot")["control"]["class_delay_hist"]
     hist = [b - a for a, b in zip(before, after, strict=True)]
     p50, p99 = percentile_ms(hist, 0.5), percentile_ms(hist, 0.99)
-    # What the others took in the same time says how slow this CPU was, and how far its delays were apart.
-    usual, worst = (quantile(spawner.took_s(), share) / NATIVE_EXEC_S for share in (0.5, 0.99))
+    # What the others took in the same time says how far delays were apart on this CPU, whoever made them.
+    worst = quantile(spawner.took_s(), 0.99) / NATIVE_EXEC_S
     print(
-        f"exec to class in the kernel's map, {sum(hist)} times, {rate:.0f} other execs a second: "
-        f"p50 <= {p50:.1f} ms on a CPU {usual:.0f} times slower, p99 <= {p99:.1f} ms on one "
-        f"{worst:.0f} times slower at its p99"
+        f"exec to class in the kernel's map, {sum(hist)} times, {rate:.0f} other execs a second on a CPU "
+        f"{slower:.0f} times slower: p50 <= {p50:.1f} ms, p99 <= {p99:.1f} ms; "
+        f"the p99 of the others' execs is {worst:.0f} times that of a real CPU"
     )
     assert sum(hist) >= 0.9 * rounds
-    assert p50 <= 20 * usual and p99 <= 20 * worst
+    assert p50 <= 20 * slower and p99 <= 20 * max(slower, worst)
 
 
 _THREADS = """
