@@ -123,6 +123,7 @@ class ControlServer:
             return
         if client.to_send:
             self._send(fd, client)
+            self._go_on(fd, client)
             return  # one answer at a time: a client that does not read is not read either
         try:
             data = client.sock.recv(MAX_REQUEST)
@@ -134,10 +135,24 @@ class ControlServer:
             self._drop(fd)
             return
         client.received += data
+        self._take_line(fd, client)
+
+    def _go_on(self, fd: int, client: _Client) -> None:
+        """What came along with the request just answered: the socket will not say again that it is there."""
+        if client.to_send or b"\n" not in client.received:
+            return
+
+        def due() -> None:
+            if self._clients.get(fd) is client and not client.to_send:
+                self._take_line(fd, client)
+
+        self._loop.call_later(0.001, due, name="control client")  # others have their turn
+
+    def _take_line(self, fd: int, client: _Client) -> None:
         line, newline, rest = bytes(client.received).partition(b"\n")
         if not newline and len(line) <= MAX_REQUEST:
             return
-        client.received = bytearray(rest[:MAX_REQUEST])
+        client.received = bytearray(rest)
         client.requests += 1
         if not newline or len(line) > MAX_REQUEST:
             client.requests = _MAX_REQUESTS  # no telling where the next one begins
@@ -148,6 +163,7 @@ class ControlServer:
         client.timer.cancel()
         client.timer = self._expire(fd)
         self._send(fd, client)
+        self._go_on(fd, client)
 
     def _answer(self, line: bytes, uid: int) -> dict[str, Any]:
         self.requests += 1
