@@ -22,7 +22,10 @@ from tests.vm.harness import start_supervisor, wait_until
 from tests.vm.input import devices
 
 TRACE = (sys.executable, "-m", "scx_gamer", "trace")
-KEEPS = Path("/sys/kernel/tracing/kprobe_events")
+TRACING = Path("/sys/kernel/tracing")
+EVENTS = pytest.mark.needs(str(TRACING / "events/sched/sched_switch"))
+UPROBES = pytest.mark.needs(str(TRACING / "uprobe_events"))
+KPROBES = pytest.mark.needs(str(TRACING / "kprobe_events"))
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,7 @@ def groups(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {group["name"]: group for group in found["groups"]}
 
 
+@EVENTS
 def test_wakeups_by_waker_of_the_game_that_runs(binary: Path) -> None:
     """Joined to the running session: no PID, the game that the supervisor knows."""
     with start_supervisor() as supervised, target(binary) as pid:
@@ -80,6 +84,7 @@ def test_wakeups_by_waker_of_the_game_that_runs(binary: Path) -> None:
         assert sum(count for _, count in ticker["histogram"]) == ticker["count"]
 
 
+@EVENTS
 def test_threads_that_begin_later_are_followed(binary: Path) -> None:
     """A process whose only thread makes another each 50 ms, and waits for it."""
     code = (
@@ -99,6 +104,7 @@ def test_threads_that_begin_later_are_followed(binary: Path) -> None:
     assert sum(group["count"] for group in found["groups"]) > rounds, found
 
 
+@UPROBES
 def test_frames_are_calls_of_the_chosen_function(binary: Path) -> None:
     with target(binary) as pid:
         found = answer("frames", str(pid), "--function", f"{binary}:draw_frame")
@@ -125,6 +131,7 @@ def test_page_flips_are_watched_where_there_are_any(binary: Path) -> None:
             assert "--function" in done.stderr
 
 
+@EVENTS
 def test_who_preempts_names_the_hog(binary: Path) -> None:
     with target(binary, "spin") as pid:
         before = set(kernel.ids("prog"))
@@ -146,6 +153,8 @@ def test_who_preempts_names_the_hog(binary: Path) -> None:
     assert by["sh"]["max_us"] > 500, by
 
 
+@EVENTS
+@KPROBES
 def test_input_from_event_to_reader(binary: Path) -> None:
     subprocess.run(["modprobe", "-q", "-a", "evdev", "uinput"], check=False, timeout=60)
     keyboard = devices.keyboard("trace keys")
@@ -169,6 +178,7 @@ def test_input_from_event_to_reader(binary: Path) -> None:
     assert 0 < reader["p50_us"] < 20_000
 
 
+@UPROBES
 def test_nothing_stays_when_it_is_interrupted_or_killed(binary: Path) -> None:
     with target(binary) as pid:
         kinds = ("prog", "map", "link")
@@ -194,10 +204,11 @@ def test_nothing_stays_when_it_is_interrupted_or_killed(binary: Path) -> None:
                 lambda: all(set(kernel.ids(kind)) <= before[kind] for kind in kinds),
                 30,
             )
-    assert "on_frame" not in Path("/sys/kernel/tracing/uprobe_events").read_text()
-    assert KEEPS.read_text() == ""
+    for path in (TRACING / "uprobe_events", TRACING / "kprobe_events"):
+        assert not path.exists() or path.read_text() == ""
 
 
+@EVENTS
 def test_bcc_that_wants_more_names_the_package_of_the_headers(binary: Path) -> None:
     """Our headers taken away: the kernel's are asked for, by name where this machine has none either."""
     program = (
@@ -212,6 +223,8 @@ def test_bcc_that_wants_more_names_the_package_of_the_headers(binary: Path) -> N
     assert f"install linux-headers-{os.uname().release}" in done.stderr, done.stderr
 
 
+@EVENTS
+@KPROBES
 def test_the_commands_of_the_pages(binary: Path) -> None:
     """As a reader types them, one after the other, beside a supervisor that knows the game."""
     lines = [line for page in PAGES for line in commands_of(page)]
