@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Real TCP and UDP through an emulated 20/10 Mbit/s link with 200 ms buffers, 24 ms away."""
+"""Real TCP and UDP through an emulated 20/10 Mbit/s link with 200 ms buffers, 24 ms away.
+
+Where the kernel has no emulated link, nothing delays a packet, and TCP, which lives off its round trips, stays
+below what it is held to: such rates are measured on the link alone, those of UDP everywhere.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +77,7 @@ def test_the_game_keeps_its_round_trip(sup: Supervised, cgroup: Make, way: str) 
     assert 0.85 * wanted < got < 1.15 * wanted
 
 
+@pytest.mark.needs(PSCHED)
 def test_two_cgroups_with_different_limits(sup: Supervised, cgroup: Make) -> None:
     """Each within 15 %; one released runs free, and the other keeps its own."""
     one, other = cgroup("scxg-a"), cgroup("scxg-b")
@@ -91,6 +96,7 @@ def test_two_cgroups_with_different_limits(sup: Supervised, cgroup: Make) -> Non
     assert 255_000 < b.rate(*after) < 345_000
 
 
+@pytest.mark.needs(PSCHED)
 def test_a_change_under_traffic_leaves_no_gap(sup: Supervised, cgroup: Make) -> None:
     group = cgroup("scxg-a")
     pid = anchor(sup, group, down="4 Mbit/s", up="unlimited")
@@ -185,6 +191,7 @@ def test_the_users_qdisc_is_untouched(sup: Supervised, cgroup: Make, qdisc: str)
         run("tc", "qdisc", "del", "dev", "h0", "root")
 
 
+@pytest.mark.needs(PSCHED)
 @pytest.mark.parametrize("opened", ["after", "before"])
 def test_a_task_is_charged_and_its_neighbour_is_not(
     sup: Supervised, cgroup: Make, tmp_path: Path, opened: str
@@ -217,6 +224,7 @@ def test_a_task_is_charged_and_its_neighbour_is_not(
     assert free > 800_000 and still < 288_000
 
 
+@pytest.mark.needs(PSCHED)
 def test_a_tool_of_others_measures_the_same(sup: Supervised, cgroup: Make) -> None:
     """iperf3 in both directions, and its own count of what arrived."""
     group = cgroup("scxg-a")
