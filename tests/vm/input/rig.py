@@ -103,7 +103,7 @@ class Rig:
         if self._failure is not None:
             raise self._failure
 
-    def wait(self, what: Callable[[], bool], limit_s: float = 3.0) -> Scenario:
+    def wait(self, what: Callable[[], bool], limit_s: float = 60.0) -> Scenario:
         """Run the loop until `what()`; fails after the limit."""
         end = time.monotonic() + limit_s
         while not what():
@@ -115,8 +115,7 @@ class Rig:
         yield from self.wait(
             lambda: (
                 present == any(i.name == name and i.path is not None for i in self.room.devices())
-            ),
-            10,
+            )
         )
 
     def numbers(self) -> set[int]:

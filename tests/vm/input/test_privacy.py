@@ -34,7 +34,7 @@ def _traces(path: str, code: int) -> tuple[list[dict[str, int | str]], dict[str,
                 yield from rig.wait(lambda: rig.open("KEYBOARD"))
                 yield 0.4
                 devices.key(keys, code, 0)
-                yield from rig.wait(lambda: not rig.open("KEYBOARD"), 1)
+                yield from rig.wait(lambda: not rig.open("KEYBOARD"))
 
             rig.play(scenario())
             events = []
