@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from scx_gamer.machine import State
@@ -24,24 +24,32 @@ class BusLink:
         loop: Loop,
         rooms: Rooms,
         operations: Mapping[str, Operation],
-        status: Callable[[], dict[str, object]],
     ) -> None:
-        from scx_gamer.dbus.service import BusService, properties_of
+        from scx_gamer.dbus.service import BusService
 
         self._rooms = rooms
         self._told_games: dict[int, str] = {}
         self._told_exit: ExitRecord | None = None
-
-        def properties() -> dict[str, object]:
-            return properties_of(status(), rooms.tuning.name if rooms.tuning else "")
-
-        self._service = BusService(loop, operations, properties, self._held)
+        self._service = BusService(loop, operations, self._properties, self._held)
 
     def close(self) -> None:
         self._service.close()
 
     def counters(self) -> dict[str, object]:
         return self._service.counters()
+
+    def _properties(self) -> dict[str, object]:
+        """Not by way of the whole status, which reads a lot more: clients poll these."""
+        from scx_gamer.dbus.service import properties_of
+
+        rooms, machine = self._rooms, self._rooms.machine
+        last = machine.last_exit if machine is not None else None
+        facts = {
+            "state": str(machine.state if machine is not None else State.IDLE),
+            "games": rooms.listing(),
+            "last_exit": last and {"name": last.name, "code": last.code, "reason": last.reason},
+        }
+        return properties_of(facts, rooms.tuning.name if rooms.tuning else "")
 
     def _held(self, profile: str, reason: str) -> None:
         if self._rooms.tuning is not None:

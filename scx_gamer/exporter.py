@@ -11,6 +11,7 @@ import logging
 import os
 import selectors
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from dataclasses import dataclass, field
 
 log = logging.getLogger(__name__)
 
+# How long the thread that serves input waits for ours to let go of the interpreter, several times for one event.
+_SWITCH_S = 0.0001
 _DEADLINE_S = 5.0
 _MAX_CONNECTIONS = 16
 _MAX_REQUEST = 8192
@@ -73,6 +76,7 @@ class Exporter:
             self._selector = stack.enter_context(selectors.DefaultSelector())
             self._selector.register(self._listen, selectors.EVENT_READ)
             self._selector.register(self._stop_fd, selectors.EVENT_READ)
+            sys.setswitchinterval(_SWITCH_S)
             self._thread = threading.Thread(target=self._run, name="scxg-metrics", daemon=False)
             self._thread.start()
             self._stack: ExitStack | None = stack.pop_all()

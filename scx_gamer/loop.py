@@ -10,6 +10,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Self
@@ -52,10 +53,14 @@ class Timer:
 
 
 class Loop:
-    """Sources are called once a pass and bound their own work; an exception ends the loop."""
+    """Sources are called once a pass and bound their own work; an exception ends the loop.
+
+    An urgent source is looked at again after each call of another: it waits for one of them, not for a pass.
+    """
 
     def __init__(self) -> None:
         self._epoll: select.epoll | None = select.epoll(flags=select.EPOLL_CLOEXEC)
+        self._urgent: select.epoll | None = None
         self._sources: dict[int, tuple[Callable[[int], None], str]] = {}
         self._heap: list[tuple[int, int, Timer]] = []
         self._sequence = 0
@@ -75,9 +80,15 @@ class Loop:
     def now_ns() -> int:
         return time.monotonic_ns()
 
-    def add_fd(self, fd: int, callback: Callable[[int], None], *, name: str) -> None:
+    def add_fd(
+        self, fd: int, callback: Callable[[int], None], *, name: str, urgent: bool = False
+    ) -> None:
         """Call `callback(fd)` when `fd` is readable or hung up. The fd stays the caller's."""
         self._add(fd, callback, name, select.EPOLLIN)
+        if urgent:
+            if self._urgent is None:
+                self._urgent = select.epoll(flags=select.EPOLL_CLOEXEC)
+            self._urgent.register(fd, select.EPOLLIN)
 
     def watch_writable(self, fd: int, writable: bool) -> None:
         """Also (or no longer) call the source of `fd` when it can be written to."""
@@ -102,6 +113,9 @@ class Loop:
             return
         try:
             self._epoll.unregister(fd)
+            if self._urgent is not None:
+                with suppress(FileNotFoundError):  # not an urgent one
+                    self._urgent.unregister(fd)
         except OSError as err:  # already closed: the kernel has forgotten it by itself
             log.debug("fd %d was closed before it left the loop: %s", fd, err.strerror)
 
@@ -156,14 +170,24 @@ class Loop:
         ready = epoll.poll(self._timeout_s(), _MAX_READY)
         began = self.now_ns()
         for fd, _events in ready:
-            source = self._sources.get(fd)  # an earlier callback may have removed it
-            if source is not None:
-                self._call(source[1], source[0], fd)
+            self._serve(fd)
+            self._serve_urgent()
         self._run_timers()
         for callback in self._pass_end:
             self._call("end of pass", callback)
+            self._serve_urgent()
         self._passes += 1
         self._pass_max_ns = max(self._pass_max_ns, self.now_ns() - began)
+
+    def _serve(self, fd: int) -> None:
+        source = self._sources.get(fd)  # an earlier callback may have removed it
+        if source is not None:
+            self._call(source[1], source[0], fd)
+
+    def _serve_urgent(self) -> None:
+        if self._urgent is not None:
+            for fd, _events in self._urgent.poll(0):
+                self._serve(fd)
 
     def _timeout_s(self) -> float:
         while self._heap and self._heap[0][2].cancelled:
@@ -188,6 +212,7 @@ class Loop:
             self._lag_last_ns = now - due
             self._lag_max_ns = max(self._lag_max_ns, now - due)
             self._call(timer.name, timer.callback)
+            self._serve_urgent()
 
     @staticmethod
     def _call(name: str, callback: Callable[..., None], *args: int) -> None:
@@ -226,9 +251,11 @@ class Loop:
             signal.set_wakeup_fd(self._previous_wakeup)
             os.close(wakeup[0])
             os.close(wakeup[1])
-        epoll, self._epoll = self._epoll, None
-        if epoll is not None:
-            epoll.close()
+        epolls = (self._epoll, self._urgent)
+        self._epoll = self._urgent = None
+        for epoll in epolls:
+            if epoll is not None:
+                epoll.close()
         for name in (name for _callback, name in self._sources.values()):
             log.warning("%s was still in the loop at its end", name)
         self._sources.clear()

@@ -97,6 +97,8 @@ SPECS: dict[str, Spec] = {
         "kind",
     ),
     "input_events": _c("Input reports seen, by lane and path.", "lane", "path"),
+    "input_delay_seconds": _g("From the newest input event to its window, on the evdev path."),
+    "input_delay_max_seconds": _g("Longest way from input event to window, on the evdev path."),
     "windows_opened": _c("Times a lane's boost window went from closed to open.", "lane"),
     "process_events": _c("Process events seen in the kernel.", "event"),
     "messages": _c("Control messages the kernel accepted, by type.", "type"),
@@ -312,6 +314,10 @@ def _input(snap: Snapshot, names: Names) -> Iterator[Sample]:
     yield from _each("input_devices", snap["input"].get("lanes", {}))
     yield "input_held", (), snap["input"].get("held", 0)
     yield from _each("input_work", snap.get("input_counters", {}))
+    control = snap.get("control", {})
+    if "input_delay_ns" in control:
+        yield "input_delay_seconds", (), control["input_delay_ns"][0] * _S
+        yield "input_delay_max_seconds", (), control["input_delay_max_ns"][0] * _S
     for lane, window in snap.get("windows", {}).items():
         yield "windows_opened", (lane,), window["opened"][0]
         for number, path in names.paths.items():

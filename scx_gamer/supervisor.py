@@ -241,7 +241,7 @@ class Supervisor:
             from scx_gamer.dbus import BusError
 
             try:
-                bus = BusLink(self.loop, self.rooms, table, self.status.status)
+                bus = BusLink(self.loop, self.rooms, table)
             except BusError as err:
                 log.error("no service on the bus: %s", err)
                 return

@@ -30,10 +30,11 @@ ON_NEWEST = frozenset(
     {"bus", "diagnosis", "hostile", "package", "pages", "prometheus", "systemd", "trace"}
 )
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
-GUEST_CPUS = {"games": 1}
+# crowd: with one CPU the guest decides who waits for whom, with more the emulator does, which lets them take turns.
+GUEST_CPUS = {"crowd": 1, "games": 1}
 
 # Folders whose tests print figures, and how their lines begin: shown whether or not a test fails.
-FIGURES = frozenset({"faults", "matrix", "pressure", "soak"})
+FIGURES = frozenset({"crowd", "faults", "matrix", "pressure", "prometheus", "soak"})
 _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.

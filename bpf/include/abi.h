@@ -263,6 +263,9 @@ struct scxg_control {
 	u64 class_delay_hist[SCXG_WAIT_BUCKETS];
 	u64 class_delay_sum_ns;
 	u64 class_delay_max_ns;
+	/* On the evdev path: from an input event to its window, of the newest one and the longest. */
+	u64 input_delay_ns;
+	u64 input_delay_max_ns;
 };
 
 /* Map `devices`: input number (the N of inputN) -> what the supervisor classified. */

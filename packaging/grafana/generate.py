@@ -68,6 +68,8 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Reports", "ops", [("{{lane}}, {{path}}", rate("input_events_total"))]),
         ("Windows opened", "ops", [("{{lane}}", rate("windows_opened_total"))]),
         ("Path", "short", [("{{path}}", f"{g('input_path')} == 1")]),
+        ("Event to window, evdev path", "s", [("newest", g("input_delay_seconds")),
+                                              ("longest", g("input_delay_max_seconds"))]),
         ("Devices", "short", [("{{lane}}", g("input_devices")), ("held", g("input_held"))]),
         ("Work", "ops", [("{{kind}}", rate("input_work_total"))]),
     ],

@@ -14,7 +14,7 @@ from scx_gamer.loop import Loop, Timer
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 5.0
-_PER_PASS = 8  # messages handled before input has its turn again
+_PER_PASS = 1  # messages handled before input has its turn again
 _PER_SECOND = 500  # beyond it reading rests: the bus keeps what is sent, and refuses in the end
 _MAX_UNSENT = 4 << 20  # a bus that does not take answers is left
 _MAX_PENDING = 128

@@ -17,7 +17,9 @@ MAX_EVENTS = 256  # uevents in one pass of the loop
 class FdLoop(Protocol):
     """What a source needs of the loop."""
 
-    def add_fd(self, fd: int, callback: Callable[[int], None], *, name: str) -> None: ...
+    def add_fd(
+        self, fd: int, callback: Callable[[int], None], *, name: str, urgent: bool = False
+    ) -> None: ...
 
     def remove_fd(self, fd: int) -> None: ...
 

@@ -153,7 +153,8 @@ class InputRoom:
                 # message in a pass however many devices and events it has.
                 self._epoll = stack.enter_context(select.epoll(flags=select.EPOLL_CLOEXEC))
                 fd = self._epoll.fileno()
-                self._loop.add_fd(fd, self._on_ready, name="input devices")
+                urgent = not self._kernel_path
+                self._loop.add_fd(fd, self._on_ready, name="input devices", urgent=urgent)
                 stack.callback(self._loop.remove_fd, fd)
                 stack.callback(self._release)
                 hotplug = Hotplug(self._loop, self._on_added, self._on_removed, self._rescan)
@@ -310,6 +311,8 @@ class InputRoom:
         for lane, time_ns in last.items():
             self._feed.send("INPUT", index=lane, time_ns=time_ns)
             self.counters["messages"] += 1
+        self._feed.flush()  # now, not when the pass ends
+        for lane in last:
             self.on_window(lane)
 
     def _pause(self, device: _Device, flood: bool) -> None:

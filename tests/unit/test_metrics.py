@@ -74,6 +74,8 @@ def snapshot() -> dict[str, Any]:
             "class_delay_hist": list(range(BUCKETS)),
             "class_delay_sum_ns": [52],
             "class_delay_max_ns": [53],
+            "input_delay_ns": [56],
+            "input_delay_max_ns": [57],
         },
         "feed": {"sent": {}, "dropped": {"INPUT": 20}, "ring_full": 21, "waiting": 22, "drains": 1},
         "events": {"by_type": {"EXEC": 23}, "stale": 24, "unknown": 25, "handler_failures": 26},

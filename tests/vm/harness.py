@@ -39,7 +39,9 @@ def kernel_state() -> str:
     return (SCHED_EXT / "state").read_text().strip()
 
 
-def wait_until(what: str, probe: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+def wait_until(
+    what: str, probe: Callable[[], Any], timeout_s: float = 30.0, every_s: float = 0.01
+) -> Any:
     """The first true answer of `probe`; AssertionError naming `what` after the time."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -48,7 +50,7 @@ def wait_until(what: str, probe: Callable[[], Any], timeout_s: float = 30.0) -> 
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true in {timeout_s:g} s")
-        time.sleep(0.01)
+        time.sleep(every_s)
 
 
 @dataclass

@@ -6,18 +6,20 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from scx_gamer.dbus import BUS_NAME
 from scx_gamer.libbpf import kernel
-from tests.vm.bus.conftest import owned
+from tests.vm.bus.conftest import ASK_S, owned
 from tests.vm.harness import kernel_state, wait_until
 
 
 @contextmanager
-def service(mode: str, *, kernel_input: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+def service(
+    mode: str, *, kernel_input: bool = True, command: Sequence[str] = ("/usr/bin/scx-gamer",)
+) -> Iterator[subprocess.Popen[bytes]]:
     """The command as root would run it, with the directories of an installed system."""
     folder = Path("/etc/scx-gamer")
     folder.mkdir(exist_ok=True)
@@ -27,13 +29,13 @@ def service(mode: str, *, kernel_input: bool = True) -> Iterator[subprocess.Pope
     before = set(kernel.names("prog").values())
     log = open("/run/scx-gamer.log", "wb")  # noqa: SIM115
     process = subprocess.Popen(
-        ["/usr/bin/scx-gamer", "run", "--mode", mode],
+        [*command, "run", "--mode", mode],
         stdout=log,
         stderr=log,
         stdin=subprocess.DEVNULL,
     )
     try:
-        wait_until("the name", lambda: owned(BUS_NAME), 120)
+        wait_until("the name", lambda: owned(BUS_NAME), 240, ASK_S)
         if mode == "always":
             wait_until("the scheduler", lambda: kernel_state() == "enabled", 120)
         yield process

@@ -20,7 +20,7 @@ from tests.vm.harness import kernel_state
 
 OPEN = 0x20  # of inotify
 PROGRAM = Path(hostile.__file__)
-CALLS = 5_000
+CALLS = 2_500
 ERROR = "org.freedesktop.DBus.Error."
 
 

@@ -25,6 +25,7 @@ from tests.vm.harness import Supervised, directories, start_supervisor, wait_unt
 PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
 RULES = PACKAGING / "prometheus/scx-gamer.rules.yml"
 DASHBOARD = PACKAGING / "grafana/scx-gamer.json"
+pytestmark = pytest.mark.timeout(600)
 TARGET, SERVER = "127.0.0.1:9714", "127.0.0.1:9795"
 
 
@@ -44,7 +45,7 @@ class Prometheus:
     def __init__(self, folder: Path) -> None:
         config = (PACKAGING / "prometheus/scrape.yml").read_text()
         settings = (
-            f"global: {{scrape_interval: 2s, evaluation_interval: 2s}}\nrule_files: [{RULES}]\n"
+            f"global: {{scrape_interval: 5s, evaluation_interval: 5s}}\nrule_files: [{RULES}]\n"
         )
         (folder / "prometheus.yml").write_text(settings + config)
         self.log = folder / "prometheus.log"
@@ -67,8 +68,9 @@ class Prometheus:
         return list(self.ask("query", query=expr)["result"])
 
     def scrapes(self) -> int:
+        """Those that were answered; while the server itself starts, one may take too long here."""
         try:
-            found = self.query("count_over_time(up[5m])")
+            found = self.query('sum_over_time(up{job="scx-gamer"}[5m])')
         except OSError:
             assert self.process.poll() is None, self.log.read_text()[-2000:]
             return 0
@@ -119,10 +121,9 @@ def test_every_query_has_an_answer(
         stack.callback(game.wait, 10)
         stack.callback(os.killpg, game.pid, 9)
         supervisor.ask("game_add", pid=game.pid)
-        wait_until("four scrapes", lambda: server.scrapes() >= 4, 240)
+        wait_until("four scrapes", lambda: server.scrapes() >= 4, 240, 1)
         with capsys.disabled():
             print(f"\nfour scrapes after {time.monotonic() - began:.0f} s")
-        assert server.query('up{job="scx-gamer"}')[0]["value"][1] == "1"
         empty = []
         for title, expr in expressions():
             if not server.query(expr.replace("$__rate_interval", "2m")):
@@ -179,6 +180,6 @@ def test_cost_of_a_scrape(supervisor: Supervised, capsys: pytest.CaptureFixture[
     assert found
     with capsys.disabled():
         print(
-            f"\na scrape costs {cost_ms:.0f} ms of this emulated CPU, {size} bytes; gathered in {found[1]} s"
+            f"\nMEASURED a scrape costs {cost_ms:.0f} ms of this emulated CPU, {size} bytes; gathered in {found[1]} s"
         )
     assert cost_ms < 1500 and size < 200_000

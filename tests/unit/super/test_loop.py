@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-only
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from scx_gamer.loop import Loop
+
+
+@pytest.fixture
+def pipes() -> Iterator[list[tuple[int, int]]]:
+    """Eight, each of them readable but the first."""
+    made = [os.pipe2(os.O_NONBLOCK) for _ in range(8)]
+    for _, writer in made[1:]:
+        os.write(writer, b"x")
+    yield made
+    for pair in made:
+        for fd in pair:
+            os.close(fd)
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_an_urgent_source_waits_for_one_call(pipes: list[tuple[int, int]], urgent: bool) -> None:
+    order: list[int] = []
+    (first, tell), *others = pipes
+    with Loop() as loop:
+
+        def input_came(fd: int) -> None:
+            os.read(fd, 8)
+            order.append(0)
+
+        def work(fd: int) -> None:
+            os.read(fd, 8)
+            order.append(fd)
+            if len(order) == 1:
+                os.write(tell, b"x")
+
+        loop.add_fd(first, input_came, name="input", urgent=urgent)
+        for reader, _ in others:
+            loop.add_fd(reader, work, name="work")
+        loop.call_later(0, lambda: order.append(-1), name="timer")
+        loop.call_later(0.05, loop.stop, name="end")
+        loop.run()
+        for reader, _ in pipes:
+            loop.remove_fd(reader)
+    assert sorted(order) == sorted([-1, 0, *(reader for reader, _ in others)])
+    assert order.index(0) == 1 if urgent else order.index(0) == len(order) - 1
+
+
+def test_an_urgent_source_comes_between_timers(pipes: list[tuple[int, int]]) -> None:
+    order: list[str] = []
+    reader, tell = pipes[0]
+
+    def input_came(fd: int) -> None:
+        os.read(fd, 8)
+        order.append("input")
+
+    def first() -> None:
+        order.append("first")
+        os.write(tell, b"x")
+
+    with Loop() as loop:
+        loop.add_fd(reader, input_came, name="input", urgent=True)
+        loop.call_later(0, first, name="first")
+        loop.call_later(0, lambda: order.append("second"), name="second")
+        loop.call_later(0.05, loop.stop, name="end")
+        loop.run()
+        loop.remove_fd(reader)
+    assert order == ["first", "input", "second"]
+
+
+def test_what_left_the_loop_is_not_served(pipes: list[tuple[int, int]]) -> None:
+    (first, tell), (other, _), *_ = pipes
+    with Loop() as loop:
+
+        def work(fd: int) -> None:
+            os.read(fd, 8)
+            os.write(tell, b"x")
+            loop.remove_fd(first)
+
+        loop.add_fd(first, lambda _fd: pytest.fail("it was removed"), name="input", urgent=True)
+        loop.add_fd(other, work, name="work")
+        loop.call_later(0.05, loop.stop, name="end")
+        loop.run()
+        loop.remove_fd(other)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Twenty programs that poll the bus and ten that scrape, at once: a mouse's report opens its window as before."""
+
+from __future__ import annotations
+
+import ctypes as C
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+import pytest
+
+from scx_gamer import control
+from scx_gamer.libbpf import Abi, find_object, kernel, object_btf
+from scx_gamer.libbpf._native import native
+from scx_gamer.libbpf.abi import Layout
+from tests.vm.bus.service import service
+from tests.vm.harness import wait_until
+from tests.vm.input import devices
+
+COMMAND = (sys.executable, "-m", "scx_gamer")
+SAMPLES = 100
+ROUNDS = 3
+# Each asks at a time of its own, once in the time that is its first argument.
+POLLER = """
+import sys, time
+from scx_gamer.dbus import INTERFACE
+from scx_gamer.dbus.client import BusClient
+clients = [BusClient(600) for _ in range(20)]
+while True:
+    for one in clients:
+        one.call("GetAll", "s", [INTERFACE], interface="org.freedesktop.DBus.Properties")
+        print("x", end="", flush=True)
+        time.sleep(1 / 20)
+"""
+SCRAPER = """
+import sys, threading, time, urllib.request
+def scrape(number):
+    time.sleep(number)
+    while True:
+        urllib.request.urlopen("http://127.0.0.1:9714/metrics", timeout=60).read()
+        print("x", end="", flush=True)
+        time.sleep(10)
+for number in range(10):
+    threading.Thread(target=scrape, args=(number,)).start()
+"""
+
+
+class Crowd:
+    """Both programs, and how often each was answered."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._logs: list[str] = []
+        for number, program in enumerate((POLLER, SCRAPER)):
+            log = f"/run/crowd{number}"
+            with open(log, "wb") as out:
+                process = subprocess.Popen(
+                    [sys.executable, "-c", program], stdout=out, stdin=subprocess.DEVNULL
+                )
+            stack.callback(process.wait, 20)
+            stack.callback(process.kill)
+            self._logs.append(log)
+
+    def answered(self) -> tuple[int, int]:
+        calls, scrapes = (os.path.getsize(log) for log in self._logs)
+        return calls, scrapes
+
+
+class Map:
+    """A map of the supervisor, found by its name."""
+
+    def __init__(self, name: str, struct: str) -> None:
+        self._layout = Layout(object_btf(find_object("observe")), struct)
+        self._value = C.create_string_buffer(self._layout.struct.size)
+        number = next(n for n, found in kernel.names("map").items() if found == name)
+        self._fd = native()("bpf_map_get_fd_by_id", number)
+        assert self._fd >= 0
+
+    def get(self, field: str) -> int:
+        assert native()("bpf_map_lookup_elem", self._fd, bytes(4), self._value) == 0
+        place = self._layout.place(field)
+        return int(place.packer.unpack_from(self._value, place.offset)[0])
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Probe:
+    """A mouse, and the maps that tell when a report of it opened the window."""
+
+    def __init__(self, stack: ExitStack, path: str) -> None:
+        lane = Abi(object_btf(find_object("observe"))).constants["SCXG_LANE_MOUSE"]
+        self._until = f"lane[{lane}].until_ns"
+        self._path = path
+        self._windows = stack.enter_context(closing(Map("windows", "scxg_windows")))
+        self._control = stack.enter_context(closing(Map("control", "scxg_control")))
+        before = control.request("status")["input"]["devices"]
+        self._mouse = stack.enter_context(closing(devices.mouse("probe")))
+        wait_until(
+            "the mouse is known",
+            lambda: control.request("status")["input"]["devices"] > before,
+            60,
+            0.5,
+        )
+        tunables = control.request("status")["profile"]["tunables"]
+        self._boost_ns: int = 1_000_000 * tunables["boost_mouse_ms"]
+
+    def sample(self) -> float:
+        """Milliseconds from a report until its window is open, by clocks read in the kernel."""
+        time.sleep(0.12)  # the window before is closed, and the pause after it is over
+        before = time.monotonic_ns()
+        devices.move(self._mouse)
+        wait_until(
+            "the window", lambda: self._windows.get(self._until) >= before + self._boost_ns, 20
+        )
+        # The window begins with the report on both paths; on the evdev path it is opened later.
+        begin = self._windows.get(self._until) - self._boost_ns
+        late = self._control.get("input_delay_ns") if self._path == "evdev" else 0
+        return (begin - before + late) / 1e6
+
+
+@contextmanager
+def crowd() -> Iterator[Crowd]:
+    with ExitStack() as stack:
+        made = Crowd(stack)
+        wait_until("calls and scrapes", lambda: min(made.answered()) > 1, 120, 0.5)
+        yield made
+
+
+def figures(values: list[float]) -> tuple[float, float]:
+    """Median and p99."""
+    values = sorted(values)
+    return values[len(values) // 2], values[-1 - len(values) // 100]
+
+
+@pytest.mark.timeout(840)
+@pytest.mark.parametrize("path", ["kernel", "evdev"])
+def test_twenty_pollers_and_ten_scrapers_delay_no_input(path: str) -> None:
+    """Other guests of this machine make single samples late, with and without the crowd: one round of three counts."""
+    with ExitStack() as stack:
+        kernel_input = path == "kernel"
+        stack.enter_context(service("always", kernel_input=kernel_input, command=COMMAND))
+        probe = Probe(stack, path)
+        for _ in range(ROUNDS):
+            quiet = figures([probe.sample() for _ in range(SAMPLES)])
+            with crowd() as others:
+                calls, scrapes = others.answered()
+                busy = figures([probe.sample() for _ in range(SAMPLES)])
+                calls, scrapes = others.answered()[0] - calls, others.answered()[1] - scrapes
+            print(
+                f"MEASURED {path} path: quiet {quiet[0]:.2f}/{quiet[1]:.2f} ms, beside {calls} calls and {scrapes}"
+                f" scrapes {busy[0]:.2f}/{busy[1]:.2f} ms (median/p99)",
+                flush=True,
+            )
+            assert calls > 20 and scrapes > 1
+            # In the kernel nobody can be in between: what grows there is this test's own way into it.
+            same = busy[1] < 2 * quiet[1] if path == "evdev" else busy[0] < 2 * quiet[0]
+            if same:
+                return
+        pytest.fail(f"late in all of {ROUNDS} rounds")
