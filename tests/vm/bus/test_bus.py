@@ -44,10 +44,10 @@ def always() -> Iterator[None]:
 
 
 def test_root_moves_the_scheduler_and_signals_tell(always: None) -> None:
-    with BusClient(90) as client:
+    with BusClient(180) as listener, BusClient(180) as client:
         bus = "org.freedesktop.DBus"
         rule = f"type='signal',sender='{BUS_NAME}'"
-        client.call(
+        listener.call(
             "AddMatch", "s", [rule], interface=bus, destination=bus, path="/org/freedesktop/DBus"
         )
         assert prop("State") == "attached"
@@ -55,7 +55,7 @@ def test_root_moves_the_scheduler_and_signals_tell(always: None) -> None:
         assert kernel_state() == "disabled" and prop("State") == "off"
         seen: list[str] = []
         while "off" not in seen:
-            message = client.receive()
+            message = listener.receive()
             if message.member == "PropertiesChanged":
                 seen += [v.value for n, v in message.body[1].items() if n == "State"]
         client.call("Start", "s", [""])
