@@ -9,11 +9,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from scx_gamer.dbus import BUS_NAME
+from scx_gamer.dbus import BUS_NAME, INTERFACE
+from scx_gamer.dbus.client import BusClient
 from scx_gamer.libbpf import kernel
 from tests.vm.bus.conftest import ASK_S, owned
 from tests.vm.harness import kernel_state, wait_until
+
+
+def prop(name: str) -> Any:
+    """A property of the service."""
+    with BusClient(60) as client:
+        interface = "org.freedesktop.DBus.Properties"
+        return client.call("Get", "ss", [INTERFACE, name], interface=interface)[0].value
 
 
 @contextmanager

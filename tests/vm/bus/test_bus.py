@@ -4,24 +4,21 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from scx_gamer import control
-from scx_gamer.dbus import BUS_NAME, INTERFACE
+from scx_gamer.dbus import BUS_NAME
 from scx_gamer.dbus.client import BusClient
 from tests.vm.bus.conftest import ASK_S, MANAGER, PLAYER, STRANGER, System, owned
-from tests.vm.bus.service import service
+from tests.vm.bus.service import prop, service
 from tests.vm.harness import kernel_state, wait_until
 
 pytestmark = pytest.mark.timeout(600)  # the first one installs everything
-PROPERTIES = "org.freedesktop.DBus.Properties"
 
 
 def as_user(user: str, *command: str) -> subprocess.CompletedProcess[str]:
@@ -30,11 +27,6 @@ def as_user(user: str, *command: str) -> subprocess.CompletedProcess[str]:
         ["runuser", "-u", user, "--", *command],
         capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL, cwd="/",
     )  # fmt: skip
-
-
-def prop(name: str) -> Any:
-    with BusClient(20) as client:
-        return client.call("Get", "ss", [INTERFACE, name], interface=PROPERTIES)[0].value
 
 
 @pytest.fixture(scope="module")
@@ -135,19 +127,3 @@ def test_bus_goes_and_comes_back(always: None, system: System) -> None:
     system.start_polkit()
     wait_until("the name", lambda: owned(BUS_NAME), 90, ASK_S)
     assert prop("State") == "attached"
-
-
-def test_ordinary_user_starts_a_game() -> None:
-    """`exec` of somebody who may nothing: a process of their own is a game, and the scheduler comes."""
-    with service("auto"):
-        game = subprocess.Popen(
-            ["runuser", "-u", STRANGER, "--", "scx-gamer", "exec", "--", "sleep", "300"],
-            stdin=subprocess.DEVNULL, cwd="/", start_new_session=True,
-        )  # fmt: skip
-        try:
-            wait_until("the scheduler", lambda: kernel_state() == "enabled", 60)
-            wait_until("the game", lambda: prop("ActiveGame") > 0, 90, ASK_S)
-        finally:
-            os.killpg(game.pid, signal.SIGKILL)
-            game.wait(10)
-        wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 90)
