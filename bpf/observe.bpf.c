@@ -389,8 +389,7 @@ static __always_inline bool apply(struct scxg_control *ctl, const struct scxg_ms
 		if (index == SCXG_LANE_NONE || index >= SCXG_NR_LANES)
 			return false;
 		ctl->input_delay_ns = now - scxg_min(msg->time_ns, now);
-		ctl->input_delay_max_ns =
-			scxg_max(ctl->input_delay_max_ns, ctl->input_delay_ns);
+		ctl->input_delay_max_ns = scxg_max(ctl->input_delay_max_ns, ctl->input_delay_ns);
 		/* The event's own time counts, but a stamp from the future opens nothing longer. */
 		open_window(ctl, index, SCXG_PATH_EVDEV, now,
 			    scxg_min(msg->time_ns, now) + scxg_boost_ns(tun, index), 0);

@@ -41,8 +41,11 @@ import sys, threading, time, urllib.request
 def scrape(number):
     time.sleep(number)
     while True:
-        urllib.request.urlopen("http://127.0.0.1:9714/metrics", timeout=60).read()
-        print("x", end="", flush=True)
+        try:
+            urllib.request.urlopen("http://127.0.0.1:9714/metrics", timeout=60).read()
+            print("x", end="", flush=True)
+        except OSError:
+            pass  # it took longer than the exporter gives a connection: as Prometheus, again later
         time.sleep(10)
 for number in range(10):
     threading.Thread(target=scrape, args=(number,)).start()
