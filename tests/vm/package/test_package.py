@@ -37,7 +37,7 @@ OWN = re.compile(
 
 
 def run(*words: str, check: bool = True, timeout: float = 300, user: str = "") -> str:
-    command = ["runuser", "-u", user, "--", *words] if user else list(words)
+    command = ["/usr/sbin/runuser", "-u", user, "--", *words] if user else list(words)
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         timeout=timeout, check=False, stdin=subprocess.DEVNULL, cwd="/",
@@ -227,7 +227,7 @@ def test_from_installation_to_purge(
         assert property_of_the_bus("State").strip() == 's "attached"'
         assert property_of_the_bus("ActiveGame").split() == ["u", str(row["pid"])]
         assert "attached" in Path("/run/scx-gamer/hud").read_text()
-        command = ["runuser", "-u", USER, "--", "scx-gamer", "top"]
+        command = ["/usr/sbin/runuser", "-u", USER, "--", "scx-gamer", "top"]
         with on_screen(command, {**os.environ, "PATH": "/usr/bin:/bin"}) as screen:
             text = screen.wait(lambda text: "attached" in text and str(row["pid"]) in text, 120)
             screen.press("q")
