@@ -22,13 +22,15 @@ from pathlib import Path
 TREE = Path(__file__).resolve().parents[1]
 PYTHON = TREE / "build" / "venv" / "bin" / "python"
 LONGEST_FOLDER_S = 900.0
-# Run by name only (`make test-vm TESTS=soak`): an emulated guest needs longer for them than a whole tier may take.
+# Run by name only (`make test-vm TESTS=soak`): an emulated guest needs longer for them than a whole tier may take, or
+# their figures drown in the noise of guests side by side on an emulated machine.
 # wine: 1.1 GB, tests/vm/wine/prepare. compile: what it looks for is less than the noise of a guest without lockstep.
-BY_NAME_ONLY = frozenset({"compile", "soak", "sweep", "wine"})
-# What they look at is above the kernel, so one kernel tells: the newest, as the oldest is a small one with one CPU.
-ON_NEWEST = frozenset(
-    {"bus", "diagnosis", "hostile", "package", "pages", "prometheus", "systemd", "trace"}
+BY_NAME_ONLY = frozenset(
+    {"bus", "compile", "crowd", "hostile", "netlimit", "nettraffic", "package", "pages", "pressure"}
+    | {"prometheus", "soak", "sweep", "systemd", "trace", "wine"}
 )
+# What they look at is above the kernel, so one kernel tells: the newest, as the oldest is a small one with one CPU.
+ON_NEWEST = frozenset({"diagnosis"})
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 # crowd: with one CPU the guest decides who waits for whom, with more the emulator does, which lets them take turns.
 GUEST_CPUS = {"crowd": 1, "games": 1}
