@@ -165,7 +165,8 @@ def start_supervisor(
     supervised = launch(options, root, env)
     try:
         if state:
-            supervised.wait_state(state)
+            # A cold start reads Python itself, in an emulated guest from its host and through 9p.
+            supervised.wait_state(state, 180)
         yield supervised
     except BaseException:
         sys.stderr.write(supervised.text())
