@@ -158,7 +158,7 @@ def test_the_agent_itself_reaches_the_supervisor(tmp_path: Path) -> None:
             agent = subprocess.Popen(
                 [sys.executable, "-m", "scx_gamer", "agent"], env=env | {"PYTHONPATH": top}, **who
             )
-            wait_until("the focus", lambda: sup.status()["detection"]["focus_pid"] == pid, 60)
+            wait_until("the focus", lambda: sup.status()["detection"]["focus_pid"] == pid, 180)
             agent.terminate()
             assert agent.wait(30) == 0
         finally:
