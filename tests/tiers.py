@@ -26,11 +26,30 @@ LONGEST_FOLDER_S = 900.0
 # their figures drown in the noise of guests side by side on an emulated machine.
 # wine: 1.1 GB, tests/vm/wine/prepare. compile: what it looks for is less than the noise of a guest without lockstep.
 BY_NAME_ONLY = frozenset(
-    {"bus", "compile", "crowd", "hostile", "netlimit", "nettraffic", "package", "pages", "pressure"}
-    | {"prometheus", "soak", "sweep", "systemd", "trace", "wine"}
+    {
+        "bus",
+        "compile",
+        "crowd",
+        "diagnosis",
+        "faults",
+        "hostile",
+        "netlimit",
+        "netsettings",
+        "nettraffic",
+    }
+    | {
+        "ownership",
+        "package",
+        "pages",
+        "pressure",
+        "prometheus",
+        "soak",
+        "sweep",
+        "systemd",
+        "trace",
+        "wine",
+    }
 )
-# What they look at is above the kernel, so one kernel tells: the newest, as the oldest is a small one with one CPU.
-ON_NEWEST = frozenset({"diagnosis"})
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 # crowd: with one CPU the guest decides who waits for whom, with more the emulator does, which lets them take turns.
 GUEST_CPUS = {"crowd": 1, "games": 1}
@@ -134,7 +153,7 @@ def lint() -> Iterator[Result]:
             )
 
 
-def vm_folders(kernel: str) -> list[str]:
+def vm_folders() -> list[str]:
     chosen = os.environ.get("TESTS", "").split()
     folders = sorted({p.parent.name for p in (TREE / "tests" / "vm").glob("*/test_*.py")})
     unknown = set(chosen) - set(folders)
@@ -142,8 +161,7 @@ def vm_folders(kernel: str) -> list[str]:
         sys.exit(
             f"tests/vm has no folder {', '.join(sorted(unknown))}; there are {', '.join(folders)}"
         )
-    left_out = BY_NAME_ONLY if kernel == "newest" else BY_NAME_ONLY | ON_NEWEST
-    return chosen or [name for name in folders if name not in left_out]
+    return chosen or [name for name in folders if name not in BY_NAME_ONLY]
 
 
 def vm(kernel: str) -> Iterator[Result]:
@@ -171,7 +189,7 @@ def vm(kernel: str) -> Iterator[Result]:
         ]
         return run(f"vm {kernel} {name}", command, count=pytest_counts)
 
-    for name in vm_folders(kernel):
+    for name in vm_folders():
         for command in PREPARED.get(name, ()):
             made = run(f"prepare {name}", command, count=one_check)
             if made.failed:
@@ -179,7 +197,7 @@ def vm(kernel: str) -> Iterator[Result]:
                 return
     jobs = 1 if direct else int(os.environ.get("JOBS", os.cpu_count() or 1))
     with ThreadPoolExecutor(jobs, thread_name_prefix="guest") as pool:
-        yield from pool.map(folder, vm_folders(kernel))
+        yield from pool.map(folder, vm_folders())
 
 
 def fuzz() -> Iterator[Result]:
