@@ -767,8 +767,7 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 	cc->class_id = class_id;
 	cc->burst_before = tc ? tc->burst : 0;
 	cc->debt_before = tc ? tc->debt : 0;
-	cc->is_short = tc && tc->maturity >= SCXG_MATURE &&
-		       scxg_max(tc->burst, tc->burst_avg) < SCXG_SHORT_BURST_NS;
+	cc->is_short = tc && scxg_answers(tc->maturity, tc->burst, tc->burst_avg);
 	if (class_id >= SCXG_NR_CLASSES)
 		return;
 	stats->runs[class_id]++;

@@ -65,7 +65,6 @@ class Supervisor:
         self._exec_pending = False
         self._off = False  # switched off: the settings limit no traffic either
         self._storms = 0
-        self._topology: topology.Topology | None = None
         self._lives = Lives()
         self._notifier = Notifier()
         self._publisher = Publisher(where)
@@ -126,7 +125,7 @@ class Supervisor:
     def _open(self, stack: ExitStack) -> tuple[Machine, Heartbeat]:
         """Acquire in the order of need; the machine, which detaches, comes last but signals."""
         rooms = self.rooms
-        self._topology = topology.read()
+        topology.read()  # one that cannot be read ends us here, not when a game starts
         observe = Observe(self.loop, kernel_input=self._options.kernel_input)
         stack.callback(observe.close)
         rooms.observe = observe
@@ -236,17 +235,14 @@ class Supervisor:
         """Without the service everything else works: what it lacks is told, not fatal."""
         if not self._options.bus:
             return
-        try:
-            from scx_gamer.buslink import BusLink
-            from scx_gamer.dbus import BusError
+        from scx_gamer.buslink import BusLink
+        from scx_gamer.dbus import BusError
 
-            try:
-                bus = BusLink(self.loop, self.rooms, table)
-            except BusError as err:
-                log.error("no service on the bus: %s", err)
-                return
-        except ImportError as err:
-            log.error("no service on the bus: %s; install dbus-next", err)
+        try:
+            bus = BusLink(self.loop, self.rooms, table)
+        except (ImportError, BusError) as err:
+            hint = "; install dbus-next" if isinstance(err, ImportError) else ""
+            log.error("no service on the bus: %s%s", err, hint)
             return
         stack.callback(bus.close)
         self.rooms.bus = bus
@@ -268,14 +264,14 @@ class Supervisor:
         """A new object and a new generation, with everything the kernel was told before."""
         rooms = self.rooms
         assert rooms.observe is not None and rooms.games is not None
-        self._topology = topology.read()  # CPUs may have come or gone
         rooms.observe.set_generation(generation)
         rooms.games.tell_all()
         if rooms.tuning is not None:
             rooms.tuning.send_all()
         rooms.observe.feed.send("HEARTBEAT")
         rooms.observe.feed.flush()
-        return self._lives.begin(SchedulerLife(rooms.observe, self._topology, generation))
+        cpus = topology.read()  # CPUs may have come or gone
+        return self._lives.begin(SchedulerLife(rooms.observe, cpus, generation))
 
     def keep_dump(self, record: ExitRecord) -> None:
         if self.rooms.tuning is not None:

@@ -142,9 +142,14 @@ static inline u64 scxg_debt_slept(u64 debt, u64 slept)
 }
 
 /* A thread that answers: known, and its bursts are short. */
+static inline bool scxg_answers(u32 maturity, u64 burst, u64 burst_avg)
+{
+	return maturity >= SCXG_MATURE && scxg_max(burst, burst_avg) < SCXG_SHORT_BURST_NS;
+}
+
 static inline bool scxg_short(const struct scxg_facts *f)
 {
-	return f->maturity >= SCXG_MATURE && scxg_max(f->burst, f->burst_avg) < SCXG_SHORT_BURST_NS;
+	return scxg_answers(f->maturity, f->burst, f->burst_avg);
 }
 
 /* Relative deadline in ns, at most D whatever the tunables say. */

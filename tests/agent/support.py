@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scx_gamer.agent.model import Adapter
+from tests.processes import end
 
 PATIENCE_S = 30.0
 Seen = tuple[str, int, bool]
@@ -86,13 +87,7 @@ class Session:
 
     def close(self) -> None:
         for process in reversed(self.processes):
-            if process.poll() is None:
-                process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(5)
+            end(process, 5)
 
 
 def _answers(path: Path) -> bool:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ipaddress
-import shutil
 import struct
 import subprocess
 from array import array
@@ -14,22 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.clang import clang
+
 TREE = Path(__file__).resolve().parents[2]
 SANITIZE = "-fsanitize=address,undefined,unsigned-integer-overflow"
 NR_TUNABLES = 10
 
 
-def _clang() -> str:
-    for name in (*(f"clang-{v}" for v in range(21, 15, -1)), "clang"):
-        if path := shutil.which(name):
-            return path
-    raise RuntimeError("no clang: run `make test`, which installs it")
-
-
 def _compile(source: str, out: Path, *flags: str) -> Path:
     here = Path(__file__).parent
     command = [
-        _clang(),
+        clang(),
         "-std=gnu11",
         "-Wall",
         "-Wextra",

@@ -21,6 +21,7 @@ from typing import Any
 from scx_gamer import control
 from scx_gamer.libbpf import Object, find_object
 from scx_gamer.options import SupervisorOptions
+from tests.processes import end
 
 SCHED_EXT = Path("/sys/kernel/sched_ext")
 
@@ -174,12 +175,7 @@ def start_supervisor(
     finally:
         if supervised.process.poll() is None:
             supervised.process.send_signal(signal.SIGCONT)
-            supervised.process.terminate()
-            try:
-                supervised.process.wait(20)
-            except subprocess.TimeoutExpired:
-                supervised.process.kill()
-                supervised.process.wait(20)
+            end(supervised.process, 20)
         wait_until("scheduler off", lambda: kernel_state() == "disabled", 20)
     assert "ResourceWarning" not in supervised.text(), supervised.text()
 

@@ -4,34 +4,16 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from scx_gamer.libbpf import BpfError, object_btf
-
-TREE = Path(__file__).parents[3]
+from tests.clang import TREE, compile_bpf
 
 
 def built(source: str, arch: str, into: Path) -> Path:
-    clang = next(
-        path
-        for v in (*(f"clang-{n}" for n in range(21, 15, -1)), "clang")
-        if (path := shutil.which(v))
-    )
-    out = into / f"{source}-{arch}.o"
-    sysroot = TREE / "build/sysroot/usr/include"
-    includes = [
-        "-I",
-        str(TREE / "bpf/include"),
-        *(["-I", str(sysroot)] if sysroot.exists() else []),
-    ]
-    flags = ["-g", "-O2", "-target", "bpf", "-mcpu=v3", f"-D__TARGET_ARCH_{arch}"]
-    command = [clang, *flags, *includes, "-c", str(TREE / f"bpf/{source}.bpf.c"), "-o", str(out)]
-    subprocess.run(command, check=True)
-    return out
+    return compile_bpf(TREE / f"bpf/{source}.bpf.c", into / f"{source}-{arch}.o", arch)
 
 
 @pytest.mark.parametrize("source", ["observe", "sched", "netlimit"])

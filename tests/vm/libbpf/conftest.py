@@ -3,35 +3,17 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from scx_gamer.libbpf import Object
-
-TREE = Path(__file__).parents[3]
+from tests.clang import compile_bpf
 
 
 def compiled(name: str, into: Path) -> Path:
-    clang = next(
-        path
-        for v in (*(f"clang-{n}" for n in range(21, 15, -1)), "clang")
-        if (path := shutil.which(v))
-    )
-    out = into / f"{name}.bpf.o"
-    sysroot = TREE / "build/sysroot/usr/include"
-    command = [clang, "-g", "-O2", "-target", "bpf", "-mcpu=v3", "-D__TARGET_ARCH_x86"]
-    command += [
-        "-I",
-        str(TREE / "bpf/include"),
-        *(["-I", str(sysroot)] if sysroot.exists() else []),
-    ]
-    source = Path(__file__).with_name(f"{name}.bpf.c")
-    subprocess.run([*command, "-c", str(source), "-o", str(out)], check=True)
-    return out
+    return compile_bpf(Path(__file__).with_name(f"{name}.bpf.c"), into / f"{name}.bpf.o")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from scx_gamer.libbpf._native import native
 from scx_gamer.observe import working_hooks
 from scx_gamer.scheduler import OPS, set_ops_flags
 from tests.vm.attach.conftest import attach, gone, refills
+from tests.vm.stress import stress
 
 RECORD = Path(__file__).with_name("verified.toml")
 GROWTH = 1.5  # of what is recorded, before somebody has to look
@@ -127,26 +128,12 @@ def keep(line: str) -> None:
             file.write(line + "\n")
 
 
-def test_it_holds_under_stress_and_goes() -> None:
+def test_it_holds_under_stress_and_goes(tmp_path: Path) -> None:
     """Not the whole stress of tests/vm/attach, which takes minutes; enough to see that this kernel carries it."""
-    cpus = str(os.cpu_count() or 1)
-    command = [
-        "stress-ng",
-        "--aggressive",
-        "-c",
-        cpus,
-        "-f",
-        cpus,
-        "--affinity",
-        "1",
-        "--timeout",
-        "10",
-    ]
     with attach() as life:
         before = refills()
-        with subprocess.Popen(command, stdout=-3, stderr=-3) as stress:
+        with stress(10, tmp_path):
             life.sleep(10)
-            assert stress.wait(60) == 0
         assert life.total("ctx_missing") == 0 and refills() == before
         assert life.state.get("ticks") > 20 and life.state.get("timer_failed") == 0
         print(f"oldest waiter {life.state.get('oldest_wait_max_ns') / 1e6:.1f} ms")

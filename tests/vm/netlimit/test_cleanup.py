@@ -8,12 +8,11 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from scx_gamer import control
-from scx_gamer.libbpf import BpfError, Object, find_object, kernel
+from scx_gamer.libbpf import BpfError, Object, find_object
 from scx_gamer.libbpf._native import real, stand_in
 from scx_gamer.loop import Loop
 from scx_gamer.netconfig import Limit
@@ -24,7 +23,7 @@ from scx_gamer.netlimit.programs import Programs
 from scx_gamer.netlimit.registry import Registry
 from tests.ownership import Book
 from tests.vm.harness import Supervised, wait_until
-from tests.vm.netlimit.world import PAIR, ROOT, Cgroup, cli, limits, run, tree
+from tests.vm.netlimit.world import PAIR, ROOT, Cgroup, attach_for_good, cli, limits, tree
 
 RATES = {"down": "8 Mbit/s", "up": "4 Mbit/s"}
 Make = Callable[[str], Cgroup]
@@ -222,27 +221,14 @@ def test_what_an_earlier_life_left_is_found_and_taken(cgroup: Make) -> None:
     fd = os.open(group.folder, os.O_RDONLY)
     with Object.open(find_object("netlimit")) as older:
         older.load()
-        number = int(kernel.prog_info(older.programs[programs.DOWN].fd)["id"])
         link = older.programs[programs.UP].attach_cgroup(fd)
-        pin = Path("/sys/fs/bpf/scxg-test")
-        kernel.pin(older.programs[programs.DOWN].fd, pin)
+        attach_for_good(older, group)
     try:
-        run(
-            "bpftool",
-            "cgroup",
-            "attach",
-            str(group.folder),
-            "cgroup_inet_ingress",
-            "id",
-            str(number),
-        )
-        pin.unlink()
         assert tree() == {group.path: PAIR}
         assert {name for _p, name, _n, _k in programs.leftovers(ROOT)} == set(PAIR)
         assert programs.remove_leftovers(ROOT) == 2
         assert tree() == {}
     finally:
-        pin.unlink(missing_ok=True)
         link.close()
         os.close(fd)
 

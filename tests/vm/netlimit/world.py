@@ -17,7 +17,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from scx_gamer.libbpf import Object, kernel
+from scx_gamer.netlimit import programs
 from scx_gamer.state import State, boot_id
+from tests.processes import end
 from tests.vm.harness import Supervised, wait_until
 
 TRAFFIC = Path(__file__).with_name("traffic.py")
@@ -264,13 +267,7 @@ def configured(
         sys.stderr.write(supervised.text())
         raise
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
+        end(process, 20)
         shutil.rmtree(root)
 
 
@@ -287,3 +284,23 @@ def limits(sup: Supervised) -> dict[str, dict[str, Any]]:
     """What the supervisor says it limits, by cgroup."""
     found = sup.ask("net_status")
     return {row["cgroup"]: row for row in found["limits"]}
+
+
+def attach_for_good(older: Object, group: Cgroup) -> None:
+    """Put another life's program on a cgroup in the way that outlives whoever did it: by id, with no link."""
+    fd = older.programs[programs.DOWN].fd
+    number = int(kernel.prog_info(fd)["id"])
+    pin = Path("/sys/fs/bpf/scxg-test")
+    kernel.pin(fd, pin)
+    try:
+        run(
+            "bpftool",
+            "cgroup",
+            "attach",
+            str(group.folder),
+            "cgroup_inet_ingress",
+            "id",
+            str(number),
+        )
+    finally:
+        pin.unlink()

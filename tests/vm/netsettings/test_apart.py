@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.kernelstate import state
-from scx_gamer.libbpf import Object, find_object, kernel
-from scx_gamer.netlimit import programs
+from scx_gamer.libbpf import Object, find_object
 from scx_gamer.options import SupervisorOptions
 from tests.vm.harness import Supervised, foreign_scheduler, start_supervisor, wait_until
-from tests.vm.netlimit.world import PAIR, Cgroup, cli, configured, run, tree
+from tests.vm.netlimit.world import PAIR, Cgroup, attach_for_good, cli, configured, run, tree
 
 Make = Callable[[str], Cgroup]
 SYSRQ = Path("/proc/sysrq-trigger")
@@ -114,21 +113,9 @@ def test_a_hybrid_hierarchy_is_found(cgroup: Make) -> None:
 def orphaned(cgroup: Make) -> Cgroup:
     """Another life's program on a cgroup, the way that stays."""
     group = cgroup("scxg-a")
-    pin = Path("/sys/fs/bpf/scxg-test")
     with Object.open(find_object("netlimit")) as older:
         older.load()
-        number = kernel.prog_info(older.programs[programs.DOWN].fd)["id"]
-        kernel.pin(older.programs[programs.DOWN].fd, pin)
-        run(
-            "bpftool",
-            "cgroup",
-            "attach",
-            str(group.folder),
-            "cgroup_inet_ingress",
-            "id",
-            str(number),
-        )
-        pin.unlink()
+        attach_for_good(older, group)
     return group
 
 
