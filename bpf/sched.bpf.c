@@ -337,11 +337,16 @@ static __always_inline u64 head_key(u64 dsq)
 	return key;
 }
 
-/* The earliest key that waits where a CPU looks; 0 where heads cannot be seen. */
-static __always_inline u64 earliest_key(s32 cpu, struct cpu_ctx *cc, u64 now)
+/*
+ * The earliest key that waits where a CPU looks; 0 where heads cannot be seen. A global function: it is verified once
+ * and by itself, not once for every way that leads here.
+ */
+__noinline u64 earliest_key(s32 cpu, u64 now)
 {
+	struct cpu_ctx *cc = cpu_ctx_of(cpu);
+
 	/* With other caches it goes by what it saw there lately: dispatch sees to it that it looks. */
-	if (!scxg_can_peek() || (nr_llcs > 1 && now - cc->far_look >= SCXG_FAR_LOOK_NS))
+	if (!cc || !scxg_can_peek() || (nr_llcs > 1 && now - cc->far_look >= SCXG_FAR_LOOK_NS))
 		return 0;
 	return scxg_min(head_key(llc_dsq(cpu)), head_key(cpu_dsq(cpu)));
 }
@@ -350,6 +355,24 @@ static __always_inline u64 earliest_key(s32 cpu, struct cpu_ctx *cc, u64 now)
 static __always_inline bool local_free(const struct cpu_ctx *cc, u64 now)
 {
 	return !cc->handed || now - scxg_min(cc->handed, now) > 2 * SCXG_SLICE_MAX_NS;
+}
+
+/* Where a task goes in the order, and how long it may run then. */
+struct place {
+	u64 key, slice;
+};
+
+/* Global for the same reason; -1 if the tunables are not there, which an array map never does. */
+__noinline int find_place(const struct scxg_facts *facts __arg_nonnull, u64 now,
+			  struct place *place __arg_nonnull)
+{
+	const struct scxg_tunables *tun = scxg_tunables();
+
+	if (!tun)
+		return -1;
+	place->key = scxg_key(facts, tun, now);
+	place->slice = scxg_slice(facts->class_id, facts->game_active, tun);
+	return 0;
 }
 
 /* ---- wake-up -------------------------------------------------------------------------------- */
@@ -361,16 +384,16 @@ static __always_inline bool local_free(const struct cpu_ctx *cc, u64 now)
 static __always_inline bool hand_over(struct task_struct *p, s32 here, struct view *v)
 {
 	struct cpu_ctx *cc = cpu_ctx_of(here);
-	u64 key;
+	struct place place;
 
 	if (!cc || !v->tc || !cc->is_short || !local_free(cc, v->now) ||
 	    v->facts.debt >= SCXG_DEBT_LIGHT_NS || !bpf_cpumask_test_cpu(here, p->cpus_ptr))
 		return false;
-	key = scxg_key(&v->facts, v->tun, v->now);
-	if (!scxg_may_hand_over(key, earliest_key(here, cc, v->now)))
+	if (find_place(&v->facts, v->now, &place) ||
+	    !scxg_may_hand_over(place.key, earliest_key(here, v->now)))
 		return false;
-	v->tc->key = key;
-	v->tc->slice = scxg_slice(v->facts.class_id, v->facts.game_active, v->tun);
+	v->tc->key = place.key;
+	v->tc->slice = place.slice;
 	v->tc->used = 0;
 	v->tc->queued_ns = v->now;
 	if (v->facts.class_id < SCXG_NR_CLASSES)
@@ -452,11 +475,28 @@ struct search {
 	u32 rounds;
 };
 
-/*
- * The CPU, of a few that are looked at, whose task gives way most gladly; -1 if none does. A global function: it is
- * verified once and by itself, not once for every way that leads here.
- */
-__noinline int find_victim(struct task_struct *p __arg_trusted, struct search *how __arg_nonnull)
+/* How gladly what runs on `cpu` gives way; 0 not at all. Global, so that a search for a victim is one way, not many. */
+__noinline u32 gives_way_on(struct task_struct *p __arg_trusted, s32 cpu,
+			    const struct search *how __arg_nonnull)
+{
+	struct cpu_ctx *cc = cpu_ctx_of(cpu);
+	struct scxg_running r;
+	u64 ran;
+
+	if (!cc || !cc->run_since || how->now - cc->last_kick < how->min_gap ||
+	    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return 0;
+	ran = how->now - scxg_min(cc->run_since, how->now);
+	r.burst = cc->burst_before + ran;
+	r.debt = scxg_debt_ran(cc->debt_before, ran);
+	r.class_id = cc->class_id;
+	r.is_short = cc->is_short;
+	return scxg_gives_way(&how->facts, &r);
+}
+
+/* The CPU, of a few that are looked at, whose task gives way most gladly; -1 if none does. */
+__noinline int find_victim(struct task_struct *p __arg_trusted,
+			   const struct search *how __arg_nonnull)
 {
 	/* What is carried from one round to the next is in memory: as locals, older verifiers walk every value. */
 	struct cpu_ctx *me = cpu_ctx_of(bpf_get_smp_processor_id()), *cc;
@@ -468,22 +508,11 @@ __noinline int find_victim(struct task_struct *p __arg_trusted, struct search *h
 	bpf_for(i, 0, how->rounds)
 	{
 		s32 cpu = how->cpu + i;
-		struct scxg_running r;
 		u32 score;
-		u64 ran;
 
 		if (cpu >= (s32)nr_cpus)
 			cpu -= nr_cpus;
-		cc = cpu_ctx_of(cpu);
-		if (!cc || !cc->run_since || how->now - cc->last_kick < how->min_gap ||
-		    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
-			continue;
-		ran = how->now - scxg_min(cc->run_since, how->now);
-		r.burst = cc->burst_before + ran;
-		r.debt = scxg_debt_ran(cc->debt_before, ran);
-		r.class_id = cc->class_id;
-		r.is_short = cc->is_short;
-		score = scxg_gives_way(&how->facts, &r);
+		score = gives_way_on(p, cpu, how);
 		if (score > me->pick_score) {
 			me->pick_score = score;
 			me->pick = cpu;
@@ -525,32 +554,30 @@ SEC("struct_ops/scxg_enqueue")
 void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct view v = {};
-	u64 slice, key;
+	struct place place;
 	u32 class_id;
 	bool bound, wakes;
 	s32 cpu, idle, victim;
 	struct cpu_ctx *cc;
 
-	if (!look(&v, p)) {
+	if (!look(&v, p) || find_place(&v.facts, v.now, &place)) {
 		/* Unreachable with array maps, but a task must never be lost. */
 		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS,
 			    enq_flags);
 		return;
 	}
 	class_id = v.facts.class_id;
-	slice = scxg_slice(class_id, v.facts.game_active, v.tun);
-	key = scxg_key(&v.facts, v.tun, v.now);
 	wakes = enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	bound = bound_to_one_cpu(p);
 	cpu = bound ? scx_bpf_task_cpu(p) : home_cpu(p);
 	if (v.tc) {
 		/* Preempted within its slice: it keeps its place for the rest of it. */
 		if (!wakes && v.tc->key && v.tc->used + SCXG_SLICE_REST_NS < v.tc->slice) {
-			key = scxg_min(key, v.tc->key);
-			slice = scxg_min(slice, v.tc->slice - v.tc->used);
+			place.key = scxg_min(place.key, v.tc->key);
+			place.slice = scxg_min(place.slice, v.tc->slice - v.tc->used);
 		}
-		v.tc->key = key;
-		v.tc->slice = slice;
+		v.tc->key = place.key;
+		v.tc->slice = place.slice;
 		v.tc->used = 0;
 		v.tc->queued_ns = v.now;
 	}
@@ -585,18 +612,19 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		v.stats->preempt_kicks[class_id]++;
 	cc = victim >= 0 ? cpu_ctx_of(victim) : NULL;
 	if (cc && (!scxg_can_kick() ||
-		   (local_free(cc, v.now) && key <= earliest_key(victim, cc, v.now)))) {
+		   (local_free(cc, v.now) && place.key <= earliest_key(victim, v.now)))) {
 		/*
 		 * It is what the CPU would take now, so it need not ask. Without a kick it is the only lever there is;
 		 * last_kick keeps it to one per CPU and preempt_min_us.
 		 */
 		cc->handed = v.now;
-		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | victim, slice,
+		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | victim, place.slice,
 			    enq_flags | scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
 		return;
 	}
 
-	scxg_insert_vtime(p, bound ? cpu_dsq(cpu) : llc_dsq(cpu), slice, key, enq_flags);
+	scxg_insert_vtime(p, bound ? cpu_dsq(cpu) : llc_dsq(cpu), place.slice, place.key,
+			  enq_flags);
 	if (victim >= 0) {
 		scxg_kick(victim, scxg_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		return;
