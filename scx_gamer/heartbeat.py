@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from scx_gamer.loop import Loop
 from scx_gamer.notify import Notifier
@@ -16,10 +17,18 @@ SLEPT_S = 1.5  # a beat later than this was not just a busy machine's
 
 
 class Heartbeat:
-    """Beats every `period_s` from start() on, for as long as the loop runs."""
+    """Beats every `period_s` from start() on, for as long as the loop runs, and calls `beside`."""
 
-    def __init__(self, loop: Loop, rooms: Rooms, notifier: Notifier, period_s: float) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        rooms: Rooms,
+        notifier: Notifier,
+        period_s: float,
+        beside: Callable[[], None],
+    ) -> None:
         self._loop, self._rooms, self._notifier = loop, rooms, notifier
+        self._beside = beside
         self._period_s = period_s
         self._last = 0, 0  # boot time, and how much of it was spent suspended
 
@@ -32,6 +41,7 @@ class Heartbeat:
         if machine is not None and observe is not None and machine.life is not None:
             observe.feed.send("HEARTBEAT")
             machine.check()
+        self._beside()
         self._watch_sleep()
         delay = self._period_s
         if self._notifier.watchdog_s is not None:

@@ -19,6 +19,8 @@ FOCUS, GAMEMODE = "focus", "gamemode"
 PER_SECOND = 10.0
 BURST = 20.0
 OLDEST_S = 5.0
+# What becomes of a hint: counted from the start, so that a counter that is not there means something.
+RESULTS = ("used", "unused", "malformed", "owner", "rate", "session", "stale")
 _USERS = 64  # whose rate is remembered
 _FUTURE_S = 1.0
 _KINDS = {FOCUS: ("focus", "focus"), GAMEMODE: ("game", "game-gone")}  # active, not active
@@ -58,7 +60,7 @@ class Hints:
         self._proc = proc
         self._now_ns = now_ns
         self._left: OrderedDict[int, tuple[float, int]] = OrderedDict()  # uid -> hints left, when
-        self.results: Counter[str] = Counter()
+        self.results: Counter[str] = Counter(dict.fromkeys(RESULTS, 0))
 
     def take(self, request: Mapping[str, Any], uid: int) -> dict[str, object]:
         """One hint of the user `uid`; raises HintError. `used` is false when it says nothing new."""

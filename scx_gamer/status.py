@@ -127,6 +127,11 @@ class Status:
             "tasks": {names.get(i, str(i)): count for i, count in enumerate(view.array("tasks"))},
         }
 
+    def effects(self) -> int | None:
+        """Whether classes and windows take effect now; None without a scheduler."""
+        life = self._rooms.machine.life if self._rooms.machine is not None else None
+        return life.inner.state.get("effects") if isinstance(life, CountedLife) else None
+
     def _input(self) -> dict[str, object]:
         room = self._rooms.input
         if room is None:

@@ -64,6 +64,7 @@ class Supervisor:
         self._exit_code = EXIT_OK
         self._exec_pending = False
         self._off = False  # switched off: the settings limit no traffic either
+        self._effects: int | None = None  # as published
         self._storms = 0
         self._lives = Lives()
         self._notifier = Notifier()
@@ -148,7 +149,8 @@ class Supervisor:
         self.loop.add_signal(signal.SIGHUP, lambda: self._reload("SIGHUP"))
         stack.callback(self._notifier.stopping)
         period_ms = observe.abi.constants["SCXG_HEARTBEAT_PERIOD_MS"]
-        return rooms.machine, Heartbeat(self.loop, rooms, self._notifier, period_ms / 1000)
+        heart = Heartbeat(self.loop, rooms, self._notifier, period_ms / 1000, self._look_at_effects)
+        return rooms.machine, heart
 
     def _open_tuning(self, observe: Observe, stack: ExitStack) -> None:
         """Profiles, their values in the kernel, and the watch over their files."""
@@ -310,11 +312,17 @@ class Supervisor:
     def _publish(self) -> None:
         machine = self.rooms.machine
         if machine is not None:
+            self._effects = self.status.effects()
             status = self.status.status()
             self._publisher.write(status, hud.line(status))
             self._notifier.status(f"{machine.state}: {machine.cause}")
             if self.rooms.bus is not None:
                 self.rooms.bus.tell()
+
+    def _look_at_effects(self) -> None:
+        """The kernel switches them on and off by itself: who reads the published files learns it here."""
+        if self.status.effects() != self._effects:
+            self._publish()
 
     # ---- games -------------------------------------------------------------------------------
 

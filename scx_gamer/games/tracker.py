@@ -416,7 +416,8 @@ class Tracker:
         game = self._games[key]
         members = self._members(game, ctx)
         for member in game.members - members:
-            self._member_of.pop(member, None)
+            if self._member_of.get(member) == key:
+                del self._member_of[member]
         for member in members:
             self._member_of[member] = key
         if not self._keeps_going(key, members, ctx):
@@ -438,7 +439,11 @@ class Tracker:
 
     def _members(self, game: Game, ctx: Context) -> set[Identity]:
         """The game's processes that live: its tree, orphans of it, and what Wine started for it elsewhere."""
-        roots = [i for i in {game.key, *game.members} if self._lives(i)]
+        roots = [
+            i
+            for i in {game.key, *game.members}
+            if self._lives(i) and self._member_of.get(i, game.key) == game.key
+        ]
         members = set(roots)
         for pid, _ in roots:
             if not self._children_known(pid, members):

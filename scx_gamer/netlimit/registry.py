@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _MAX_HOLDS = 64  # of one cgroup: more would only tell the same end again
 COUNTERS = ("bytes", "packets", "dropped_bytes", "dropped_packets", "exempt_bytes")
 LANES = {"up": 0, "down": 1}  # SCXG_NET_UP, SCXG_NET_DOWN: checked against abi.h by a test
+NO_TRAFFIC = {(lane, name): 0 for lane in LANES for name in COUNTERS}
 
 
 class Slot(Protocol):
@@ -138,7 +139,7 @@ class Registry:
         self.entries: dict[int, Entry] = {}
         self.orphans: dict[int, Orphan] = {}
         self.orphaned = 0
-        self._ended = {(lane, name): 0 for lane in LANES for name in COUNTERS}
+        self._ended = dict(NO_TRAFFIC)
         self._counting = threading.Lock()  # an entry is in entries or in the sums, never in both
 
     # ---- holding -------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from scx_gamer.netlimit import cgroups
 from scx_gamer.netlimit.cgroups import Member
 from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.programs import Programs, remove_leftovers
-from scx_gamer.netlimit.registry import Entry, Registry
+from scx_gamer.netlimit.registry import NO_TRAFFIC, Entry, Registry
 from scx_gamer.text import printable
 
 log = logging.getLogger(__name__)
@@ -380,7 +380,7 @@ class NetRoom:
     def counters(self) -> dict[str, object]:
         """What the metrics show. Any thread may ask."""
         registry = self._registry
-        totals = registry.totals() if registry is not None else {}
+        totals = registry.totals() if registry is not None else NO_TRAFFIC
         return {
             "limits": len(registry.entries) if registry is not None else 0,
             "orphans": len(registry.orphans) if registry is not None else 0,

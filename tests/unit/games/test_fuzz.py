@@ -153,6 +153,25 @@ def classed(tracker: Tracker, name: str) -> set[int]:
     return {pid for pid, a in tracker.classes.items() if a.class_name == name}
 
 
+def test_a_game_that_ended_leaves_what_another_has_now() -> None:
+    """A marked Wine server has below it a game that becomes a shell: it is the server's now, ended or marked again."""
+    shell, server = ("/usr/bin/bash", ("bash",)), ("/usr/lib/wine/wineserver64", ("wineserver64",))
+    for again in (False, True):
+        life = Life()
+        life.start(number=0, pid=2, program=server)
+        life.start(number=0, pid=3, program=server)
+        life.start(number=1, pid=4, program=("/usr/games/doom", ("doom",)))
+        life.add(number=2)
+        life.execute(number=3, program=shell)
+        life.reconcile()
+        life.nothing_impossible()
+        if again:
+            life.add(number=3)
+        else:
+            life.end(number=3, told=True)
+        life.nothing_impossible()
+
+
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 

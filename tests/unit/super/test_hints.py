@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scx_gamer import login
 from scx_gamer.control import ControlError
-from scx_gamer.hints import BURST, PER_SECOND, HintError, Hints, uids
+from scx_gamer.hints import BURST, PER_SECOND, RESULTS, HintError, Hints, uids
 
 ME, OTHER = 1000, 1001
 
@@ -45,6 +45,7 @@ class World:
         with pytest.raises(HintError) as caught:
             self.hints.take(request, uid)
         assert "\n" not in str(caught.value) and not self.taken
+        assert caught.value.reason in RESULTS
         return caught.value.reason
 
 
@@ -60,7 +61,7 @@ def test_own_processes_count(world: World) -> None:
     world.hints.take({"kind": "gamemode", "pid": 10, "active": False}, ME)
     kinds = [(pid, kind) for _source, pid, kind in world.taken]
     assert kinds == [(10, "focus"), (0, "focus"), (10, "game"), (10, "game-gone")]
-    assert world.hints.results == {"used": 4}
+    assert +world.hints.results == {"used": 4}
 
 
 @pytest.mark.parametrize("pid", [11, 12, 99, 2**31 - 1])

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The values of a snapshot, as samples of the metrics. The names are those of specs.py."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scx_gamer import kernelstate
+from scx_gamer.exits import KIND_NAMES
+from scx_gamer.machine import State
+
+NS = 1e-9  # in seconds
+_BUS_CALLS = dict.fromkeys(("answered", "refused", "malformed"), 0)
+
+# One sample: name, label values, value.
+Sample = tuple[str, tuple[str, ...], float]
+Snapshot = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Names:
+    """Labels in the order of the ABI's enums."""
+
+    classes: Mapping[int, str]
+    messages: Mapping[int, str]
+    paths: Mapping[int, str]
+
+
+@functools.cache
+def shipped_names() -> Names:
+    """Names of the enums in the object that is loaded. Raises BpfError without one."""
+    from scx_gamer.libbpf import Abi, find_object, object_btf
+
+    abi = Abi(object_btf(find_object("observe")))
+    return Names(abi.names("class"), abi.names("msg"), abi.names("path"))
+
+
+def samples(snap: Snapshot, names: Names) -> Iterator[Sample]:
+    """All values but the histogram's. What the snapshot lacks is not exported."""
+    yield from _supervisor(snap)
+    yield from _detection(snap)
+    yield from _kernel(snap)
+    yield from _messages(snap, names)
+    yield from _input(snap, names)
+    yield from _by_class(snap, names)
+    yield from _scheduler(snap)
+    yield from _network(snap.get("network_counters", {}))
+    for name, (metric, factor) in _PROCESS.items():
+        if name in snap.get("process", {}):
+            yield metric, (), snap["process"][name] * factor
+
+
+def _each(name: str, values: Mapping[str, float]) -> Iterator[Sample]:
+    for label, value in values.items():
+        yield name, (label,), value
+
+
+def _supervisor(snap: Snapshot) -> Iterator[Sample]:
+    yield "build_info", (snap["version"],), 1
+    yield "mode", (snap["mode"],), 1
+    for state in State:
+        yield "state", (str(state),), str(state) == snap.get("state")
+    yield "uptime_seconds", (), snap["uptime_s"]
+    yield "unclean_ends", (), snap["unclean_ends"]
+    yield "sleeps", (), snap["sleeps"]
+    yield "generation", (), snap["generation"]
+    yield "retry_seconds", (), snap.get("retry_in_s") or 0
+    yield "games", (), len(snap["games"])
+    yield "game_active", (), bool(snap["games"])
+    counters = snap.get("counters", {})
+    yield from _each("attaches", counters.get("attaches", {}))
+    yield from _each("exits", dict.fromkeys(KIND_NAMES, 0) | counters.get("exits", {}))
+    yield "restarts", (), counters.get("restarts", 0)
+    for hook, said in snap.get("hooks", {}).items():
+        yield "hook_loaded", (hook,), said == "ok"
+    yield from _profile(snap.get("profile") or {})
+    bus = snap.get("bus", {})
+    yield "bus_connected", (), bus.get("connected", False)
+    yield from _each("bus_calls", _BUS_CALLS | bus.get("calls", {}))
+    yield "bus_rests", (), bus.get("rests", 0)
+    yield "bus_holds", (), len(bus.get("holds", ()))
+    yield from _each("session_hints", snap.get("session_hints") or {})
+    loop = snap["loop"]
+    yield "loop_passes", (), loop["passes"]
+    yield "loop_lag_seconds", (), loop["lag_last_ms"] / 1e3
+    yield "loop_lag_max_seconds", (), loop["lag_max_ms"] / 1e3
+    yield "loop_pass_max_seconds", (), loop["pass_max_ms"] / 1e3
+
+
+def _profile(profile: Mapping[str, Any]) -> Iterator[Sample]:
+    if not profile:
+        return
+    yield "profile", (profile["active"],), 1
+    yield "profile_changes", (), profile["changes"]
+    yield "profile_errors", (), len(profile["errors"])
+    yield from _each("profile_reloads", profile["reloads"])
+    yield "profiles_disabled", (), len(profile["disabled"])
+    yield from _each("tunable", profile["tunables"])
+
+
+def _detection(snap: Snapshot) -> Iterator[Sample]:
+    found = snap.get("detection")
+    if found is None:
+        return
+    yield from _each("detections", found["by_rule"])
+    for source in ("bpf", "netlink", "poll"):
+        yield "process_source", (source,), source == found["source"]
+    yield from _each("processes_classed", found["classes"])
+    yield "reconciles", (), found["reconciles"]
+    yield "process_losses", (), found["losses"]
+    yield from _each("threads_by_role", found["thread_roles"])
+    yield from _each("hints", found["hints"])
+    control = snap.get("control", {})
+    if "execs_told" in control:
+        yield "execs_told", (), control["execs_told"][0]
+        yield "exec_to_class_max_seconds", (), control["class_delay_max_ns"][0] * NS
+
+
+def _kernel(snap: Snapshot) -> Iterator[Sample]:
+    kernel = snap["kernel"]
+    yield "kernel_info", (kernel["release"],), 1
+    yield "enabled", (), kernel["sched_ext"] == "enabled"
+    yield "foreign_scheduler", (), kernel["loaded"] not in ("", kernelstate.OURS)
+    if snap.get("enable_seq") is not None:
+        yield "kernel_enable_seq", (), snap["enable_seq"]
+    if snap.get("nr_rejected") is not None:
+        yield "kernel_rejected", (), snap["nr_rejected"]
+    yield from _each("kernel_events", snap.get("kernel_events", {}))
+
+
+def _messages(snap: Snapshot, names: Names) -> Iterator[Sample]:
+    control = snap.get("control", {})
+    for number, count in enumerate(control.get("msgs", ())):
+        if number and number in names.messages:
+            yield "messages", (names.messages[number],), count
+    for reason in ("stale", "unknown", "invalid"):
+        if f"msgs_{reason}" in control:
+            yield "messages_refused", (reason,), control[f"msgs_{reason}"][0]
+    for event in ("execs", "exits", "forks"):
+        if event in control:
+            yield "process_events", (event.removesuffix("s"),), control[event][0]
+    if "events_lost" in control:
+        yield "ring_lost", ("observe",), control["events_lost"][0]
+    feed = snap.get("feed", {})
+    lost = {str(kind).lower(): count for kind, count in feed.get("dropped", {}).items()}
+    known = dict.fromkeys((name for number, name in names.messages.items() if number), 0)
+    yield from _each("messages_lost", known | lost)
+    if "ring_full" in feed:
+        yield "control_ring_full", (), feed["ring_full"]
+        yield "messages_waiting", (), feed["waiting"]
+    events = snap.get("events", {})
+    yield from _each(
+        "events", {str(kind).lower(): n for kind, n in events.get("by_type", {}).items()}
+    )
+    for reason in ("stale", "unknown"):
+        if reason in events:
+            yield "events_refused", (reason,), events[reason]
+    if "handler_failures" in events:
+        yield "event_handler_failures", (), events["handler_failures"]
+
+
+def _input(snap: Snapshot, names: Names) -> Iterator[Sample]:
+    for path in (*names.paths.values(), "none"):
+        yield "input_path", (path,), path == snap["input"]["path"]
+    yield from _each("input_devices", snap["input"].get("lanes", {}))
+    yield "input_held", (), snap["input"].get("held", 0)
+    yield from _each("input_work", snap.get("input_counters", {}))
+    control = snap.get("control", {})
+    if "input_delay_ns" in control:
+        yield "input_delay_seconds", (), control["input_delay_ns"][0] * NS
+        yield "input_delay_max_seconds", (), control["input_delay_max_ns"][0] * NS
+    for lane, window in snap.get("windows", {}).items():
+        yield "windows_opened", (lane,), window["opened"][0]
+        for number, path in names.paths.items():
+            yield "input_events", (lane, path), window["events"][number]
+
+
+def _network(net: Mapping[str, Any]) -> Iterator[Sample]:
+    for name in ("limits", "refusals", "orphans", "orphaned", "leftovers"):
+        if name in net:
+            yield f"network_{name}", (), net[name]
+    for key, value in net.get("traffic", {}).items():
+        direction, _, name = key.partition(".")
+        verdict, unit = _VERDICTS[name]
+        yield f"network_{unit}", (direction, verdict), value
+
+
+def _by_class(snap: Snapshot, names: Names) -> Iterator[Sample]:
+    stats = snap.get("cpu_stats", {})
+    for field, (metric, factor) in _CLASS_STATS.items():
+        for number, value in enumerate(stats.get(field, ())):
+            yield metric, (names.classes[number],), value * factor
+
+
+def _scheduler(snap: Snapshot) -> Iterator[Sample]:
+    stats = snap.get("cpu_stats", {})
+    for field, metric in _PLAIN_STATS.items():
+        if field in stats:
+            yield metric, (), stats[field][0]
+    if "events_lost" in stats:
+        yield "ring_lost", ("sched",), stats["events_lost"][0]
+    live = snap.get("scheduler") or {}
+    for field, (metric, factor) in _LIVE.items():
+        if field in live:
+            yield metric, (), live[field] * factor
+    yield from _each("tasks", live.get("tasks", {}))
+    for program, (ns, runs) in snap.get("programs", {}).items():
+        yield "program_seconds", (program,), ns * NS
+        yield "program_runs", (program,), runs
+
+
+# What scxg_net_lane counts: verdict and unit.
+_VERDICTS = {
+    "bytes": ("passed", "bytes"),
+    "packets": ("passed", "packets"),
+    "dropped_bytes": ("dropped", "bytes"),
+    "dropped_packets": ("dropped", "packets"),
+    "exempt_bytes": ("exempt", "bytes"),
+}
+# What scxg_cpu_stats, scxg_sched_state and the process offer, and as what it is exported.
+_CLASS_STATS = {
+    "enqueues": ("enqueues", 1),
+    "runs": ("runs", 1),
+    "run_ns": ("run_seconds", NS),
+    "idle_inserts": ("idle_inserts", 1),
+    "migrations": ("migrations", 1),
+    "preempt_kicks": ("preempt_kicks", 1),
+    "wait_max_ns": ("wait_max_seconds", NS),
+}
+_PLAIN_STATS = {
+    "slice_cuts": "slice_cuts",
+    "keep_running": "keep_running",
+    "steals": "steals",
+    "boosted": "boosted",
+    "ctx_missing": "context_missing",
+    "ctx_reset": "context_resets",
+}
+_LIVE = {
+    "ticks": ("timer_ticks", 1),
+    "timer_failed": ("timer_error", 1),
+    "effects": ("effects", 1),
+    "effects_off": ("effects_off", 1),
+    "nr_queued": ("queued", 1),
+    "oldest_wait_ns": ("oldest_wait_seconds", NS),
+    "oldest_wait_max_ns": ("oldest_wait_max_seconds", NS),
+}
+_PROCESS = {
+    "cpu_ns": ("process_cpu_seconds", NS),
+    "resident_bytes": ("process_resident_bytes", 1),
+    "open_fds": ("process_open_fds", 1),
+    "threads": ("process_threads", 1),
+}
+
+
+def wait_buckets(counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Cumulative Prometheus buckets of one class. Bucket i of abi.h counts waits below
+    2^i us that the bucket before does not; the last one takes the rest."""
+    found: list[tuple[str, float]] = []
+    total = 0
+    for number, count in enumerate(counts):
+        total += count
+        last = number == len(counts) - 1
+        found.append(("+Inf" if last else repr(2.0**number / 1e6), total))
+    return found
