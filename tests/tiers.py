@@ -39,6 +39,7 @@ BY_NAME_ONLY = {
     "pressure": _SLOW,
     "prometheus": _SLOW,
     "systemd": _SLOW,
+    "top": _SLOW,
     "trace": _SLOW,
     "compile": "what it looks for is less than the noise of a guest without lockstep",
     "soak": "a quarter of an hour for each seed",

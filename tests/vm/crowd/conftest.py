@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm.bus.conftest import System, nothing_left
+from tests.vm.input import devices
 from tests.vm.installed import FILES, PACKAGING
 
 __all__ = ["nothing_left"]
@@ -20,6 +21,7 @@ POLICY = "dbus/org.scxgamer.Supervisor1.conf"
 
 @pytest.fixture(scope="session", autouse=True)
 def system() -> Iterator[System]:
+    devices.load_modules()
     os.environ.pop("SCX_GAMER_RUNTIME_DIR", None)
     Path(FILES[POLICY]).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(PACKAGING / POLICY, FILES[POLICY])

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm.input import devices
 from tests.vm.input.rig import Rig, Writer
 
 
 @pytest.fixture(scope="session", autouse=True)
 def modules() -> None:
-    for name in ("evdev", "uinput"):
-        subprocess.run(["modprobe", "-q", name], check=False, timeout=60)  # may be built in
-    assert Path("/dev/uinput").exists(), "the kernel has no uinput"
+    devices.load_modules()
 
 
 @pytest.fixture(params=["kernel", "evdev"])

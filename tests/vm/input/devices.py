@@ -3,11 +3,20 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from evdev import AbsInfo, UInput, ecodes
 
 VENDOR = 0xFEFE
+
+
+def load_modules() -> None:
+    """What devices need of the kernel; it may be built in."""
+    for name in ("evdev", "uinput"):
+        subprocess.run(["modprobe", "-q", name], check=False, timeout=60)
+    assert Path("/dev/uinput").exists(), "the kernel has no uinput"
 
 
 def keyboard(name: str = "keys") -> UInput:

@@ -156,7 +156,7 @@ def test_who_preempts_names_the_hog(binary: Path) -> None:
 @EVENTS
 @KPROBES
 def test_input_from_event_to_reader(binary: Path) -> None:
-    subprocess.run(["modprobe", "-q", "-a", "evdev", "uinput"], check=False, timeout=60)
+    devices.load_modules()
     keyboard = devices.keyboard("trace keys")
     try:
         path = str(keyboard.device.path)
