@@ -41,27 +41,29 @@ BY_NAME_ONLY = {
     "systemd": _SLOW,
     "top": _SLOW,
     "trace": _SLOW,
-    "compile": "what it looks for is less than the noise of a guest without lockstep",
     "soak": "a quarter of an hour for each seed",
     "sweep": "makes each kernel call of a life fail, one life a call",
     "wine": "1.1 GB of packages: tests/vm/wine/prepare",
 }
 # What does not depend on the kernel: CI runs these on the newest alone. By name they run on any.
-NEWEST_ONLY: frozenset[str] = frozenset()
+NEWEST_ONLY: frozenset[str] = frozenset({"promises"})
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 # crowd: with one CPU the guest decides who waits for whom, with more the emulator does, which lets them take turns.
 GUEST_CPUS = {"crowd": 1, "games": 1}
 
 # Folders whose tests print figures, and how their lines begin: shown whether or not a test fails.
-FIGURES = frozenset({"crowd", "faults", "matrix", "pressure", "prometheus", "soak"})
+FIGURES = frozenset({"crowd", "faults", "matrix", "pressure", "prometheus", "promises", "soak"})
 _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 
+# Guests in virtual time that this machine's speed and other guests do not change: figures are those of a real machine.
+LOCKSTEP = frozenset({"promises"})
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
 UNDER_SYSTEMD = frozenset({"systemd", "package", "pages"})
 # In a root file system of a newer Debian, with that one's Python: our package depends on what it has.
 IN_SUITE = {"package": "trixie"}
 # What the host makes before a folder's guest boots: it has the network and the compiler's speed.
-PREPARED = {
+PREPARED: dict[str, tuple[list[str], ...]] = {
+    "promises": (["tests/vm/lockstep/build"],),
     "package": (
         ["make", "-s", "deb"],
         [str(PYTHON), "-m", "tests.vm.vmlib.root", IN_SUITE["package"]],
@@ -160,7 +162,8 @@ def vm_folders(kernel: str) -> list[str]:
             f"tests/vm has no folder {', '.join(sorted(unknown))}; there are {', '.join(folders)}"
         )
     left_out = BY_NAME_ONLY.keys() | (NEWEST_ONLY if kernel != "newest" else set())
-    return chosen or [name for name in folders if name not in left_out]
+    # The longest first, so that none of them is left alone at the end.
+    return chosen or sorted(set(folders) - left_out, key=lambda name: (name not in LOCKSTEP, name))
 
 
 def vm(kernel: str) -> Iterator[Result]:
@@ -170,6 +173,8 @@ def vm(kernel: str) -> Iterator[Result]:
 
     def folder(name: str) -> Result:
         extra = ["--cpus", str(GUEST_CPUS[name])] if name in GUEST_CPUS else []
+        if name in LOCKSTEP:
+            extra.append("--lockstep")
         if name in UNDER_SYSTEMD:
             extra.append("--systemd")
         if name in IN_SUITE:
@@ -189,6 +194,8 @@ def vm(kernel: str) -> Iterator[Result]:
         return run(f"vm {kernel} {name}", command, count=pytest_counts)
 
     for name in vm_folders(kernel):
+        if direct and name in LOCKSTEP:
+            continue
         for command in PREPARED.get(name, ()):
             made = run(f"prepare {name}", command, count=one_check)
             if made.failed:

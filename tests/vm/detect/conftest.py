@@ -21,8 +21,8 @@ import pytest
 from scx_gamer.libbpf import kernel
 from scx_gamer.libbpf._native import native
 from scx_gamer.options import SupervisorOptions
-from tests.vm.detect.meters import BUSYBOX
 from tests.vm.harness import Supervised, start_supervisor, wait_until
+from tests.vm.promises.meters import BUSYBOX
 
 CLASS_GAME, CLASS_CRITICAL, CLASS_BACKGROUND = 1, 2, 3
 

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A compile beside the supervisor that waits for a game takes as long as without it: pairs, interleaved.
-
-By name, in time that does not depend on the machine:
-tests/vm/run --lockstep --cpus 2 -- build/venv/bin/python -m pytest -s tests/vm/compile
-"""
+"""A compile beside the supervisor that waits for a game takes as long as without it: pairs, interleaved."""
 
 from __future__ import annotations
 
@@ -15,10 +11,9 @@ from pathlib import Path
 from scx_gamer.bench.verdict import judge
 from scx_gamer.libbpf import kernel
 from scx_gamer.options import SupervisorOptions
-from tests.vm.detect.conftest import Desk, desk
+from tests.vm.detect.conftest import Desk
 from tests.vm.harness import start_supervisor
 
-__all__ = ["desk"]
 PAIRS, FILES = 6, 2
 MOST = 0.005  # of the time; in lockstep two runs differ by less
 _MAKE = """

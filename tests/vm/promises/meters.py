@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How fast this CPU executes programs, beside one of ours doing so on purpose."""
+"""Executes short-lived programs at a rate, as a compile or a shell script does."""
 
 from __future__ import annotations
 
@@ -7,28 +7,15 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# fork, exec and wait of a static program on a desktop CPU of some years ago. An emulated CPU is slower by the factor
-# that `emulation` measures, and every limit that is one of time is multiplied by it.
-NATIVE_EXEC_S = 0.0006
 BUSYBOX = "/bin/busybox"  # static: nothing to load
 
 
 def exec_once(program: Path) -> None:
     os.waitpid(os.posix_spawn(program, ["true"], {}), 0)
-
-
-def emulation(program: Path, rounds: int = 60) -> float:
-    """Times slower than NATIVE_EXEC_S; at least 1. `program`: a copy of busybox on a local file system."""
-    exec_once(program)
-    began = time.monotonic()
-    for _ in range(rounds):
-        exec_once(program)
-    return max(1.0, (time.monotonic() - began) / rounds / NATIVE_EXEC_S)
 
 
 # argv: rate, file for the seconds that each took
@@ -52,7 +39,7 @@ _TOOK = struct.Struct("d")
 
 
 class Spawner:
-    """Executes short-lived programs at a rate, or as fast as this CPU can."""
+    """Executes `program` at a rate, or as fast as this CPU can. `program`: a copy on a local file system."""
 
     def __init__(self, told: Path, program: Path) -> None:
         self._told, self._program = told, program
