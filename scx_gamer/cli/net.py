@@ -78,8 +78,15 @@ def register(app: typer.Typer) -> None:
         """End a limit that `net limit` set, or all of them."""
         from scx_gamer import control
 
-        answer = control.request("net_release", target=target)
-        print(f"{answer['released']} limits released")
+        try:
+            answer = control.request("net_release", target=target)
+        except control.ControlError as err:
+            left = _take_leftovers() if err.code == control.NOT_RUNNING and not target else 0
+            if not left:
+                raise
+            print(f"no supervisor runs; took away {left} programs that one left")
+        else:
+            print(f"{answer['released']} limits released")
 
     @group.command("status")
     def status(
@@ -120,6 +127,19 @@ def _rates(seconds: float) -> list[dict[str, Any]]:
             shown[f"{way}_bytes_per_s"] = round(count / lasted)
         rows.append(shown)
     return sorted(rows, key=lambda row: -(row["down_bytes_per_s"] + row["up_bytes_per_s"]))
+
+
+def _take_leftovers() -> int:
+    """Detach what a supervisor left that is no more; how many programs. The kernel lets root see them."""
+    from scx_gamer.libbpf import BpfError
+    from scx_gamer.netlimit import cgroups, programs
+
+    try:
+        mount = cgroups.hierarchy().mount
+        return programs.remove_leftovers(mount) if mount is not None else 0
+    except (OSError, BpfError) as err:
+        print(f"what one may have left cannot be looked for: {err}", file=sys.stderr)
+        return 0
 
 
 def _row(row: dict[str, Any]) -> tuple[object, ...]:

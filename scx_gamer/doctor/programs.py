@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
 from scx_gamer import control
-from scx_gamer.doctor.model import FAIL, OK, UNSUPPORTED, WARN, Finding
+from scx_gamer.doctor.model import FAIL, INFO, OK, UNSUPPORTED, WARN, Finding
 from scx_gamer.libbpf import BpfError, Object, find_object
 from scx_gamer.text import printable
 
@@ -76,7 +77,14 @@ def network_limit() -> Iterator[Finding]:
         yield _tried(
             trial, name, "", "traffic cannot be limited on this kernel: see docs/troubleshooting.md"
         )
-    left = programs.leftovers(found.mount)
+    try:
+        left = programs.leftovers(found.mount)
+    except BpfError as error:
+        if error.errno != errno.EPERM:
+            raise
+        what = "leftovers not looked for: the kernel shows programs on cgroups to root alone"
+        yield Finding(INFO, name, what, "run doctor as root")
+        return
     if not left:
         yield Finding(OK, name, "no program of ours is on any cgroup")
         return
@@ -85,7 +93,7 @@ def network_limit() -> Iterator[Finding]:
         yield Finding(OK, name, f"{len(left)} programs at work on {where}")
     else:
         what = f"{len(left)} programs of ours are on {where} though no supervisor runs"
-        yield Finding(WARN, name, what, "the next start of scx-gamer takes them away")
+        yield Finding(WARN, name, what, "sudo scx-gamer net release")
 
 
 def _supervised() -> bool:

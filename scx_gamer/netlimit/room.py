@@ -410,6 +410,7 @@ def _remove_leftovers(mount: Path) -> int:
     except BpfError as err:
         if err.errno != errno.EPERM:
             raise
-        # Programs of others are for root to list. Ours go with our links, so with us.
+        # To list programs takes CAP_SYS_ADMIN, which our unit does without: ours go with our links, so with us, and
+        # doctor and `net release` look as root.
         log.debug("leftovers of another life cannot be looked for: %s", err)
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -51,16 +52,17 @@ def test_removed_by_hand(sup: Supervised, cgroup: Make) -> None:
 
 
 def test_detached_within_a_second_of_the_process(sup: Supervised, cgroup: Make) -> None:
-    group = cgroup("scxg-a")
-    process = group.sleeper()
-    limit(sup, process.pid)
-    process.kill()
-    began = time.monotonic()
-    wait_until("detached", lambda: tree() == {}, 10)
-    took = time.monotonic() - began
-    print(f"detached {took * 1000:.0f} ms after the kill, as bpftool saw it")
-    assert took < 1.0
-    wait_until("forgotten", lambda: sup.ask("net_status")["wishes"] == [], 10)
+    group, took = cgroup("scxg-a"), []
+    for _ in range(3):
+        process = group.sleeper()
+        limit(sup, process.pid)
+        process.kill()
+        began = time.monotonic()
+        wait_until("detached", lambda: tree() == {}, 60)
+        took.append(time.monotonic() - began)
+    print("detached", *(f"{1000 * s:.0f}" for s in took), "ms after the kill, as bpftool saw it")
+    assert statistics.median(took) < 1.0
+    wait_until("forgotten", lambda: sup.ask("net_status")["wishes"] == [], 60)
 
 
 def test_several_processes_in_one_cgroup_go_with_the_last(sup: Supervised, cgroup: Make) -> None:
@@ -76,7 +78,7 @@ def test_several_processes_in_one_cgroup_go_with_the_last(sup: Supervised, cgrou
         time.sleep(0.5)
         assert tree() == {group.path: PAIR}
     held[2].kill()
-    wait_until("detached", lambda: tree() == {}, 10)
+    wait_until("detached", lambda: tree() == {}, 60)
 
 
 def test_the_smallest_limit_of_the_holders_counts(sup: Supervised, cgroup: Make) -> None:
@@ -87,7 +89,7 @@ def test_the_smallest_limit_of_the_holders_counts(sup: Supervised, cgroup: Make)
     row = limits(sup)[group.path]
     assert (row["down_bytes_per_s"], row["up_bytes_per_s"]) == (1_000_000, 250_000)
     one.kill()
-    wait_until("raised", lambda: limits(sup)[group.path]["down_bytes_per_s"] == 2_000_000, 10)
+    wait_until("raised", lambda: limits(sup)[group.path]["down_bytes_per_s"] == 2_000_000, 60)
 
 
 def test_three_changes_and_one_release(sup: Supervised, cgroup: Make) -> None:
@@ -125,7 +127,7 @@ def test_our_end_with_several_limits_some_of_their_processes_dead(
     held[0].kill()
     held[1].kill()
     own.end(number)
-    wait_until("detached", lambda: tree() == {}, 5)
+    wait_until("detached", lambda: tree() == {}, 60)
     assert held[2].poll() is None, "the programs themselves are left alone"
 
 
@@ -137,7 +139,7 @@ def test_a_limited_cgroup_removed_under_us(sup: Supervised, cgroup: Make) -> Non
     # the process moves on, and its cgroup goes while the process still holds the limit
     (other.folder / "cgroup.procs").write_text(str(process.pid))
     group.folder.rmdir()
-    wait_until("forgotten", lambda: group.path not in limits(sup), 10)
+    wait_until("forgotten", lambda: group.path not in limits(sup), 60)
     assert tree() == {other.path: PAIR}
     assert limits(sup)[other.path]["processes"] == 2, "it is limited where it is now"
     assert sup.ask("net_status")["orphans"] == 0
@@ -151,7 +153,7 @@ def test_a_time_ends_a_limit(sup: Supervised, cgroup: Make) -> None:
     group = cgroup("scxg-a")
     limit(sup, group.sleeper().pid, **{"for": "2s"})
     assert tree() == {group.path: PAIR}
-    wait_until("over", lambda: tree() == {}, 10)
+    wait_until("over", lambda: tree() == {}, 60)
 
 
 def test_refusals_name_their_reason(sup: Supervised, cgroup: Make) -> None:
@@ -181,7 +183,7 @@ def test_refusals_name_their_reason(sup: Supervised, cgroup: Make) -> None:
     limit(sup, process.pid)
     assert tree() == {group.path: PAIR}
     sup.ask("game_add", pid=neighbour.pid)
-    wait_until("lifted for the game", lambda: tree() == {}, 10)
+    wait_until("lifted for the game", lambda: tree() == {}, 60)
     sup.ask("game_remove", pid=neighbour.pid)
 
 

@@ -57,9 +57,9 @@ def verdict(programs: Programs, name: str, data: bytes, repeat: int = 1) -> int:
 
 
 def slot(programs: Programs, **fields: int) -> StructView:
-    """Slot 0, which is what a test run's fresh storage names."""
+    """Slot 0, which is what a test run's fresh storage names: with nothing of the test before."""
     view = programs.slot(0)
-    for name, value in fields.items():
+    for name, value in {"scope": 0, "kind": 0, "serial": 0, **fields}.items():
         view.set(name, value)
     for lane in LANES.values():
         view.set(f"lane[{lane}].free_ns", 0)

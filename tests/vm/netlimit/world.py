@@ -90,8 +90,17 @@ class Internet:
                 tc -n {ROUTER} qdisc add dev r1 root tbf rate 10mbit burst 6kb latency 200ms
                 tc -n {SERVER} qdisc add dev s0 root netem delay 24ms limit 4000
             """)
-        else:  # what would have cut long segments into packets, as any line does
-            lines(f"ip -n {SERVER} link set s0 gso_max_segs 1")
+        else:
+            # No emulated line. What would have cut long segments into packets, as any line does. Nothing is ever
+            # under way: TCP's waits of 40 and 200 ms, made for real lines, would be most of the time, and to a peer so
+            # near it sends segments of 64 KB, each a quarter of a second of a low rate.
+            lines(f"""
+                sysctl -qw net.ipv4.tcp_tso_rtt_log=0
+                ip -n {SERVER} link set s0 gso_max_segs 1
+                ip route change 203.0.113.0/24 via 198.51.100.254 rto_min 5ms quickack 1
+                ip route change {PRIVATE}/32 via 198.51.100.254 rto_min 5ms quickack 1
+                ip -n {SERVER} route change default via 203.0.113.254 rto_min 5ms quickack 1
+            """)
         for what in ("serve", "answer"):
             command = ["ip", "netns", "exec", SERVER, sys.executable, "-I", str(TRAFFIC), what]
             server = subprocess.Popen(command, stdout=subprocess.PIPE)
@@ -271,10 +280,12 @@ def configured(
         shutil.rmtree(root)
 
 
-def cli(sup: Supervised, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command as the user types it."""
+def cli(
+    sup: Supervised, *words: str, prefix: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """A command as the user types it; `prefix` is a command that runs it."""
     env = {**os.environ, "SCX_GAMER_RUNTIME_DIR": str(sup.root / "run")}
-    command = [sys.executable, "-m", "scx_gamer", *words]
+    command = [*prefix, sys.executable, "-m", "scx_gamer", *words]
     return subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=120, check=False
     )

@@ -81,8 +81,12 @@ print(*network_limit(), sep="\\n")
 
 def doctor(mounts: str) -> str:
     """What doctor says of the network limit."""
+    return said_by(FINDINGS, *inside(mounts))
+
+
+def said_by(script: str, *prefix: str) -> str:
     done = subprocess.run(
-        [*inside(mounts), sys.executable, "-c", FINDINGS],
+        [*prefix, sys.executable, "-c", script],
         capture_output=True, text=True, timeout=240, check=True,
     )  # fmt: skip
     return done.stdout
@@ -123,8 +127,28 @@ def test_doctor_and_the_next_start_see_what_stayed(orphaned: Cgroup) -> None:
     assert tree() == {orphaned.path: ["scxg_net_down"]}
     said = doctor("true")
     assert f"1 programs of ours are on {orphaned.path} though no supervisor runs" in said, said
+    assert "sudo scx-gamer net release" in said
     with configured("") as sup:
         assert tree() == {}
         assert "removed 1 programs that another life left" in sup.text()
         assert sup.ask("snapshot")["network_counters"]["leftovers"] == 1
     assert "no program of ours is on any cgroup" in doctor("true")
+
+
+def test_root_takes_away_what_stayed(orphaned: Cgroup, tmp_path: Path) -> None:
+    """The unit may not list programs; without that right nothing is claimed, and nothing is taken."""
+    nobody = Supervised(subprocess.Popen(["true"]), tmp_path, tmp_path / "log")
+    nobody.process.wait(60)
+    weak = ["setpriv", "--bounding-set=-sys_admin"]
+    assert "leftovers not looked for" in said_by(FINDINGS, *weak)
+    done = cli(nobody, "net", "release", prefix=weak)
+    assert done.returncode == 3 and "cannot be looked for" in done.stderr, done
+    assert tree() == {orphaned.path: ["scxg_net_down"]}
+    done = cli(nobody, "net", "release")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "no supervisor runs; took away 1 programs that one left\n",
+    ), done
+    assert tree() == {}
+    done = cli(nobody, "net", "release")
+    assert done.returncode == 3 and "not running" in done.stderr, "nothing left to take"

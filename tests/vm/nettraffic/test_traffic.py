@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Real TCP and UDP through an emulated 20/10 Mbit/s link with 200 ms buffers, 24 ms away.
 
-Where the kernel has no emulated link, nothing delays a packet, and TCP, which lives off its round trips, stays
-below what it is held to: such rates are measured on the link alone, those of UDP everywhere.
+The small kernel has no part that a line could be emulated with (packet scheduler, tun, packet sockets): there the
+line delays nothing and queues nothing, so that what is said of round trips and queues is shown on the others.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from scx_gamer import metrics
 from tests.vm.harness import Supervised, wait_until
 from tests.vm.netlimit.world import (
     INET6,
@@ -26,7 +28,6 @@ from tests.vm.netlimit.world import (
     TRAFFIC,
     Cgroup,
     Flow,
-    cli,
     limits,
     run,
 )
@@ -77,7 +78,6 @@ def test_the_game_keeps_its_round_trip(sup: Supervised, cgroup: Make, way: str) 
     assert 0.85 * wanted < got < 1.15 * wanted
 
 
-@pytest.mark.needs(PSCHED)
 def test_two_cgroups_with_different_limits(sup: Supervised, cgroup: Make) -> None:
     """Each within 15 %; one released runs free, and the other keeps its own."""
     one, other = cgroup("scxg-a"), cgroup("scxg-b")
@@ -96,7 +96,6 @@ def test_two_cgroups_with_different_limits(sup: Supervised, cgroup: Make) -> Non
     assert 255_000 < b.rate(*after) < 345_000
 
 
-@pytest.mark.needs(PSCHED)
 def test_a_change_under_traffic_leaves_no_gap(sup: Supervised, cgroup: Make) -> None:
     group = cgroup("scxg-a")
     pid = anchor(sup, group, down="4 Mbit/s", up="unlimited")
@@ -125,10 +124,10 @@ def test_no_udp_sender_sees_an_error(sup: Supervised, cgroup: Make) -> None:
     assert after["up_dropped_packets"] - before["up_dropped_packets"] > 100
     got = (after["up_bytes"] - before["up_bytes"]) / (ended - began)
     assert 0.85 * 125_000 < got < 1.15 * 125_000
-    scraped = dict(line.rsplit(" ", 1) for line in cli(sup, "metrics").stdout.splitlines())
-    assert scraped["scx_gamer_network_limits"] == "1.0"
-    lost = scraped['scx_gamer_network_packets_total{direction="up",verdict="dropped"}']
-    assert float(lost) >= after["up_dropped_packets"]
+    found = metrics.samples(sup.ask("snapshot"), metrics.shipped_names())
+    told = {(name, labels): value for name, labels, value in found}
+    assert told["network_limits", ()] == 1
+    assert told["network_packets", ("up", "dropped")] >= after["up_dropped_packets"]
 
 
 def both_ways(cgroup: Make, sup: Supervised, rate: str, host: str, count: int) -> list[Flow]:
@@ -143,8 +142,8 @@ def both_ways(cgroup: Make, sup: Supervised, rate: str, host: str, count: int) -
 
 def test_the_lowest_rate_still_moves(sup: Supervised, cgroup: Make) -> None:
     flows = both_ways(cgroup, sup, "16 kB/s", PUBLIC, 1)
-    flows[0].lasts(5)
-    span = flows[0].lasts(12)
+    flows[0].lasts(4)
+    span = flows[0].lasts(10)
     down, up = (flow.rate(*span) for flow in flows)
     print(f"{down / 1000:.1f} down, {up / 1000:.1f} up of 16 kB/s")
     assert 12_000 < down < 18_400 and 12_000 < up < 18_400
@@ -191,7 +190,6 @@ def test_the_users_qdisc_is_untouched(sup: Supervised, cgroup: Make, qdisc: str)
         run("tc", "qdisc", "del", "dev", "h0", "root")
 
 
-@pytest.mark.needs(PSCHED)
 @pytest.mark.parametrize("opened", ["after", "before"])
 def test_a_task_is_charged_and_its_neighbour_is_not(
     sup: Supervised, cgroup: Make, tmp_path: Path, opened: str
@@ -224,12 +222,13 @@ def test_a_task_is_charged_and_its_neighbour_is_not(
     assert free > 800_000 and still < 288_000
 
 
-@pytest.mark.needs(PSCHED)
 def test_a_tool_of_others_measures_the_same(sup: Supervised, cgroup: Make) -> None:
     """iperf3 in both directions, and its own count of what arrived."""
     group = cgroup("scxg-a")
     anchor(sup, group, down="4 Mbit/s", up="2 Mbit/s")
-    server = cgroup("scxg-iperf").start("ip", "netns", "exec", SERVER, "iperf3", "-s", "-p", "5201")
+    server = cgroup("scxg-iperf").start(
+        "ip", "netns", "exec", SERVER, "iperf3", "-s", "-p", "5201", stdout=subprocess.DEVNULL
+    )
     wait_until(
         "iperf3 listens", lambda: ":5201" in run("ip", "netns", "exec", SERVER, "ss", "-tln")
     )
