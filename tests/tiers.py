@@ -50,7 +50,7 @@ NEWEST_ONLY: frozenset[str] = frozenset({"promises"})
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 # crowd: with one CPU the guest decides who waits for whom, with more the emulator does, which lets them take turns.
 # nettraffic: what waits for its turn in the emulator would look like a queue on the line.
-GUEST_CPUS = {"crowd": 1, "games": 1, "nettraffic": 1}
+GUEST_CPUS = {"crowd": 1, "games": 1, "netsettings": 1, "nettraffic": 1}
 
 # Folders whose tests print figures, and how their lines begin: shown whether or not a test fails.
 FIGURES = frozenset({"crowd", "faults", "matrix", "pressure", "prometheus", "promises", "soak"})

@@ -24,7 +24,7 @@ from scx_gamer.netlimit.programs import Programs
 from scx_gamer.netlimit.registry import Registry
 from tests.ownership import Book
 from tests.vm.harness import Supervised, wait_until
-from tests.vm.netlimit.world import PAIR, ROOT, Cgroup, attach_for_good, cli, limits, tree
+from tests.vm.netlimit.world import PAIR, ROOT, Cgroup, attach_for_good, limits, tree, typed
 
 RATES = {"down": "8 Mbit/s", "up": "4 Mbit/s"}
 Make = Callable[[str], Cgroup]
@@ -39,7 +39,7 @@ def limit(sup: Supervised, pid: int, **more: str) -> dict[str, object]:
 def test_removed_by_hand(sup: Supervised, cgroup: Make) -> None:
     group = cgroup("scxg-a")
     pid = group.sleeper().pid
-    done = cli(
+    done = typed(
         sup, "net", "limit", str(pid), "--down", "8 Mbit/s", "--up", "500 kB/s", "--for", "1h"
     )
     assert done.returncode == 0, done.stderr

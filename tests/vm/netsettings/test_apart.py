@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from scx_gamer.doctor.programs import network_limit
 from scx_gamer.kernelstate import state
 from scx_gamer.libbpf import Object, find_object
 from scx_gamer.options import SupervisorOptions
 from tests.vm.harness import Supervised, foreign_scheduler, start_supervisor, wait_until
-from tests.vm.netlimit.world import PAIR, Cgroup, attach_for_good, cli, configured, run, tree
+from tests.vm.netlimit.world import PAIR, Cgroup, attach_for_good, cli, configured, run, tree, typed
 
 Make = Callable[[str], Cgroup]
 SYSRQ = Path("/proc/sysrq-trigger")
@@ -79,14 +80,12 @@ print(*network_limit(), sep="\\n")
 """
 
 
-def doctor(mounts: str) -> str:
-    """What doctor says of the network limit."""
-    return said_by(FINDINGS, *inside(mounts))
-
-
-def said_by(script: str, *prefix: str) -> str:
+def doctor(*prefix: str) -> str:
+    """What doctor says of the network limit, run by a command."""
+    if not prefix:
+        return "\n".join(map(str, network_limit()))
     done = subprocess.run(
-        [*prefix, sys.executable, "-c", script],
+        [*prefix, sys.executable, "-c", FINDINGS],
         capture_output=True, text=True, timeout=240, check=True,
     )  # fmt: skip
     return done.stdout
@@ -103,14 +102,14 @@ def test_the_scheduler_works_without_cgroups(cgroup: Make) -> None:
         sup.ask("game_add", pid=group.sleeper().pid)
         assert sup.state() == "attached" and tree() == {}
         assert sup.text().count("no cgroup2 hierarchy is mounted") == 1
-    assert "no cgroup2 is mounted" in doctor(NO_CGROUPS)
+    assert "no cgroup2 is mounted" in doctor(*inside(NO_CGROUPS))
 
 
 def test_a_hybrid_hierarchy_is_found(cgroup: Make) -> None:
     group = cgroup("scxg-a")
     with configured("", prefix=inside(HYBRID)) as sup:
         limit(sup, group)
-    assert "hybrid hierarchy, cgroup2 on /sys/fs/cgroup/unified" in doctor(HYBRID)
+    assert "hybrid hierarchy, cgroup2 on /sys/fs/cgroup/unified" in doctor(*inside(HYBRID))
 
 
 @pytest.fixture
@@ -125,14 +124,14 @@ def orphaned(cgroup: Make) -> Cgroup:
 
 def test_doctor_and_the_next_start_see_what_stayed(orphaned: Cgroup) -> None:
     assert tree() == {orphaned.path: ["scxg_net_down"]}
-    said = doctor("true")
+    said = doctor()
     assert f"1 programs of ours are on {orphaned.path} though no supervisor runs" in said, said
     assert "sudo scx-gamer net release" in said
     with configured("") as sup:
         assert tree() == {}
         assert "removed 1 programs that another life left" in sup.text()
         assert sup.ask("snapshot")["network_counters"]["leftovers"] == 1
-    assert "no program of ours is on any cgroup" in doctor("true")
+    assert "no program of ours is on any cgroup" in doctor()
 
 
 def test_root_takes_away_what_stayed(orphaned: Cgroup, tmp_path: Path) -> None:
@@ -140,8 +139,8 @@ def test_root_takes_away_what_stayed(orphaned: Cgroup, tmp_path: Path) -> None:
     nobody = Supervised(subprocess.Popen(["true"]), tmp_path, tmp_path / "log")
     nobody.process.wait(60)
     weak = ["setpriv", "--bounding-set=-sys_admin"]
-    assert "leftovers not looked for" in said_by(FINDINGS, *weak)
-    done = cli(nobody, "net", "release", prefix=weak)
+    assert "leftovers not looked for" in doctor(*weak)
+    done = typed(nobody, "net", "release", prefix=weak)
     assert done.returncode == 3 and "cannot be looked for" in done.stderr, done
     assert tree() == {orphaned.path: ["scxg_net_down"]}
     done = cli(nobody, "net", "release")
