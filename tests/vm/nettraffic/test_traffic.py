@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer import metrics
+from scx_gamer.metrics.samples import samples, shipped_names
 from tests.vm.harness import Supervised, wait_until
 from tests.vm.netlimit.world import (
     INET6,
@@ -124,7 +124,7 @@ def test_no_udp_sender_sees_an_error(sup: Supervised, cgroup: Make) -> None:
     assert after["up_dropped_packets"] - before["up_dropped_packets"] > 100
     got = (after["up_bytes"] - before["up_bytes"]) / (ended - began)
     assert 0.85 * 125_000 < got < 1.15 * 125_000
-    found = metrics.samples(sup.ask("snapshot"), metrics.shipped_names())
+    found = samples(sup.ask("snapshot"), shipped_names())
     told = {(name, labels): value for name, labels, value in found}
     assert told["network_limits", ()] == 1
     assert told["network_packets", ("up", "dropped")] >= after["up_dropped_packets"]
