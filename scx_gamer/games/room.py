@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from scx_gamer.profiles import ProfileSet
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 30.0
+LOOK_S = 0.003  # of it at a time
 THREADS_AFTER_S = (
     0.5  # the hooks on threads are loaded when the game has its class and its start is over
 )
@@ -90,6 +91,8 @@ class GamesRoom:
         self._profile_names: frozenset[str] = frozenset()
         self._names = Names({}, "")
         self._desktop_seen: tuple[object, ...] = ()
+        self._fresh: dict[int, Process] = {}
+        self._look: Iterator[None] | None = None
         self._exec_ns: dict[int, int] = {}
         self._arguments_until: dict[int, float] = {}
         self._pidfds: dict[int, int] = {}  # root pid → pidfd
@@ -114,7 +117,9 @@ class GamesRoom:
     def start(self) -> None:
         """Look at every process once, then listen."""
         self._loop.at_pass_end(self._pass)
-        self._reconcile()
+        self._look_at_all()
+        while self._look is not None:
+            self._read_some()
         self._tick()
 
     def _open_source(self, observe: Observe, wanted: str, stack: ExitStack) -> None:
@@ -167,6 +172,11 @@ class GamesRoom:
         if name not in self._timers:
             self._timers[name] = self._loop.call_later(delay_s, due, name=f"games: {name}")
 
+    def _cancel(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
     # -- events ------------------------------------------------------------------------------------
 
     def exec_seen(self, pid: int, time_ns: int) -> None:
@@ -184,7 +194,7 @@ class GamesRoom:
 
     def events_lost(self) -> None:
         self.losses += 1
-        self._later("after a loss", QUIET_S, self._reconcile)
+        self._later("after a loss", QUIET_S, self._look_at_all)
 
     def _on_exec(self, event: Event) -> None:
         pid = int(event["tgid"])
@@ -256,12 +266,9 @@ class GamesRoom:
 
     def _settle_soon(self, now_s: float) -> None:
         """After a quiet moment, however long events go on."""
-        timer = self._timers.get("settle")
-        if timer is None:
+        if "settle" not in self._timers:
             self._settle_by = now_s + QUIET_MAX_S
-        else:
-            timer.cancel()
-            del self._timers["settle"]
+        self._cancel("settle")
         delay = min(QUIET_S, max(0.0, self._settle_by - now_s))
         self._later("settle", delay, self._settle)
 
@@ -295,18 +302,32 @@ class GamesRoom:
         self._threads.look()
         self._later("tick", LOST_S, self._tick)
 
-    def _reconcile(self) -> None:
-        self.reconciles += 1
+    def _look_at_all(self) -> None:
+        """In pieces, so that nothing else of the loop waits for a machine with a thousand processes."""
         self._tell_names()
-        change = self.tracker.reconcile(time.monotonic())
+        self._fresh = {}
+        self._look = self.tracker.look_at_all(self._fresh)
+        self._cancel("reconcile")
+        self._later("reconcile", 0, self._read_some)
+
+    def _read_some(self) -> None:
+        until_s = time.monotonic() + LOOK_S
+        for _ in self._look or ():
+            if time.monotonic() >= until_s:
+                self._later("reconcile", LOOK_S, self._read_some)
+                return
+        self._look = None
+        self._reconcile(self._fresh)
+
+    def _reconcile(self, fresh: Mapping[int, Process]) -> None:
+        self.reconciles += 1
+        change = self.tracker.reconcile(time.monotonic(), fresh)
         self._kernel.sweep({p.pid for p in self.tracker.tree}, self.tracker.classes)
         self._kernel.follow_launchers(self.tracker.tree, self._names)
         self._apply(change)
         self._wait_for_arguments(time.monotonic())
-        timer = self._timers.pop("reconcile", None)
-        if timer is not None:
-            timer.cancel()
-        self._later("reconcile", RECONCILE_S, self._reconcile)
+        self._cancel("reconcile")
+        self._later("reconcile", RECONCILE_S, self._look_at_all)
 
     def _tell_names(self, *, force: bool = False) -> None:
         """The kernel's table of names, when the desktop entries changed."""

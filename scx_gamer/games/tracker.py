@@ -6,7 +6,7 @@ Events mark processes as changed; `update` looks at those alone. `reconcile` loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from scx_gamer.games.data import DetectData, matches
@@ -42,6 +42,7 @@ class Tracker:
         self.tree = Tree(())
         self._standing: dict[int, str] = {}  # by pid, of every process in the tree
         self._dirty: dict[int, None] = {}
+        self._touched: set[int] = set()  # by events, since the last look at all began
         self._explicit: dict[int, tuple[int, str]] = {}  # pid → (start, reason)
         self._hints: dict[int, tuple[int, str]] = {}
         self._executed: dict[int, tuple[int, str]] = {}  # pid → (start, a desktop game's program)
@@ -58,6 +59,7 @@ class Tracker:
 
     def exec_seen(self, pid: int) -> None:
         self._dirty[pid] = None
+        self._touched.add(pid)
 
     def executed(self, pid: int, start_ticks: int, path: str) -> None:
         """A desktop entry's script may have become its engine before anybody reads `/proc`."""
@@ -67,13 +69,14 @@ class Tracker:
 
     def exit_seen(self, pid: int, start_ticks: int = -1) -> None:
         """`start_ticks`: of the process that ended, where the event knows; it may not look ended yet."""
-        self._dirty[pid] = None
+        self.exec_seen(pid)
         known = self.tree.get(pid)
         if known is not None and known.start_ticks == start_ticks:
             self._ended.add(known.identity)
 
     def fork_seen(self, parent: int, child: int, start_ticks: int) -> None:
         """A child of a game's process is in the game before anybody reads `/proc`."""
+        self._touched.add(child)
         known = self.tree.get(parent)
         inherited = self._classes.get(parent)
         key = self._member_of.get(known.identity) if known is not None else None
@@ -209,12 +212,25 @@ class Tracker:
 
     # -- looks -------------------------------------------------------------------------------------
 
-    def reconcile(self, now_s: float) -> Change:
-        """Read every process: at the start, periodically, and after lost events."""
-        before, self.tree = self.tree, Tree(())
+    def look_at_all(self, fresh: dict[int, Process]) -> Iterator[None]:
+        """Reads every process into `fresh`, one each time it is asked: what `reconcile` then need not read."""
+        self._touched = set()
+        for pid in self._proc.pids():
+            if (process := self._proc.read(pid, self.tree.get(pid))) is not None:
+                fresh[pid] = process
+            yield
+
+    def reconcile(self, now_s: float, fresh: Mapping[int, Process] | None = None) -> Change:
+        """Know every process: at the start, periodically, and after lost events. `fresh`: of a look that just
+        ended; what an event has named since it began, and what it did not see, is read again."""
+        known, before = fresh or {}, self.tree
+        self.tree = Tree(())
         self._standing.clear()
         for pid in self._proc.pids():
-            if (process := self._proc.read(pid, before.get(pid))) is not None:
+            process = known.get(pid) if pid not in self._touched else None
+            if process is None:
+                process = self._proc.read(pid, before.get(pid))
+            if process is not None:
                 self._put(process)
         self._dirty.clear()
         self._ignored = {i for i in self._ignored if self._lives(i)}

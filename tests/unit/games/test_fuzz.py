@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,8 @@ class Life(RuleBasedStateMachine):
         self.proc = FakeProc()
         self.proc.processes[1] = Process(1, 0, 1, "init", ("init",), "/sbin/init")
         self.track = Tracker(self.proc, DATA, {"/usr/games/doom": "Doom"})
+        self.looking: Iterator[None] | None = None
+        self.fresh: dict[int, Process] = {}
         self.now = 0.0
         self.ticks = 1
 
@@ -121,6 +124,22 @@ class Life(RuleBasedStateMachine):
         self.now += GRACE_S
         self.look()
         assert self.track.lingering == bool(self.track.games)
+
+    @rule(pieces=st.integers(0, 8))
+    def look_at_some(self, pieces: int) -> None:
+        """A look at all, begun now or long ago, goes on a bit; things happen before it does again."""
+        if self.looking is None:
+            self.fresh = {}
+            self.looking = self.track.look_at_all(self.fresh)
+        for _ in range(pieces):
+            if next(self.looking, self) is self:
+                self.looking = None
+                self.now += 0.5
+                self.track.reconcile(self.now, self.fresh)
+                found = {(p.identity, p.exe, p.argv) for p in self.track.tree}
+                living = self.proc.processes.values()
+                assert found == {(p.identity, p.exe, p.argv) for p in living}
+                return
 
     @rule()
     def reconcile(self) -> None:
