@@ -33,11 +33,13 @@ BY_NAME_ONLY = {
     "netlimit": _SLOW,
     "netsettings": _SLOW,
     "nettraffic": _SLOW,
+    "outages": _SLOW,
     "ownership": _SLOW,
     "package": _SLOW,
     "pages": _SLOW,
     "pressure": _SLOW,
     "prometheus": _SLOW,
+    "succession": _SLOW,
     "systemd": _SLOW,
     "top": _SLOW,
     "trace": _SLOW,
@@ -53,7 +55,9 @@ NEWEST_ONLY: frozenset[str] = frozenset({"promises"})
 GUEST_CPUS = {"crowd": 1, "games": 1, "netsettings": 1, "nettraffic": 1}
 
 # Folders whose tests print figures, and how their lines begin: shown whether or not a test fails.
-FIGURES = frozenset({"crowd", "faults", "matrix", "pressure", "prometheus", "promises", "soak"})
+FIGURES = frozenset(
+    {"crowd", "faults", "matrix", "outages", "pressure", "prometheus", "promises", "soak"}
+)
 _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 
 # Guests in virtual time that this machine's speed and other guests do not change: figures are those of a real machine.

@@ -13,6 +13,7 @@ from pathlib import Path
 from scx_gamer import kernelstate
 from scx_gamer.doctor.model import FAIL, INFO, NO_PERMISSION, OK, UNSUPPORTED, WARN, Finding
 from scx_gamer.libbpf import KernelBtf, LibbpfTooOld
+from scx_gamer.libbpf.kernel import BTF, BTF_HINT
 
 _OPTIONS = (
     "CONFIG_SCHED_CLASS_EXT",
@@ -71,11 +72,10 @@ def missing_options(text: str) -> list[str]:
 
 def btf() -> Iterator[Finding]:
     """BTF of the kernel, without which no program can be relocated."""
-    if os.access("/sys/kernel/btf/vmlinux", os.R_OK):
+    if os.access(BTF, os.R_OK):
         yield Finding(OK, "BTF", "the kernel carries its BTF")
     else:
-        to_do = "use a kernel with CONFIG_DEBUG_INFO_BTF=y"
-        yield Finding(FAIL, "BTF", "no /sys/kernel/btf/vmlinux", to_do, UNSUPPORTED)
+        yield Finding(FAIL, "BTF", f"no {BTF}", BTF_HINT, UNSUPPORTED)
 
 
 def jit() -> Iterator[Finding]:

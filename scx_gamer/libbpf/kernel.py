@@ -14,6 +14,9 @@ from scx_gamer.libbpf._native import native
 from scx_gamer.libbpf.btf import KIND_ENUM, KIND_ENUM64, KIND_FUNC
 from scx_gamer.libbpf.errors import BpfError
 
+BTF = Path("/sys/kernel/btf/vmlinux")
+BTF_HINT = "use a kernel with CONFIG_DEBUG_INFO_BTF=y"
+
 
 class _BtfType(C.Structure):
     _fields_ = [("name_off", C.c_uint32), ("info", C.c_uint32), ("size_or_type", C.c_uint32)]

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from scx_gamer.libbpf import kernel
 from scx_gamer.libbpf._native import IterOpts, IterTask, OpenOpts, TestRunOpts, native
 from scx_gamer.libbpf.abi import Layout, Mapped, format_code
 from scx_gamer.libbpf.btf import Btf
@@ -346,7 +347,13 @@ class Object:
     def load(self) -> None:
         """Create the maps and verify the programs. Raises BpfError with the end of the verifier's log."""
         self.require_open("load")
-        native().check(f"loading {self.path.name}", "bpf_object__load", self._handle)
+        try:
+            native().check(f"loading {self.path.name}", "bpf_object__load", self._handle)
+        except BpfError as err:
+            if err.errno != errno.ESRCH or kernel.BTF.exists():
+                raise
+            # libbpf's answer to a missing BTF is that of a type it does not have
+            raise BpfError(err.what, hint=f"no {kernel.BTF}: {kernel.BTF_HINT}") from None
         self._loaded = True
 
     def close(self) -> None:

@@ -26,7 +26,8 @@ def test_every_fault_has_its_row() -> None:
 def test_every_test_of_the_suite_has_its_row() -> None:
     tests = {
         name
-        for path in (TOP / "tests/vm/faults").glob("test_*.py")
+        for folder in ("faults", "outages", "succession")
+        for path in (TOP / "tests/vm" / folder).glob("test_*.py")
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }
     assert "test_fault" in tests

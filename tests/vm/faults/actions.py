@@ -46,7 +46,7 @@ class Patient:
     @classmethod
     def admit(cls, root: Path) -> Patient:
         sup = launch(OPTIONS, root)
-        sup.wait_state("attached", 90)
+        sup.wait_state("attached", 180)
         return cls(root, sup)
 
     def note(self, what: str, began: float) -> None:
@@ -57,9 +57,9 @@ class Patient:
         keep(what, took)
 
     def successor(self) -> None:
-        self.sup.process.wait(20)
+        self.sup.process.wait(60)
         self.sup = launch(OPTIONS, self.root)
-        self.sup.wait_state("attached", 90)
+        self.sup.wait_state("attached", 180)
 
     def attached(self, generation: int) -> None:
         """Wait for a later generation to be attached."""
@@ -77,7 +77,7 @@ class Patient:
         if self.sup.process.poll() is None:
             self.sup.process.send_signal(signal.SIGCONT)
             self.sup.end()
-        wait_until("disabled", lambda: kernel_state() == "disabled", 20)
+        wait_until("disabled", lambda: kernel_state() == "disabled", 60)
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def keep(what: str, ms: float) -> None:
 def kill(patient: Patient) -> None:
     began = time.monotonic()
     os.kill(patient.sup.pid, signal.SIGKILL)
-    wait_until("disabled", lambda: kernel_state() == "disabled", 10)
+    wait_until("disabled", lambda: kernel_state() == "disabled", 60)
     patient.note("kill -9 to the kernel's scheduler", began)
     patient.successor()
 
@@ -134,7 +134,7 @@ def hang(patient: Patient) -> None:
     time.sleep(4.5)
     os.kill(patient.sup.pid, signal.SIGCONT)
     began = time.monotonic()
-    wait_until("effects on again", lambda: patient.sup.status()["scheduler"]["effects"] == 1, 15)
+    wait_until("effects on again", lambda: patient.sup.status()["scheduler"]["effects"] == 1, 60)
     patient.note("SIGCONT to effects on", began)
     assert patient.sup.status()["scheduler"]["effects_off"] > before
 
@@ -178,9 +178,9 @@ def enabled_times() -> int:
 def sysrq(patient: Patient) -> None:
     began = time.monotonic()
     Path("/proc/sysrq-trigger").write_text("S")
-    wait_until("disabled", lambda: kernel_state() == "disabled", 20)
+    wait_until("disabled", lambda: kernel_state() == "disabled", 60)
     patient.note("SysRq-S to the kernel's scheduler", began)
-    patient.sup.wait_state("off", 20)
+    patient.sup.wait_state("off", 60)
     assert patient.sup.ask("start")["state"] == "attached"
 
 
@@ -207,7 +207,7 @@ def starved(patient: Patient) -> None:
         return bool(status["scheduler"]["effects_off"] == before)
 
     with running(*[["/bin/sh", "-c", HOG]] * (4 * (os.cpu_count() or 1))):
-        wait_until("a supervisor that beats among four hogs a CPU", steady, 60)
+        wait_until("a supervisor that beats among four hogs a CPU", steady, 180)
         began = time.monotonic()
         patient.sup.status()
         patient.note("an answer among four hogs a CPU", began)
@@ -224,8 +224,8 @@ def real_time_hog(patient: Patient) -> None:
     """A task above every scheduler class of ours, on one CPU."""
     with running(["chrt", "-f", "50", "timeout", "3", "/bin/sh", "-c", HOG]) as (hog,):
         time.sleep(2)
-        hog.wait(20)
-    wait_until("attached", lambda: patient.sup.state() == "attached", 30)
+        hog.wait(60)
+    wait_until("attached", lambda: patient.sup.state() == "attached", 60)
 
 
 def pinned_hogs(patient: Patient) -> None:
@@ -279,7 +279,7 @@ def game(patient: Patient, program: str, *arguments: str) -> None:
         finally:
             os.killpg(process.pid, signal.SIGKILL)
         began = time.monotonic()
-        wait_until("the game's end", lambda: patient.sup.ask("games") == [], 30)
+        wait_until("the game's end", lambda: patient.sup.ask("games") == [], 60)
         patient.note("death of a game to its end noticed", began)
     assert patient.sup.state() == "attached"
 

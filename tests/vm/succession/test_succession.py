@@ -6,15 +6,15 @@ from __future__ import annotations
 import os
 import signal
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scx_gamer.libbpf import Abi, kernel
+from scx_gamer.libbpf import kernel
 from scx_gamer.options import SupervisorOptions
 from tests.vm.attach.conftest import Life, attach, gone
+from tests.vm.faults.actions import running
 from tests.vm.harness import start_supervisor, wait_until
 
 # Sixteen threads that come, sleep and go for as long as the process lives.
@@ -45,8 +45,9 @@ def test_a_stale_timer_does_not_end_the_next_scheduler() -> None:
             assert following.state.get("ticks") > 10
 
 
-def classify(life: Life, abi: Abi, tgid: int, name: str | None) -> None:
+def classify(life: Life, tgid: int, name: str | None) -> None:
     """As the drain would: an entry or none, and a new epoch."""
+    abi = life.abi
     key = struct.pack("<I", tgid)
     if name is None:
         life.sched.maps["classes"].delete(key)
@@ -58,17 +59,15 @@ def classify(life: Life, abi: Abi, tgid: int, name: str | None) -> None:
 
 def test_gauges_count_live_tasks_and_end_at_zero() -> None:
     with attach() as life:
-        abi = Abi(life.sched.btf)
-        with subprocess.Popen([sys.executable, "-c", CHURN]) as churn:
+        with running([sys.executable, "-c", CHURN]) as (churn,):
             for name in ("GAME", "CRITICAL", None, "GAME", "BACKGROUND", "GAME", "CRITICAL") * 2:
-                classify(life, abi, churn.pid, name)
+                classify(life, churn.pid, name)
                 life.sleep(0.4)
             most = max(life.state.get(f"tasks[{number}]") for number in range(5))
-            churn.kill()
         life.sleep(1)
         tasks = [life.state.get(f"tasks[{number}]") for number in range(5)]
         assert most < 100_000 and max(tasks) < 100_000, f"a gauge went below zero: {tasks}"
-        assert tasks[abi["CLASS_GAME"]] == tasks[abi["CLASS_CRITICAL"]] == 0, tasks
+        assert tasks[life.abi["CLASS_GAME"]] == tasks[life.abi["CLASS_CRITICAL"]] == 0, tasks
         alive = sum(
             len(os.listdir(f"/proc/{name}/task"))
             for name in os.listdir("/proc")
@@ -81,15 +80,14 @@ def test_a_hog_is_charged_all_of_its_runtime() -> None:
     """Not one slice of it: alone on its CPU it is not stopped for seconds."""
     with attach() as life:
         command = ["nice", "-n", "19", "/bin/sh", "-c", "while :; do :; done"]
-        with subprocess.Popen(command) as hog:
+        with running(command) as (hog,):
             life.sleep(3)
             hog.send_signal(signal.SIGSTOP)
             life.sleep(0.5)
             stat = Path(f"/proc/{hog.pid}/stat").read_text().rsplit(")", 1)[1].split()
             ran_s = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
-            background = Abi(life.sched.btf)["CLASS_BACKGROUND"]
+            background = life.abi["CLASS_BACKGROUND"]
             charged_s = life.total(f"run_ns[{background}]") / 1e9
-            hog.send_signal(signal.SIGKILL)
         print(f"ran {ran_s:.2f} s, charged {charged_s:.2f} s")
         assert ran_s > 1
         assert 0.8 * ran_s < charged_s < 1.25 * ran_s
