@@ -8,6 +8,7 @@ tests/mutate.py [unit | vm | NUMBER …]    All of them without an argument. One
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -80,7 +81,7 @@ def verdict(said: Path) -> str:
         return "no verdict: its machine ended before it"
     if status == 0:
         return "survived: the test is green with the mistake put in"
-    if status != 1 or "failed" not in text[-400:]:
+    if status != 1 or not re.search(r"\d (failed|error)", text[-400:]):
         return f"no verdict (status {status}): {text.strip()[-300:]}"
     return ""
 

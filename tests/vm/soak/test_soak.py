@@ -69,8 +69,8 @@ def test_faults_at_random() -> None:
             patient.discharge()
     print(f"faults: {done}; generations: {generation}; resident kB by process: {resident}")
     for sizes in resident.values():
-        if len(sizes) > 8:
-            assert memory.slope(sizes[4:]) < 64, sizes
+        # What a fault needs for the first time is 3 % of all; 64 kB a fault would be more than this in a long life.
+        assert max(sizes) < 1.06 * sizes[0], sizes
 
 
 def test_two_hundred_cycles_are_flat() -> None:
