@@ -155,7 +155,8 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
     """Read, merge and validate. ConfigError for anything that is not right."""
     shipped = vendor or vendor_file()
     admin = directory or config_dir()
-    if directory is not None and not directory.is_dir():
+    # The usual folder need not exist; one that somebody names must.
+    if admin != config_dir() and not admin.is_dir():
         raise ConfigError(
             printable(str(directory)), "not a directory", "give an existing folder to --config"
         )

@@ -43,6 +43,7 @@ BY_NAME_ONLY = {
     "systemd": _SLOW,
     "top": _SLOW,
     "trace": _SLOW,
+    "upgrade": _SLOW,
     "soak": "a quarter of an hour for each seed",
     "sweep": "makes each kernel call of a life fail, one life a call",
     "wine": "1.1 GB of packages: tests/vm/wine/prepare",
@@ -56,23 +57,23 @@ GUEST_CPUS = {"crowd": 1, "games": 1, "netsettings": 1, "nettraffic": 1}
 
 # Folders whose tests print figures, and how their lines begin: shown whether or not a test fails.
 FIGURES = frozenset(
-    {"crowd", "faults", "matrix", "outages", "pressure", "prometheus", "promises", "soak"}
+    {"crowd", "faults", "matrix", "outages", "package", "pressure", "prometheus", "promises", "soak", "upgrade"}
 )
 _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 
 # Guests in virtual time that this machine's speed and other guests do not change: figures are those of a real machine.
 LOCKSTEP = frozenset({"promises"})
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
-UNDER_SYSTEMD = frozenset({"systemd", "package", "pages"})
+UNDER_SYSTEMD = frozenset({"systemd", "package", "pages", "upgrade"})
 # In a root file system of a newer Debian, with that one's Python: our package depends on what it has.
-IN_SUITE = {"package": "trixie"}
+IN_SUITE = dict.fromkeys(("package", "upgrade"), "trixie")
 # What the host makes before a folder's guest boots: it has the network and the compiler's speed.
-PREPARED: dict[str, tuple[list[str], ...]] = {
-    "promises": (["tests/vm/lockstep/build"],),
-    "package": (
-        ["make", "-s", "deb"],
-        [str(PYTHON), "-m", "tests.vm.vmlib.root", IN_SUITE["package"]],
-    ),
+PREPARED: dict[str, tuple[tuple[str, ...], ...]] = {
+    **{
+        name: (("make", "-s", "deb"), (str(PYTHON), "-m", "tests.vm.vmlib.root", suite))
+        for name, suite in IN_SUITE.items()
+    },
+    **dict.fromkeys(LOCKSTEP, (("tests/vm/lockstep/build",),)),
 }
 
 
@@ -198,14 +199,12 @@ def vm(kernel: str) -> Iterator[Result]:
         ]
         return run(f"vm {kernel} {name}", command, count=pytest_counts)
 
-    for name in vm_folders(kernel):
-        if direct and name in LOCKSTEP:
-            continue
-        for command in PREPARED.get(name, ()):
-            made = run(f"prepare {name}", command, count=one_check)
-            if made.failed:
-                yield made
-                return
+    folders = [name for name in vm_folders(kernel) if not (direct and name in LOCKSTEP)]
+    for command in dict.fromkeys(c for name in folders for c in PREPARED.get(name, ())):
+        made = run(f"prepare {command[-1]}", list(command), count=one_check)
+        if made.failed:
+            yield made
+            return
     jobs = 1 if direct else int(os.environ.get("JOBS", os.cpu_count() or 1))
     with ThreadPoolExecutor(jobs, thread_name_prefix="guest") as pool:
         yield from pool.map(folder, vm_folders(kernel))

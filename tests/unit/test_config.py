@@ -132,6 +132,13 @@ def test_a_given_folder_must_exist(tmp_path: Path) -> None:
     assert "not a directory" in refusal(tmp_path / "absent")
 
 
+def test_the_usual_folder_need_not_exist_when_it_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCX_GAMER_CONFIG_DIR", str(tmp_path / "absent"))
+    assert load(load().directory) == load()
+
+
 _KEYS = st.sampled_from(["mode", "metrics", "port", "tunables", "slice_us", "input", "x", "a.b"])
 _VALUES = st.sampled_from(['"auto"', "1", "-1", "true", "[]", "{}", "{x=1}", "1.5", "nan", "''"])
 _LINES = st.one_of(

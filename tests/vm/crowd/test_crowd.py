@@ -104,11 +104,11 @@ class Probe:
         self._path = path
         self._windows = stack.enter_context(closing(Map("windows", "scxg_windows")))
         self._control = stack.enter_context(closing(Map("control", "scxg_control")))
-        before = control.request("status")["input"]["devices"]
         self._keys = stack.enter_context(closing(devices.keyboard("probe")))
+        node = self._keys.device.path
         wait_until(
             "the keyboard is known",
-            lambda: control.request("status")["input"]["devices"] > before,
+            lambda: node in (found["path"] for found in control.request("devices")),
             60,
             0.5,
         )
@@ -119,7 +119,10 @@ class Probe:
         """Milliseconds from a key until its window is open, by clocks read in the kernel."""
         before = time.monotonic_ns()
         devices.key(self._keys, KEY_A, 1)
-        wait_until("the key's window", lambda: self._until_ns() >= before + self._boost_ns, 60)
+        try:
+            wait_until("the key's window", lambda: self._until_ns() >= before + self._boost_ns, 60)
+        except AssertionError as err:
+            raise AssertionError(f"{err}: {control.request('status')['input']}") from err
         # The window begins with the key on both paths; on the evdev path it is opened later.
         begin = self._until_ns() - self._boost_ns
         late = self._control.get("input_delay_ns") if self._path == "evdev" else 0

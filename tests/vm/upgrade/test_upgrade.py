@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The Debian package and the agent of a user, upgraded and removed while a game runs."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.vm.harness import kernel_state, wait_until
+from tests.vm.package.conftest import (
+    DEB,
+    UNIT,
+    USER,
+    Steps,
+    files,
+    game,
+    install_and_enable,
+    journal,
+    purge,
+    run,
+    wait_state,
+)
+
+
+@pytest.fixture
+def later(deb: Path) -> Path:
+    """The same package with a higher version."""
+    tree, made = Path("/tmp/later"), Path("/tmp/later.deb")
+    run("dpkg-deb", "-R", str(deb), str(tree))
+    control = tree / "DEBIAN/control"
+    control.write_text(re.sub(r"^Version: .*", "Version: 99.0", control.read_text(), flags=re.M))
+    run("dpkg-deb", "-Znone", "-b", str(tree), str(made))
+    return made
+
+
+@contextmanager
+def agent_of_a_user() -> Iterator[None]:
+    """The agent's unit under a user's own systemd, with a session bus."""
+    user = pwd.getpwnam(USER)
+    runtime = Path(f"/run/user/{user.pw_uid}")
+    runtime.mkdir(parents=True, exist_ok=True)
+    os.chown(runtime, user.pw_uid, user.pw_gid)
+    address = f"unix:path={runtime}/bus"
+    env = {"XDG_RUNTIME_DIR": str(runtime), "DBUS_SESSION_BUS_ADDRESS": address, "HOME": "/tmp"}
+    words = [f"{name}={value}" for name, value in env.items()]
+    with ExitStack() as stack:
+        for name, command in (
+            ("scxg-bus", ("dbus-daemon", "--session", "--nofork", f"--address={address}")),
+            ("scxg-user", ("/usr/lib/systemd/systemd", "--user")),
+        ):
+            settings = ["-pDelegate=yes", f"-pUser={USER}", *(f"-pEnvironment={w}" for w in words)]
+            run("systemd-run", f"--unit={name}", "--collect", *settings, *command)
+            stack.callback(run, "systemctl", "stop", name, check=False)
+
+        def systemctl(*more: str) -> str:
+            return run("env", *words, "systemctl", "--user", *more, user=USER, check=False)
+
+        wait_until("the user's systemd", lambda: "running" in systemctl("is-system-running"), 120)
+        assert systemctl("is-enabled", "scx-gamer-agent").strip() == "disabled"
+        assert systemctl("start", "scx-gamer-agent") == ""
+
+        def log() -> str:
+            found = run(
+                "journalctl", "-b", "_COMM=scx-gamer", "--no-pager", "-o", "cat", check=False
+            )
+            return found + systemctl("status", "scx-gamer-agent")
+
+        wait_until("the agent listens", lambda: "listening to GameMode, notices" in log(), 240)
+        assert systemctl("is-active", "scx-gamer-agent").strip() == "active"
+        yield
+        assert systemctl("is-active", "scx-gamer-agent").strip() == "active", log()
+
+
+@pytest.mark.timeout(700)  # less than the guest has, so that it can say where it stood
+def test_upgraded_and_removed_while_a_game_runs(deb: Path, later: Path) -> None:
+    steps, before = Steps("upgrade"), files()
+    install_and_enable(deb)
+    steps.done("installed and idle")
+    with game() as played:
+        with agent_of_a_user():
+            wait_state("attached")
+            steps.done("the agent listens; attached")
+            first = run("systemctl", "show", UNIT, "-pMainPID")
+            run("dpkg", "-i", str(later))  # the new one takes over
+            assert run("systemctl", "show", UNIT, "-pMainPID") != first
+            wait_state("attached")
+            assert played.poll() is None
+            assert "ERROR" not in journal(), journal()
+            steps.done("upgraded")
+        run("dpkg", "-r", DEB)
+        assert kernel_state() == "disabled" and played.poll() is None
+        steps.done("removed")
+    assert not Path("/usr/bin/scx-gamer").exists()
+    assert Path("/var/lib/scx-gamer/state.json").exists(), "what a purge takes, a removal keeps"
+    purge(before)
+    steps.done("purged")
