@@ -62,7 +62,7 @@ FIGURES = frozenset(
 _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 
 # Guests in virtual time that this machine's speed and other guests do not change: figures are those of a real machine.
-LOCKSTEP = frozenset({"promises"})
+LOCKSTEP = frozenset({"crowd", "promises"})
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
 UNDER_SYSTEMD = frozenset({"systemd", "package", "pages", "upgrade"})
 # In a root file system of a newer Debian, with that one's Python: our package depends on what it has.
