@@ -43,6 +43,8 @@ BY_NAME_ONLY = {
     "systemd": _SLOW,
     "top": _SLOW,
     "trace": _SLOW,
+    "tracepages": _SLOW,
+    "traceprobes": _SLOW,
     "upgrade": _SLOW,
     "soak": "a quarter of an hour for each seed",
     "sweep": "makes each kernel call of a life fail, one life a call",
@@ -193,7 +195,7 @@ def vm(kernel: str) -> Iterator[Result]:
             "-q",
             "-p",
             "no:cacheprovider",
-            "--durations=5",
+            "--durations=12",
             *(["-s"] if name in FIGURES else []),
             f"tests/vm/{name}",
         ]

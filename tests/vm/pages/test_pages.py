@@ -19,7 +19,7 @@ GAME = "sleep 3"
 DOWNLOAD = "systemd-journald.service"
 
 
-# tests/vm/trace runs these: it has the probes and a game to ask about.
+# tests/vm/tracepages runs these: it has the probes and a game to ask about.
 ELSEWHERE = ("scx-gamer", "trace")
 
 

@@ -177,6 +177,31 @@ def config() -> Path:
     return CONFIG
 
 
+def test_reload_takes_what_is_right_and_keeps_the_rest(config: Path) -> None:
+    def profile() -> dict[str, Any]:
+        found = status()["profile"]
+        assert isinstance(found, dict)
+        return found
+
+    try:
+        attached()
+        main, generation = pid(), status()["generation"]
+        assert profile()["tunables"]["boost_keyboard_ms"] != 120
+        config.write_text("[tunables]\nboost_keyboard_ms = 120\n")
+        run("systemctl", "reload", UNIT)  # the daemon also watches the files: the cause tells
+        wait_until("a reload", lambda: "read again (SIGHUP)" in journal(), 60, 0.2)
+        wait_until("the value", lambda: profile()["tunables"]["boost_keyboard_ms"] == 120, 60, 0.2)
+        config.write_text("[tunables]\nboost_keyboard_ms = 1\nnonsense = 1\n")
+        failed = profile()["reloads"]["failed"]
+        run("systemctl", "reload", UNIT)
+        wait_until("a refusal", lambda: profile()["reloads"]["failed"] > failed, 60, 0.2)
+        assert profile()["tunables"]["boost_keyboard_ms"] == 120
+        assert (pid(), status()["generation"]) == (main, generation)
+        assert kernel_state() == "enabled" and "nonsense" in journal()
+    finally:
+        config.unlink(missing_ok=True)
+
+
 def never_restarted(code: int) -> None:
     """The start fails with this code, and once."""
     run("systemctl", "start", UNIT, check=False)

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The target of tests/vm/trace."""
+
+from tests.vm.trace.conftest import binary
+
+__all__ = ["binary"]
