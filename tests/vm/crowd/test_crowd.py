@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -105,13 +106,13 @@ class Probe:
         self._windows = stack.enter_context(closing(Map("windows", "scxg_windows")))
         self._control = stack.enter_context(closing(Map("control", "scxg_control")))
         self._keys = stack.enter_context(closing(devices.keyboard("probe")))
-        node = self._keys.device.path
-        wait_until(
-            "the keyboard is known",
-            lambda: node in (found["path"] for found in control.request("devices")),
-            60,
-            0.5,
-        )
+        event = Path("/sys/class/input", Path(str(self._keys.device.path)).name)
+        number = int((event / "device").resolve().name.removeprefix("input"))
+
+        def listened_to() -> bool:
+            return any(d["number"] == number and d["path"] for d in control.request("devices"))
+
+        wait_until("the keyboard is listened to", listened_to, 60, 0.5)
         tunables = control.request("status")["profile"]["tunables"]
         self._boost_ns: int = 1_000_000 * tunables["boost_keyboard_ms"]
 
