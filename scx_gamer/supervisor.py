@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -92,6 +93,8 @@ class Supervisor:
                 return self._refuse(reason)
             stack.callback(self._end_state)
             machine, heartbeat = self._open(stack)
+            gc.collect()
+            gc.freeze()  # what is here stays: the collector's looks, for which input waits, pass it over
             self._notifier.ready("starting")
             machine.start(self._wanted())
             if not self.loop.stopped:

@@ -187,6 +187,7 @@ class BusService:
             self.calls["malformed"] += 1
             log.debug("dropped: %s", err)
             return
+        self._loop.let_urgent_in()
         refusal = self._refusal(head, whole)
         if refusal:
             Call(self, head, -1).refuse(*refusal)
@@ -196,6 +197,7 @@ class BusService:
         except BusError as err:
             Call(self, head, -1).refuse(_ERRORS[USAGE], str(err))
             return
+        self._loop.let_urgent_in()
         if message.interface is None:
             message.interface = self._interface_of(message.member)
         if message.interface.startswith(_DBUS):

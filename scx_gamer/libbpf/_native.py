@@ -2,8 +2,8 @@
 """Every function of libbpf and libc that we call, with its types, in one place.
 
 Pointers come back NULL with errno set, ints as `-errno`. Functions are fetched by item, so that each has its own
-prototype. Rings are drained through PyDLL, which keeps the interpreter's lock: with another busy thread a drain that
-drops it costs a thousand times as much per event.
+prototype. What serves the rings goes through PyDLL, which keeps the interpreter's lock: none of it waits for anything,
+and where another thread is busy each call that drops the lock waits to have it again.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_link_detach": (INT, [INT]),
     "ring_buffer__new": (PTR, [INT, RING_FN, PTR, PTR]),
     "ring_buffer__epoll_fd": (INT, [PTR]),
+    "ring_buffer__consume": (INT, [PTR]),
     "ring_buffer__free": (None, [PTR]),
     "user_ring_buffer__new": (PTR, [INT, PTR]),
     "user_ring_buffer__reserve": (PTR, [PTR, U32]),
@@ -90,6 +91,15 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_prog_query": (INT, [INT, INT, U32, C.POINTER(U32), C.POINTER(U32), C.POINTER(U32)]),
     "bpf_obj_get_info_by_fd": (INT, [INT, PTR, C.POINTER(U32)]),
 }
+
+KEEP_LOCK = frozenset(
+    {
+        "ring_buffer__consume",
+        "user_ring_buffer__reserve",
+        "user_ring_buffer__submit",
+        "bpf_prog_test_run_opts",
+    }
+)
 
 
 class OpenOpts(C.Structure):
@@ -155,12 +165,9 @@ class Native:
         library, locked = C.CDLL(path, use_errno=True), C.PyDLL(path, use_errno=True)
         self._functions: dict[str, Callable[..., Any]] = {}
         for name, (restype, argtypes) in PROTOTYPES.items():
-            function = library[name]
+            function = (locked if name in KEEP_LOCK else library)[name]
             function.restype, function.argtypes = restype, argtypes
             self._functions[name] = function
-        consume = locked["ring_buffer__consume"]
-        consume.restype, consume.argtypes = INT, [PTR]
-        self._functions["ring_buffer__consume"] = consume
         self._log: list[str] = []
         self._vsnprintf = C.CDLL(None)["vsnprintf"]
         self._vsnprintf.argtypes = [STR, SIZE, STR, PTR]

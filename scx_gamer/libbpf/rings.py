@@ -89,7 +89,8 @@ class UserRing:
             if C.get_errno() != errno.ENOSPC:
                 raise BpfError("writing the control ring", C.get_errno())
             return False
-        C.memmove(place, data, len(data))
+        # not memmove, which drops the interpreter's lock
+        (C.c_char * len(data)).from_address(place).raw = data
         native()("user_ring_buffer__submit", self._handle, place)
         return True
 

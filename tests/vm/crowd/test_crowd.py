@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes as C
 import os
+import random
 import subprocess
 import sys
 import time
@@ -23,8 +24,9 @@ from tests.vm.harness import wait_until
 from tests.vm.input import devices
 
 COMMAND = (sys.executable, "-m", "scx_gamer")
-SAMPLES = 100
+SAMPLES = 200
 ROUNDS = 3
+RANDOM = random.Random(1)
 KEY_A = 30
 # Each asks at a time of its own, once in the time that is its first argument.
 POLLER = """
@@ -128,7 +130,7 @@ class Probe:
         begin = self._until_ns() - self._boost_ns
         late = self._control.get("input_delay_ns") if self._path == "evdev" else 0
         devices.key(self._keys, KEY_A, 0)
-        time.sleep(0.05)
+        time.sleep(RANDOM.uniform(0.03, 0.05))  # in step with nobody
         return (begin - before + late) / 1e6
 
     def _until_ns(self) -> int:

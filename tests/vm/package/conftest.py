@@ -29,7 +29,7 @@ GAME = HOME / "blobfrenzy"
 # dpkg's and systemd's own bookkeeping, caches and logs, and what this test brings
 OWN = re.compile(
     r"var/(lib/(dpkg|systemd|polkit-1|prometheus)|log|cache|tmp)|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$"
-    r"|etc/(group|passwd|gshadow|shadow)\.lock|run|tmp|root|home|mnt|proc|sys|dev"
+    r"|etc/(group|passwd|gshadow|shadow|\.pwd)\.lock|run|tmp|root|home|mnt|proc|sys|dev"
 )
 
 
