@@ -53,7 +53,6 @@ BY_NAME_ONLY = {
 # What does not depend on the kernel: CI runs these on the newest alone. By name they run on any.
 NEWEST_ONLY: frozenset[str] = frozenset({"promises"})
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
-# crowd: with one CPU the guest decides who waits for whom, with more the emulator does, which lets them take turns.
 # nettraffic: what waits for its turn in the emulator would look like a queue on the line.
 GUEST_CPUS = {"crowd": 1, "games": 1, "netsettings": 1, "nettraffic": 1}
 
