@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from scx_gamer.options import SupervisorOptions
 from tests.vm.detect.capture import capture
@@ -16,18 +18,24 @@ __all__ = ["desk"]
 PREFIX = Path(__file__).resolve().parents[3] / "build/wine/prefix"
 
 
-def linked_prefix(to: Path) -> Path:
-    """The prepared prefix with files as links, so that nothing of it is copied or changed."""
+@pytest.fixture
+def prefix(desk: Desk) -> Iterator[Path]:
+    """The prepared prefix to write in; what is written goes with the test."""
     assert (PREFIX / "system.reg").exists(), "run tests/vm/wine/prepare outside of the guest"
-    shutil.copytree(PREFIX, to, symlinks=True, copy_function=os.symlink)
-    for name in ("system.reg", "user.reg", "userdef.reg", ".update-timestamp"):
-        (to / name).unlink()
-        shutil.copy2(PREFIX / name, to / name)
-    return to
+    folder = desk.root / "prefix"
+    for name in ("written", "work", "prefix"):
+        (folder / name).mkdir(parents=True)
+    parts = f"lowerdir={PREFIX},upperdir={folder}/written,workdir={folder}/work"
+    subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", parts, folder / "prefix"], check=True
+    )
+    yield folder / "prefix"
+    desk.close()
+    subprocess.run(["umount", "--lazy", folder / "prefix"], check=True)
 
 
-def test_a_plain_windows_program_is_found(desk: Desk) -> None:
-    prefix = linked_prefix(desk.root / "prefix")
+@pytest.mark.timeout(840)
+def test_a_plain_windows_program_is_found(desk: Desk, prefix: Path) -> None:
     env = {"WINEPREFIX": str(prefix), "WINEDEBUG": "-all", "HOME": str(desk.root)}
     options = SupervisorOptions(mode="auto", input=False)
     with (
@@ -35,7 +43,7 @@ def test_a_plain_windows_program_is_found(desk: Desk) -> None:
         KernelMap("classes") as classes,
     ):
         desk.start(Path("/usr/bin/wine"), "wine", "ping", "-n", "1000", "127.0.0.1", env=env)
-        wait_until("a game", lambda: sup.ask("games"), 400)
+        wait_until("a game", lambda: sup.ask("games"), 600)
         (game,) = sup.ask("games")
         print(game)
         assert (game["rule"], game["name"]) == ("wine", "ping.exe")
