@@ -54,7 +54,7 @@ BY_NAME_ONLY = {
 NEWEST_ONLY: frozenset[str] = frozenset({"promises"})
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 # nettraffic: what waits for its turn in the emulator would look like a queue on the line.
-GUEST_CPUS = {"games": 1, "netsettings": 1, "nettraffic": 1}
+GUEST_CPUS = {"games": 1, "netapart": 1, "netsettings": 1, "nettraffic": 1}
 
 # Folders whose tests print figures, and how their lines begin: shown whether or not a test fails.
 FIGURES = frozenset(

@@ -286,6 +286,7 @@ def test_the_commands_of_the_page(sup: Supervised, cgroup: Make) -> None:
     for words in lines:
         done = cli(sup, *words[1:])
         assert done.returncode == 0, done.stderr
+        wait_until("nobody looks: no meter", lambda: "/" not in tree(), 60)
         seen.append((words[2], done.stdout, tree()))
     (_list, limit, status, release) = seen
     assert limit[2] == {unit.path: PAIR}
