@@ -30,8 +30,6 @@ BY_NAME_ONLY = {
     "diagnosis": _SLOW,
     "faults": _SLOW,
     "hostile": _SLOW,
-    "netlimit": _SLOW,
-    "netsettings": _SLOW,
     "nettraffic": _SLOW,
     "outages": _SLOW,
     "ownership": _SLOW,
