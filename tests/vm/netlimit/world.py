@@ -95,11 +95,9 @@ class Internet:
                 tc -n {SERVER} qdisc add dev s0 root netem delay 24ms limit 4000
             """)
         else:
-            # No emulated line. What would have cut long segments into packets, as any line does. Nothing is ever
-            # under way: TCP's waits of 40 and 200 ms, made for real lines, would be most of the time, and to a peer so
-            # near it sends segments of 64 KB, each a quarter of a second of a low rate.
+            # No emulated line. What would have cut long segments into packets, as any line does; and as nothing is
+            # ever under way, TCP's waits of 40 and 200 ms, made for real lines, would be most of the time.
             lines(f"""
-                sysctl -qw net.ipv4.tcp_tso_rtt_log=0
                 ip -n {SERVER} link set s0 gso_max_segs 1
                 ip route change 203.0.113.0/24 via 198.51.100.254 rto_min 5ms quickack 1
                 ip route change {PRIVATE}/32 via 198.51.100.254 rto_min 5ms quickack 1
