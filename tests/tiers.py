@@ -26,6 +26,7 @@ LONGEST_FOLDER_S = 900.0
 _SLOW = "not yet seen green in time beside three other guests on an emulated machine"
 BY_NAME_ONLY = {
     "bus": _SLOW,
+    "capabilities": _SLOW,
     "crowd": _SLOW,
     "diagnosis": _SLOW,
     "faults": _SLOW,
@@ -76,7 +77,7 @@ _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 LOCKSTEP = frozenset({"crowd", "promises", "wine"})
 _LOCKSTEP_QEMU = ("tests/vm/lockstep/build",)
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
-UNDER_SYSTEMD = frozenset({"systemd", "package", "pages", "upgrade"})
+UNDER_SYSTEMD = frozenset({"capabilities", "systemd", "package", "pages", "upgrade"})
 # In a root file system of a newer Debian, with that one's Python: our package depends on what it has.
 IN_SUITE = dict.fromkeys(("package", "upgrade"), "trixie")
 # What the host makes before a folder's guest boots: it has the network and the compiler's speed.
