@@ -8,6 +8,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_S = (1.0, 2.0, 5.0, 10.0)
 _MAX_TEXT = 256
+_SHORT = 512  # bytes: such a frame is decoded at once
 _DBUS = "org.freedesktop.DBus"
 _INTROSPECT = (f"{_DBUS}.Introspectable", "Introspect", "")
 _ERRORS = {
@@ -180,9 +182,13 @@ class BusService:
     # ---- calls -----------------------------------------------------------------------------
 
     def _on_call(self, frame: bytes, whole: bool) -> None:
-        """The header first: a body is decoded only where its signature is the one that is wanted."""
+        """The header first: a body is decoded only where it is short or its signature is the one that is wanted."""
+        message = None
         try:
-            head = wire.decode(wire.without_body(frame))
+            if len(frame) <= _SHORT and whole:
+                with suppress(BusError):  # the header may be right all the same
+                    message = wire.decode(frame)
+            head = message or wire.decode(wire.without_body(frame))
         except BusError as err:
             self.calls["malformed"] += 1
             log.debug("dropped: %s", err)
@@ -193,11 +199,10 @@ class BusService:
             Call(self, head, -1).refuse(*refusal)
             return
         try:
-            message = wire.decode(frame)
+            message = message or wire.decode(frame)
         except BusError as err:
             Call(self, head, -1).refuse(_ERRORS[USAGE], str(err))
             return
-        self._loop.let_urgent_in()
         if message.interface is None:
             message.interface = self._interface_of(message.member)
         if message.interface.startswith(_DBUS):

@@ -150,6 +150,9 @@ class Reader:
             raise
         self._axes = tuple(axes)
         self._rests_anywhere = kind in _RESTS_ANYWHERE
+        from scx_gamer.input import quick  # only who listens needs ctypes
+
+        self._buffer = quick.Buffer(BATCH * _EVENT.size)
         self._state: tuple[int, ...] | None = None
         self._since_ns = 0
         self._fd = fd
@@ -180,10 +183,8 @@ class Reader:
 
     def read(self) -> Batch:
         """At most BATCH events; an empty batch when there are none."""
-        try:
-            return parse_batch(os.read(self.fd, BATCH * _EVENT.size))
-        except BlockingIOError:
-            return Batch(0, 0, False)
+        data = self._buffer.read(self.fd)
+        return parse_batch(data) if data else Batch(0, 0, False)
 
     def held(self, now_ns: int) -> Held:
         """Whether a key is down or a stick off its rest, asked from the device itself."""

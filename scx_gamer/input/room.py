@@ -23,6 +23,7 @@ from scx_gamer.input.reader import (
     MASK_ALL,
     MASK_KEYS,
     MASK_NOTHING,
+    Batch,
     Held,
     Reader,
     open_reader,
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 
 NOTHING_HELD = Held()
 _HANGUP = select.EPOLLHUP | select.EPOLLERR
-_MAX_READY = 64  # devices read in one pass of the loop
 _PAUSE_MIN_MS, _PAUSE_MAX_MS = 5, 100
 _SAMPLE_MIN_NS, _SAMPLE_MAX_NS = 1_900_000_000, 5_000_000_000  # span of a device's rate
 
@@ -287,7 +287,10 @@ class InputRoom:
             return
         last: dict[int, int] = {}
         self.counters["wakeups"] += 1
-        for fd, flags in self._epoll.poll(0, _MAX_READY):
+        read: list[tuple[_Device, Batch]] = []
+        from scx_gamer.input import quick  # only who listens needs ctypes
+
+        for fd, flags in quick.ready(self._epoll.fileno()):
             device = self._by_fd.get(fd)
             if device is None or device.reader is None:
                 continue
@@ -301,17 +304,19 @@ class InputRoom:
                 continue
             if not batch.count:
                 continue
-            self.counters["events"] += batch.count
+            read.append((device, batch))
             last[device.lane] = max(last.get(device.lane, 0), batch.last_ns)
+        for lane, time_ns in last.items():
+            self._feed.send("INPUT", index=lane, time_ns=time_ns)
+            self.counters["messages"] += 1
+        self._feed.flush()  # now, not when the pass ends
+        for device, batch in read:
+            self.counters["events"] += batch.count
             flood = batch.count >= BATCH
             self._pause(device, flood)
             if batch.dropped or flood:
                 self.counters["resyncs"] += 1
                 self._poll_device(device)
-        for lane, time_ns in last.items():
-            self._feed.send("INPUT", index=lane, time_ns=time_ns)
-            self.counters["messages"] += 1
-        self._feed.flush()  # now, not when the pass ends
         for lane in last:
             self.on_window(lane)
 
