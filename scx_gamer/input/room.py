@@ -134,6 +134,7 @@ class InputRoom:
         self._windows: Any = None
         self._tunables: Any = None
         self._epoll: select.epoll | None = None
+        self._ready: Callable[[int], list[tuple[int, int]]] = lambda _fd: []
         self._stack = ExitStack()
         self.counters: Counter[str] = Counter()
 
@@ -144,6 +145,9 @@ class InputRoom:
 
     def start(self) -> None:
         """Listen to every device there is and to every one that comes; raises InputError."""
+        from scx_gamer.input import quick  # only who listens needs ctypes
+
+        self._ready = quick.ready
         with ExitStack() as stack:
             try:
                 windows = stack.enter_context(self._maps["windows"].mapped("scxg_windows"))
@@ -288,9 +292,7 @@ class InputRoom:
         last: dict[int, int] = {}
         self.counters["wakeups"] += 1
         read: list[tuple[_Device, Batch]] = []
-        from scx_gamer.input import quick  # only who listens needs ctypes
-
-        for fd, flags in quick.ready(self._epoll.fileno()):
+        for fd, flags in self._ready(self._epoll.fileno()):
             device = self._by_fd.get(fd)
             if device is None or device.reader is None:
                 continue
