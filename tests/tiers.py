@@ -31,7 +31,6 @@ BY_NAME_ONLY = {
     "diagnosis": _SLOW,
     "faults": _SLOW,
     "hostile": _SLOW,
-    "nettraffic": _SLOW,
     "outages": _SLOW,
     "ownership": _SLOW,
     "package": _SLOW,
