@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,9 +56,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
 
 
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """Fails any test that leaves a BPF object, pin, attachment, descriptor, thread, child, file or scheduler behind, or
+@contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """Fails when the block leaves a BPF object, pin, attachment, fd, thread, child, file or scheduler behind, or
     makes the kernel complain."""
     kernel.ids("prog")  # opens libbpf once, so that its own descriptors are in the first look
     with Complaints() as complaints:
@@ -67,3 +68,10 @@ def nothing_left() -> Iterator[None]:
         said = complaints.new()
     assert not left, "left behind: " + "; ".join(map(str, left))
     assert not said, "the kernel complained: " + "; ".join(said)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Any test that leaves something behind fails."""
+    with leaving_nothing():
+        yield

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.vm.faults.actions import FAULTS, PRESSURE, faults, survive
+from tests.vm.faults.actions import FAULTS, PRESSURE, Ward, faults
 
 
 @pytest.mark.parametrize("name", faults(name for name in FAULTS if name not in PRESSURE))
-def test_fault(name: str) -> None:
-    survive(name)
+def test_fault(patients: Ward, name: str) -> None:
+    patients.survive(name)

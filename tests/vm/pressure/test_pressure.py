@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.vm.faults.actions import PRESSURE, faults, survive
+from tests.vm.faults.actions import PRESSURE, Ward, faults
 
 
 @pytest.mark.parametrize("name", faults(PRESSURE))
-def test_under_pressure(name: str) -> None:
-    survive(name)
+def test_under_pressure(patients: Ward, name: str) -> None:
+    patients.survive(name)
