@@ -62,7 +62,7 @@ AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 run:
 	@if [ -d $(SCHED_EXT) ]; then packaging/bootstrap build; else packaging/bootstrap test; fi
 	@if [ -d $(SCHED_EXT) ]; then $(MAKE) --no-print-directory bpf && exec $(AS_ROOT) $(CURDIR)/$(VENV)/bin/scx-gamer run; \
-	else $(MAKE) --no-print-directory bpf workload && exec tests/vm/run --timeout 600 -- $(PY) -m scx_gamer.bench.demo; fi
+	else $(MAKE) --no-print-directory bpf workload && exec tests/vm/run --steady --cpus 2 --timeout 900 -- $(PY) -m scx_gamer.bench.demo; fi
 
 test: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload

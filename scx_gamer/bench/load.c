@@ -362,6 +362,8 @@ int cmd_load(const struct options *opt)
 	/* Its own group, so that the children's children end with them; not if a shell leads it. */
 	if (getpgrp() != getpid() && setpgid(0, 0))
 		die("cannot lead a process group");
+	/* It ends the children, also where nohup had it ignored. */
+	signal(SIGHUP, SIG_DFL);
 	for (unsigned int i = 0; i < tasks; i++)
 		start_task(load, kind, i, getpid());
 	start = now_ns();

@@ -149,12 +149,14 @@ def test_fraction_of_a_task_per_cpu(program: Path) -> None:
         ["game", "--shape", "few", "--seconds", "60", "--calibration", "20"],
     ],
 )
-def test_sigterm_ends_it_with_a_report(program: Path, args: list[str]) -> None:
+@pytest.mark.parametrize("prefix", [[], ["nohup"]])
+def test_sigterm_ends_it_with_a_report(program: Path, prefix: list[str], args: list[str]) -> None:
     read_fd, write_fd = os.pipe()
     with (
         os.fdopen(read_fd, "rb") as ready,
         subprocess.Popen(
-            [program, *args, "--ready-fd", str(write_fd)],
+            [*prefix, program, *args, "--ready-fd", str(write_fd)],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             pass_fds=[write_fd],
             text=True,

@@ -31,7 +31,7 @@ NO_BOOT_STATUS = 125
 SETUP = """#!/bin/bash
 echo started > {scratch}/started
 export PATH={tree}/build/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games
-export HOME=/root SCX_GAMER_SCRATCH={scratch} SCX_GAMER_IN_VM=1 PYTHONDONTWRITEBYTECODE=1
+export HOME=/root SCX_GAMER_SCRATCH={scratch} SCX_GAMER_IN_VM=1 PYTHONDONTWRITEBYTECODE=1{more}
 export SCX_GAMER_KERNEL_DIR={kernel_dir}
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
 mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -85,6 +85,7 @@ class Guest:
         text = SETUP.format(
             tree=TREE,
             scratch=scratch,
+            more=" SCX_GAMER_LOCKSTEP=1" if self.lockstep else "",
             kernel_dir=shlex.quote(str(self.kernel.image.resolve().parent)),
             command=shlex.join(command),
         )
