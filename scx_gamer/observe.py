@@ -19,6 +19,7 @@ from scx_gamer.libbpf import (
     StructView,
     UserRing,
     find_object,
+    kernel,
 )
 from scx_gamer.loop import Loop
 
@@ -138,6 +139,10 @@ class Observe:
     @property
     def tunables(self) -> StructView:
         return self._tunables
+
+    def missed(self, hook: str) -> int:
+        """Events for which the kernel did not run this hook: they came amid another one's on the same CPU."""
+        return kernel.misses(self.object.programs[hook].fd)
 
     def on(self, event: str, handler: Callable[[Event], None]) -> None:
         """Call `handler` for each event of a type, such as `EXIT`."""

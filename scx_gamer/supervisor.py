@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -202,7 +203,12 @@ class Supervisor:
             return
         kernel_path = "on_input" in observe.hooks
         room = InputRoom(
-            self.loop, observe.feed, observe.maps, observe.abi, kernel_path=kernel_path
+            self.loop,
+            observe.feed,
+            observe.maps,
+            observe.abi,
+            kernel_path=kernel_path,
+            missed=partial(observe.missed, "on_input"),
         )
         stack.callback(room.close)
         try:

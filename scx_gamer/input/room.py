@@ -104,6 +104,7 @@ class InputRoom:
         abi: RoomAbi,
         *,
         kernel_path: bool,
+        missed: Callable[[], int] = lambda: 0,
         sysfs: Path = SYSFS,
         dev: Path = DEV,
     ) -> None:
@@ -113,6 +114,7 @@ class InputRoom:
         self._maps = maps
         self._abi = abi
         self._kernel_path = kernel_path
+        self._missed, self._missed_seen = missed, 0  # events that the hook did not run for
         self._sysfs = sysfs
         self._dev = dev
         constants = abi.constants
@@ -380,8 +382,17 @@ class InputRoom:
             self._active.discard(lane)
             self.on_window(lane)
 
+    def _ask_for_missed(self) -> None:
+        """The hook does not run for an event that comes amid another's on the same CPU: only the device knows then."""
+        missed = self._missed()
+        if missed != self._missed_seen:
+            self.counters["missed"] += missed - self._missed_seen
+            self._missed_seen = missed
+            self.resync()
+
     def _tick(self) -> None:
         self._timer = None
+        self._ask_for_missed()
         now = time.monotonic_ns()
         delay_s = self._watch_s
         for lane in list(self._active):

@@ -184,6 +184,13 @@ def prog_info(fd: int) -> dict[str, int | str]:
     }
 
 
+def misses(fd: int) -> int:
+    """How often a program was not run because it was running on that CPU already."""
+    info = _ProgInfo()
+    _info(fd, info)
+    return int(info.recursion_misses)
+
+
 def _info(fd: int, info: C.Structure) -> None:
     size = C.c_uint32(C.sizeof(info))
     native().check("BPF object info", "bpf_obj_get_info_by_fd", fd, C.byref(info), C.byref(size))

@@ -61,7 +61,7 @@ SPECS: dict[str, Spec] = {
     "input_devices": _g("Input devices watched, by lane.", "lane"),
     "input_held": _g("Devices with a key down or a stick off its rest."),
     "input_work": _c(
-        "What the input room did: devices added and removed, polls, resyncs, floods, errors.",
+        "What the input room did: devices added and removed, polls, resyncs, floods, errors, events missed.",
         "kind",
     ),
     "input_events": _c("Input reports seen, by lane and path.", "lane", "path"),

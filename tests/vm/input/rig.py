@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scx_gamer.feed import Feed
 from scx_gamer.input import InputRoom
-from scx_gamer.libbpf import Abi, Object, RingBuffer, UserRing, find_object
+from scx_gamer.libbpf import Abi, Object, RingBuffer, UserRing, find_object, kernel
 from scx_gamer.loop import Loop
 
 Scenario = Generator[float, None, None]
@@ -50,7 +50,12 @@ class Rig:
             stack.callback(self.loop.remove_fd, ring.epoll_fd)
             self.loop.at_pass_end(self.feed.flush)
             self.room = InputRoom(
-                self.loop, self.feed, self.maps, self.abi, kernel_path=path == "kernel"
+                self.loop,
+                self.feed,
+                self.maps,
+                self.abi,
+                kernel_path=path == "kernel",
+                missed=lambda: kernel.misses(observe.programs["on_input"].fd),
             )
             if path == "kernel":
                 stack.enter_context(observe.programs["on_input"].attach())
