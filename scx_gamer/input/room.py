@@ -384,6 +384,8 @@ class InputRoom:
 
     def _ask_for_missed(self) -> None:
         """The hook does not run for an event that comes amid another's on the same CPU: only the device knows then."""
+        if not self._kernel_path:
+            return  # no hook
         missed = self._missed()
         if missed != self._missed_seen:
             self.counters["missed"] += missed - self._missed_seen
