@@ -86,6 +86,21 @@ class Feed:
         self.dropped[type_name] += 1
         return False
 
+    def send_at_once(self, type_name: str, **fields: int) -> None:
+        """Send one message that need not be kept and have it read, amid whatever else is being sent.
+
+        What stands half written in the ring then holds it up until the next flush.
+        """
+        number = self._types[type_name]
+        data = self._abi.pack(
+            "scxg_msg", version=self._version, type=number, generation=self.generation, **fields
+        )
+        if self._push(type_name, data):
+            self._drain()
+            self.drains += 1
+        else:
+            self.dropped[type_name] += 1
+
     def _push(self, type_name: str, data: bytes) -> bool:
         if not self._ring.send(data):
             self.full += 1

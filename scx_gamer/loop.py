@@ -13,9 +13,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _MAX_READY = 64  # descriptors served in one pass
 _MAX_TIMERS = 64  # timers served in one pass
@@ -66,6 +69,8 @@ class Loop:
         self._sequence = 0
         self._pass_end: list[Callable[[], None]] = []
         self._signals: dict[int, Callable[[], None]] = {}
+        self._at_once: dict[int, Callable[[], None]] = {}
+        self._unblocked: frozenset[int] = frozenset()
         self._previous: dict[int, signal._HANDLER] = {}
         self._wakeup: tuple[int, int] | None = None
         self._previous_wakeup = -1
@@ -129,18 +134,45 @@ class Loop:
         """Call `callback` at the end of each pass, before the loop waits again."""
         self._pass_end.append(callback)
 
-    def add_signal(self, number: int, callback: Callable[[], None]) -> None:
-        """Call `callback` in the loop when the signal came."""
+    def add_signal(
+        self,
+        number: int,
+        callback: Callable[[], None],
+        *,
+        at_once: Callable[[], None] | None = None,
+    ) -> None:
+        """Call `callback` in the loop when the signal came; `at_once` before that, amid the work of preemptible()."""
         if self._wakeup is None:
             reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             self._wakeup = (reader, writer)
             self._previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
             self.add_fd(reader, self._on_wakeup, name="signals")
+        if at_once is not None:
+            # The kernel refuses to verify a program while a signal waits: it comes only where it is let in.
+            if number not in signal.pthread_sigmask(signal.SIG_BLOCK, {number}):
+                self._unblocked |= {number}
+            self._at_once[number] = at_once
         previous = signal.signal(number, self._on_signal)
         self._previous.setdefault(number, previous)
         self._signals[number] = callback
 
+    def preemptible(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """What `work` returns. A signal with an `at_once` interrupts it: no work that changes what that one uses."""
+        if not self._at_once:
+            return work(*args, **named)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._at_once)
+        try:
+            return work(*args, **named)
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, self._at_once)
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        at_once = self._at_once.get(number)
+        if at_once is not None:
+            try:
+                at_once()
+            except Exception:  # it must not end the work of another
+                log.exception("signal %d failed", number)
         # The work is done in the loop. The second SIGINT must end us even if the loop is stuck.
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -242,10 +274,15 @@ class Loop:
 
     def close(self) -> None:
         """Give the signals back and close what the loop itself owns."""
+        for number in self._at_once:
+            signal.signal(number, signal.SIG_IGN)  # one that waits would end the process
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._unblocked)
         for number, previous in self._previous.items():
             signal.signal(number, previous)
         self._previous.clear()
         self._signals.clear()
+        self._at_once.clear()
+        self._unblocked = frozenset()
         wakeup, self._wakeup = self._wakeup, None
         if wakeup is not None:
             self.remove_fd(wakeup[0])

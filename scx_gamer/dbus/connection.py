@@ -74,7 +74,7 @@ class Connection:
             return 0
         self._loop.let_urgent_in()  # an answer takes about as long to be put together as to be encoded
         self._serial = self._serial % 0xFFFFFFFF + 1
-        self._unsent += wire.encode(message, self._serial)
+        self._unsent += self._loop.preemptible(wire.encode, message, self._serial)
         serial = self._serial
         self._flush()
         return serial
@@ -220,7 +220,9 @@ class Connection:
             self._on_call(frame, whole)
             return
         try:
-            message = wire.decode(frame if whole else wire.without_body(frame))
+            message = self._loop.preemptible(
+                wire.decode, frame if whole else wire.without_body(frame)
+            )
         except BusError as err:
             log.debug("dropped: %s", err)
             return

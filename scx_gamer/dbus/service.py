@@ -187,8 +187,8 @@ class BusService:
         try:
             if len(frame) <= _SHORT and whole:
                 with suppress(BusError):  # the header may be right all the same
-                    message = wire.decode(frame)
-            head = message or wire.decode(wire.without_body(frame))
+                    message = self._loop.preemptible(wire.decode, frame)
+            head = message or self._loop.preemptible(wire.decode, wire.without_body(frame))
         except BusError as err:
             self.calls["malformed"] += 1
             log.debug("dropped: %s", err)
@@ -199,7 +199,7 @@ class BusService:
             Call(self, head, -1).refuse(*refusal)
             return
         try:
-            message = message or wire.decode(frame)
+            message = message or self._loop.preemptible(wire.decode, frame)
         except BusError as err:
             Call(self, head, -1).refuse(_ERRORS[USAGE], str(err))
             return
@@ -377,14 +377,17 @@ class BusService:
         ):
             call.refuse(f"{_DBUS}.Error.UnknownInterface", "no properties there")
         elif member == "GetAll":
-            values = self._variants(self._properties()) if call.args[0] == INTERFACE else {}
+            values = self._read() if call.args[0] == INTERFACE else {}
             call.answer("a{sv}", [values])
         else:
-            found = self._variants(self._properties()).get(call.args[1])
+            found = self._read().get(call.args[1])
             if found is None:
                 call.refuse(f"{_DBUS}.Error.UnknownProperty", "no such property")
             else:
                 call.answer("v", [found])
+
+    def _read(self) -> dict[str, Any]:
+        return self._loop.preemptible(lambda: self._variants(self._properties()))
 
     @staticmethod
     def _variants(values: Values) -> dict[str, Any]:

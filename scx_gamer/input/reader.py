@@ -7,6 +7,7 @@ import array
 import fcntl
 import os
 import struct
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ _EVIOCGKEY = _ioc(2, 0x18, _KEY_BYTES)
 _EVIOCGABS0 = _ioc(2, 0x40, _ABSINFO.size)
 _EVIOCSMASK = _ioc(1, 0x93, _MASK.size)
 _EVIOCSCLOCKID = _ioc(1, 0xA0, 4)
+_F_SETOWN_EX, _F_OWNER_TID = 15, 0  # asm-generic/fcntl.h
 _SYN_DROPPED = struct.pack("HH", 0, 3)
 
 BATCH = 256  # events in one read: what one device may cost in one pass of the loop
@@ -180,6 +182,12 @@ class Reader:
         codes = array.array("Q", [types])
         address, _length = codes.buffer_info()
         fcntl.ioctl(self.fd if fd is None else fd, _EVIOCSMASK, _MASK.pack(0, 8, address))
+
+    def interrupt(self) -> None:
+        """Have SIGIO sent to this thread when there is something to read."""
+        owner = struct.pack("ii", _F_OWNER_TID, threading.get_native_id())
+        fcntl.fcntl(self.fd, _F_SETOWN_EX, owner)
+        fcntl.fcntl(self.fd, fcntl.F_SETFL, fcntl.fcntl(self.fd, fcntl.F_GETFL) | os.O_ASYNC)
 
     def read(self) -> Batch:
         """At most BATCH events; an empty batch when there are none."""

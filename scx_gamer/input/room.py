@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import logging
 import select
+import signal
 import sys
 import time
 from collections import Counter
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 NOTHING_HELD = Held()
 _HANGUP = select.EPOLLHUP | select.EPOLLERR
 _PAUSE_MIN_MS, _PAUSE_MAX_MS = 5, 100
+_AT_ONCE = (
+    8  # reads amid other work before the loop has its turn: a device that floods gets no more
+)
 _SAMPLE_MIN_NS, _SAMPLE_MAX_NS = 1_900_000_000, 5_000_000_000  # span of a device's rate
 
 
@@ -54,11 +58,17 @@ class RoomLoop(FdLoop, Protocol):
 
     def call_later(self, delay_s: float, callback: Callable[[], None], *, name: str) -> Any: ...
 
+    def add_signal(
+        self, number: int, callback: Callable[[], None], *, at_once: Callable[[], None]
+    ) -> None: ...
+
 
 class RoomFeed(Protocol):
     """What the room needs of the control ring's producer."""
 
     def send(self, type_name: str, **fields: int) -> bool: ...
+
+    def send_at_once(self, type_name: str, **fields: int) -> None: ...
 
     def flush(self) -> None: ...
 
@@ -131,6 +141,8 @@ class InputRoom:
         self._max_devices = int(constants["SCXG_MAX_DEVICES"])
         self._devices: dict[int, _Device] = {}
         self._by_fd: dict[int, _Device] = {}
+        self._taken: list[tuple[_Device, Batch | OSError]] = []
+        self._taking = False
         self._active: set[int] = set()
         self._timer: RoomTimer | None = None
         self._windows: Any = None
@@ -160,6 +172,8 @@ class InputRoom:
                 self._epoll = stack.enter_context(select.epoll(flags=select.EPOLL_CLOEXEC))
                 fd = self._epoll.fileno()
                 urgent = not self._kernel_path
+                if urgent:
+                    self._loop.add_signal(signal.SIGIO, self._finish, at_once=self._interrupted)
                 self._loop.add_fd(fd, self._on_ready, name="input devices", urgent=urgent)
                 stack.callback(self._loop.remove_fd, fd)
                 stack.callback(self._release)
@@ -223,6 +237,8 @@ class InputRoom:
                 device_dir = self._sysfs / f"input{info.number}"
                 reader = open_reader(info.event, info.kind, device_dir)
                 undo.callback(reader.close)
+                if not self._kernel_path:
+                    reader.interrupt()
             except OSError as err:
                 if err.errno in (errno.ENODEV, errno.ENXIO, errno.ENOENT):
                     return  # unplugged already
@@ -289,39 +305,63 @@ class InputRoom:
     # ---- events of the evdev path ----------------------------------------------------------------
 
     def _on_ready(self, _fd: int) -> None:
+        self._take(self._tell)
+        self._finish()
+
+    def _interrupted(self) -> None:
+        """An event amid other work of this thread: its window opens now, the loop does the rest."""
+        if not self._taking and len(self._taken) < _AT_ONCE:
+            self._take(self._feed.send_at_once)
+
+    def _tell(self, type_name: str, **fields: int) -> None:
+        self._feed.send(type_name, **fields)
+        self._feed.flush()  # now, not when the pass ends
+
+    def _take(self, tell: Callable[..., object]) -> None:
+        """Read what there is and tell the kernel; what else it asks for is left to _finish."""
         if self._epoll is None:
             return
         last: dict[int, int] = {}
+        self._taking = True
+        try:
+            for fd, flags in self._ready(self._epoll.fileno()):
+                device = self._by_fd.get(fd)
+                if device is None or device.reader is None:
+                    continue
+                try:
+                    if flags & _HANGUP:
+                        raise OSError(errno.ENODEV, "unplugged")
+                    batch = device.reader.read()
+                except OSError as err:
+                    self._taken.append((device, err))
+                    continue
+                if batch.count:
+                    self._taken.append((device, batch))
+                    last[device.lane] = max(last.get(device.lane, 0), batch.last_ns)
+            for lane, time_ns in last.items():
+                tell("INPUT", index=lane, time_ns=time_ns)
+        finally:
+            self._taking = False
+
+    def _finish(self) -> None:
+        """What was read, counted; devices that are gone, dropped; those that say the same again, silenced."""
+        taken, self._taken = self._taken, []
+        if not taken:
+            return
         self.counters["wakeups"] += 1
-        read: list[tuple[_Device, Batch]] = []
-        for fd, flags in self._ready(self._epoll.fileno()):
-            device = self._by_fd.get(fd)
-            if device is None or device.reader is None:
+        lanes = {device.lane: None for device, got in taken if isinstance(got, Batch)}
+        self.counters["messages"] += len(lanes)
+        for device, got in taken:
+            if isinstance(got, OSError):
+                self._failed(device, got)
                 continue
-            if flags & _HANGUP:
-                self._drop(device.info.number)
-                continue
-            try:
-                batch = device.reader.read()
-            except OSError as err:
-                self._failed(device, err)
-                continue
-            if not batch.count:
-                continue
-            read.append((device, batch))
-            last[device.lane] = max(last.get(device.lane, 0), batch.last_ns)
-        for lane, time_ns in last.items():
-            self._feed.send("INPUT", index=lane, time_ns=time_ns)
-            self.counters["messages"] += 1
-        self._feed.flush()  # now, not when the pass ends
-        for device, batch in read:
-            self.counters["events"] += batch.count
-            flood = batch.count >= BATCH
+            self.counters["events"] += got.count
+            flood = got.count >= BATCH
             self._pause(device, flood)
-            if batch.dropped or flood:
+            if got.dropped or flood:
                 self.counters["resyncs"] += 1
                 self._poll_device(device)
-        for lane in last:
+        for lane in lanes:
             self.on_window(lane)
 
     def _pause(self, device: _Device, flood: bool) -> None:

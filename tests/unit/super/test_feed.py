@@ -97,3 +97,31 @@ def test_new_generation_is_stamped_and_old_states_do_not_follow() -> None:
     feed.flush()
     assert ring.seen[-1] == b"4:100:9" and feed.dropped["CLASS_SET"] == 29 - 8 - 1
     assert feed.waiting == 0
+
+
+def test_at_once_means_sent_and_read() -> None:
+    feed, ring = feed_on(1)
+    feed.send_at_once("INPUT", index=1, time_ns=5)
+    assert len(ring.seen) == 1 and feed.sent["INPUT"] == 1 and feed.drains == 1
+    assert feed.send("HEARTBEAT")
+    feed.send_at_once("INPUT", index=1, time_ns=5)  # no room: counted, and nothing waits
+    assert feed.dropped["INPUT"] == 1 and feed.waiting == 0
+
+
+def test_at_once_amid_a_flush_takes_nothing_twice() -> None:
+    feed, ring = feed_on(2)
+    feed.send("INPUT", index=1)
+    feed.send("INPUT", index=1)
+    for tgid in (1, 2, 3):  # they wait for room
+        assert feed.send("CLASS_SET", tgid=tgid)
+    push = ring.send
+
+    def interrupted(data: bytes) -> bool:
+        ring.send = push  # type: ignore[method-assign]
+        feed.send_at_once("INPUT", index=1, time_ns=5)
+        return push(data)
+
+    ring.send = interrupted  # type: ignore[method-assign]
+    feed.flush()
+    told = [int(data.split(b":")[1]) for data in ring.seen if data.startswith(b"4:")]
+    assert told == [1, 2, 3] and feed.waiting == 0

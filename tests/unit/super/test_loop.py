@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -108,3 +111,48 @@ def test_what_left_the_loop_is_not_served(pipes: list[tuple[int, int]]) -> None:
         loop.call_later(0.05, loop.stop, name="end")
         loop.run()
         loop.remove_fd(other)
+
+
+def test_a_signal_at_once_comes_amid_preemptible_work_and_nowhere_else() -> None:
+    order: list[str] = []
+
+    def work() -> str:
+        order.append("begin")
+        os.kill(os.getpid(), signal.SIGUSR1)
+        order.append("end")
+        return "done"
+
+    with Loop() as loop:
+        loop.add_signal(
+            signal.SIGUSR1, lambda: order.append("later"), at_once=lambda: order.append("at once")
+        )
+        assert work() == "done"
+        assert order == ["begin", "end"]  # a program that is being verified must not see it
+        assert loop.preemptible(work) == "done"
+        assert order[2:] == ["at once", "begin", "at once", "end"]
+        loop.call_later(0.05, loop.stop, name="end")
+        loop.run()
+    assert order[-1] == "later"
+
+
+def test_what_fails_at_once_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> None:
+        raise ValueError("broken")
+
+    with Loop() as loop:
+        loop.add_signal(signal.SIGUSR1, lambda: None, at_once=broken)
+        assert loop.preemptible(lambda: os.kill(os.getpid(), signal.SIGUSR1)) is None
+    assert "broken" in caplog.text
+
+
+def test_a_signal_that_waits_at_the_end_ends_nobody() -> None:
+    program = (
+        "import os, signal; from scx_gamer.loop import Loop\n"
+        "with Loop() as loop:\n"
+        "    loop.add_signal(signal.SIGIO, print, at_once=print)\n"
+        "    os.kill(os.getpid(), signal.SIGIO)\n"
+        "assert signal.getsignal(signal.SIGIO) is signal.SIG_DFL\n"
+        "assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
