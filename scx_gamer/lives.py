@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from scx_gamer import stats
@@ -13,10 +12,9 @@ from scx_gamer.scheduler import SchedulerLife
 
 
 class Lives:
-    """A life is in its maps or in the totals, never in both: the exporter's thread reads while one ends."""
+    """A life is in its maps or in the totals, never in both."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._totals: stats.Values = {}
         self._costs: stats.Values = {}  # nanoseconds and runs by program
 
@@ -24,24 +22,22 @@ class Lives:
         return CountedLife(inner, self._end)
 
     def _end(self, life: CountedLife) -> None:
-        with self._lock:
-            life.counting = False
-            try:
-                stats.merge(self._totals, life.inner.counters())
-                stats.merge(self._costs, life.inner.costs())
-            finally:
-                life.inner.close()
+        life.counting = False
+        try:
+            stats.merge(self._totals, life.inner.counters())
+            stats.merge(self._costs, life.inner.costs())
+        finally:
+            life.inner.close()
 
     def counters(self, life: Life | None) -> tuple[stats.Values, stats.Values]:
         """Counters and costs by program of all lives, `life` being the one that runs."""
         totals: stats.Values = {}
         costs: stats.Values = {}
-        with self._lock:
-            stats.merge(totals, self._totals)
-            stats.merge(costs, self._costs)
-            if isinstance(life, CountedLife) and life.counting:
-                stats.merge(totals, life.inner.counters())
-                stats.merge(costs, life.inner.costs())
+        stats.merge(totals, self._totals)
+        stats.merge(costs, self._costs)
+        if isinstance(life, CountedLife) and life.counting:
+            stats.merge(totals, life.inner.counters())
+            stats.merge(costs, life.inner.costs())
         return totals, costs
 
 

@@ -95,11 +95,12 @@ class Loop:
                 self._urgent = select.epoll(flags=select.EPOLL_CLOEXEC)
             self._urgent.register(fd, select.EPOLLIN)
 
-    def watch_writable(self, fd: int, writable: bool) -> None:
-        """Also (or no longer) call the source of `fd` when it can be written to."""
+    def watch_writable(self, fd: int, writable: bool, *, readable: bool = True) -> None:
+        """Also (or no longer) call the source of `fd` when it can be written to; a hang-up always does."""
         if self._epoll is None or fd not in self._sources:
             raise LoopError(f"fd {fd} is not a source of the loop")
-        self._epoll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if writable else 0))
+        events = (select.EPOLLIN if readable else 0) | (select.EPOLLOUT if writable else 0)
+        self._epoll.modify(fd, events)
 
     def _add(self, fd: int, callback: Callable[[int], None], name: str, events: int) -> None:
         if self._epoll is None:

@@ -145,7 +145,7 @@ class Status:
         }
 
     def snapshot(self) -> dict[str, object]:
-        """Everything the metrics show; also called from the exporter's thread."""
+        """Everything the metrics show. It only reads: input interrupts it."""
         from scx_gamer import metrics
 
         rooms, body = self._rooms, self.status()

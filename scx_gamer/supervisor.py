@@ -264,7 +264,7 @@ class Supervisor:
         from scx_gamer import metrics
 
         host, _, port = self._options.metrics_address.rpartition(":")
-        stack.enter_context(metrics.exporter(self.status, host, int(port)))
+        stack.enter_context(metrics.exporter(self.loop, self.status, host, int(port)))
 
     # ---- what the machine asks for ---------------------------------------------------------------
 

@@ -7,6 +7,7 @@ prometheus-client is imported at the first scrape: a supervisor nobody scrapes d
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scx_gamer.exporter import Exporter
+from scx_gamer.loop import Loop
 from scx_gamer.metrics.samples import NS, Names, samples, shipped_names, wait_buckets
 from scx_gamer.metrics.specs import PREFIX, SPECS
 from scx_gamer.text import printable
@@ -26,6 +28,8 @@ __all__ = [
     "SPECS",
     "Names",
     "exporter",
+    "families",
+    "parts",
     "process",
     "scrape",
     "shipped_names",
@@ -35,67 +39,79 @@ __all__ = [
 
 
 class Source(Protocol):
-    """Who is asked: Supervisor.snapshot(). Called from the exporter's thread, so it only reads."""
+    """Who is asked: Supervisor.snapshot(). It only reads: input interrupts it."""
 
     def snapshot(self) -> dict[str, Any]: ...
 
 
-class Collector:
-    """Asks `source` once for each scrape."""
+def families(snap: dict[str, Any], names: Names | None = None) -> Iterator[Metric]:
+    """All metrics of a snapshot, grouped by name."""
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+    )
 
-    def __init__(self, source: Source, names: Names | None = None) -> None:
-        self._source = source
-        self._names = names
+    names = names or shipped_names()
+    found: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+    for name, labels, value in samples(snap, names):
+        family = found.get(name)
+        if family is None:
+            spec = SPECS[name]
+            make = CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily
+            family = make(PREFIX + name, spec.help, labels=spec.labels)
+            found[name] = family
+        family.add_metric([printable(label, 64) for label in labels], float(value))
+    yield from found.values()
+    stats = snap.get("cpu_stats", {})
+    if "wait_hist" in stats:
+        spec = SPECS["wait_seconds"]
+        waits = HistogramMetricFamily(PREFIX + "wait_seconds", spec.help, labels=spec.labels)
+        size = len(stats["wait_hist"]) // len(stats["wait_sum_ns"])
+        for number, total in enumerate(stats["wait_sum_ns"]):
+            counts = stats["wait_hist"][number * size : (number + 1) * size]
+            waits.add_metric([names.classes[number]], wait_buckets(counts), total * NS)
+        yield waits
+    control = snap.get("control", {})
+    if "class_delay_hist" in control:
+        delays = HistogramMetricFamily(
+            PREFIX + "exec_to_class_seconds", SPECS["exec_to_class_seconds"].help
+        )
+        total_s = control["class_delay_sum_ns"][0] * NS
+        delays.add_metric([], wait_buckets(control["class_delay_hist"]), total_s)
+        yield delays
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """One metric as the whole of a registry: what is written is bounded by one."""
+
+    metric: Metric
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, grouped by name."""
-        from prometheus_client.core import (
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
-        )
+        yield self.metric
 
+
+def parts(source: Source, names: Names | None = None) -> Iterator[bytes]:
+    """One scrape in the text format, in parts of little work each; the first is empty."""
+    from prometheus_client import generate_latest
+    from prometheus_client.core import GaugeMetricFamily
+
+    spent, begin = 0.0, time.monotonic()
+    snap = source.snapshot()
+    for metric in itertools.chain([None], families(snap, names)):
+        part = b"" if metric is None else generate_latest(_Alone(metric))
+        spent += time.monotonic() - begin
+        yield part
         begin = time.monotonic()
-        names = self._names or shipped_names()
-        snap = self._source.snapshot()
-        found: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-        for name, labels, value in samples(snap, names):
-            family = found.get(name)
-            if family is None:
-                spec = SPECS[name]
-                make = CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily
-                family = make(PREFIX + name, spec.help, labels=spec.labels)
-                found[name] = family
-            family.add_metric([printable(label, 64) for label in labels], float(value))
-        yield from found.values()
-        stats = snap.get("cpu_stats", {})
-        if "wait_hist" in stats:
-            spec = SPECS["wait_seconds"]
-            waits = HistogramMetricFamily(PREFIX + "wait_seconds", spec.help, labels=spec.labels)
-            size = len(stats["wait_hist"]) // len(stats["wait_sum_ns"])
-            for number, total in enumerate(stats["wait_sum_ns"]):
-                counts = stats["wait_hist"][number * size : (number + 1) * size]
-                waits.add_metric([names.classes[number]], wait_buckets(counts), total * NS)
-            yield waits
-        control = snap.get("control", {})
-        if "class_delay_hist" in control:
-            delays = HistogramMetricFamily(
-                PREFIX + "exec_to_class_seconds", SPECS["exec_to_class_seconds"].help
-            )
-            total_s = control["class_delay_sum_ns"][0] * NS
-            delays.add_metric([], wait_buckets(control["class_delay_hist"]), total_s)
-            yield delays
-        spent = time.monotonic() - begin
-        yield GaugeMetricFamily(PREFIX + "scrape_seconds", SPECS["scrape_seconds"].help, spent)
+    spec = SPECS["scrape_seconds"]
+    took = GaugeMetricFamily(PREFIX + "scrape_seconds", spec.help, spent)
+    yield generate_latest(_Alone(took))
 
 
 def scrape(source: Source, names: Names | None = None) -> bytes:
-    """One scrape in the text format, from a registry that holds nothing but ours."""
-    from prometheus_client import CollectorRegistry, generate_latest
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector(source, names))
-    return generate_latest(registry)
+    """One scrape as a whole."""
+    return b"".join(parts(source, names))
 
 
 @dataclass(frozen=True)
@@ -113,9 +129,9 @@ def text_of(snapshot: dict[str, Any]) -> str:
     return scrape(Taken(snapshot)).decode()
 
 
-def exporter(source: Source, address: str, port: int) -> Exporter:
+def exporter(loop: Loop, source: Source, address: str, port: int) -> Exporter:
     """Serve `source` on a loopback address until close(). Raises ExporterError."""
-    return Exporter(address.strip("[]"), port, functools.partial(scrape, source))
+    return Exporter(loop, address.strip("[]"), port, functools.partial(parts, source))
 
 
 def process() -> dict[str, int]:

@@ -7,17 +7,47 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from scx_gamer import exporter as module
 from scx_gamer.exporter import Exporter, ExporterError
+from scx_gamer.loop import Loop
+
+
+@contextmanager
+def running(loop: Loop) -> Iterator[None]:
+    """The loop on a thread: here the test is the client."""
+    reader, writer = os.pipe()
+    loop.add_fd(reader, lambda _fd: loop.stop(), name="end of test")
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.write(writer, b"x")
+        thread.join(10)
+        loop.remove_fd(reader)
+        os.close(reader)
+        os.close(writer)
+
+
+@contextmanager
+def serving(scrape: Callable[[], Iterator[bytes]]) -> Iterator[Exporter]:
+    with Loop() as loop, Exporter(loop, "127.0.0.1", 0, scrape) as one, running(loop):
+        yield one
+
+
+def two_parts() -> Iterator[bytes]:
+    yield b"metric "
+    yield b"1\n"
 
 
 @pytest.fixture
 def exporter() -> Iterator[Exporter]:
-    with Exporter("127.0.0.1", 0, lambda: b"metric 1\n") as one:
+    with serving(two_parts) as one:
         yield one
 
 
@@ -66,7 +96,7 @@ def test_a_silent_scraper_holds_up_nobody_and_is_dropped(monkeypatch: pytest.Mon
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     with (
         deaf,
-        Exporter("127.0.0.1", 0, lambda: b"x" * (8 << 20)) as exporter,
+        serving(lambda: iter([b"x" * (8 << 20)])) as exporter,
         socket.create_connection(("127.0.0.1", exporter.port)) as silent,
     ):
         deaf.connect(("127.0.0.1", exporter.port))
@@ -82,14 +112,72 @@ def test_a_silent_scraper_holds_up_nobody_and_is_dropped(monkeypatch: pytest.Mon
         assert exporter.refused == 2
 
 
+def test_who_says_no_more_is_answered() -> None:
+    with (
+        serving(two_parts) as exporter,
+        socket.create_connection(("127.0.0.1", exporter.port), timeout=5) as sock,
+    ):
+        sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        found = b""
+        while data := sock.recv(65536):
+            found += data
+        assert found.endswith(b"metric 1\n")
+
+
+def test_a_scrape_is_put_together_once_for_all_who_wait() -> None:
+    begun: list[int] = []
+
+    def scrape() -> Iterator[bytes]:
+        begun.append(1)
+        yield b"metric 1\n"
+
+    with serving(scrape) as exporter:
+        asking = [
+            socket.create_connection(("127.0.0.1", exporter.port), timeout=5) for _ in range(8)
+        ]
+        for sock in asking:
+            sock.sendall(b"GET /metrics HTTP/1.0\r\n")
+        for sock in asking:
+            sock.sendall(b"\r\n")
+        for sock in asking:
+            with sock:
+                found = b""
+                while data := sock.recv(65536):
+                    found += data
+                assert found.endswith(b"metric 1\n")
+        assert exporter.scrapes == 8 and len(begun) < 8
+
+
+def test_others_have_their_turn_between_two_parts() -> None:
+    def scrape() -> Iterator[bytes]:
+        for _ in range(50):
+            time.sleep(2 * module._PART_S)
+            yield b"x"
+
+    turns: list[int] = []
+    with Loop() as loop, Exporter(loop, "127.0.0.1", 0, scrape) as exporter:
+
+        def tick() -> None:
+            turns.append(1)
+            loop.call_later(0.001, tick, name="tick")
+
+        loop.call_later(0, tick, name="tick")
+        with running(loop):
+            assert get(exporter.port).endswith(b"x" * 50)
+            assert len(turns) >= 45
+
+
 def test_a_failing_scrape_is_an_answer_not_the_end(caplog: pytest.LogCaptureFixture) -> None:
     answers: list[bytes] = []
 
-    def scrape() -> bytes:
-        return answers.pop()
+    def scrape() -> Iterator[bytes]:
+        yield b""
+        yield answers.pop()
 
-    with Exporter("127.0.0.1", 0, scrape) as exporter:
+    with serving(scrape) as exporter:
         assert b" 500 " in get(exporter.port)
+        assert exporter.scrapes == 0
         answers.append(b"back\n")
         assert get(exporter.port).endswith(b"back\n")
     assert "a scrape failed" in caplog.text
@@ -97,18 +185,22 @@ def test_a_failing_scrape_is_an_answer_not_the_end(caplog: pytest.LogCaptureFixt
 
 def test_nothing_is_left_after_close() -> None:
     fds = len(os.listdir("/proc/self/fd"))
-    one = Exporter("127.0.0.1", 0, lambda: b"")
-    names = {thread.name: thread.daemon for thread in threading.enumerate()}
-    assert names["scxg-metrics"] is False
-    with socket.create_connection(("127.0.0.1", one.port)):
-        one.close()
-        one.close()
-    assert "scxg-metrics" not in {thread.name for thread in threading.enumerate()}
+    with Loop() as loop:
+        one = Exporter(loop, "127.0.0.1", 0, two_parts)
+        with socket.create_connection(("127.0.0.1", one.port)) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            loop.call_later(0.05, loop.stop, name="end")
+            loop.run()
+            one.close()
+            one.close()
+        assert loop.stats().sources == loop.stats().timers == 0
     assert len(os.listdir("/proc/self/fd")) == fds
 
 
 def test_a_taken_port_says_what_to_do(exporter: Exporter) -> None:
     fds = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(ExporterError, match=r"metrics\.port"):
-        Exporter("127.0.0.1", exporter.port, lambda: b"")
+    with Loop() as loop:
+        with pytest.raises(ExporterError, match=r"metrics\.port"):
+            Exporter(loop, "127.0.0.1", exporter.port, two_parts)
+        assert loop.stats().sources == 0
     assert len(os.listdir("/proc/self/fd")) == fds

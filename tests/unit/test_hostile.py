@@ -19,7 +19,6 @@ from scx_gamer import config, dumps, report
 from scx_gamer.control import ControlError
 from scx_gamer.control_server import ControlServer
 from scx_gamer.exits import KIND_ERROR, ExitRecord
-from scx_gamer.exporter import Exporter
 from scx_gamer.instance import Instance, InstanceError
 from scx_gamer.loop import Loop
 from scx_gamer.paths import Paths, write_atomic
@@ -227,33 +226,3 @@ def test_configuration_names_no_pid() -> None:
     keys |= set(re.findall(r"^#?\s*(\w+) =", shipped, re.MULTILINE))
     assert {"mode", "tunables"} <= keys
     assert not [key for key in keys if re.search(r"(^|_)(pid|pids|tgid|tid)(_|$)", key)]
-
-
-def test_a_thread_that_does_not_end_is_named_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from scx_gamer import exporter as module
-
-    monkeypatch.setattr(module, "_JOIN_S", 0.05)
-    end, began = threading.Event(), threading.Event()
-
-    def scrape() -> bytes:
-        began.set()
-        end.wait(10)
-        return b""
-
-    one = Exporter("127.0.0.1", 0, scrape)
-    stack = one._stack
-    import socket
-
-    with socket.create_connection(("127.0.0.1", one.port), timeout=5) as client:
-        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        assert began.wait(5)
-        one.close()
-        one.close()
-        said = [r.getMessage() for r in caplog.records if "did not end" in r.getMessage()]
-        assert said == ["thread scxg-metrics did not end within 0.05 s"]
-        end.set()
-    one._thread.join(5)
-    assert stack is not None
-    stack.close()

@@ -101,12 +101,24 @@ def test_5_broken_cleanup_contract() -> None:
     assert "second close raised OSError" in broken_contract(Forgetful())
 
 
+class Served:
+    """An exporter with a loop of its own."""
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.exporter = Exporter(self.loop, "127.0.0.1", 0, lambda: iter([b""]))
+
+    def close(self) -> None:
+        self.exporter.close()
+        self.loop.close()
+
+
 RESOURCES: dict[str, Callable[[Path], Any]] = {
     "loop": lambda _path: Loop(),
     "instance": Instance,
     "object": lambda _path: opened(),
     "link": lambda _path: Link(0),
-    "exporter": lambda _path: Exporter("127.0.0.1", 0, lambda: b""),
+    "exporter": lambda _path: Served(),
     "notifier": lambda _path: Notifier(),
 }
 
