@@ -28,7 +28,6 @@ _SLOW = "not yet seen green in time beside three other guests on an emulated mac
 BY_NAME_ONLY = {
     "bus": _SLOW,
     "capabilities": _SLOW,
-    "crowd": "beside it the evdev path's p99 is three to four times its quiet value, where less than two is promised",
     "diagnosis": _SLOW,
     "hostile": _SLOW,
     "ownership": _SLOW,
@@ -47,7 +46,7 @@ BY_NAME_ONLY = {
     "wine": "1.1 GB of packages: tests/vm/wine/prepare",
 }
 # What does not depend on the kernel: CI runs these on the newest alone. By name they run on any.
-NEWEST_ONLY: frozenset[str] = frozenset({"promises"})
+NEWEST_ONLY: frozenset[str] = frozenset({"crowd", "promises"})
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 # nettraffic: what waits for its turn in the emulator would look like a queue on the line.
 GUEST_CPUS = {"games": 1, "netapart": 1, "netsettings": 1, "nettraffic": 1}

@@ -225,7 +225,10 @@ class GamesRoom:
             self._tell_focus()
             return process is not None or pid == 0
         if kind == "game":
-            return self.tracker.add_hint(pid, source)
+            marked = self.tracker.add_hint(pid, source)
+            if marked:
+                self._look_at_all()  # what it started before now, nobody has told of
+            return marked
         if kind == "game-gone":
             self.tracker.remove_hint(pid)
             return True
@@ -446,6 +449,7 @@ class GamesRoom:
                 hint="it may have ended, be the kernel's own, or work in the background",
             )
         self._apply(self.tracker.update(time.monotonic()))
+        self._look_at_all()  # what it started before now, nobody has told of
 
     def remove(self, pid: int) -> bool:
         """Take back what add said, or what a rule found; False if `pid` is in no game."""

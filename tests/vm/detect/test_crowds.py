@@ -77,6 +77,34 @@ def test_a_thousand_children_all_have_the_class_and_all_lose_it(
     wait_until("no game", lambda: not sup.ask("games"), 60)
 
 
+def test_what_a_game_named_by_hand_started_before_is_in_it(
+    desk: Desk, sup: Supervised, classes: KernelMap
+) -> None:
+    looks = looks_at_all(sup)
+    wait_until("the look that comes by itself", lambda: looks_at_all(sup) > looks, 120)
+    editor = desk.program("editor", sys.executable)  # nobody tells of its children
+    pid = desk.start(
+        editor,
+        "-S",
+        "-c",
+        _CHILDREN.replace("1000)", "20)", 1),
+        env={"PYTHONHOME": sys.base_prefix},
+    )
+
+    def children() -> list[int]:
+        return [p.pid for p in map(ProcFs().read, ProcFs().pids()) if p and p.ppid == pid]
+
+    wait_until("its children", lambda: len(children()) == 20)
+    sup.ask("game_add", pid=pid)
+    # the next look by itself is half a minute away
+    wait_until("their class", lambda: all(classes.get(c) == CLASS_GAME for c in children()), 15)
+    sup.ask("game_remove", pid=pid)
+
+
+def looks_at_all(sup: Supervised) -> int:
+    return int(sup.ask("snapshot")["detection"]["reconciles"])
+
+
 def games_size(sup: Supervised) -> int:
     try:
         found = sup.ask("games")

@@ -60,9 +60,10 @@ def test_mouse(
             )
         assert achieved >= 0.875 * rate
         if rig.path == "kernel":
-            # Each vCPU's turn of an emulated machine is charged to whoever waits on another: at
-            # 1 kHz the figure is shown, at 8 kHz it is the promise.
-            assert percent < (0.5 if rate == 8000 else 1.0)
+            # Each vCPU's turn of an emulated machine is charged to whoever waits on another; the promise of half a
+            # percent is held in tests/vm/promises.
+            assert percent < 2
+            assert passes < 5 * wall
             assert wakeups == 0
             assert hz[0] is not None
             assert hz[0] >= 0.8 * rate

@@ -156,11 +156,11 @@ def test_game_by_pid_attaches_and_its_end_detaches() -> None:
             wait_until("children", lambda: children(game.pid))
             sup.ask("game_add", pid=game.pid)
             sup.wait_state("attached")
-            assert sup.ask("games")[0]["processes"] >= 2
+            wait_until("its shell", lambda: sup.ask("games")[0]["processes"] >= 2)
             wait_until("game tasks", lambda: sup.status()["scheduler"]["tasks"]["game"] >= 1)
             sup.ask("restart")  # classes are told again
             wait_until("game tasks", lambda: sup.ask("snapshot")["control"]["msgs"][4] >= 2)
-            assert sup.ask("games")[0]["processes"] >= 2
+            wait_until("its shell", lambda: sup.ask("games")[0]["processes"] >= 2)
         finally:
             os.killpg(game.pid, signal.SIGKILL)
             game.wait(10)
