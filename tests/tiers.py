@@ -34,7 +34,6 @@ BY_NAME_ONLY = {
     "package": _SLOW,
     "pages": _SLOW,
     "pressure": _SLOW,
-    "prometheus": _SLOW,
     "systemd": _SLOW,
     "top": _SLOW,
     "trace": _SLOW,
@@ -46,7 +45,7 @@ BY_NAME_ONLY = {
     "wine": "1.1 GB of packages: tests/vm/wine/prepare",
 }
 # What does not depend on the kernel: CI runs these on the newest alone. By name they run on any.
-NEWEST_ONLY: frozenset[str] = frozenset({"crowd", "promises"})
+NEWEST_ONLY: frozenset[str] = frozenset({"crowd", "prometheus", "promises"})
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 # nettraffic: what waits for its turn in the emulator would look like a queue on the line.
 GUEST_CPUS = {"games": 1, "netapart": 1, "netsettings": 1, "nettraffic": 1}
