@@ -5,39 +5,30 @@ from __future__ import annotations
 
 import errno
 import logging
-import select
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from scx_gamer.input.classify import Lane
 from scx_gamer.input.devices import DEV, SYSFS, DeviceInfo, read_device, scan_devices
-from scx_gamer.input.hotplug import FdLoop, Hotplug
-from scx_gamer.input.reader import (
-    BATCH,
-    MASK_ALL,
-    MASK_KEYS,
-    MASK_NOTHING,
-    Batch,
-    Held,
-    Reader,
-    open_reader,
+from scx_gamer.input.hotplug import Hotplug
+from scx_gamer.input.listener import (
+    NOTHING_HELD,
+    Device,
+    Listener,
+    RoomFeed,
+    RoomLoop,
+    RoomTimer,
 )
+from scx_gamer.input.reader import Held, Reader, open_reader
 
 log = logging.getLogger(__name__)
 
-NOTHING_HELD = Held()
-_HANGUP = select.EPOLLHUP | select.EPOLLERR
-_PAUSE_MIN_MS, _PAUSE_MAX_MS = 5, 100
-_AT_ONCE = (
-    8  # reads amid other work before the loop has its turn: a device that floods gets no more
-)
 _SAMPLE_MIN_NS, _SAMPLE_MAX_NS = 1_900_000_000, 5_000_000_000  # span of a device's rate
 
 
@@ -47,30 +38,6 @@ class InputError(Exception):
     def __init__(self, what: str, number: int, hint: str) -> None:
         super().__init__(f"{what}: {errno.errorcode.get(number, number)}; {hint}")
         self.what, self.errno, self.hint = what, number, hint
-
-
-class RoomTimer(Protocol):
-    def cancel(self) -> None: ...
-
-
-class RoomLoop(FdLoop, Protocol):
-    """What the room needs of the event loop."""
-
-    def call_later(self, delay_s: float, callback: Callable[[], None], *, name: str) -> Any: ...
-
-    def add_signal(
-        self, number: int, callback: Callable[[], None], *, at_once: Callable[[], None]
-    ) -> None: ...
-
-
-class RoomFeed(Protocol):
-    """What the room needs of the control ring's producer."""
-
-    def send(self, type_name: str, **fields: int) -> bool: ...
-
-    def send_at_once(self, type_name: str, **fields: int) -> None: ...
-
-    def flush(self) -> None: ...
 
 
 class RoomAbi(Protocol):
@@ -84,26 +51,11 @@ class RoomAbi(Protocol):
     def unpack(self, name: str, data: Any) -> Mapping[str, Any]: ...
 
 
-@dataclass(slots=True)
-class _Device:
-    """A device with a lane. `reader` is None where its node cannot be opened."""
-
-    info: DeviceInfo
-    lane: int
-    reader: Reader | None
-    held: Held = NOTHING_HELD
-    unmask: RoomTimer | None = None
-    flooded: bool = False
-    events: int = 0
-    sampled_ns: int = 0
-    rate_hz: float | None = None
-
-
 class InputRoom:
     """Owns the open devices, their entries of the `devices` map, and the hotplug monitor.
 
     On the kernel path no event wakes the supervisor: the fexit program opens the windows, and the
-    devices are open only to ask which keys are held. On the evdev path the events are read here.
+    devices are open only to ask which keys are held. On the evdev path its listener reads the events.
     """
 
     def __init__(
@@ -139,16 +91,12 @@ class InputRoom:
         self._held_keys = int(constants["SCXG_HELD_KEYS"])
         self._held_axes = int(constants["SCXG_HELD_AXES"])
         self._max_devices = int(constants["SCXG_MAX_DEVICES"])
-        self._devices: dict[int, _Device] = {}
-        self._by_fd: dict[int, _Device] = {}
-        self._taken: list[tuple[_Device, Batch | OSError]] = []
-        self._taking = False
+        self._devices: dict[int, Device] = {}
         self._active: set[int] = set()
         self._timer: RoomTimer | None = None
         self._windows: Any = None
         self._tunables: Any = None
-        self._epoll: select.epoll | None = None
-        self._ready: Callable[[int], list[tuple[int, int]]] = lambda _fd: []
+        self._listener: Listener | None = None
         self._stack = ExitStack()
         self.counters: Counter[str] = Counter()
 
@@ -159,23 +107,20 @@ class InputRoom:
 
     def start(self) -> None:
         """Listen to every device there is and to every one that comes; raises InputError."""
-        from scx_gamer.input import quick  # only who listens needs ctypes
-
-        self._ready = quick.ready
         with ExitStack() as stack:
             try:
                 windows = stack.enter_context(self._maps["windows"].mapped("scxg_windows"))
                 tunables = stack.enter_context(self._maps["tunables"].mapped("scxg_tunables"))
                 self._windows, self._tunables = windows[0], tunables[0]
-                # One source for all devices: they are served together, so that a lane costs one
-                # message in a pass however many devices and events it has.
-                self._epoll = stack.enter_context(select.epoll(flags=select.EPOLL_CLOEXEC))
-                fd = self._epoll.fileno()
-                urgent = not self._kernel_path
-                if urgent:
-                    self._loop.add_signal(signal.SIGIO, self._finish, at_once=self._interrupted)
-                self._loop.add_fd(fd, self._on_ready, name="input devices", urgent=urgent)
-                stack.callback(self._loop.remove_fd, fd)
+                self._listener = Listener(
+                    self._loop,
+                    self._feed,
+                    self.counters,
+                    self,
+                    events=not self._kernel_path,
+                    boost_ms=lambda lane: self._tunables.get(f"value[{self._boost[lane]}]"),
+                )
+                stack.callback(self._listener.close)
                 stack.callback(self._release)
                 hotplug = Hotplug(self._loop, self._on_added, self._on_removed, self._rescan)
                 stack.callback(hotplug.close)
@@ -195,7 +140,7 @@ class InputRoom:
     def close(self) -> None:
         """Close every device and take its map entry back. Idempotent."""
         self._stack.close()
-        self._epoll = None
+        self._listener = None
 
     def _release(self) -> None:
         if self._timer is not None:
@@ -237,43 +182,33 @@ class InputRoom:
                 device_dir = self._sysfs / f"input{info.number}"
                 reader = open_reader(info.event, info.kind, device_dir)
                 undo.callback(reader.close)
-                if not self._kernel_path:
-                    reader.interrupt()
             except OSError as err:
                 if err.errno in (errno.ENODEV, errno.ENXIO, errno.ENOENT):
                     return  # unplugged already
                 # The kernel path still opens its windows; only held keys go unseen.
                 self._count_error("cannot open", info, err.errno or 0)
-            device = _Device(replace(info, path=self.path), lane, reader)
+            device = Device(replace(info, path=self.path), lane, reader)
             key = info.number.to_bytes(4, sys.byteorder)
             self._map.update(key, self._abi.pack("scxg_device", lane=lane))
             undo.callback(self._map.delete, key)
-            if reader is not None and self._epoll is not None:
-                # A hang-up is reported without being asked for: that is all the kernel path needs.
-                self._epoll.register(reader.fd, 0 if self._kernel_path else select.EPOLLIN)
-                if not self._kernel_path:
-                    self._mask(device, MASK_ALL)
-                self._by_fd[reader.fd] = device
+            if self._listener is not None:
+                self._listener.add(device)
             self._devices[info.number] = device
             undo.pop_all()
         self.counters["added"] += 1
         log.info("input%d %s: %s, %s lane", info.number, info.name, info.kind, info.lane)
         # Keys may be down from before we looked, and the lane may be watched already.
         if lane in self._active:
-            self._poll_device(device)
+            self.poll_device(device)
         self.on_window(lane)
 
     def _drop(self, number: int) -> None:
         device = self._devices.pop(number, None)
         if device is None:
             return
-        if device.unmask is not None:
-            device.unmask.cancel()
-            device.unmask = None
-        reader, device.reader = device.reader, None
         with ExitStack() as last:  # whatever fails before, the descriptor goes
-            if reader is not None:
-                last.callback(self._close_reader, reader)
+            if self._listener is not None:
+                last.callback(self._listener.remove, device)
             # The kernel may know of a key that no poll has seen. While the map still has the device: a
             # message about one that it does not know is refused.
             self._send_held(device, NOTHING_HELD)
@@ -282,124 +217,18 @@ class InputRoom:
         self.counters["removed"] += 1
         log.info("input%d %s: gone", number, device.info.name)
 
-    def _close_reader(self, reader: Reader) -> None:
-        self._by_fd.pop(reader.fd, None)
-        try:
-            if self._epoll is not None:
-                self._epoll.unregister(reader.fd)
-        finally:
-            reader.close()
-
     def _count_error(self, what: str, info: DeviceInfo, number: int) -> None:
         self.counters["errors"] += 1
         log.warning(
             "%s input%d %s: %s", what, info.number, info.name, errno.errorcode.get(number, number)
         )
 
-    def _failed(self, device: _Device, err: OSError) -> None:
+    def failed(self, device: Device, err: OSError) -> None:
+        """It cannot be read any more, and goes."""
         # ENODEV is how an unplug looks before its uevent: without this the fd would spin.
         if err.errno != errno.ENODEV:
             self._count_error("lost", device.info, err.errno or 0)
         self._drop(device.info.number)
-
-    # ---- events of the evdev path ----------------------------------------------------------------
-
-    def _on_ready(self, _fd: int) -> None:
-        self._take(self._tell)
-        self._finish()
-
-    def _interrupted(self) -> None:
-        """An event amid other work of this thread: its window opens now, the loop does the rest."""
-        if not self._taking and len(self._taken) < _AT_ONCE:
-            self._take(self._feed.send_at_once)
-
-    def _tell(self, type_name: str, **fields: int) -> None:
-        self._feed.send(type_name, **fields)
-        self._feed.flush()  # now, not when the pass ends
-
-    def _take(self, tell: Callable[..., object]) -> None:
-        """Read what there is and tell the kernel; what else it asks for is left to _finish."""
-        if self._epoll is None:
-            return
-        last: dict[int, int] = {}
-        self._taking = True
-        try:
-            for fd, flags in self._ready(self._epoll.fileno()):
-                device = self._by_fd.get(fd)
-                if device is None or device.reader is None:
-                    continue
-                try:
-                    if flags & _HANGUP:
-                        raise OSError(errno.ENODEV, "unplugged")
-                    batch = device.reader.read()
-                except OSError as err:
-                    self._taken.append((device, err))
-                    continue
-                if batch.count:
-                    self._taken.append((device, batch))
-                    last[device.lane] = max(last.get(device.lane, 0), batch.last_ns)
-            for lane, time_ns in last.items():
-                tell("INPUT", index=lane, time_ns=time_ns)
-        finally:
-            self._taking = False
-
-    def _finish(self) -> None:
-        """What was read, counted; devices that are gone, dropped; those that say the same again, silenced."""
-        taken, self._taken = self._taken, []
-        if not taken:
-            return
-        self.counters["wakeups"] += 1
-        lanes = {device.lane: None for device, got in taken if isinstance(got, Batch)}
-        self.counters["messages"] += len(lanes)
-        for device, got in taken:
-            if isinstance(got, OSError):
-                self._failed(device, got)
-                continue
-            self.counters["events"] += got.count
-            flood = got.count >= BATCH
-            self._pause(device, flood)
-            if got.dropped or flood:
-                self.counters["resyncs"] += 1
-                self._poll_device(device)
-        for lane in lanes:
-            self.on_window(lane)
-
-    def _pause(self, device: _Device, flood: bool) -> None:
-        """Stop listening to motion for half the window that it has just opened.
-
-        Each wake-up costs about 20 us, 17 % of a CPU at 8 kHz, and says nothing new: the window
-        is open. Motion after the pause extends it before it ends, so continuous motion keeps it
-        open with some forty wake-ups a second. Keys still come through, unless the device floods:
-        then nothing does until the pause is over and the keys are asked for again.
-        """
-        if device.unmask is not None or not self._mask(
-            device, MASK_NOTHING if flood else MASK_KEYS
-        ):
-            return
-        if flood:
-            device.flooded = True
-            self.counters["floods"] += 1
-        boost_ms = self._tunables.get(f"value[{self._boost[device.lane]}]")
-        pause_ms = min(max(boost_ms // 2, _PAUSE_MIN_MS), _PAUSE_MAX_MS)
-        device.unmask = self._loop.call_later(
-            pause_ms / 1000, lambda: self._resume(device), name="input pause"
-        )
-
-    def _resume(self, device: _Device) -> None:
-        device.unmask = None
-        flooded, device.flooded = device.flooded, False
-        if self._mask(device, MASK_ALL) and flooded:
-            self._poll_device(device)
-
-    def _mask(self, device: _Device, types: int) -> bool:
-        if device.reader is None:
-            return False
-        try:
-            device.reader.set_mask(types)
-        except OSError as err:
-            self._failed(device, err)
-            return False
-        return True
 
     # ---- held keys and sticks --------------------------------------------------------------------
 
@@ -470,24 +299,25 @@ class InputRoom:
         """Renew the lane's held devices; whether any is held."""
         held = False
         for device in [device for device in self._devices.values() if device.lane == lane]:
-            held |= bool(self._poll_device(device))
+            held |= bool(self.poll_device(device))
         self._sample_lane(lane, time.monotonic_ns())
         return held
 
-    def _poll_device(self, device: _Device) -> Held:
+    def poll_device(self, device: Device) -> Held:
+        """What of it is held now, told to the kernel."""
         if device.reader is None:
             return NOTHING_HELD
         self.counters["polls"] += 1
         try:
             held = device.reader.held(time.monotonic_ns())
         except OSError as err:
-            self._failed(device, err)
+            self.failed(device, err)
             return NOTHING_HELD
         if held or device.held:
             self._send_held(device, held)
         return device.held
 
-    def _send_held(self, device: _Device, held: Held) -> None:
+    def _send_held(self, device: Device, held: Held) -> None:
         value = held.keys * self._held_keys + held.axes * self._held_axes
         # A release that found the ring full stays marked as held and is told again.
         if self._feed.send("HELD", index=device.info.number, value=value):
