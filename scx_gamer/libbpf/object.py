@@ -9,6 +9,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -59,10 +60,25 @@ class Link:
         self.close()
 
 
+@dataclass(slots=True)
+class _Owner:
+    """What an object and its parts share. They do not know the object: a ring of references would keep it all in memory
+    until the collector of garbage looks."""
+
+    path: Path
+    btf: Btf
+    handle: int
+
+    def require_open(self, what: str) -> None:
+        """Raises BpfError once the object is closed."""
+        if not self.handle:
+            raise BpfError(f"{what}: {self.path.name} is closed")
+
+
 class Map:
     """A map of an open object. Keys and values are bytes as the kernel sees them."""
 
-    def __init__(self, owner: Object, handle: int) -> None:
+    def __init__(self, owner: _Owner, handle: int) -> None:
         self._owner, self._raw = owner, handle
         self.name = bytes(native()("bpf_map__name", handle)).decode()
 
@@ -171,7 +187,7 @@ class Map:
 class Program:
     """A program of an open object."""
 
-    def __init__(self, owner: Object, handle: int) -> None:
+    def __init__(self, owner: _Owner, handle: int) -> None:
         self._owner, self._raw = owner, handle
         self.name = bytes(native()("bpf_program__name", handle)).decode()
 
@@ -251,13 +267,14 @@ class Object:
     """An opened BPF object file; closing it frees what it loaded, except what others still use."""
 
     def __init__(self, path: Path, btf: Btf, handle: int) -> None:
-        self.path, self.btf, self._handle = path, btf, handle
+        self.path, self.btf = path, btf
+        self._owner = owner = _Owner(path, btf, handle)
         self._loaded = False
         self.maps: Mapping[str, Map] = MappingProxyType(
-            {m.name: m for m in (Map(self, h) for h in self._walk("bpf_object__next_map"))}
+            {m.name: m for m in (Map(owner, h) for h in self._walk("bpf_object__next_map"))}
         )
         self.programs: Mapping[str, Program] = MappingProxyType(
-            {p.name: p for p in (Program(self, h) for h in self._walk("bpf_object__next_program"))}
+            {p.name: p for p in (Program(owner, h) for h in self._walk("bpf_object__next_program"))}
         )
 
     @classmethod
@@ -280,20 +297,15 @@ class Object:
             raise
 
     def _walk(self, function: str) -> Iterator[int]:
-        handle = native()(function, self._handle, None)
+        handle = native()(function, self._owner.handle, None)
         while handle:
             yield handle
-            handle = native()(function, self._handle, handle)
-
-    def require_open(self, what: str) -> None:
-        """Raises BpfError once the object is closed."""
-        if not self._handle:
-            raise BpfError(f"{what}: {self.path.name} is closed")
+            handle = native()(function, self._owner.handle, handle)
 
     def set_rodata(self, **values: int | Sequence[int]) -> None:
         """Write constants of `.rodata`, before the load only. Raises BpfError on an unknown name or a value that does
         not fit, and after the load: the memory is then read-only."""
-        self.require_open("rodata")
+        self._owner.require_open("rodata")
         if self._loaded:
             raise BpfError("rodata cannot change after the load")
         section = next((m for name, m in self.maps.items() if name.endswith(".rodata")), None)
@@ -325,7 +337,7 @@ class Object:
 
     def set_struct_ops(self, map_name: str, struct_name: str, **members: int) -> None:
         """Write scalar members of a struct_ops map, before the load only."""
-        self.require_open(map_name)
+        self._owner.require_open(map_name)
         if self._loaded:
             raise BpfError(f"{map_name} cannot change after the load")
         layout = self.btf.struct(struct_name)
@@ -346,9 +358,9 @@ class Object:
 
     def load(self) -> None:
         """Create the maps and verify the programs. Raises BpfError with the end of the verifier's log."""
-        self.require_open("load")
+        self._owner.require_open("load")
         try:
-            native().check(f"loading {self.path.name}", "bpf_object__load", self._handle)
+            native().check(f"loading {self.path.name}", "bpf_object__load", self._owner.handle)
         except BpfError as err:
             if err.errno != errno.ESRCH or kernel.BTF.exists():
                 raise
@@ -357,7 +369,7 @@ class Object:
         self._loaded = True
 
     def close(self) -> None:
-        handle, self._handle = self._handle, 0
+        handle, self._owner.handle = self._owner.handle, 0
         if handle:
             native()("bpf_object__close", handle)
 

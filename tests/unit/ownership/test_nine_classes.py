@@ -57,9 +57,9 @@ def test_1_leak(book: Book) -> None:
 
 def test_2_double_free(book: Book) -> None:
     obj = opened()
-    handle = obj._handle
+    handle = obj._owner.handle
     obj.close()
-    obj._handle = handle  # an object that forgets that it closed
+    obj._owner.handle = handle  # an object that forgets that it closed
     obj.close()
     assert kinds(book) == ["double free"]
 
@@ -67,7 +67,7 @@ def test_2_double_free(book: Book) -> None:
 def test_3_use_after_move(book: Book) -> None:
     obj = opened()
     raw = obj.maps["control"]._raw
-    handle = obj._handle
+    handle = obj._owner.handle
     obj.close()
     book("bpf_map__fd", raw)
     book("bpf_object__load", handle)
@@ -160,7 +160,7 @@ def test_6_mutation_on_failure(wrong: dict[str, Any]) -> None:
 
 def test_7_wrong_element_destructor(book: Book) -> None:
     with opened() as obj:
-        book("bpf_link__destroy", obj._handle)
+        book("bpf_link__destroy", obj._owner.handle)
         assert kinds(book)[0] == "wrong element destructor"
 
 
