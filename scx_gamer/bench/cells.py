@@ -82,6 +82,8 @@ class Cell:
     audio_underruns: int
     links_p99_us: dict[str, float] = field(default_factory=dict)  # wake-up to first run, by link
     runs: int = 1
+    mean_fps: float = 0.0
+    game_cpus: float = 0.0  # that the game and its compositor kept busy: no load can have had them
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -135,6 +137,8 @@ def run_once(
         background_work=float(background["work_per_s"]),
         oldest_waiter_ms=background["longest_gap_ms"],
         audio_underruns=int(result["audio_underruns"]),
+        mean_fps=float(result["mean_fps"]),
+        game_cpus=float(result["cpus_busy"]),
         links_p99_us={
             name: float(waits["p99"]) for name, waits in result["wake_to_run_us"].items()
         },
@@ -161,6 +165,8 @@ def median_cell(cells: Sequence[Cell]) -> Cell:
         background_work=median(c.background_work for c in cells),
         oldest_waiter_ms=max(waits) if waits else None,
         audio_underruns=sum(c.audio_underruns for c in cells),
+        mean_fps=median(c.mean_fps for c in cells),
+        game_cpus=median(c.game_cpus for c in cells),
         links_p99_us={
             name: median(c.links_p99_us.get(name, 0.0) for c in cells)
             for name in first.links_p99_us

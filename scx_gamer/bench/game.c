@@ -76,6 +76,7 @@ struct game {
 	double loops_per_us;
 	uint64_t seed, input_period_ns;
 	uint64_t t0_ns, measure_ns, end_ns; /* first vsync, begin and end of what is counted */
+	uint64_t cpu_begin_ns, cpu_ns;	    /* CPU time of both processes then, and spent between */
 	_Atomic bool stop;
 	unsigned int nr_workers;
 	struct event work[MAX_WORKERS], joined, loader, render, driver, driver_done, compositor;
@@ -451,7 +452,8 @@ static int report(struct game *g, const struct options *opt, bool stopped)
 	       "\"on_time_ratio\":%.6f,",
 	       st.due, st.delivered, st.due - st.on_time,
 	       st.due ? (double)st.on_time / st.due : 0.0);
-	printf("\"mean_fps\":%.3f,\"low1_fps\":%.3f,", st.mean_fps, st.low1_fps);
+	printf("\"mean_fps\":%.3f,\"low1_fps\":%.3f,\"cpus_busy\":%.4f,", st.mean_fps, st.low1_fps,
+	       (double)g->cpu_ns / (double)(g->end_ns - g->measure_ns));
 	print_percentiles("frame_latency_us", &st.latency, ",");
 	print_percentiles("input_latency_us", &input, ",");
 	print_percentiles("input_to_present_us", &st.input_to_present, ",");
@@ -548,11 +550,33 @@ static void wake_everybody(struct game *g)
 		event_wake_all(&g->work[i]);
 }
 
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	if (clock_gettime(clock, &ts))
+		die("cannot read a CPU clock");
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/* CPU time of the game and of its compositor so far. */
+static uint64_t cpu_time_ns(pid_t compositor_pid)
+{
+	clockid_t clock;
+
+	if (clock_getcpuclockid(compositor_pid, &clock))
+		die("cannot tell the compositor's CPU clock");
+	return clock_ns(CLOCK_PROCESS_CPUTIME_ID) + clock_ns(clock);
+}
+
 /* Sits out the run, printing a line a second if asked. True if a signal ended it. */
-static bool sit_out(struct game *g, bool live)
+static bool sit_out(struct game *g, bool live, pid_t compositor_pid)
 {
 	uint64_t tick = g->measure_ns + NSEC_PER_SEC;
 
+	if (stop_signal_until(g->measure_ns))
+		return true;
+	g->cpu_begin_ns = cpu_time_ns(compositor_pid);
 	while (live && tick + NSEC_PER_SEC / 4 < g->end_ns) {
 		if (stop_signal_until(tick + NSEC_PER_SEC / 4))
 			return true;
@@ -561,6 +585,7 @@ static bool sit_out(struct game *g, bool live)
 	}
 	if (stop_signal_until(g->end_ns))
 		return true;
+	g->cpu_ns = cpu_time_ns(compositor_pid) - g->cpu_begin_ns;
 	/* The frames under way at the end may still arrive: a late one is late, not lost. */
 	return stop_signal_until(g->end_ns + DRAIN_NS);
 }
@@ -599,9 +624,12 @@ int cmd_game(const struct options *opt)
 		printf("{\"ready\":true}\n");
 		fflush(stdout);
 	}
-	stopped = sit_out(g, opt->live);
-	if (stopped)
+	stopped = sit_out(g, opt->live, child);
+	if (stopped) {
 		cut = now_ns();
+		if (g->cpu_begin_ns && !g->cpu_ns)
+			g->cpu_ns = cpu_time_ns(child) - g->cpu_begin_ns;
+	}
 	atomic_store(&g->stop, true);
 	wake_everybody(g);
 	for (size_t i = 0; i < NR_ROLES; i++)

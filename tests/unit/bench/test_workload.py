@@ -55,6 +55,7 @@ def test_game_delivers_its_frames(program: Path, shape: str) -> None:
     assert ordered(r["input_latency_us"])
     assert r["input_latency_us"]["n"] == pytest.approx(500, rel=0.1)
     assert 0 < r["low1_fps"] <= r["mean_fps"] + 0.01
+    assert 0 < r["cpus_busy"] <= r["cpus"]
     hops = r["wake_to_run_us"]
     if shape not in ("unlocked", "cpubound"):
         assert hops["worker"]["n"] > 0
