@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -126,7 +127,10 @@ def pytest_counts(output: str, status: int) -> tuple[int, int]:
 
 
 def pytest(name: str, folder: str, *extra: str) -> Result:
-    return run(name, [str(PYTHON), "-m", "pytest", "-q", *extra, folder], count=pytest_counts)
+    """A folder for each run: those side by side in one look through it while others of them clean up there."""
+    with tempfile.TemporaryDirectory(prefix="t-") as root:
+        command = [str(PYTHON), "-m", "pytest", "-q", f"--basetemp={root}/b", *extra, folder]
+        return run(name, command, count=pytest_counts)
 
 
 def lint() -> Iterator[Result]:
