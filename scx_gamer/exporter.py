@@ -193,14 +193,14 @@ class Exporter:
             answer = _response("500 Internal Server Error")
         if answer:
             self._parts = None
+            if count and not self.scrapes:
+                gc.freeze()  # what the first one imported stays: nobody waits for a look at it
             for connection in self._served:
                 fd = connection.sock.fileno()
                 if fd >= 0:  # still there
                     self._answer(fd, connection, answer)
                     self.scrapes += count
             self._served = []
-            if self.scrapes == 1:
-                gc.freeze()  # what the first one imported stays: nobody waits for a look at it
         self._go_on()
 
     def _work(self, parts: Iterator[bytes]) -> bool:

@@ -71,11 +71,8 @@ class Feed:
 
     def send(self, type_name: str, **fields: int) -> bool:
         """Queue one message; False when it is lost. KeyError for an unknown type."""
-        number = self._types[type_name]
         fields.setdefault("time_ns", self._now_ns())
-        data = self._abi.pack(
-            "scxg_msg", version=self._version, type=number, generation=self.generation, **fields
-        )
+        data = self._pack(type_name, fields)
         kept = type_name in _KEPT
         # what is kept stays in order: a CLASS_DEL must not overtake its CLASS_SET
         if not (kept and self._kept) and self._push(type_name, data):
@@ -91,15 +88,17 @@ class Feed:
 
         What stands half written in the ring then holds it up until the next flush.
         """
-        number = self._types[type_name]
-        data = self._abi.pack(
-            "scxg_msg", version=self._version, type=number, generation=self.generation, **fields
-        )
-        if self._push(type_name, data):
+        if self._push(type_name, self._pack(type_name, fields)):
             self._drain()
             self.drains += 1
         else:
             self.dropped[type_name] += 1
+
+    def _pack(self, type_name: str, fields: dict[str, int]) -> bytes:
+        number = self._types[type_name]
+        return self._abi.pack(
+            "scxg_msg", version=self._version, type=number, generation=self.generation, **fields
+        )
 
     def _push(self, type_name: str, data: bytes) -> bool:
         if not self._ring.send(data):

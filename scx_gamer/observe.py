@@ -19,8 +19,8 @@ from scx_gamer.libbpf import (
     StructView,
     UserRing,
     find_object,
-    kernel,
 )
+from scx_gamer.libbpf.kernel import prog_info
 from scx_gamer.loop import Loop
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Observe:
 
     def missed(self, hook: str) -> int:
         """Events for which the kernel did not run this hook: they came amid another one's on the same CPU."""
-        return kernel.misses(self.object.programs[hook].fd)
+        return int(prog_info(self.object.programs[hook].fd)["recursion_misses"])
 
     def on(self, event: str, handler: Callable[[Event], None]) -> None:
         """Call `handler` for each event of a type, such as `EXIT`."""

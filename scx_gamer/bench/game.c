@@ -433,6 +433,7 @@ static int report(struct game *g, const struct options *opt, bool stopped)
 {
 	struct frame_stats st = frame_stats(g, g->measure_ns, g->end_ns, g->scratch);
 	struct percentiles input = collect_hop(g, HOP_INPUT);
+	uint64_t measured_ns = g->end_ns - g->measure_ns;
 
 	if (g->nr_frames == g->max_frames) {
 		fprintf(stderr, "workload: more than %d fps: the calibration does not fit\n",
@@ -446,14 +447,14 @@ static int report(struct game *g, const struct options *opt, bool stopped)
 	}
 	printf("{\"kind\":\"game\",\"shape\":\"%s\",\"seconds\":%.3f,\"seed\":%lu,\"cpus\":%lu,"
 	       "\"period_us\":%.1f,\"stopped_early\":%s,",
-	       g->shape.name, (double)(g->end_ns - g->measure_ns) / 1e9, opt->seed, opt->cpus,
+	       g->shape.name, (double)measured_ns / 1e9, opt->seed, opt->cpus,
 	       (double)g->shape.period_ns / 1e3, stopped ? "true" : "false");
 	printf("\"frames_due\":%u,\"frames_delivered\":%u,\"frames_missed\":%u,"
 	       "\"on_time_ratio\":%.6f,",
 	       st.due, st.delivered, st.due - st.on_time,
 	       st.due ? (double)st.on_time / st.due : 0.0);
 	printf("\"mean_fps\":%.3f,\"low1_fps\":%.3f,\"cpus_busy\":%.4f,", st.mean_fps, st.low1_fps,
-	       (double)g->cpu_ns / (double)(g->end_ns - g->measure_ns));
+	       measured_ns ? (double)g->cpu_ns / (double)measured_ns : 0.0);
 	print_percentiles("frame_latency_us", &st.latency, ",");
 	print_percentiles("input_latency_us", &input, ",");
 	print_percentiles("input_to_present_us", &st.input_to_present, ",");
@@ -550,15 +551,6 @@ static void wake_everybody(struct game *g)
 		event_wake_all(&g->work[i]);
 }
 
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	if (clock_gettime(clock, &ts))
-		die("cannot read a CPU clock");
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
 /* CPU time of the game and of its compositor so far. */
 static uint64_t cpu_time_ns(pid_t compositor_pid)
 {
@@ -583,11 +575,7 @@ static bool sit_out(struct game *g, bool live, pid_t compositor_pid)
 		print_live(g, tick);
 		tick += NSEC_PER_SEC;
 	}
-	if (stop_signal_until(g->end_ns))
-		return true;
-	g->cpu_ns = cpu_time_ns(compositor_pid) - g->cpu_begin_ns;
-	/* The frames under way at the end may still arrive: a late one is late, not lost. */
-	return stop_signal_until(g->end_ns + DRAIN_NS);
+	return stop_signal_until(g->end_ns);
 }
 
 int cmd_game(const struct options *opt)
@@ -625,11 +613,12 @@ int cmd_game(const struct options *opt)
 		fflush(stdout);
 	}
 	stopped = sit_out(g, opt->live, child);
-	if (stopped) {
+	if (g->cpu_begin_ns)
+		g->cpu_ns = cpu_time_ns(child) - g->cpu_begin_ns;
+	/* The frames under way at the end may still arrive: a late one is late, not lost. */
+	stopped = stopped || stop_signal_until(g->end_ns + DRAIN_NS);
+	if (stopped)
 		cut = now_ns();
-		if (g->cpu_begin_ns && !g->cpu_ns)
-			g->cpu_ns = cpu_time_ns(child) - g->cpu_begin_ns;
-	}
 	atomic_store(&g->stop, true);
 	wake_everybody(g);
 	for (size_t i = 0; i < NR_ROLES; i++)

@@ -40,6 +40,7 @@ int cmd_mouse(const struct options *opt);
 
 /* ---- time and work ---- */
 
+uint64_t clock_ns(clockid_t clock);
 uint64_t now_ns(void);
 /* Sleep until an absolute time; true if it lay ahead, that is, if the caller really slept. */
 bool sleep_until(uint64_t deadline_ns);

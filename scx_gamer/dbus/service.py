@@ -187,8 +187,8 @@ class BusService:
         try:
             if len(frame) <= _SHORT and whole:
                 with suppress(BusError):  # the header may be right all the same
-                    message = self._loop.preemptible(wire.decode, frame)
-            head = message or self._loop.preemptible(wire.decode, wire.without_body(frame))
+                    message = self._decode(frame)
+            head = message or self._decode(wire.without_body(frame))
         except BusError as err:
             self.calls["malformed"] += 1
             log.debug("dropped: %s", err)
@@ -199,7 +199,7 @@ class BusService:
             Call(self, head, -1).refuse(*refusal)
             return
         try:
-            message = message or self._loop.preemptible(wire.decode, frame)
+            message = message or self._decode(frame)
         except BusError as err:
             Call(self, head, -1).refuse(_ERRORS[USAGE], str(err))
             return
@@ -220,6 +220,9 @@ class BusService:
                 self._serve(call, message.interface, message.member)
 
         authority.user(str(message.sender), known)
+
+    def _decode(self, frame: bytes) -> Any:
+        return self._loop.preemptible(wire.decode, frame)
 
     @staticmethod
     def _interface_of(member: str) -> str | None:

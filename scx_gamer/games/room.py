@@ -225,8 +225,9 @@ class GamesRoom:
             self._tell_focus()
             return process is not None or pid == 0
         if kind == "game":
+            known = pid in self.tracker.classes
             marked = self.tracker.add_hint(pid, source)
-            if marked:
+            if marked and not known:
                 self._look_at_all()  # what it started before now, nobody has told of
             return marked
         if kind == "game-gone":

@@ -172,7 +172,8 @@ CGROUP_TYPES = {"ingress": 0, "egress": 1, "sock_create": 2}  # enum bpf_attach_
 
 
 def prog_info(fd: int) -> dict[str, int | str]:
-    """What the kernel keeps of a loaded program: id, name, verified_insns, run_time_ns, run_cnt."""
+    """What the kernel keeps of a loaded program: id, name, verified_insns, run_time_ns, run_cnt, and
+    recursion_misses: how often it was not run because it was running on that CPU already."""
     info = _ProgInfo()
     _info(fd, info)
     return {
@@ -181,14 +182,8 @@ def prog_info(fd: int) -> dict[str, int | str]:
         "verified_insns": info.verified_insns,
         "run_time_ns": info.run_time_ns,
         "run_cnt": info.run_cnt,
+        "recursion_misses": info.recursion_misses,
     }
-
-
-def misses(fd: int) -> int:
-    """How often a program was not run because it was running on that CPU already."""
-    info = _ProgInfo()
-    _info(fd, info)
-    return int(info.recursion_misses)
 
 
 def _info(fd: int, info: C.Structure) -> None:

@@ -7,7 +7,6 @@ prometheus-client is imported at the first scrape: a supervisor nobody scrapes d
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -28,8 +27,6 @@ __all__ = [
     "SPECS",
     "Names",
     "exporter",
-    "families",
-    "parts",
     "process",
     "scrape",
     "shipped_names",
@@ -97,10 +94,13 @@ def parts(source: Source, names: Names | None = None) -> Iterator[bytes]:
     from prometheus_client import generate_latest
     from prometheus_client.core import GaugeMetricFamily
 
-    spent, begin = 0.0, time.monotonic()
+    begin = time.monotonic()
     snap = source.snapshot()
-    for metric in itertools.chain([None], families(snap, names)):
-        part = b"" if metric is None else generate_latest(_Alone(metric))
+    spent = time.monotonic() - begin
+    yield b""
+    begin = time.monotonic()
+    for metric in families(snap, names):
+        part = generate_latest(_Alone(metric))
         spent += time.monotonic() - begin
         yield part
         begin = time.monotonic()

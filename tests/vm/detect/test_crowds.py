@@ -34,7 +34,7 @@ while True:
 """
 _CHILDREN = """
 import os, time
-for _ in range(1000):
+for _ in range({count}):
     if os.fork() == 0:
         time.sleep(1000)
         os._exit(0)
@@ -67,7 +67,7 @@ def test_a_game_whose_threads_die_all_the_time_stays_the_game(
 def test_a_thousand_children_all_have_the_class_and_all_lose_it(
     desk: Desk, sup: Supervised, classes: KernelMap
 ) -> None:
-    pid = start_python(desk, _CHILDREN)
+    pid = start_python(desk, _CHILDREN.format(count=1000))
     wait_until("all of them", lambda: games_size(sup) == 1001, 200)
     children = [p.pid for p in map(ProcFs().read, ProcFs().pids()) if p and p.ppid == pid]
     assert len(children) == 1000
@@ -87,7 +87,7 @@ def test_what_a_game_named_by_hand_started_before_is_in_it(
         editor,
         "-S",
         "-c",
-        _CHILDREN.replace("1000)", "20)", 1),
+        _CHILDREN.format(count=20),
         env={"PYTHONHOME": sys.base_prefix},
     )
 

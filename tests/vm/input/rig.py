@@ -12,7 +12,8 @@ from pathlib import Path
 
 from scx_gamer.feed import Feed
 from scx_gamer.input import InputRoom
-from scx_gamer.libbpf import Abi, Object, RingBuffer, UserRing, find_object, kernel
+from scx_gamer.libbpf import Abi, Object, RingBuffer, UserRing, find_object
+from scx_gamer.libbpf.kernel import prog_info
 from scx_gamer.loop import Loop
 
 Scenario = Generator[float, None, None]
@@ -55,7 +56,7 @@ class Rig:
                 self.maps,
                 self.abi,
                 kernel_path=path == "kernel",
-                missed=lambda: kernel.misses(observe.programs["on_input"].fd),
+                missed=lambda: int(prog_info(observe.programs["on_input"].fd)["recursion_misses"]),
             )
             if path == "kernel":
                 stack.enter_context(observe.programs["on_input"].attach())

@@ -124,26 +124,22 @@ def test_flood(rig: Rig, writer: Callable[[int, float], Writer]) -> None:
     rig.play(scenario())
 
 
-def test_lost_events_are_resynced() -> None:
+@pytest.mark.parametrize("path", ["evdev"])
+def test_lost_events_are_resynced(rig: Rig) -> None:
     """More events than the kernel's buffer holds while the loop sleeps: the state still holds."""
-    rig = Rig("evdev")
-    try:
-        rig.start()
-        with closing(devices.keyboard()) as keys:
+    with closing(devices.keyboard()) as keys:
 
-            def scenario() -> Scenario:
-                yield from rig.wait_device("keys")
-                resyncs = rig.room.counters["resyncs"]
-                for _ in range(400):
-                    devices.key(keys, ecodes.KEY_Q, 1)
-                    devices.key(keys, ecodes.KEY_Q, 0)
-                devices.key(keys, ecodes.KEY_W, 1)
-                yield from rig.wait(lambda: rig.room.counters["resyncs"] > resyncs)
-                yield from rig.wait(lambda: len(rig.room.held()) == 1)
-                devices.key(keys, ecodes.KEY_W, 0)
-                yield from rig.wait(lambda: rig.room.held() == [])
-                yield from rig.wait(lambda: not rig.open("KEYBOARD"))
+        def scenario() -> Scenario:
+            yield from rig.wait_device("keys")
+            resyncs = rig.room.counters["resyncs"]
+            for _ in range(400):
+                devices.key(keys, ecodes.KEY_Q, 1)
+                devices.key(keys, ecodes.KEY_Q, 0)
+            devices.key(keys, ecodes.KEY_W, 1)
+            yield from rig.wait(lambda: rig.room.counters["resyncs"] > resyncs)
+            yield from rig.wait(lambda: len(rig.room.held()) == 1)
+            devices.key(keys, ecodes.KEY_W, 0)
+            yield from rig.wait(lambda: rig.room.held() == [])
+            yield from rig.wait(lambda: not rig.open("KEYBOARD"))
 
-            rig.play(scenario())
-    finally:
-        rig.close()
+        rig.play(scenario())

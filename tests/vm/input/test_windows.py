@@ -176,29 +176,25 @@ def test_windows_merge_by_maximum(rig: Rig) -> None:
         rig.play(scenario())
 
 
-def test_key_amid_other_work() -> None:
+@pytest.mark.parametrize("path", ["evdev"])
+def test_key_amid_other_work(rig: Rig) -> None:
     """On the evdev path: the loop is busy with something long, and the window does not wait for its end."""
-    rig = Rig("evdev")
-    try:
-        rig.start()
-        with closing(devices.keyboard()) as keys:
+    with closing(devices.keyboard()) as keys:
 
-            def busy() -> bool:
-                devices.key(keys, ecodes.KEY_W, 1)
-                end = time.monotonic() + 30
-                while not rig.open("KEYBOARD") and time.monotonic() < end:
-                    pass
-                return rig.open("KEYBOARD")
+        def busy() -> bool:
+            devices.key(keys, ecodes.KEY_W, 1)
+            end = time.monotonic() + 30
+            while not rig.open("KEYBOARD") and time.monotonic() < end:
+                pass
+            return rig.open("KEYBOARD")
 
-            def scenario() -> Scenario:
-                yield from rig.wait_device("keys")
-                assert rig.loop.preemptible(busy)
-                events = rig.room.counters["events"]
-                yield from rig.wait(lambda: rig.room.counters["events"] > events)
-                yield from rig.wait(lambda: bool(rig.room.held()))
-                devices.key(keys, ecodes.KEY_W, 0)
-                yield from rig.wait(lambda: rig.room.held() == [])
+        def scenario() -> Scenario:
+            yield from rig.wait_device("keys")
+            assert rig.loop.preemptible(busy)
+            events = rig.room.counters["events"]
+            yield from rig.wait(lambda: rig.room.counters["events"] > events)
+            yield from rig.wait(lambda: bool(rig.room.held()))
+            devices.key(keys, ecodes.KEY_W, 0)
+            yield from rig.wait(lambda: rig.room.held() == [])
 
-            rig.play(scenario())
-    finally:
-        rig.close()
+        rig.play(scenario())
