@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the supervisor's start, its rest and its stop take."""
+
+from __future__ import annotations
+
+import time
+
+from scx_gamer.options import SupervisorOptions
+from tests.vm.harness import start_supervisor
+
+START_INSTRUCTIONS = 1.2e9  # the verifier's included; a third of a second of a slow desktop CPU
+IDLE_SHARE, STOP_S = 0.001, 1.0
+PER_SECOND = 1e9  # lockstep: one a nanosecond
+
+
+def test_start_and_rest() -> None:
+    for read_from_disk in (True, False):
+        with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup:
+            started = sup.cpu_s()
+            if read_from_disk:
+                continue
+            time.sleep(20)
+            idle = (sup.cpu_s() - started) / 20
+    print(
+        f"MEASURED a start takes {started * PER_SECOND / 1e6:.0f} million instructions, "
+        f"waiting for a game {idle:.3%} of a CPU"
+    )
+    assert started * PER_SECOND < START_INSTRUCTIONS
+    assert idle < IDLE_SHARE
+
+
+def test_stop() -> None:
+    with start_supervisor() as sup:
+        began = time.monotonic()
+        assert sup.end() == 0
+        took = time.monotonic() - began
+    print(f"MEASURED a stop, detached and unloaded: {took:.2f} s")
+    assert took < STOP_S
