@@ -90,7 +90,7 @@ test-mutations: bootstrap-test
 test-soak: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
 	@tests/vm/run --timeout 3000 -- env SCX_GAMER_SOAK_SEED=$(SEED) SCX_GAMER_SOAK_S=$(SECONDS) \
-		$(PY) -m pytest -q -s -p no:cacheprovider tests/vm/soak
+		$(PY) -m pytest -q -s tests/vm/soak
 
 test-kernels: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload

@@ -21,6 +21,8 @@ from scx_gamer.libbpf.errors import BpfError, LibbpfTooOld
 
 FLOOR = (1, 4)
 PRINT_DEBUG = 2  # enum libbpf_print_level
+MMAP_THRESHOLD = -3  # malloc.h's M_MMAP_THRESHOLD
+MMAP_THRESHOLD_BYTES = 128 * 1024  # glibc's own first value
 
 PTR = C.c_void_p
 STR = C.c_char_p
@@ -171,6 +173,10 @@ class Native:
         self._log: list[str] = []
         self._vsnprintf = C.CDLL(None)["vsnprintf"]
         self._vsnprintf.argtypes = [STR, SIZE, STR, PTR]
+        # What libbpf frees would teach malloc to keep megabytes of heap; a limit that was set is not taught.
+        mallopt = getattr(C.CDLL(None), "mallopt", None)  # not every C library has it
+        if mallopt is not None:
+            mallopt(MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
         self._printer = PRINT_FN(self._on_print)
         self("libbpf_set_print", self._printer)
 

@@ -32,6 +32,7 @@ SETUP = """#!/bin/bash
 echo started > {scratch}/started
 export PATH={tree}/build/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games
 export HOME=/root SCX_GAMER_SCRATCH={scratch} SCX_GAMER_IN_VM=1 PYTHONDONTWRITEBYTECODE=1{more}
+export PYTEST_ADDOPTS="-p no:cacheprovider"  # the tree is read-only
 export SCX_GAMER_KERNEL_DIR={kernel_dir}
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
 mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
