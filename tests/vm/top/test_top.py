@@ -27,7 +27,7 @@ def test_top_shows_a_game_and_what_it_gets() -> None:
             assert hud.read_text() == "scx_gamer: idle\n"
             with on_screen((*MAIN, "top"), env) as screen:
                 before = screen.modes()
-                screen.wait(lambda text: " idle " in text, 60)
+                screen.wait(lambda text: " idle " in text, 180)  # rich is read from the host
                 supervised.ask("game_add", pid=game.pid)
                 busy = re.compile(r"^game +\d+ +(\d+)\.\d", re.MULTILINE)
                 text = screen.wait(
@@ -35,14 +35,14 @@ def test_top_shows_a_game_and_what_it_gets() -> None:
                 )
                 assert " attached " in text
                 assert re.search(rf"^> +{game.pid} bash ", text, re.MULTILINE)
-                screen.wait(lambda text: re.search(r"cost +\w+ [\d.]+ us", text) is not None, 60)
+                screen.wait(lambda text: re.search(r"cost +\w+ [\d.]+ us", text) is not None, 180)
                 assert max(map(len, screen.lines)) <= 80
                 screen.press("p")
                 screen.wait(
                     lambda text: (
                         re.search(rf"^ +{game.pid} bash +\d+\.\d %", text, re.M) is not None
                     ),
-                    60,
+                    120,
                 )
                 screen.press("q")
                 assert screen.end(60) == 0
@@ -72,11 +72,11 @@ def test_status_watch_follows_and_outlives_the_supervisor() -> None:
     with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as supervised:
         env = {**os.environ, "SCX_GAMER_RUNTIME_DIR": str(supervised.root / "run")}
         with on_screen((*MAIN, "status", "--watch"), env, rows=60) as screen:
-            screen.wait(lambda text: re.search(r"^state: +idle", text, re.M) is not None, 60)
+            screen.wait(lambda text: re.search(r"^state: +idle", text, re.M) is not None, 180)
             supervised.ask("stop")
-            screen.wait(lambda text: re.search(r"^state: +off", text, re.M) is not None, 60)
+            screen.wait(lambda text: re.search(r"^state: +off", text, re.M) is not None, 180)
             assert supervised.end() == 0
-            screen.wait(lambda text: "not running" in text, 60)
+            screen.wait(lambda text: "not running" in text, 120)
             screen.press("\x03")
             assert screen.end(60) == 130
         wait_until("files gone", lambda: not (supervised.root / "run/hud").exists())
