@@ -20,7 +20,7 @@ from tests.vm.harness import kernel_state
 
 OPEN = 0x20  # of inotify
 PROGRAM = Path(hostile.__file__)
-CALLS = 2_500
+CALLS = 5_000
 ERROR = "org.freedesktop.DBus.Error."
 
 
