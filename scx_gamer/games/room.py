@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -316,16 +316,21 @@ class GamesRoom:
 
     def _read_some(self) -> None:
         until_s = time.monotonic() + LOOK_S
-        for _ in self._look or ():
-            if time.monotonic() >= until_s:
-                self._later("reconcile", LOOK_S, self._read_some)
-                return
+        try:
+            for _ in self._look or ():
+                if time.monotonic() >= until_s:
+                    self._later("reconcile", LOOK_S, self._read_some)
+                    return
+            change = self.tracker.reconcile(time.monotonic(), self._fresh)
+        except OSError as err:  # no descriptor is left, or no /proc: what is known stays
+            log.warning("no look at the processes, the next in %g s: %s", RECONCILE_S, err)
+            self._later("reconcile", RECONCILE_S, self._look_at_all)
+            return
         self._look = None
-        self._reconcile(self._fresh)
+        self._reconciled(change)
 
-    def _reconcile(self, fresh: Mapping[int, Process]) -> None:
+    def _reconciled(self, change: Change) -> None:
         self.reconciles += 1
-        change = self.tracker.reconcile(time.monotonic(), fresh)
         self._kernel.sweep({p.pid for p in self.tracker.tree}, self.tracker.classes)
         self._kernel.follow_launchers(self.tracker.tree, self._names)
         self._apply(change)

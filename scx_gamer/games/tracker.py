@@ -222,11 +222,12 @@ class Tracker:
 
     def reconcile(self, now_s: float, fresh: Mapping[int, Process] | None = None) -> Change:
         """Know every process: at the start, periodically, and after lost events. `fresh`: of a look that just
-        ended; what an event has named since it began, and what it did not see, is read again."""
-        known, before = fresh or {}, self.tree
+        ended; what an event has named since it began, and what it did not see, is read again.
+        Raises OSError when /proc cannot be listed; nothing has changed then."""
+        known, before, pids = fresh or {}, self.tree, self._proc.pids()
         self.tree = Tree(())
         self._standing.clear()
-        for pid in self._proc.pids():
+        for pid in pids:
             process = known.get(pid) if pid not in self._touched else None
             if process is None:
                 process = self._proc.read(pid, before.get(pid))

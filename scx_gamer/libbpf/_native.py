@@ -21,6 +21,7 @@ from scx_gamer.libbpf.errors import BpfError, LibbpfTooOld
 
 FLOOR = (1, 4)
 PRINT_DEBUG = 2  # enum libbpf_print_level
+LIBC = C.CDLL(None)  # not every one has malloc's switches
 MMAP_THRESHOLD = -3  # malloc.h's M_MMAP_THRESHOLD
 MMAP_THRESHOLD_BYTES = 128 * 1024  # glibc's own first value
 
@@ -159,6 +160,20 @@ class IterOpts(C.Structure):
     _fields_ = [("sz", SIZE), ("link_info", PTR), ("link_info_len", U32)]
 
 
+def keep_little() -> None:
+    """What libbpf frees would teach malloc to keep megabytes of heap; a limit that was set is not taught."""
+    mallopt = getattr(LIBC, "mallopt", None)
+    if mallopt is not None:
+        mallopt(MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
+
+
+def give_back() -> None:
+    """The pages of the heap in which nothing is any more, to the kernel."""
+    trim = getattr(LIBC, "malloc_trim", None)
+    if trim is not None:
+        trim(SIZE(0))
+
+
 class Native:
     """The real kernel interface."""
 
@@ -171,12 +186,9 @@ class Native:
             function.restype, function.argtypes = restype, argtypes
             self._functions[name] = function
         self._log: list[str] = []
-        self._vsnprintf = C.CDLL(None)["vsnprintf"]
+        self._vsnprintf = LIBC["vsnprintf"]
         self._vsnprintf.argtypes = [STR, SIZE, STR, PTR]
-        # What libbpf frees would teach malloc to keep megabytes of heap; a limit that was set is not taught.
-        mallopt = getattr(C.CDLL(None), "mallopt", None)  # not every C library has it
-        if mallopt is not None:
-            mallopt(MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
+        keep_little()
         self._printer = PRINT_FN(self._on_print)
         self("libbpf_set_print", self._printer)
 

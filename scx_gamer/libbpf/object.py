@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from scx_gamer.libbpf import kernel
-from scx_gamer.libbpf._native import IterOpts, IterTask, OpenOpts, TestRunOpts, native
+from scx_gamer.libbpf._native import IterOpts, IterTask, OpenOpts, TestRunOpts, give_back, native
 from scx_gamer.libbpf.abi import Layout, Mapped, format_code
 from scx_gamer.libbpf.btf import Btf
 from scx_gamer.libbpf.errors import BpfError
@@ -366,12 +366,15 @@ class Object:
                 raise
             # libbpf's answer to a missing BTF is that of a type it does not have
             raise BpfError(err.what, hint=f"no {kernel.BTF}: {kernel.BTF_HINT}") from None
+        finally:
+            give_back()  # the kernel's types took megabytes, and the holes between them would stay
         self._loaded = True
 
     def close(self) -> None:
         handle, self._owner.handle = self._owner.handle, 0
         if handle:
             native()("bpf_object__close", handle)
+            give_back()
 
     def __enter__(self) -> Object:
         return self

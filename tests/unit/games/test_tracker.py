@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -276,3 +277,19 @@ def test_explain_names_rule_evidence_and_lineage() -> None:
     assert "AppId=1091500" in str(answer["evidence"])
     assert explain(track, 110, 7.0)["because"] == "steamwebhelper is listed under wrappers"
     assert explain(track, 4242, 7.0)["because"] == "there is no such process"
+
+
+def test_what_is_known_stays_when_proc_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    track, proc = tracker(trees.STEAM_NATIVE)
+    track.reconcile(0.0)
+    known = track.tree, track.games
+
+    def no_descriptor() -> list[int]:
+        raise OSError(errno.EMFILE, "Too many open files", "/proc")
+
+    monkeypatch.setattr(proc, "pids", no_descriptor)
+    with pytest.raises(OSError, match="Too many"):
+        list(track.look_at_all({}))
+    with pytest.raises(OSError, match="Too many"):
+        track.reconcile(1.0)
+    assert (track.tree, track.games) == known and track.games
