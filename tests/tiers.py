@@ -44,7 +44,7 @@ BY_NAME_ONLY = {
 }
 # What does not depend on the kernel: CI runs these on the newest alone. By name they run on any.
 NEWEST_ONLY: frozenset[str] = frozenset(
-    {"bus", "crowd", "diagnosis", "prometheus", "promises", "systemd"}
+    {"bus", "costs", "crowd", "diagnosis", "prometheus", "promises", "systemd"}
 )
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 # nettraffic: what waits for its turn in the emulator would look like a queue on the line.
@@ -53,6 +53,7 @@ GUEST_CPUS = {"games": 1, "netapart": 1, "netsettings": 1, "nettraffic": 1}
 # Folders whose tests print figures, and how their lines begin: shown whether or not a test fails.
 FIGURES = frozenset(
     {
+        "costs",
         "crowd",
         "faults",
         "matrix",
@@ -69,7 +70,7 @@ _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 
 # Guests in virtual time that this machine's speed and other guests do not change: figures are those of a real machine.
 # wine: the distribution's older QEMU takes an `iret` in user mode for the kernel's, and Wine dies of it.
-LOCKSTEP = frozenset({"crowd", "promises", "wine"})
+LOCKSTEP = frozenset({"costs", "crowd", "promises", "wine"})
 _LOCKSTEP_QEMU = ("tests/vm/lockstep/build",)
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
 UNDER_SYSTEMD = frozenset({"capabilities", "systemd", "package", "pages", "upgrade"})

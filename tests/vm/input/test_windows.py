@@ -61,7 +61,7 @@ def test_mouse(
         assert achieved >= 0.875 * rate
         if rig.path == "kernel":
             # Each vCPU's turn of an emulated machine is charged to whoever waits on another; the promise of half a
-            # percent is held in tests/vm/promises.
+            # percent is held in tests/vm/costs.
             assert percent < 2
             assert passes < 5 * wall
             assert wakeups == 0
