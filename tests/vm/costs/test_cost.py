@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
 
 from scx_gamer.bench.workload import Workload
 from scx_gamer.libbpf import Object, find_object
@@ -16,9 +15,7 @@ from scx_gamer.scheduler import program_costs
 from tests.vm.attach.conftest import attach
 
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
-ROUNDS = 3
-# The promise is 1.6, of instructions; an emulated clock adds what it takes to read it, to every callback.
-LIMIT = 2.5
+LIMIT = 1.6
 # Nothing is placed on a machine with one CPU: all our work is in enqueue, where the smallest has next to none.
 LIMIT_ONE_CPU = 8.0
 
@@ -33,7 +30,7 @@ def counted() -> Iterator[None]:
         STATS.write_text(before)
 
 
-def cycle(obj: Object, prefix: str, seconds: float = 1.5) -> tuple[float, float]:
+def cycle(obj: Object, prefix: str, seconds: float = 0.5) -> tuple[float, float]:
     """ns in all callbacks, and calls of dispatch, for each time that a task stops: pipes, which only wake and sleep."""
     with Workload("load", "--kind", "pipes", "--per-cpu", 2, "--seconds", 60, "--calibration", 100):
         time.sleep(0.3)
@@ -61,23 +58,16 @@ def smallest() -> Iterator[Object]:
 
 
 def test_a_cycle_costs_little_more_than_the_smallest_scheduler() -> None:
-    floor: list[float] = []
-    ours: list[float] = []
-    asked: list[float] = []
     with counted():
-        for _ in range(ROUNDS):
-            with smallest() as obj:
-                floor.append(cycle(obj, "smallest")[0])
-            with attach() as life:
-                life.beat()
-                spent, dispatches = cycle(life.sched, "scxg")
-                ours.append(spent)
-                asked.append(dispatches)
-    ratio = median(ours) / median(floor)
-    print(f"ours {median(ours):.0f} ns, smallest {median(floor):.0f} ns a cycle: {ratio:.2f}")
-    if os.cpu_count() == 1:
-        assert ratio <= LIMIT_ONE_CPU
-        return
-    assert ratio <= LIMIT
+        with smallest() as obj:
+            floor, _ = cycle(obj, "smallest")
+        with attach() as life:
+            life.beat()
+            ours, asked = cycle(life.sched, "scxg")
+    print(
+        f"MEASURED callbacks of a cycle: ours {ours:.0f} ns, smallest {floor:.0f} ns, {ours / floor:.2f};"
+        f" {asked:.2f} dispatches a stop"
+    )
+    assert ours / floor <= (LIMIT if os.cpu_count() != 1 else LIMIT_ONE_CPU)
     # A partner of a pipe is in its waker's local queue already.
-    assert median(asked) < 0.7
+    assert os.cpu_count() == 1 or asked < 0.7
