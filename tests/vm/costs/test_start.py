@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 from scx_gamer.options import SupervisorOptions
 from tests.vm.harness import start_supervisor
@@ -13,9 +15,11 @@ IDLE_SHARE, STOP_S = 0.001, 1.0
 PER_SECOND = 1e9  # lockstep: one a nanosecond
 
 
-def test_start_and_rest() -> None:
+def test_start_and_rest(tmp_path: Path) -> None:
+    """As installed: the modules are compiled, here by the first of two starts."""
+    env = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     for read_from_disk in (True, False):
-        with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup:
+        with start_supervisor(SupervisorOptions(mode="auto"), env=env, state="idle") as sup:
             started = sup.cpu_s()
             if read_from_disk:
                 continue
