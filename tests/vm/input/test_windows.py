@@ -70,8 +70,7 @@ def test_mouse(
             assert rig.lane("MOUSE", "events[0]") >= 0.8 * rate * seconds
             assert rig.lane("MOUSE", "events[1]") == 0
         else:
-            # One for each pause of 25 ms and one for what came before its mask; not one for each report.
-            assert 0 < wakeups < 2 * wall / 0.025
+            assert 0 < wakeups < 60 * wall  # two for each window, not one for each report
             assert rig.lane("MOUSE", "events[0]") == 0
         yield from rig.wait(lambda: not rig.open("MOUSE"), SLACK_S)
         _others_closed(rig, "MOUSE")

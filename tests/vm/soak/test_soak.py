@@ -34,16 +34,6 @@ def settled_objects() -> dict[str, int]:
     return best
 
 
-def rise_kb(sizes: list[int]) -> float:
-    """How steeply `sizes` rise, before and after their largest step: the worse of the two.
-
-    CPython rebuilds its table of interned names once its free slots are used up, after some forty faults, and for as
-    many names as a supervisor has it is then 962,560 bytes long. A leak is on both sides of that.
-    """
-    at = max(range(1, len(sizes)), key=lambda i: sizes[i] - sizes[i - 1])
-    return max(memory.slope(part) for part in (sizes[:at], sizes[at:]) if len(part) > 10)
-
-
 def test_faults_at_random() -> None:
     print(f"\nSEED {SEED}, {SECONDS:g} s", flush=True)
     end = time.monotonic() + SECONDS
@@ -83,7 +73,7 @@ def test_faults_at_random() -> None:
         # What a fault needs for the first time is 3 % of all.
         assert max(sizes) < 1.06 * sizes[0], sizes
     longest = max(resident.values(), key=len)
-    rise = rise_kb(longest[ROUND:])  # each fault was there once
+    rise = memory.slope(longest[ROUND:])  # each fault was there once
     print(f"resident rise of the longest life: {rise:.1f} kB a fault over {len(longest)} faults")
     assert rise < 16
 
@@ -107,7 +97,7 @@ def test_two_hundred_restarts_are_flat() -> None:
         for _ in range(CYCLES):
             assert sup.ask("restart")["state"] == "attached"
             sizes.append(sup.rss_kb())
-        rise = rise_kb(sizes)
+        rise = memory.slope(sizes)
         print(f"\nresident {sizes[0]} to {sizes[-1]} kB, {rise:.2f} kB a restart")
         keep(f"resident rise over {CYCLES} restarts, kB a restart", rise)
         assert settled_objects() == before
