@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,9 +33,10 @@ def save(directory: Path, record: ExitRecord, context: dict[str, object]) -> Pat
 
 def _prune(directory: Path) -> None:
     found = []
-    for path in directory.glob("*-*.json"):
-        number = path.name.split("-")[0]
-        if number.isdecimal():
-            found.append((int(number), path))
-    for _generation, path in sorted(found)[:-KEEP]:
-        path.unlink(missing_ok=True)
+    for name in os.listdir(directory):
+        number, dash, kind = name.partition("-")
+        if number.isdecimal() and dash and kind.endswith(".json"):
+            found.append((int(number), name))
+    for _generation, name in sorted(found)[:-KEEP]:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{directory}/{name}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from scx_gamer.control import FAILED, NO_PERMISSION, USAGE, ControlError
+from scx_gamer.procfs import uids_of
 
 FOCUS, GAMEMODE = "focus", "gamemode"
 PER_SECOND = 10.0
@@ -107,22 +108,8 @@ class Hints:
 
     def _owns(self, uid: int, pid: int) -> bool:
         """Real, effective and saved user must all be the caller: a set-uid program is not his to speak for."""
-        owners = uids(pid, self._proc)
+        owners = uids_of(pid, self._proc)
         return bool(owners) and (uid == 0 or owners == {uid})
-
-
-def uids(pid: int, proc: Path = Path("/proc")) -> set[int]:
-    """Real, effective and saved user of a process; empty for one that is gone."""
-    try:
-        with open(proc / str(pid) / "status", "rb") as file:
-            text = file.read(4096)
-    except OSError:
-        return set()
-    for line in text.split(b"\n"):
-        if line.startswith(b"Uid:"):
-            fields = line.split()[1:4]
-            return {int(f) for f in fields if f.isdigit()} if len(fields) == 3 else set()
-    return set()
 
 
 def _read(request: Mapping[str, Any]) -> tuple[str, int, bool]:

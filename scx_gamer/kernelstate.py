@@ -9,16 +9,17 @@ SCHED_EXT = Path("/sys/kernel/sched_ext")
 OURS = "scx_gamer"
 
 
-def _read(path: Path) -> str | None:
+def _read(root: Path, name: str) -> str | None:
     try:
-        return path.read_text().strip()
+        with open(f"{root}/{name}") as file:
+            return file.read().strip()
     except OSError:
         return None
 
 
 def unsupported(root: Path = SCHED_EXT) -> str | None:
     """Why this kernel cannot, in one line; None if it can."""
-    if _read(root / "state") is not None:
+    if _read(root, "state") is not None:
         return None
     if not root.is_dir():
         return (
@@ -29,18 +30,18 @@ def unsupported(root: Path = SCHED_EXT) -> str | None:
 
 def state(root: Path = SCHED_EXT) -> str:
     """`disabled`, `enabled`, `enabling`, `disabling`, or empty."""
-    return _read(root / "state") or ""
+    return _read(root, "state") or ""
 
 
 def loaded(root: Path = SCHED_EXT) -> str:
     """The name of the loaded scheduler, ours or another's; empty if none."""
-    return _read(root / "root/ops") or ""
+    return _read(root, "root/ops") or ""
 
 
 def events(root: Path = SCHED_EXT) -> dict[str, int]:
     """`root/events`, since 6.15; empty where there are none."""
     found: dict[str, int] = {}
-    for line in (_read(root / "root/events") or "").splitlines():
+    for line in (_read(root, "root/events") or "").splitlines():
         name, _, value = line.partition(" ")
         if value.strip().isdecimal():
             found[name] = int(value)
@@ -49,5 +50,5 @@ def events(root: Path = SCHED_EXT) -> dict[str, int]:
 
 def counter(name: str, root: Path = SCHED_EXT) -> int | None:
     """`enable_seq`, `nr_rejected` and the like; None where the kernel has it not."""
-    text = _read(root / name)
+    text = _read(root, name)
     return int(text) if text is not None and text.isdecimal() else None

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 NAME = "scx-gamer"
@@ -28,27 +30,27 @@ class Paths:
     state: Path
     config: Path
 
-    @property
+    @cached_property
     def control_socket(self) -> Path:
         return self.runtime / "control.sock"
 
-    @property
+    @cached_property
     def hints_socket(self) -> Path:
         return self.runtime / "hints.sock"
 
-    @property
+    @cached_property
     def status_file(self) -> Path:
         return self.runtime / "status.json"
 
-    @property
+    @cached_property
     def hud_file(self) -> Path:
         return self.runtime / "hud"
 
-    @property
+    @cached_property
     def state_file(self) -> Path:
         return self.state / "state.json"
 
-    @property
+    @cached_property
     def exits(self) -> Path:
         return self.state / "exits"
 
@@ -83,11 +85,16 @@ def paths() -> Paths:
     )
 
 
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 def write_atomic(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
     """Replace `path` as a whole or not at all; raises OSError and leaves no rest behind."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = f"{path}.tmp"
     # What an unclean end left there goes, and so does a link that somebody put there; then only a new file will do.
-    temporary.unlink(missing_ok=True)
+    _remove(temporary)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(temporary, flags, mode)
     try:
@@ -102,7 +109,7 @@ def write_atomic(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
             os.close(fd)
         os.rename(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
     if sync:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

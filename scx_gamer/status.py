@@ -138,7 +138,7 @@ class Status:
             return {"path": "none", "devices": 0, "why": self._rooms.input_error}
         return {
             "path": room.path,
-            "devices": len(room.devices()),
+            "devices": room.present,
             "lanes": room.lanes(),
             "held": len(room.held()),
             "why": "",

@@ -22,7 +22,7 @@ from scx_gamer.exits import ExitRecord
 from scx_gamer.games.data import DetectDataError
 from scx_gamer.games.room import GamesRoom
 from scx_gamer.heartbeat import Heartbeat
-from scx_gamer.hints import Hints, uids
+from scx_gamer.hints import Hints
 from scx_gamer.instance import Instance, InstanceError
 from scx_gamer.libbpf import BpfError
 from scx_gamer.lives import Lives
@@ -33,6 +33,7 @@ from scx_gamer.observe import Event, Observe
 from scx_gamer.operations import Operations
 from scx_gamer.options import SupervisorOptions
 from scx_gamer.paths import PathError, Paths, paths
+from scx_gamer.procfs import uids_of
 from scx_gamer.profiles import folders
 from scx_gamer.publish import Publisher
 from scx_gamer.rooms import Rooms
@@ -379,7 +380,7 @@ class Supervisor:
         return self.rooms.games.pids() if self.rooms.games is not None else set()
 
     def _game_owners(self) -> set[int]:
-        return {uid for game in self.rooms.listing() for uid in uids(int(str(game["pid"])))}
+        return {uid for game in self.rooms.listing() for uid in uids_of(int(str(game["pid"])))}
 
     def _offer_hint(self, source: str, pid: int, kind: str) -> bool:
         """What the user sits at changes boosts; it never attaches, detaches or changes the profile."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,31 +66,37 @@ def parse_list(text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def _list(path: Path) -> tuple[int, ...] | None:
+def _text(path: str) -> str:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
+
+
+def _list(path: str) -> tuple[int, ...] | None:
     try:
-        return parse_list(path.read_text())
+        return parse_list(_text(path))
     except (OSError, ValueError):
         return None
 
 
-def _number(path: Path) -> int | None:
+def _number(path: str) -> int | None:
     try:
-        return int(path.read_text())
+        return int(_text(path))
     except (OSError, ValueError):
         return None
 
 
-def _last_cache(cpu: Path, number: int) -> tuple[int, ...] | None:
+def _last_cache(cpu: str, number: int) -> tuple[int, ...] | None:
     """The CPUs that share the outermost data or unified cache."""
     best: tuple[int, tuple[int, ...]] | None = None
     try:
-        indexes = sorted(path for path in (cpu / "cache").iterdir() if path.name[:5] == "index")
+        indexes = sorted(name for name in os.listdir(f"{cpu}/cache") if name[:5] == "index")
     except OSError:
         return None
-    for index in indexes:
-        level, shared = _number(index / "level"), _list(index / "shared_cpu_list")
+    for name in indexes:
+        index = f"{cpu}/cache/{name}"
+        level, shared = _number(f"{index}/level"), _list(f"{index}/shared_cpu_list")
         try:
-            kind = (index / "type").read_text().strip()
+            kind = _text(f"{index}/type").strip()
         except OSError:
             kind = "Unified"
         if level is None or not shared or number not in shared or kind == "Instruction":
@@ -101,27 +108,27 @@ def _last_cache(cpu: Path, number: int) -> tuple[int, ...] | None:
 
 def read(sysfs: Path = SYSFS) -> Topology:
     """The topology below `sysfs`; raises TopologyError only if the list of CPUs is unreadable."""
-    root = sysfs / "cpu"
-    possible = _list(root / "possible")
+    root = f"{sysfs}/cpu"
+    possible = _list(f"{root}/possible")
     if not possible:
         raise TopologyError(f"{root}/possible is missing or empty")
-    online = set(_list(root / "online") or possible)
-    nodes = _nodes(sysfs / "node")
+    online = set(_list(f"{root}/online") or possible)
+    nodes = _nodes(f"{sysfs}/node")
     shares: dict[int, tuple[int, ...]] = {}
     siblings: dict[int, tuple[int, ...]] = {}
     capacity: dict[int, int] = {}
     for number in range(possible[-1] + 1):
-        cpu = root / f"cpu{number}"
-        smt = _list(cpu / "topology/thread_siblings_list")
+        cpu = f"{root}/cpu{number}"
+        smt = _list(f"{cpu}/topology/thread_siblings_list")
         siblings[number] = smt if smt and number in smt else (number,)
         shared = _last_cache(cpu, number)
         if shared is None and number in online:
             # a guest without cache leaves: CPUs of one package share
-            package = _list(cpu / "topology/package_cpus_list")
+            package = _list(f"{cpu}/topology/package_cpus_list")
             shared = package if package and number in package else None
         shares[number] = shared or (number,)
         capacity[number] = (
-            _number(cpu / "cpu_capacity") or _number(cpu / "acpi_cppc/highest_perf") or 0
+            _number(f"{cpu}/cpu_capacity") or _number(f"{cpu}/acpi_cppc/highest_perf") or 0
         )
     llcs: dict[int, int] = {}  # by the lowest CPU that shares
     llc_of: dict[int, int] = {}
@@ -143,14 +150,14 @@ def read(sysfs: Path = SYSFS) -> Topology:
     return Topology(cpus, len(llcs))
 
 
-def _nodes(root: Path) -> dict[int, int]:
+def _nodes(root: str) -> dict[int, int]:
     found: dict[int, int] = {}
     try:
-        entries = [path for path in root.iterdir() if path.name[:4] == "node"]
+        names = [name for name in os.listdir(root) if name[:4] == "node"]
     except OSError:
         return found
-    for path in entries:
-        if path.name[4:].isdecimal():
-            for number in _list(path / "cpulist") or ():
-                found[number] = int(path.name[4:])
+    for name in names:
+        if name[4:].isdecimal():
+            for number in _list(f"{root}/{name}/cpulist") or ():
+                found[number] = int(name[4:])
     return found

@@ -30,6 +30,7 @@ from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.polkit import MANAGE, SET_PROFILE, Authority
 from scx_gamer.dbus.session import Session
 from scx_gamer.loop import Loop, Timer
+from scx_gamer.procfs import start_of
 
 log = logging.getLogger(__name__)
 
@@ -348,7 +349,7 @@ class BusService:
 
     def _list_games(self, call: Call) -> None:
         rows = [
-            [int(g["pid"]), str(g.get("comm", "")), _start_time(int(g["pid"])), str(g["reason"])]
+            [int(g["pid"]), str(g.get("comm", "")), start_of(int(g["pid"])) or 0, str(g["reason"])]
             for g in self._operate("games", {})
         ]
         call.answer("a(usts)", [rows])
@@ -467,14 +468,6 @@ def _typed(value: object) -> tuple[str, Any]:
     if isinstance(value, str):
         return "s", value.replace("\0", "").encode("utf-8", "replace").decode()
     return "s", json.dumps(value, default=str)
-
-
-def _start_time(pid: int) -> int:
-    """Field 22 of stat, in clock ticks since boot; 0 for a process that is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 def _machine_id() -> str:

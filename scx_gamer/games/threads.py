@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import struct
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from pathlib import Path
 from scx_gamer.games.data import DetectData, matches
 from scx_gamer.libbpf import Abi, BpfError, Object, find_object
 from scx_gamer.observe import SHARED, Observe, why_refused, working_hooks
+from scx_gamer.procfs import thread_names
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +26,6 @@ NO_GAME = "no game runs"
 _MODULES = {"on_evdev_read": "evdev", "on_drm_ioctl": "drm"}
 
 Row = dict[str, object]
-
-
-def thread_names(pid: int, proc: Path = Path("/proc")) -> dict[int, str]:
-    """tid → name of a process's threads."""
-    found: dict[int, str] = {}
-    try:
-        tids = sorted(int(name) for name in os.listdir(proc / str(pid) / "task"))
-    except OSError:
-        return found
-    for tid in tids[:_MOST]:
-        try:
-            raw = (proc / str(pid) / "task" / str(tid) / "comm").read_bytes()
-        except OSError:  # it ended
-            continue
-        found[tid] = raw.rstrip(b"\n").decode("utf-8", "backslashreplace")
-    return found
 
 
 def by_name(name: str, data: DetectData) -> tuple[str, str] | None:
@@ -199,7 +183,7 @@ def rows(
 ) -> list[Row]:
     """One row a thread and role, for `games explain`."""
     found: list[Row] = []
-    for tid, name in thread_names(pid).items():
+    for tid, name in thread_names(pid, _MOST).items():
         head: Row = {"tid": tid, "name": name, "class": class_name, "boost": boost}
         roles = watch.of(tid, now_ns) if watch is not None else []
         if not roles:

@@ -46,20 +46,21 @@ def sanitise(name: str) -> str:
     return text[:NAME_LEN].strip() or "unnamed"
 
 
-def _text(path: Path) -> str:
+def _text(path: str) -> str:
     # Attributes vanish with the device, between two reads.
     try:
-        return path.read_bytes()[:4096].decode("utf-8", "replace")
+        with open(path, "rb", buffering=0) as file:
+            return file.read(4096).decode("utf-8", "replace")
     except OSError:
         return ""
 
 
-def read_capabilities(device: Path) -> Capabilities:
+def read_capabilities(device: str) -> Capabilities:
     """The capabilities of /sys/class/input/inputN; a vanished or odd file counts as no bits."""
 
     def bits(name: str) -> frozenset[int]:
         try:
-            return parse_bits(_text(device / name))
+            return parse_bits(_text(f"{device}/{name}"))
         except CapabilityError:
             return frozenset()
 
@@ -79,22 +80,23 @@ def _number(name: str, prefix: str) -> int | None:
     return None
 
 
-def read_device(device: Path, dev: Path = DEV) -> DeviceInfo | None:
-    """One /sys/class/input/inputN; None when it is not one, or is gone."""
-    number = _number(device.name, "input")
+def read_device(sysfs: Path, name: str, dev: Path = DEV) -> DeviceInfo | None:
+    """One `inputN` of `sysfs`; None when it is not one, or is gone."""
+    number = _number(name, "input")
     if number is None:
         return None
+    device = f"{sysfs}/{name}"
     try:
         children = sorted(os.listdir(device))
     except OSError:
         return None
     nodes = [child for child in children if _number(child, "event") is not None]
-    event = str(dev / nodes[0]) if nodes else None
+    event = f"{dev}/{nodes[0]}" if nodes else None
     kind = classify(read_capabilities(device))
     return DeviceInfo(
         number=number,
         event=event,
-        name=sanitise(_text(device / "name")),
+        name=sanitise(_text(f"{device}/name")),
         kind=kind,
         lane=lane_of(kind),
         path=None,
@@ -109,5 +111,5 @@ def scan_devices(sysfs: Path = SYSFS, dev: Path = DEV) -> list[DeviceInfo]:
         names = os.listdir(sysfs)
     except OSError:
         return []
-    found = (read_device(sysfs / name, dev) for name in names)
+    found = (read_device(sysfs, name, dev) for name in names)
     return sorted((info for info in found if info is not None), key=lambda info: info.number)

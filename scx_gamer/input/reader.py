@@ -10,7 +10,6 @@ import struct
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from scx_gamer.input.classify import (
     ABS_HAT0X,
@@ -214,6 +213,6 @@ class Reader:
             os.close(fd)
 
 
-def open_reader(node: str, kind: Kind, device: Path) -> Reader:
+def open_reader(node: str, kind: Kind, device: str) -> Reader:
     """Open the node of /sys/class/input/inputN; raises OSError."""
     return Reader(node, kind, read_capabilities(device))

@@ -92,6 +92,7 @@ class InputRoom:
         self._held_axes = int(constants["SCXG_HELD_AXES"])
         self._max_devices = int(constants["SCXG_MAX_DEVICES"])
         self._devices: dict[int, Device] = {}
+        self._present: set[int] = set()  # with those that nobody listens to
         self._active: set[int] = set()
         self._timer: RoomTimer | None = None
         self._windows: Any = None
@@ -155,19 +156,23 @@ class InputRoom:
 
     def _rescan(self) -> None:
         present = {info.number: info for info in scan_devices(self._sysfs, self._dev)}
+        self._present = set(present)
         for number in [number for number in self._devices if number not in present]:
             self._drop(number)
         for info in present.values():
             self._add(info)
 
     def _on_added(self, name: str) -> None:
-        info = read_device(self._sysfs / name, self._dev)
+        info = read_device(self._sysfs, name, self._dev)
         if info is not None:  # else it is gone again
+            self._present.add(info.number)
             self._add(info)
 
     def _on_removed(self, name: str) -> None:
         if name.removeprefix("input").isdecimal():
-            self._drop(int(name.removeprefix("input")))
+            number = int(name.removeprefix("input"))
+            self._present.discard(number)
+            self._drop(number)
 
     def _add(self, info: DeviceInfo) -> None:
         if info.lane is Lane.NONE or info.event is None or info.number in self._devices:
@@ -179,7 +184,7 @@ class InputRoom:
         with ExitStack() as undo:
             reader: Reader | None = None
             try:
-                device_dir = self._sysfs / f"input{info.number}"
+                device_dir = f"{self._sysfs}/input{info.number}"
                 reader = open_reader(info.event, info.kind, device_dir)
                 undo.callback(reader.close)
             except OSError as err:
@@ -353,6 +358,11 @@ class InputRoom:
                 info = replace(info, path=self.path, rate_hz=device.rate_hz)
             found.append(info)
         return found
+
+    @property
+    def present(self) -> int:
+        """How many input devices there are, without a look at sysfs."""
+        return len(self._present)
 
     def lanes(self) -> dict[str, int]:
         """Devices listened to, by lane."""

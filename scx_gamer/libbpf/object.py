@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,6 +21,7 @@ from scx_gamer.libbpf.btf import Btf
 from scx_gamer.libbpf.errors import BpfError
 
 
+@cache
 def find_object(name: str) -> Path:
     """Path of one of our objects: the checkout's build first, else what the package ships. Raises BpfError."""
     package = Path(__file__).resolve().parents[1]

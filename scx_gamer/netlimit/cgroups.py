@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from scx_gamer import procfs
 from scx_gamer.netconfig import Target
 
 _MAX_DEPTH = 32
@@ -49,7 +50,7 @@ def _unescape(text: str) -> str:
 def cgroup_of(pid: int, proc: Path = Path("/proc")) -> str | None:
     """Path of a process's cgroup below the mount, `/` at least; None when it is gone."""
     try:
-        text = (proc / str(pid) / "cgroup").read_bytes().decode("utf-8", "surrogateescape")
+        text = procfs.read(pid, "cgroup", proc).decode("utf-8", "surrogateescape")
     except OSError:
         return None
     for line in text.splitlines():
@@ -58,32 +59,11 @@ def cgroup_of(pid: int, proc: Path = Path("/proc")) -> str | None:
     return None
 
 
-def start_of(pid: int, proc: Path = Path("/proc")) -> int | None:
-    """Start time in clock ticks since boot: with the pid, it names a process for ever. None when it ended."""
-    try:
-        text = (proc / str(pid) / "stat").read_bytes()
-        fields = text.rpartition(b")")[2].split()
-        if fields[0] in (b"X", b"Z") and int(fields[17]) <= 1:  # its threads may outlive the first
-            return None
-        return int(fields[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def comm_of(pid: int, proc: Path = Path("/proc")) -> str:
-    """Name of a process; empty when it is gone."""
-    try:
-        raw = (proc / str(pid) / "comm").read_bytes()
-    except OSError:
-        return ""
-    return raw.rstrip(b"\n").decode("utf-8", "replace")
-
-
 def names_of(pid: int, proc: Path = Path("/proc")) -> tuple[str, ...]:
     """What a process may be called by: its executable's path, the last part of it, its comm."""
-    comm = comm_of(pid, proc)
+    comm = procfs.comm_of(pid, proc)
     try:
-        exe = os.readlink(proc / str(pid) / "exe").removesuffix(" (deleted)")
+        exe = os.readlink(f"{proc}/{pid}/exe").removesuffix(" (deleted)")
     except OSError:  # another user's: with CAP_SYS_PTRACE only
         exe = _command_of(pid, proc)
         if not exe or exe.rpartition("/")[2][:_COMM] != comm:
@@ -94,7 +74,7 @@ def names_of(pid: int, proc: Path = Path("/proc")) -> tuple[str, ...]:
 def _command_of(pid: int, proc: Path) -> str:
     """What a process was started as, in its own words; empty when it is gone."""
     try:
-        raw = (proc / str(pid) / "cmdline").read_bytes()
+        raw = procfs.read(pid, "cmdline", proc)
     except OSError:
         return ""
     return raw.partition(b"\0")[0].decode("utf-8", "surrogateescape")

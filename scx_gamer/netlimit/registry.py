@@ -15,9 +15,9 @@ from typing import Protocol
 from scx_gamer.libbpf import BpfError
 from scx_gamer.loop import Loop
 from scx_gamer.netconfig import Limit
-from scx_gamer.netlimit import cgroups
 from scx_gamer.netlimit.cgroups import Member
 from scx_gamer.netlimit.errors import NetError
+from scx_gamer.procfs import start_of
 from scx_gamer.text import printable
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class Registry:
         """
         if limit.kind == "task" and self._kernel.task_error:
             raise NetError(f"single processes cannot be limited: {self._kernel.task_error}")
-        start = cgroups.start_of(member.pid, self._proc)
+        start = start_of(member.pid, self._proc)
         if start is None:
             return None
         holder = Holder(wish, member.pid, start)
@@ -233,7 +233,7 @@ class Registry:
             raise NetError(f"cannot watch process {pid}: {err.strerror}", err.errno or 0) from err
         stack.callback(os.close, pidfd)
         # read again now that the number cannot be given to another
-        return pidfd if cgroups.start_of(pid, self._proc) == start else None
+        return pidfd if start_of(pid, self._proc) == start else None
 
     def _name(self, entry: Entry, pid: int, stack: ExitStack) -> None:
         stack.callback(self._unname, pid, alive=True)

@@ -20,6 +20,7 @@ from scx_gamer.netlimit.cgroups import Member
 from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.programs import Programs, remove_leftovers
 from scx_gamer.netlimit.registry import NO_TRAFFIC, Entry, Registry
+from scx_gamer.procfs import comm_of
 from scx_gamer.text import printable
 
 log = logging.getLogger(__name__)
@@ -239,7 +240,7 @@ class NetRoom:
         return ""
 
     def _comm(self, pid: int) -> str:
-        return cgroups.comm_of(pid, self._proc)
+        return comm_of(pid, self._proc)
 
     def _last_gone(self, key: str) -> None:
         """A cgroup's last held process ended: others of its unit may have come since the last sweep."""

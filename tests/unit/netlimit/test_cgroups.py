@@ -12,6 +12,7 @@ import pytest
 from scx_gamer.netconfig import Target, parse_target
 from scx_gamer.netlimit import cgroups
 from scx_gamer.netlimit.cgroups import Hierarchy, Member
+from scx_gamer.procfs import start_of
 
 ROOT_LINE = "29 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw"
 UNIFIED = "36 25 0:31 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
@@ -105,7 +106,7 @@ def test_programs_by_any_of_their_names(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert cgroups.names_of(process.pid) == ()
-    assert cgroups.start_of(process.pid) is None and cgroups.cgroup_of(process.pid) is None
+    assert start_of(process.pid) is None and cgroups.cgroup_of(process.pid) is None
 
 
 def fake_process(proc: Path, pid: int, comm: str, cmdline: bytes) -> None:

@@ -220,7 +220,7 @@ def test_a_process_that_ends_is_forgotten_without_proc(
     process, path = world.process(), world.folder("a")
     world.registry.hold(Member(process.pid, path), "wish", Limit(10**6, 0, kind="task"))
     assert world.kernel.tasks
-    monkeypatch.setattr("scx_gamer.netlimit.registry.cgroups", None)
+    monkeypatch.setattr("scx_gamer.netlimit.registry.start_of", None)
     process.kill()
     world.run(lambda: not world.registry.entries)
     assert world.clean() and world.gone == ["wish"]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from scx_gamer import login
 from scx_gamer.control import ControlError
-from scx_gamer.hints import BURST, PER_SECOND, RESULTS, HintError, Hints, uids
+from scx_gamer.hints import BURST, PER_SECOND, RESULTS, HintError, Hints
+from scx_gamer.procfs import uids_of
 
 ME, OTHER = 1000, 1001
 
@@ -140,13 +141,13 @@ def test_any_request_is_taken_or_refused_in_one_line(
         assert "\n" not in str(err) and not world.taken
     else:
         ((_source, pid, _kind),) = world.taken
-        assert pid == 0 or uid == 0 or uids(pid, world.proc) == {uid}
+        assert pid == 0 or uid == 0 or uids_of(pid, world.proc) == {uid}
 
 
 def test_our_own_uids() -> None:
     import os
 
-    assert uids(os.getpid()) == set(os.getresuid()) and not uids(2**22 + 1)
+    assert uids_of(os.getpid()) == set(os.getresuid()) and not uids_of(2**22 + 1)
 
 
 def test_where_no_logind_runs_nobody_can_tell(
