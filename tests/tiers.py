@@ -76,6 +76,8 @@ _LOCKSTEP_QEMU = ("tests/vm/lockstep/build",)
 UNDER_SYSTEMD = frozenset({"capabilities", "systemd", "package", "pages", "upgrade"})
 # In a root file system of a newer Debian, with that one's Python: our package depends on what it has.
 IN_SUITE = dict.fromkeys(("package", "upgrade"), "trixie")
+# A guest sees the tree read-only: each of its processes would compile each module anew, most of an emulated start.
+_COMPILE = (str(PYTHON), "-m", "compileall", "-q", "scx_gamer", "tests")
 # What the host makes before a folder's guest boots: it has the network and the compiler's speed.
 PREPARED: dict[str, tuple[tuple[str, ...], ...]] = {
     **{
@@ -213,8 +215,9 @@ def vm(kernel: str) -> Iterator[Result]:
         return run(f"vm {kernel} {name}", command, count=pytest_counts)
 
     folders = [name for name in vm_folders(kernel) if not (direct and name in LOCKSTEP)]
-    for command in dict.fromkeys(c for name in folders for c in PREPARED.get(name, ())):
-        made = run(f"prepare {command[-1]}", list(command), count=one_check)
+    prepared = (_COMPILE, *(c for name in folders for c in PREPARED.get(name, ())))
+    for command in dict.fromkeys(prepared):
+        made = run(f"prepare {' '.join(command[-2:])}", list(command), count=one_check)
         if made.failed:
             yield made
             return
