@@ -22,7 +22,7 @@ LEVELS: tuple[frozenset[str], ...] = (
                "publish", "dumps", "snapshot", "exporter", "tuning", "hints"}),
     frozenset({"loop", "feed", "stats", "state", "exits", "options", "control", "notify", "instance", "topology",
                "kernelstate", "login", "hud", "redact", "watch", "inotify"}),
-    frozenset({"libbpf", "profiles", "config", "paths", "text", "tomlfile", "netconfig"}),
+    frozenset({"libbpf", "profiles", "config", "paths", "procfs", "text", "tomlfile", "netconfig"}),
 )  # fmt: skip
 OWNERS = {
     "evdev": {"input"},
