@@ -157,7 +157,11 @@ static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunable
 {
 	u64 cap = scxg_min(tun->value[SCXG_TUN_DEADLINE_CAP_MS], SCXG_MAX_DEADLINE_CAP_MS) *
 		  SCXG_NS_PER_MS;
+	u64 delay =
+	    scxg_min(tun->value[SCXG_TUN_BG_DELAY_MS], SCXG_MAX_BG_DELAY_MS) * SCXG_NS_PER_MS;
 	u64 rel = scxg_min(f->debt, cap);
+	/* What computes waits in turn with its like: eight of them a CPU wait for longer than the cap. */
+	u64 behind_game = f->game_active ? rel + SCXG_REL_NORMAL_ACTIVE_NS : 0;
 
 	switch (f->class_id) {
 	case SCXG_CLASS_KTHREAD:
@@ -168,12 +172,10 @@ static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunable
 		return f->window_open ? 0 : scxg_min(rel, SCXG_REL_CRITICAL_NS);
 	case SCXG_CLASS_BACKGROUND:
 		if (f->game_active)
-			rel += scxg_min(tun->value[SCXG_TUN_BG_DELAY_MS], SCXG_MAX_BG_DELAY_MS) *
-			       SCXG_NS_PER_MS;
+			rel += scxg_max(behind_game, delay);
 		break;
 	default:
-		if (f->game_active)
-			rel += SCXG_REL_NORMAL_ACTIVE_NS;
+		rel += behind_game;
 	}
 	return scxg_min(rel, SCXG_DEADLINE_MAX_NS);
 }

@@ -82,13 +82,13 @@ def test_a_longer_burst_or_more_debt_is_never_earlier(
 
 
 @many
-@given(span, span, flag, flag)
+@given(tunables, span, span, flag, flag)
 def test_classes_keep_their_order(
-    policy: Policy, burst: int, debt: int, game: int, window: int
+    policy: Policy, tun: tuple[int, ...], burst: int, debt: int, game: int, window: int
 ) -> None:
     facts = {"burst": burst, "debt": debt, "maturity": 9, "now": 10**12}
     keys = [
-        policy(class_id=c, game_active=game, window_open=window, **facts).key
+        policy(tun, class_id=c, game_active=game, window_open=window, **facts).key
         for c in (CRITICAL, GAME, NORMAL, BACKGROUND)
     ]
     assert keys == sorted(keys)
