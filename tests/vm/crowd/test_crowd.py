@@ -154,7 +154,7 @@ def figures(values: list[float]) -> tuple[float, float]:
 @pytest.mark.timeout(840)
 @pytest.mark.parametrize("path", ["kernel", "evdev"])
 def test_twenty_pollers_and_ten_scrapers_delay_no_input(path: str) -> None:
-    """Other guests of this machine make single samples late, with and without the crowd: one round of three counts."""
+    """One round of three counts: in some, three samples of two hundred are late, by what is not known yet."""
     with ExitStack() as stack:
         kernel_input = path == "kernel"
         stack.enter_context(service("always", kernel_input=kernel_input, command=COMMAND))
