@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from scx_gamer import procfs
+
 MAX_CMDLINE_BYTES = 64 * 1024
 MAX_ENVIRON_BYTES = 256 * 1024
 ENV_KEYS = frozenset(
@@ -109,7 +111,7 @@ class ProcFs:
     """Reader of one mounted `/proc`."""
 
     def __init__(self, root: Path = Path("/proc")) -> None:
-        self._root = str(root)
+        self._root = root
 
     def pids(self) -> list[int]:
         return [int(name) for name in os.listdir(self._root) if name.isdecimal()]
@@ -153,8 +155,7 @@ class ProcFs:
         return any(self._link(pid, f"fd/{name}").startswith("/dev/dri/renderD") for name in names)
 
     def _bytes(self, pid: int, name: str, limit: int) -> bytes:
-        with open(f"{self._root}/{pid}/{name}", "rb", buffering=0) as file:
-            return file.read(limit)
+        return procfs.read(pid, name, self._root, limit)
 
     def _optional(self, pid: int, name: str, limit: int) -> bytes:
         try:
