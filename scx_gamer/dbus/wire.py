@@ -18,6 +18,7 @@ from scx_gamer.dbus import OBJECT_PATH, SYSTEM_BUS, BusError
 
 MAX_FRAME = 64 * 1024  # the longest call that is read; a longer one is answered unread
 _FIXED = 16
+_PROTOCOL = 1
 _MAX_SIGNATURES = 256  # dbus-next keeps each signature it ever saw; strangers choose them
 
 
@@ -37,13 +38,15 @@ def library() -> types.SimpleNamespace:
         package.__spec__ = spec
         sys.modules["dbus_next"] = package
     importlib.import_module("dbus_next.errors")  # first: it and the messages import each other
-    from dbus_next._private import unmarshaller
+    from dbus_next._private import constants, marshaller, unmarshaller
     from dbus_next.constants import MessageFlag, MessageType
     from dbus_next.introspection import Node
     from dbus_next.message import Message
     from dbus_next.signature import SignatureTree, Variant
 
     return types.SimpleNamespace(
+        HeaderField=constants.HeaderField,
+        Marshaller=marshaller.Marshaller,
         Unmarshaller=unmarshaller.Unmarshaller,
         MessageFlag=MessageFlag,
         MessageType=MessageType,
@@ -104,8 +107,35 @@ def to_bus(member: str, signature: str = "", body: list[Any] | None = None) -> A
 
 
 def encode(message: Any, serial: int) -> bytes:
+    """Not by the message itself: what it encodes with is left to the garbage collector, for which input waits."""
+    lib = library()
     message.serial = serial
-    return bytes(message._marshall())
+    body = _marshal(message.signature, message.body)
+    field, variant = lib.HeaderField, lib.Variant
+    fields = [
+        [code.value, variant(kind, value)]
+        for code, kind, value in (
+            (field.PATH, "o", message.path),
+            (field.INTERFACE, "s", message.interface),
+            (field.MEMBER, "s", message.member),
+            (field.ERROR_NAME, "s", message.error_name),
+            (field.REPLY_SERIAL, "u", message.reply_serial),
+            (field.DESTINATION, "s", message.destination),
+            (field.SIGNATURE, "g", message.signature),
+        )
+        if value
+    ]
+    kinds = (message.message_type.value, message.flags.value)
+    head = _marshal("yyyyuua(yv)", [ord("l"), *kinds, _PROTOCOL, len(body), serial, fields])
+    return head + bytes(-len(head) & 7) + body
+
+
+def _marshal(signature: str, values: list[Any]) -> bytes:
+    one = library().Marshaller(signature, values)
+    try:
+        return bytes(one.marshall())
+    finally:
+        one.writers.clear()  # its own methods: with them it would refer to itself
 
 
 def decode(frame: bytes) -> Any:
@@ -113,10 +143,13 @@ def decode(frame: bytes) -> Any:
     lib = library()
     if len(lib.SignatureTree._cache) > _MAX_SIGNATURES:
         lib.SignatureTree._cache.clear()
+    one = lib.Unmarshaller(io.BytesIO(frame))
     try:
-        message = lib.Unmarshaller(io.BytesIO(frame)).unmarshall()
+        message = one.unmarshall()
     except Exception as err:  # whatever a stranger's bytes do to the parser
         raise BusError(f"a message that is none: {type(err).__name__}: {err}") from err
+    finally:
+        one.readers.clear()  # its own methods: with them it would refer to itself
     if message is None:
         raise BusError("half a message")
     return message
@@ -150,7 +183,7 @@ class Frames:
         buffer = self._buffer
         if len(buffer) < _FIXED:
             return None
-        if buffer[0] not in b"lB" or buffer[3] != 1:
+        if buffer[0] not in b"lB" or buffer[3] != _PROTOCOL:
             raise BusError("the bus speaks another protocol")
         order = "<" if buffer[0] == ord("l") else ">"
         body, _, header = struct.unpack_from(f"{order}III", buffer, 4)
