@@ -99,6 +99,7 @@ class Exporter:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._parts = None
+        gc.enable()
         for fd in list(self._open):
             self._drop(fd)
 
@@ -186,6 +187,7 @@ class Exporter:
                 self._served, self._waiting = self._waiting, []
                 self._body.clear()
                 self._parts = self._scrape()
+                gc.disable()  # a thousand objects that go with the answer: each look at them is in vain
             if not self._loop.preemptible(self._work, self._parts):
                 answer, count = _response("200 OK", bytes(self._body)), 1
         except Exception:  # a metric that cannot be read must not end the supervisor
@@ -195,6 +197,7 @@ class Exporter:
             self._parts = None
             if count and not self.scrapes:
                 gc.freeze()  # what the first one imported stays: nobody waits for a look at it
+            gc.enable()
             for connection in self._served:
                 fd = connection.sock.fileno()
                 if fd >= 0:  # still there

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import threading
@@ -181,6 +182,44 @@ def test_a_failing_scrape_is_an_answer_not_the_end(caplog: pytest.LogCaptureFixt
         answers.append(b"back\n")
         assert get(exporter.port).endswith(b"back\n")
     assert "a scrape failed" in caplog.text
+
+
+def test_the_collector_rests_while_an_answer_is_put_together() -> None:
+    """Also amid it, between two parts; and not after an answer, a failure or an end before its time."""
+    seen: list[bool] = []
+    failing = False
+
+    def scrape() -> Iterator[bytes]:
+        for _ in range(5):
+            seen.append(gc.isenabled())
+            time.sleep(2 * module._PART_S)
+            yield b"x"
+        if failing:
+            raise ValueError
+
+    with serving(scrape) as exporter:
+        get(exporter.port)
+        assert gc.isenabled()
+        failing = True
+        get(exporter.port)
+        assert gc.isenabled()
+    assert seen == [False] * 10
+    with Loop() as loop:
+
+        def stopping() -> Iterator[bytes]:
+            loop.stop()
+            time.sleep(2 * module._PART_S)
+            yield b"x"
+            yield b"y"
+
+        with (
+            Exporter(loop, "127.0.0.1", 0, stopping) as exporter,
+            socket.create_connection(("127.0.0.1", exporter.port)) as sock,
+        ):
+            sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            loop.run()
+            assert not gc.isenabled()
+        assert gc.isenabled()
 
 
 def test_nothing_is_left_after_close() -> None:
