@@ -315,19 +315,25 @@ class GamesRoom:
         self._later("reconcile", 0, self._read_some)
 
     def _read_some(self) -> None:
-        until_s = time.monotonic() + LOOK_S
         try:
-            for _ in self._look or ():
-                if time.monotonic() >= until_s:
-                    self._later("reconcile", LOOK_S, self._read_some)
-                    return
-            change = self.tracker.reconcile(time.monotonic(), self._fresh)
+            change = self._loop.preemptible(self._read_on)
         except OSError as err:  # no descriptor is left, or no /proc: what is known stays
             log.warning("no look at the processes, the next in %g s: %s", RECONCILE_S, err)
             self._later("reconcile", RECONCILE_S, self._look_at_all)
             return
+        if change is None:
+            self._later("reconcile", LOOK_S, self._read_some)
+            return
         self._look = None
         self._reconciled(change)
+
+    def _read_on(self) -> Change | None:
+        """The processes that have their turn; with the last of them, what is to change. It tells the kernel nothing."""
+        until_s = time.monotonic() + LOOK_S
+        for _ in self._look or ():
+            if time.monotonic() >= until_s:
+                return None
+        return self.tracker.reconcile(time.monotonic(), self._fresh)
 
     def _reconciled(self, change: Change) -> None:
         self.reconciles += 1
@@ -342,12 +348,11 @@ class GamesRoom:
         """The kernel's table of names, when the desktop entries changed."""
         if not self._detection:
             return
-        places = desktop.folders()
-        seen = tuple(_stamp(place) for place in places)
+        places, seen = self._loop.preemptible(_desktop)
         if seen == self._desktop_seen and not force:
             return
         self._desktop_seen = seen
-        games, programs = desktop.desktop_games(places)
+        games, programs = self._loop.preemptible(desktop.desktop_games, places)
         self.tracker.desktop_games = games
         self._names = names_to_tell(
             self.data,
@@ -511,6 +516,12 @@ class GamesRoom:
             "data_error": self.data_error,
             **self._threads.status(),
         }
+
+
+def _desktop() -> tuple[list[Path], tuple[tuple[str, int], ...]]:
+    """Where desktop entries are, and when each place changed."""
+    places = desktop.folders()
+    return places, tuple(_stamp(place) for place in places)
 
 
 def _stamp(folder: Path) -> tuple[str, int]:
