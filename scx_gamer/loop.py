@@ -204,11 +204,11 @@ class Loop:
         began = self.now_ns()
         for fd, _events in ready:
             self._serve(fd)
-            self.let_urgent_in()
+            self._let_urgent_in()
         self._run_timers()
         for callback in self._pass_end:
             self._call("end of pass", callback)
-            self.let_urgent_in()
+            self._let_urgent_in()
         self._passes += 1
         self._pass_max_ns = max(self._pass_max_ns, self.now_ns() - began)
 
@@ -217,8 +217,7 @@ class Loop:
         if source is not None:
             self._call(source[1], source[0], fd)
 
-    def let_urgent_in(self) -> None:
-        """Serve urgent sources now; also for a callback that is long, between two parts of its work."""
+    def _let_urgent_in(self) -> None:
         if self._urgent is not None:
             for fd, _events in self._urgent.poll(0):
                 self._serve(fd)
@@ -246,7 +245,7 @@ class Loop:
             self._lag_last_ns = now - due
             self._lag_max_ns = max(self._lag_max_ns, now - due)
             self._call(timer.name, timer.callback)
-            self.let_urgent_in()
+            self._let_urgent_in()
 
     @staticmethod
     def _call(name: str, callback: Callable[..., None], *args: int) -> None:

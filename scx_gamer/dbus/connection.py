@@ -72,7 +72,6 @@ class Connection:
         """Queue a message; its serial, 0 when the connection is gone."""
         if self._sock is None:
             return 0
-        self._loop.let_urgent_in()  # an answer takes about as long to be put together as to be encoded
         self._serial = self._serial % 0xFFFFFFFF + 1
         self._unsent += self._loop.preemptible(wire.encode, message, self._serial)
         serial = self._serial

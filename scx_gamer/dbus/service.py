@@ -194,7 +194,6 @@ class BusService:
             self.calls["malformed"] += 1
             log.debug("dropped: %s", err)
             return
-        self._loop.let_urgent_in()
         refusal = self._refusal(head, whole)
         if refusal:
             Call(self, head, -1).refuse(*refusal)

@@ -74,29 +74,6 @@ def test_an_urgent_source_comes_between_timers(pipes: list[tuple[int, int]]) -> 
     assert order == ["first", "input", "second"]
 
 
-def test_an_urgent_source_comes_between_two_parts_of_a_call(pipes: list[tuple[int, int]]) -> None:
-    order: list[str] = []
-    reader, tell = pipes[0]
-    with Loop() as loop:
-
-        def input_came(fd: int) -> None:
-            os.read(fd, 8)
-            order.append("input")
-
-        def long_work() -> None:
-            order.append("part")
-            os.write(tell, b"x")
-            loop.let_urgent_in()
-            order.append("part")
-
-        loop.add_fd(reader, input_came, name="input", urgent=True)
-        loop.call_later(0, long_work, name="work")
-        loop.call_later(0.05, loop.stop, name="end")
-        loop.run()
-        loop.remove_fd(reader)
-    assert order == ["part", "input", "part"]
-
-
 def test_what_left_the_loop_is_not_served(pipes: list[tuple[int, int]]) -> None:
     (first, tell), (other, _), *_ = pipes
     with Loop() as loop:
