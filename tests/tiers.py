@@ -27,24 +27,33 @@ MOST_AGAIN = 3
 # Run by name only (`make test-vm TESTS=soak`), and why.
 _LONG = "green on the newest kernel, four to twelve minutes of a guest each: CI's time is limited"
 BY_NAME_ONLY = {
-    "capabilities": _LONG,
-    "hostile": _LONG,
     "ownership": _LONG,
     "package": _LONG,
     "pages": _LONG,
     "pressure": _LONG,
-    "top": _LONG,
-    "trace": _LONG,
-    "tracepages": _LONG,
-    "traceprobes": _LONG,
-    "upgrade": _LONG,
     "soak": "a quarter of an hour for each seed",
     "sweep": "makes each kernel call of a life fail, one life a call",
     "wine": "1.1 GB of packages: tests/vm/wine/prepare",
 }
 # What does not depend on the kernel: CI runs these on the newest alone. By name they run on any.
+# The folders of `trace` do, and were seen on the newest alone.
 NEWEST_ONLY: frozenset[str] = frozenset(
-    {"bus", "costs", "crowd", "diagnosis", "prometheus", "promises", "systemd"}
+    {
+        "bus",
+        "capabilities",
+        "costs",
+        "crowd",
+        "diagnosis",
+        "hostile",
+        "prometheus",
+        "promises",
+        "systemd",
+        "top",
+        "trace",
+        "tracepages",
+        "traceprobes",
+        "upgrade",
+    }
 )
 # A game that one emulated CPU can carry: with more of them each is only a share of one.
 # nettraffic: what waits for its turn in the emulator would look like a queue on the line.
@@ -184,7 +193,8 @@ def vm_folders(kernel: str) -> list[str]:
         )
     left_out = BY_NAME_ONLY.keys() | (NEWEST_ONLY if kernel != "newest" else set())
     # The longest first, so that none of them is left alone at the end.
-    return chosen or sorted(set(folders) - left_out, key=lambda name: (name not in LOCKSTEP, name))
+    longest = LOCKSTEP | UNDER_SYSTEMD
+    return chosen or sorted(set(folders) - left_out, key=lambda name: (name not in longest, name))
 
 
 def vm(kernel: str) -> Iterator[Result]:
