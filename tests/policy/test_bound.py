@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,11 +43,15 @@ def test_large_machines_keep_the_bound(
 
 def test_a_decision_costs_the_same_with_more_cpus(simulator: Path) -> None:
     """Looks at queues and at running tasks, for each time that a task is queued or a CPU picks one."""
-    small = simulate(simulator, 5, 4, 1, 32, 2000)
-    one_cache = simulate(simulator, 5, 256, 1, 2048, 2000)
-    many = simulate(simulator, 5, 256, 16, 2048, 2000)
-    assert one_cache.looks < 1.3 * small.looks
-    assert many.looks < 2.5 * small.looks  # fifteen other caches, looked at once in a millisecond
+
+    def looks(cpus: int, caches: int, tasks: int) -> float:
+        # Thirty-two tasks are a handful of each kind: what one set of them asks for says little.
+        sets = [simulate(simulator, seed, cpus, caches, tasks, 2000) for seed in range(1, 9)]
+        return statistics.mean(f.looks for f in sets)
+
+    small = looks(4, 1, 32)
+    assert looks(256, 1, 2048) < 1.3 * small
+    assert looks(256, 16, 2048) < 2.5 * small  # fifteen other caches, looked at once in 1 ms
 
 
 def test_a_decision_costs_the_same_with_more_tasks(simulator: Path) -> None:
