@@ -4,9 +4,8 @@
  * queue, dispatch, run, stop.
  *
  * One vtime queue per last-level cache, one per CPU for tasks that can run nowhere else. What would break the bound,
- * and is therefore not done: inserting into a busy CPU's local queue ahead of an earlier key or more than one at a
- * time, keeping a task that runs although somebody waits past its slice, queueing where no allowed CPU looks,
- * returning without inserting.
+ * and is therefore not done: inserting into a busy CPU's local queue ahead of an earlier key, keeping a task that runs
+ * although somebody waits past its slice, queueing where no allowed CPU looks, returning without inserting.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
@@ -23,6 +22,7 @@ char _license[] SEC("license") = "GPL";
 #define DSQ_LLC_BASE 0x1000ULL
 #define DSQ_CPU_BASE 0x2000ULL
 #define PREEMPT_CANDIDATES 8
+#define KICK_TRIES 3
 
 /*
  * The kernel's watchdog, the backstop behind the bound: it must not end a machine with thousands of runnable threads,
@@ -87,11 +87,13 @@ struct cpu_ctx {
 	u64 kicks;
 	u32 class_id;
 	u32 is_short;
+	u32 is_kthread;
 	u32 pick_score; /* scratch of find_victim, of the CPU that looks for one */
 	s32 pick;
-	u32 flip;     /* turns of the two queues where heads cannot be compared */
-	u64 handed;   /* since when a task waits in its local queue; 0: none */
-	u64 far_look; /* when it last looked at the queues of other caches */
+	u64 pick_kicked; /* last_kick of that CPU then */
+	u32 flip;	 /* turns of the two queues where heads cannot be compared */
+	u64 handed_key;	 /* of who was put into its local queue last, while that CPU was busy */
+	u64 far_look;	 /* when it last looked at the queues of other caches */
 };
 
 struct {
@@ -312,8 +314,9 @@ static __always_inline bool look(struct view *v, struct task_struct *p)
 	v->facts.maturity = v->tc ? v->tc->maturity : 0;
 	v->facts.game_active = v->state->effects && v->ctl->game_active;
 	/* Input that goes to another program is none for the game; the compositor still answers it. */
-	v->facts.window_open = v->state->effects && any_window_open(v->now) &&
-			       !(class_id == SCXG_CLASS_GAME && v->ctl->focus_away);
+	v->facts.window_open = scxg_favoured(class_id) &&
+			       !(class_id == SCXG_CLASS_GAME && v->ctl->focus_away) &&
+			       v->state->effects && any_window_open(v->now);
 	return true;
 }
 
@@ -326,6 +329,10 @@ static __always_inline u64 head_key(u64 dsq)
 	struct task_struct *p;
 	u64 key = ~0ULL;
 
+	if (bpf_ksym_exists(scx_bpf_dsq_peek)) { /* one look-up, no lock */
+		p = scx_bpf_dsq_peek(dsq);
+		return p ? p->scx.dsq_vtime : key;
+	}
 	if (scx_bpf_dsq_nr_queued(dsq) <= 0)
 		return key;
 	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
@@ -351,10 +358,16 @@ __noinline u64 earliest_key(s32 cpu, u64 now)
 	return scxg_min(head_key(llc_dsq(cpu)), head_key(cpu_dsq(cpu)));
 }
 
-/* Whether a task may be put into a busy CPU's local queue: one at a time. A mark that stayed behind has no effect. */
-static __always_inline bool local_free(const struct cpu_ctx *cc, u64 now)
+/* How many wait in a CPU's local queue, which it takes from without asking. */
+static __always_inline s32 nr_local(s32 cpu)
 {
-	return !cc->handed || now - scxg_min(cc->handed, now) > 2 * SCXG_SLICE_MAX_NS;
+	return scx_bpf_dsq_nr_queued(scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu);
+}
+
+/* Whether a busy CPU's local queue stays in the order of keys with one more at its head. */
+static __always_inline bool goes_first(const struct cpu_ctx *cc, s32 cpu, u64 key, u64 now)
+{
+	return (nr_local(cpu) <= 0 || key <= cc->handed_key) && key <= earliest_key(cpu, now);
 }
 
 /* Where a task goes in the order, and how long it may run then. */
@@ -375,64 +388,7 @@ __noinline int find_place(const struct scxg_facts *facts __arg_nonnull, u64 now,
 	return 0;
 }
 
-/* ---- wake-up -------------------------------------------------------------------------------- */
-
-/*
- * A light task stays with the light task that wakes it and is about to sleep: neither a queue, nor a second CPU, nor
- * another callback between them. Not past a task that waits for longer than the lead.
- */
-static __always_inline bool hand_over(struct task_struct *p, s32 here, struct view *v)
-{
-	struct cpu_ctx *cc = cpu_ctx_of(here);
-	struct place place;
-
-	if (!cc || !v->tc || !cc->is_short || !local_free(cc, v->now) ||
-	    v->facts.debt >= SCXG_DEBT_LIGHT_NS || !bpf_cpumask_test_cpu(here, p->cpus_ptr))
-		return false;
-	if (find_place(&v->facts, v->now, &place) ||
-	    !scxg_may_hand_over(place.key, earliest_key(here, v->now)))
-		return false;
-	v->tc->key = place.key;
-	v->tc->slice = place.slice;
-	v->tc->used = 0;
-	v->tc->queued_ns = v->now;
-	if (v->facts.class_id < SCXG_NR_CLASSES)
-		v->stats->enqueues[v->facts.class_id]++;
-	cc->handed = v->now;
-	scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), v->tc->slice, 0);
-	return true;
-}
-
-SEC("struct_ops/scxg_select_cpu")
-s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
-{
-	struct view v = {};
-	bool is_idle = false;
-	u32 class_id;
-	s32 cpu, here;
-
-	if (!look(&v, p))
-		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
-	class_id = v.facts.class_id;
-	/* A waker of the game goes on working after the wake-up: its CPU is not about to be free. */
-	if (scxg_favoured(class_id))
-		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
-	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
-	if (is_idle) {
-		if (v.tc) {
-			v.tc->queued_ns = v.now;
-			v.tc->key = 0;
-		}
-		if (class_id < SCXG_NR_CLASSES)
-			v.stats->idle_inserts[class_id]++;
-		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS, 0);
-		return cpu;
-	}
-	here = bpf_get_smp_processor_id();
-	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) && hand_over(p, here, &v))
-		return here;
-	return cpu;
-}
+/* ---- who gives way ---------------------------------------------------------------------------- */
 
 static __always_inline void tell(u16 type, u64 now, u64 value)
 {
@@ -454,16 +410,18 @@ static __always_inline void tell(u16 type, u64 now, u64 value)
 	bpf_ringbuf_submit(ev, 0);
 }
 
-/* Two CPUs that kick a third at once may lose a count: it is only a sign. */
-static __always_inline void count_kick(struct cpu_ctx *cc, s32 cpu, u64 now)
+/* Of two CPUs that chose the same victim at once, one looks for another. */
+static __always_inline bool claim_kick(struct cpu_ctx *cc, u64 kicked, s32 cpu, u64 now)
 {
-	cc->last_kick = now;
+	if (__sync_val_compare_and_swap(&cc->last_kick, kicked, now) != kicked)
+		return false;
 	if (now - cc->kicks_since >= 1000 * SCXG_NS_PER_MS) {
 		cc->kicks_since = now;
 		cc->kicks = 0;
 	}
 	if (++cc->kicks == storm_kicks)
 		tell(SCXG_EV_PREEMPT_STORM, now, cpu);
+	return true;
 }
 
 /* What a search for a victim goes by. */
@@ -481,25 +439,28 @@ __noinline u32 gives_way_on(struct task_struct *p __arg_trusted, s32 cpu,
 {
 	struct cpu_ctx *cc = cpu_ctx_of(cpu);
 	struct scxg_running r;
-	u64 ran;
+	u64 ran, since;
 
-	if (!cc || !cc->run_since || how->now - cc->last_kick < how->min_gap ||
-	    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+	if (!cc || !cc->run_since || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 		return 0;
 	ran = how->now - scxg_min(cc->run_since, how->now);
 	r.burst = cc->burst_before + ran;
 	r.debt = scxg_debt_ran(cc->debt_before, ran);
 	r.class_id = cc->class_id;
 	r.is_short = cc->is_short;
-	return scxg_gives_way(&how->facts, &r);
+	r.is_kthread = cc->is_kthread;
+	since = how->now - scxg_min(cc->last_kick, how->now);
+	return scxg_after_kick(scxg_gives_way(&how->facts, &r), since,
+			       cc->last_kick >= cc->run_since, how->min_gap,
+			       scxg_favoured(how->facts.class_id));
 }
 
 /* The CPU, of a few that are looked at, whose task gives way most gladly; -1 if none does. */
-__noinline int find_victim(struct task_struct *p __arg_trusted,
+__noinline int best_victim(struct task_struct *p __arg_trusted,
 			   const struct search *how __arg_nonnull)
 {
 	/* What is carried from one round to the next is in memory: as locals, older verifiers walk every value. */
-	struct cpu_ctx *me = cpu_ctx_of(bpf_get_smp_processor_id()), *cc;
+	struct cpu_ctx *me = cpu_ctx_of(bpf_get_smp_processor_id());
 	u32 i;
 
 	if (!me)
@@ -508,36 +469,126 @@ __noinline int find_victim(struct task_struct *p __arg_trusted,
 	bpf_for(i, 0, how->rounds)
 	{
 		s32 cpu = how->cpu + i;
+		struct cpu_ctx *cc;
+		u64 kicked;
 		u32 score;
 
 		if (cpu >= (s32)nr_cpus)
 			cpu -= nr_cpus;
+		cc = cpu_ctx_of(cpu);
+		kicked = cc ? cc->last_kick : 0; /* before it is judged by it */
 		score = gives_way_on(p, cpu, how);
 		if (score > me->pick_score) {
 			me->pick_score = score;
 			me->pick = cpu;
+			me->pick_kicked = kicked;
 		}
+		if (scxg_stays(score) && !i) /* at home */
+			break;
 	}
-	if (!me->pick_score)
-		return -1;
-	cc = cpu_ctx_of(me->pick);
-	if (cc)
-		count_kick(cc, me->pick, how->now);
-	return me->pick;
+	return me->pick_score ? me->pick : -1;
 }
 
-static __always_inline s32 victim_for(struct task_struct *p, s32 cpu, bool bound, struct view *v)
+/* A victim that nobody else takes meanwhile; -1 if there is none. */
+__noinline int find_victim(struct task_struct *p __arg_trusted,
+			   const struct search *how __arg_nonnull)
 {
-	struct search how = {
+	struct cpu_ctx *me = cpu_ctx_of(bpf_get_smp_processor_id()), *cc;
+	s32 cpu;
+	u32 i;
+
+	if (!me)
+		return -1;
+	bpf_for(i, 0, KICK_TRIES)
+	{
+		cpu = best_victim(p, how);
+		cc = cpu_ctx_of(cpu);
+		if (cpu < 0 || !cc)
+			return -1;
+		if (claim_kick(cc, me->pick_kicked, cpu, how->now))
+			return cpu;
+	}
+	return -1;
+}
+
+static __always_inline struct search search_for(s32 cpu, u32 rounds, const struct view *v)
+{
+	return (struct search){
 	    .facts = v->facts,
 	    .now = v->now,
 	    .min_gap = scxg_min(v->tun->value[SCXG_TUN_PREEMPT_MIN_US], SCXG_MAX_PREEMPT_MIN_US) *
 		       SCXG_NS_PER_US,
 	    .cpu = cpu,
-	    .rounds = bound ? 1 : scxg_min(nr_cpus, PREEMPT_CANDIDATES),
+	    .rounds = rounds,
 	};
+}
 
-	return find_victim(p, &how);
+/* ---- wake-up -------------------------------------------------------------------------------- */
+
+/*
+ * A light task stays with the light task that wakes it and is about to sleep: neither a queue, nor a second CPU, nor
+ * another callback between them. Not past a task that waits for longer than the lead.
+ */
+static __always_inline bool hand_over(struct task_struct *p, s32 here, struct view *v)
+{
+	struct cpu_ctx *cc = cpu_ctx_of(here);
+	struct place place;
+
+	if (!cc || !v->tc || !cc->is_short || nr_local(here) > 0 ||
+	    v->facts.debt >= SCXG_DEBT_LIGHT_NS || !bpf_cpumask_test_cpu(here, p->cpus_ptr))
+		return false;
+	if (find_place(&v->facts, v->now, &place) ||
+	    !scxg_may_hand_over(place.key, earliest_key(here, v->now)))
+		return false;
+	v->tc->key = place.key;
+	v->tc->slice = place.slice;
+	v->tc->used = 0;
+	v->tc->queued_ns = v->now;
+	if (v->facts.class_id < SCXG_NR_CLASSES)
+		v->stats->enqueues[v->facts.class_id]++;
+	cc->handed_key = place.key;
+	scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), v->tc->slice, 0);
+	return true;
+}
+
+SEC("struct_ops/scxg_select_cpu")
+s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+{
+	struct view v = {};
+	bool is_idle = false;
+	struct search how;
+	u32 class_id;
+	s32 cpu, here;
+
+	if (!look(&v, p))
+		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	class_id = v.facts.class_id;
+	/* A waker of the game goes on working after the wake-up: its CPU is not about to be free. */
+	if (scxg_favoured(class_id)) {
+		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
+		how = search_for(prev_cpu, 1, &v);
+		/* enqueue makes it give way there */
+		if (scxg_stays(gives_way_on(p, prev_cpu, &how)))
+			return prev_cpu;
+	}
+	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	if (is_idle) {
+		if (v.tc) {
+			v.tc->queued_ns = v.now;
+			v.tc->key = 0;
+		}
+		if (class_id < SCXG_NR_CLASSES)
+			v.stats->idle_inserts[class_id]++;
+		/* A CPU that wakes up already takes what it finds first: the game does not wait for that to end. */
+		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS,
+			    scxg_favoured(class_id) ? scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT)
+						    : 0);
+		return cpu;
+	}
+	here = bpf_get_smp_processor_id();
+	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) && hand_over(p, here, &v))
+		return here;
+	return cpu;
 }
 
 static __always_inline s32 home_cpu(const struct task_struct *p)
@@ -554,6 +605,7 @@ SEC("struct_ops/scxg_enqueue")
 void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct view v = {};
+	struct search how;
 	struct place place;
 	u32 class_id;
 	bool bound, wakes;
@@ -606,18 +658,20 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 
 	victim = -1;
-	if (scxg_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD || (wakes && scxg_can_kick()))
-		victim = victim_for(p, cpu, bound, &v);
+	if (scxg_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD ||
+	    (wakes && scxg_can_kick())) {
+		how = search_for(cpu, bound ? 1 : scxg_min(nr_cpus, PREEMPT_CANDIDATES), &v);
+		victim = find_victim(p, &how);
+	}
 	if (victim >= 0 && class_id < SCXG_NR_CLASSES)
 		v.stats->preempt_kicks[class_id]++;
 	cc = victim >= 0 ? cpu_ctx_of(victim) : NULL;
-	if (cc && (!scxg_can_kick() ||
-		   (local_free(cc, v.now) && place.key <= earliest_key(victim, v.now)))) {
+	if (cc && (!scxg_can_kick() || goes_first(cc, victim, place.key, v.now))) {
 		/*
 		 * It is what the CPU would take now, so it need not ask. Without a kick it is the only lever there is;
 		 * last_kick keeps it to one per CPU and preempt_min_us.
 		 */
-		cc->handed = v.now;
+		cc->handed_key = place.key;
 		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | victim, place.slice,
 			    enq_flags | scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
 		return;
@@ -642,12 +696,16 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 /* Whether this CPU's own queue goes before the shared one. */
 static __always_inline bool own_first(struct cpu_ctx *cc, u64 own, u64 shared)
 {
+	u64 key;
+
+	if (scxg_can_peek()) {
+		key = head_key(own);
+		return key != ~0ULL && key <= head_key(shared);
+	}
 	if (scx_bpf_dsq_nr_queued(own) <= 0)
 		return false;
 	if (scx_bpf_dsq_nr_queued(shared) <= 0)
 		return true;
-	if (scxg_can_peek())
-		return head_key(own) <= head_key(shared);
 	return cc && (cc->flip++ & 1) == 0;
 }
 
@@ -724,11 +782,8 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 	    scxg_now() - state->attached_ns > fault_stall_ms * SCXG_NS_PER_MS)
 		return;
 #endif
-	if (cc) {
-		cc->handed = 0; /* the local queue is empty, or this would not have been asked */
-		if (take_overdue(cpu, cc, own, shared))
-			return;
-	}
+	if (cc && take_overdue(cpu, cc, own, shared))
+		return;
 	if (own_first(cc, own, shared) && scxg_move_to_local(own))
 		return;
 	if (scxg_move_to_local(shared) || scxg_move_to_local(own) || steal(cpu, shared))
@@ -759,7 +814,7 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 	if (state->timer_failed)
 		state->effects = now - scxg_min(ctl->heartbeat_ns, now) <
 				 SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
-	if (!cc->handed && scx_bpf_dsq_nr_queued(llc_dsq(cpu)) <= 0 &&
+	if (nr_local(cpu) <= 0 && scx_bpf_dsq_nr_queued(llc_dsq(cpu)) <= 0 &&
 	    scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) <= 0)
 		return;
 	if (now - cc->run_since < scxg_slice(cc->class_id, state->effects && ctl->game_active, tun))
@@ -791,8 +846,8 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 	if (!state->effects && class_id != SCXG_CLASS_KTHREAD)
 		class_id = SCXG_CLASS_NORMAL;
 	cc->run_since = now;
-	cc->handed = 0;
 	cc->class_id = class_id;
+	cc->is_kthread = !!(p->flags & PF_KTHREAD);
 	cc->burst_before = tc ? tc->burst : 0;
 	cc->debt_before = tc ? tc->debt : 0;
 	cc->is_short = tc && scxg_answers(tc->maturity, tc->burst, tc->burst_avg);

@@ -45,6 +45,7 @@ NEWEST_ONLY: frozenset[str] = frozenset(
         "crowd",
         "diagnosis",
         "hostile",
+        "loads",
         "prometheus",
         "promises",
         "systemd",
@@ -65,6 +66,7 @@ FIGURES = frozenset(
         "costs",
         "crowd",
         "faults",
+        "loads",
         "matrix",
         "outages",
         "package",
@@ -79,7 +81,7 @@ _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 
 # Guests in virtual time that this machine's speed and other guests do not change: figures are those of a real machine.
 # wine: the distribution's older QEMU takes an `iret` in user mode for the kernel's, and Wine dies of it.
-LOCKSTEP = frozenset({"costs", "crowd", "promises", "wine"})
+LOCKSTEP = frozenset({"costs", "crowd", "loads", "promises", "wine"})
 _LOCKSTEP_QEMU = ("tests/vm/lockstep/build",)
 # Guests that boot systemd. Where tests/vm runs on the machine itself, they still get one: they install and remove.
 UNDER_SYSTEMD = frozenset({"capabilities", "systemd", "package", "pages", "upgrade"})

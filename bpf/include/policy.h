@@ -40,7 +40,7 @@
 #define SCXG_REL_GAME_NS (2 * SCXG_NS_PER_MS)
 #define SCXG_REL_CRITICAL_NS (SCXG_NS_PER_MS / 2)
 /* Added to normal tasks while a game is active. */
-#define SCXG_REL_NORMAL_ACTIVE_NS (8 * SCXG_NS_PER_MS)
+#define SCXG_REL_NORMAL_ACTIVE_NS (24 * SCXG_NS_PER_MS)
 #define SCXG_GAME_SLICE_NS (4 * SCXG_NS_PER_MS)
 /* A preempted task with less than this left of its slice begins a new one. */
 #define SCXG_SLICE_REST_NS (SCXG_NS_PER_MS / 2)
@@ -48,6 +48,8 @@
 #define SCXG_SHORT_BURST_NS (SCXG_NS_PER_MS / 2)
 /* A task that ran this long gives way to a kernel thread. */
 #define SCXG_HOG_BURST_NS (4 * SCXG_NS_PER_MS)
+/* A kick that a CPU has not followed for this long (kernel code, a virtual CPU that rests) counts no more. */
+#define SCXG_KICK_PENDING_NS SCXG_NS_PER_MS
 #define SCXG_MATURE 4 /* sleeps after which the average is believed */
 
 /* What the policy knows of a task when it is queued. */
@@ -236,6 +238,7 @@ struct scxg_running {
 	u64 burst, debt; /* as of now */
 	u32 class_id;
 	bool is_short;
+	bool is_kthread;
 };
 
 /*
@@ -255,7 +258,10 @@ static inline u32 scxg_gives_way(const struct scxg_facts *waker, const struct sc
 			return 4;
 		if (r->class_id == SCXG_CLASS_GAME)
 			return waker->window_open && !r->is_short && scxg_short(waker);
-		return hog ? 3 : r->is_short ? 1 : 2;
+		/* Kernel code holds on to the CPU for longer than any program does. */
+		if (r->is_short || r->is_kthread)
+			return 1;
+		return hog ? 3 : 2;
 	}
 	if (r->class_id == SCXG_CLASS_GAME)
 		return 0;
@@ -266,6 +272,29 @@ static inline u32 scxg_gives_way(const struct scxg_facts *waker, const struct sc
 	if (waker->class_id != SCXG_CLASS_NORMAL || waker->debt >= SCXG_DEBT_LIGHT_NS || !hog)
 		return 0;
 	return r->class_id == SCXG_CLASS_BACKGROUND ? 4 : 3;
+}
+
+/*
+ * The same after the CPU was kicked `since` ns ago. Nothing while whom that kick meant still runs: the CPU has somebody
+ * to go to. The game waits for a quarter of the gap only, where nobody else gives way.
+ */
+static inline u32 scxg_after_kick(u32 gives_way, u64 since, bool pending, u64 gap, bool favoured)
+{
+	if (pending && since < SCXG_KICK_PENDING_NS)
+		return 0;
+	if (since >= gap)
+		return gives_way;
+	return favoured && since >= gap >> 2 ? scxg_min(gives_way, 1) : 0;
+}
+
+/*
+ * Whether the game takes its own last CPU from what gives way there this gladly, even with another CPU idle: its data is
+ * there, an idle CPU takes time to wake up, and a CPU that others used before has their deferred work to do (the kernel
+ * frees a fork storm's memory in whoever runs then).
+ */
+static inline bool scxg_stays(u32 gives_way)
+{
+	return gives_way >= 2;
 }
 
 /* ns / 1000 without a division, exact below 2^51 ns (26 days), which is where it stays for longer. */

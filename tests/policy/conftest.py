@@ -54,6 +54,7 @@ class Answer:
     paid: int
     handed: int
     us: int
+    after_kick: int
 
 
 FIELDS = [
@@ -74,6 +75,8 @@ FIELDS = [
     "w_class_id",
     "w_debt",
     "is_short",
+    "is_kthread",
+    "pending",
 ]
 DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0)
 
@@ -90,7 +93,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Policy]:
         SANITIZE,
         "-fno-sanitize-recover=all",
     )
-    request, answer = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q"), struct.Struct("<14Q")
+    request, answer = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q"), struct.Struct("<15Q")
     with subprocess.Popen([driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         source, sink = process.stdout, process.stdin
         assert source is not None

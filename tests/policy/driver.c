@@ -8,13 +8,13 @@
 
 struct request {
 	u64 burst, burst_avg, maturity, class_id, game_active, window_open, now, wait, index, value,
-	    far, near, debt, slept, w_class_id, w_debt, is_short;
+	    far, near, debt, slept, w_class_id, w_debt, is_short, is_kthread, pending;
 	u64 tun[SCXG_NR_TUNABLES];
 };
 
 struct answer {
 	u64 rel, credit, key, slice, burst_avg, gives_way, bucket, clamped, boost, overdue, ran,
-	    paid, handed, us;
+	    paid, handed, us, after_kick;
 };
 
 int main(void)
@@ -37,6 +37,7 @@ int main(void)
 		    .debt = r.debt,
 		    .class_id = (u32)r.class_id,
 		    .is_short = r.is_short != 0,
+		    .is_kthread = r.is_kthread != 0,
 		};
 		struct scxg_tunables tun;
 		struct answer a;
@@ -57,6 +58,9 @@ int main(void)
 		    .boost = scxg_boost_ns(&tun, (u32)r.index),
 		    .overdue = scxg_overdue(r.far, r.near),
 		    .ran = scxg_debt_ran(r.debt, r.burst),
+		    .after_kick =
+			scxg_after_kick(scxg_gives_way(&waker, &running), r.wait, r.pending != 0,
+					r.value, scxg_favoured(waker.class_id)),
 		    .paid = scxg_debt_slept(r.debt, r.slept),
 		    .handed = scxg_may_hand_over(r.far, r.near),
 		    .us = scxg_us(r.wait),

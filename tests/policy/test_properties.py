@@ -194,6 +194,36 @@ def test_who_gives_way(
 
 
 @many
+@given(span, flag)
+def test_the_game_takes_a_cpu_from_programs_before_kernel_code(
+    policy: Policy, debt: int, short: int
+) -> None:
+    def score(**what: int) -> int:
+        return policy(w_class_id=GAME, class_id=NORMAL, debt=debt, **what).gives_way
+
+    assert 0 < score(is_kthread=1, is_short=short) <= score(is_short=1) < score()
+
+
+@many
+@given(span, span, flag, classes, classes, span)
+def test_a_cpu_is_kicked_once_in_a_gap(
+    policy: Policy, since: int, gap: int, pending: int, cls: int, w_cls: int, debt: int
+) -> None:
+    a = policy(
+        wait=since, value=gap, pending=pending, class_id=cls, w_class_id=w_cls, debt=debt,
+    )  # fmt: skip
+    assert a.after_kick <= a.gives_way
+    if pending and since < MS:
+        assert not a.after_kick, "somebody is on the way to it"
+    elif since >= gap:
+        assert a.after_kick == a.gives_way
+    elif w_cls in (GAME, CRITICAL) and since >= gap // 4:
+        assert a.after_kick == min(a.gives_way, 1), "least gladly, but it does"
+    else:
+        assert not a.after_kick
+
+
+@many
 @given(u64, u64)
 def test_another_cache_goes_first_only_when_it_leads(policy: Policy, far: int, near: int) -> None:
     empty = 2**64 - 1

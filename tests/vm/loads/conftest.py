@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A marked game beside loads, in lockstep virtual time.
+
+tests/vm/run --lockstep -- build/venv/bin/python -m pytest -s tests/vm/loads
+"""
