@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -64,7 +64,10 @@ def query(op: str = "status") -> dict[str, Any]:
 
 
 class Session:
-    """Starts `scx-gamer run`; leaving the `with` ends it with SIGTERM."""
+    """Starts `scx-gamer run`, switched on; leaving the `with` ends it with SIGTERM.
+
+    On or off outlives a supervisor: it is left as it was found, whatever was switched between.
+    """
 
     def __init__(
         self, *, log: Path | None = None, prefix: Sequence[str] = (), mode: str = ""
@@ -83,6 +86,10 @@ class Session:
             stack.callback(self._end)
             self._log = log
             self._wait_ready()
+            self._found_off = query()["state"] == "off"
+            stack.callback(self._restore)
+            if self._found_off:
+                query("start")
             self._stack = stack.pop_all()
 
     @property
@@ -97,6 +104,10 @@ class Session:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(5)
+
+    def _restore(self) -> None:
+        with suppress(BenchError):  # it is gone: nothing can be told to it
+            query("stop" if self._found_off else "start")
 
     def _said(self) -> str:
         lines = self._log.read_text().strip().splitlines() if self._log else []
