@@ -438,24 +438,21 @@ __noinline u32 gives_way_on(struct task_struct *p __arg_trusted, s32 cpu,
 			    const struct search *how __arg_nonnull)
 {
 	struct cpu_ctx *cc = cpu_ctx_of(cpu);
-	bool favoured = scxg_favoured(how->facts.class_id);
 	struct scxg_running r;
 	u64 ran, since;
 
-	if (!cc || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+	if (!cc || !cc->run_since || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 		return 0;
-	since = how->now - scxg_min(cc->last_kick, how->now);
-	if (!cc->run_since) /* between two tasks, or busy with none of ours: it is worth a kick */
-		return scxg_after_kick(favoured && scxg_can_kick(), since, false, how->min_gap,
-				       favoured);
 	ran = how->now - scxg_min(cc->run_since, how->now);
 	r.burst = cc->burst_before + ran;
 	r.debt = scxg_debt_ran(cc->debt_before, ran);
 	r.class_id = cc->class_id;
 	r.is_short = cc->is_short;
 	r.is_kthread = cc->is_kthread;
+	since = how->now - scxg_min(cc->last_kick, how->now);
 	return scxg_after_kick(scxg_gives_way(&how->facts, &r), since,
-			       cc->last_kick >= cc->run_since, how->min_gap, favoured);
+			       cc->last_kick >= cc->run_since, how->min_gap,
+			       scxg_favoured(how->facts.class_id));
 }
 
 /* The CPU, of a few that are looked at, whose task gives way most gladly; -1 if none does. */
@@ -611,7 +608,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	struct search how;
 	struct place place;
 	u32 class_id;
-	bool bound, wakes, runs;
+	bool bound, wakes;
 	s32 cpu, idle, victim;
 	struct cpu_ctx *cc;
 
@@ -669,8 +666,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	if (victim >= 0 && class_id < SCXG_NR_CLASSES)
 		v.stats->preempt_kicks[class_id]++;
 	cc = victim >= 0 ? cpu_ctx_of(victim) : NULL;
-	runs = cc && cc->run_since;
-	if (runs && (!scxg_can_kick() || goes_first(cc, victim, place.key, v.now))) {
+	if (cc && (!scxg_can_kick() || goes_first(cc, victim, place.key, v.now))) {
 		/*
 		 * It is what the CPU would take now, so it need not ask. Without a kick it is the only lever there is;
 		 * last_kick keeps it to one per CPU and preempt_min_us.
@@ -685,8 +681,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 			  enq_flags);
 	if (victim >= 0) {
 		scxg_kick(victim, scxg_enum(scx_kick_flags, SCX_KICK_PREEMPT));
-		if (runs)
-			return;
+		return;
 	}
 	/* A CPU that went idle between select_cpu and the insert would sleep beside a full queue. */
 	if (!bound) {
