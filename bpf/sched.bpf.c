@@ -88,7 +88,7 @@ struct cpu_ctx {
 	u32 class_id;
 	u32 is_short;
 	u32 is_kthread;
-	u32 pick_score; /* scratch of find_victim, of the CPU that looks for one */
+	u32 pick_score; /* scratch of best_victim, of the CPU that looks for one */
 	s32 pick;
 	u64 pick_kicked; /* last_kick of that CPU then */
 	u32 flip;	 /* turns of the two queues where heads cannot be compared */
