@@ -103,6 +103,11 @@ class Internet:
                 ip route change {PRIVATE}/32 via 198.51.100.254 rto_min 5ms quickack 1
                 ip -n {SERVER} route change default via 203.0.113.254 rto_min 5ms quickack 1
             """)
+            if Path(INET6).exists():
+                lines(f"""
+                    ip route change 2001:db8:2::/64 via 2001:db8:1::fe rto_min 5ms quickack 1
+                    ip -n {SERVER} route change default via 2001:db8:2::fe rto_min 5ms quickack 1
+                """)
         for what in ("serve", "answer"):
             command = ["ip", "netns", "exec", SERVER, sys.executable, "-I", str(TRAFFIC), what]
             server = subprocess.Popen(command, stdout=subprocess.PIPE)
