@@ -294,7 +294,7 @@ static __always_inline bool look(struct view *v, struct task_struct *p)
 	v->stats = my_stats();
 	if (!v->ctl || !v->tun || !v->state || !v->stats)
 		return false;
-	v->now = scxg_now();
+	v->now = bpf_ktime_get_ns();
 	v->tc = ctx_fresh(p, v->ctl);
 	if (!v->tc)
 		v->stats->ctx_missing++;
@@ -745,7 +745,7 @@ static __always_inline bool take_overdue(s32 cpu, struct cpu_ctx *cc, u64 own, u
 	if (nr_llcs <= 1 || !scxg_can_peek())
 		return false;
 	/* Now and then, so that a decision costs no more with many caches than with one. */
-	now = scxg_now();
+	now = bpf_ktime_get_ns();
 	if (now - cc->far_look < SCXG_FAR_LOOK_NS)
 		return false;
 	cc->far_look = now;
@@ -779,7 +779,7 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 	struct scxg_sched_state *state = state_get();
 
 	if (fault_stall_ms && state &&
-	    scxg_now() - state->attached_ns > fault_stall_ms * SCXG_NS_PER_MS)
+	    bpf_ktime_get_ns() - state->attached_ns > fault_stall_ms * SCXG_NS_PER_MS)
 		return;
 #endif
 	if (cc && take_overdue(cpu, cc, own, shared))
@@ -810,7 +810,7 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 
 	if (!state || !ctl || !tun || !cc)
 		return;
-	now = scxg_now();
+	now = bpf_ktime_get_ns();
 	if (state->timer_failed)
 		state->effects = now - scxg_min(ctl->heartbeat_ns, now) <
 				 SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
@@ -837,7 +837,7 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 	struct cpu_ctx *cc = cpu_ctx_of(cpu);
 	struct scxg_cpu_stats *stats = stats_of(cpu);
 	struct task_ctx *tc = ctx_fresh(p, ctl);
-	u64 now = scxg_now(), wait;
+	u64 now = bpf_ktime_get_ns(), wait;
 	u32 class_id;
 
 	if (!state || !cc || !stats)
@@ -876,7 +876,7 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	struct cpu_ctx *cc = cpu_ctx_of(cpu);
 	struct scxg_cpu_stats *stats = stats_of(cpu);
 	struct task_ctx *tc;
-	u64 ran, now = scxg_now();
+	u64 ran, now = bpf_ktime_get_ns();
 
 	if (!cc || !stats)
 		return;

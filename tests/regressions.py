@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[1]
-ROWS = 38
+ROWS = 39
 
 
 @dataclass(frozen=True)

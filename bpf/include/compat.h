@@ -25,7 +25,6 @@ void scx_bpf_dispatch_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 vt
 bool scx_bpf_dsq_move_to_local(u64 dsq_id) __ksym __weak;
 bool scx_bpf_consume(u64 dsq_id) __ksym __weak;
 bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice) __ksym __weak; /* 6.19 on */
-u64 scx_bpf_now(void) __ksym __weak;					     /* 6.14 on */
 void scx_bpf_kick_cpu(s32 cpu,
 		      u64 flags) __ksym __weak; /* unusable where BTF keeps its hidden argument */
 s32 scx_bpf_create_dsq(u64 dsq_id, s32 node) __ksym __weak;
@@ -46,11 +45,6 @@ struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq *it) __ksym __
 void bpf_iter_scx_dsq_destroy(struct bpf_iter_scx_dsq *it) __ksym __weak;
 
 #define scxg_enum(type, name) bpf_core_enum_value(enum type, name)
-
-static __always_inline u64 scxg_now(void)
-{
-	return bpf_ksym_exists(scx_bpf_now) ? scx_bpf_now() : bpf_ktime_get_ns();
-}
 
 static __always_inline void scxg_insert(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags)
 {

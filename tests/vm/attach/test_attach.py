@@ -31,6 +31,23 @@ def test_it_attaches_schedules_and_leaves(hogs: Callable[[int], None]) -> None:
     assert gone()
 
 
+def test_it_goes_by_the_clock_of_input_and_heartbeat() -> None:
+    """CLOCK_MONOTONIC: a scheduler's own clock is another one, and stands still while others take a CPU's tasks."""
+    cpus = os.sched_getaffinity(0)
+    with attach() as life:
+        os.sched_setaffinity(0, {min(cpus)})
+        try:
+            for _ in range(20):
+                before = time.monotonic_ns()
+                time.sleep(0.02)
+                running = life.sched.maps["cpu_ctxs"].lookup(min(cpus).to_bytes(4, sys.byteorder))
+                assert running is not None
+                since = int.from_bytes(running[:8], sys.byteorder)  # cpu_ctx.run_since
+                assert before + 20 * MS <= since <= time.monotonic_ns()
+        finally:
+            os.sched_setaffinity(0, cpus)
+
+
 def test_the_timer_is_frozen_after_detach() -> None:
     with attach() as life:
         life.sleep(1)
