@@ -94,6 +94,7 @@ struct cpu_ctx {
 	u32 flip;	 /* turns of the two queues where heads cannot be compared */
 	u64 handed_key;	 /* of who was put into its local queue last, while that CPU was busy */
 	u64 far_look;	 /* when it last looked at the queues of other caches */
+	u32 own;	 /* its own queue may hold somebody; its run queue's lock guards it */
 };
 
 struct {
@@ -355,7 +356,7 @@ __noinline u64 earliest_key(s32 cpu, u64 now)
 	/* With other caches it goes by what it saw there lately: dispatch sees to it that it looks. */
 	if (!cc || !scxg_can_peek() || (nr_llcs > 1 && now - cc->far_look >= SCXG_FAR_LOOK_NS))
 		return 0;
-	return scxg_min(head_key(llc_dsq(cpu)), head_key(cpu_dsq(cpu)));
+	return scxg_min(head_key(llc_dsq(cpu)), cc->own ? head_key(cpu_dsq(cpu)) : ~0ULL);
 }
 
 /* How many wait in a CPU's local queue, which it takes from without asking. */
@@ -525,6 +526,54 @@ static __always_inline struct search search_for(s32 cpu, u32 rounds, const struc
 
 /* ---- wake-up -------------------------------------------------------------------------------- */
 
+/* It waits from now on, in this place. */
+static __always_inline void queued(struct view *v, const struct place *place)
+{
+	u32 class_id = v->facts.class_id;
+
+	if (v->tc) {
+		v->tc->key = place->key;
+		v->tc->slice = place->slice;
+		v->tc->used = 0;
+		v->tc->queued_ns = v->now;
+	}
+	if (class_id < SCXG_NR_CLASSES)
+		v->stats->enqueues[class_id]++;
+	if (v->facts.window_open)
+		v->stats->boosted++;
+}
+
+/* It is whom that CPU would take now, and somebody gives way there: neither a queue nor a kick is needed. */
+static __always_inline void goes_there(struct task_struct *p, struct cpu_ctx *cc,
+				       const struct place *place, const struct view *v, u64 dsq,
+				       u64 enq_flags)
+{
+	u32 class_id = v->facts.class_id;
+
+	if (class_id < SCXG_NR_CLASSES)
+		v->stats->preempt_kicks[class_id]++;
+	cc->handed_key = place->key;
+	scxg_insert(p, dsq, place->slice, enq_flags | scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
+}
+
+/* The game's wake-up onto a CPU that gives way, at once: enqueue would find the same, later. The CPU, or -1. */
+static __always_inline s32 take_over(struct task_struct *p, struct view *v,
+				     const struct search *how)
+{
+	struct cpu_ctx *me = cpu_ctx_of(bpf_get_smp_processor_id()), *cc;
+	s32 cpu = best_victim(p, how);
+	struct place place;
+
+	cc = cpu_ctx_of(cpu);
+	if (cpu < 0 || !me || !cc || find_place(&v->facts, v->now, &place) ||
+	    !goes_first(cc, cpu, place.key, v->now) ||
+	    !claim_kick(cc, me->pick_kicked, cpu, v->now))
+		return -1;
+	queued(v, &place);
+	goes_there(p, cc, &place, v, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), 0);
+	return cpu;
+}
+
 /*
  * A light task stays with the light task that wakes it and is about to sleep: neither a queue, nor a second CPU, nor
  * another callback between them. Not past a task that waits for longer than the lead.
@@ -540,14 +589,9 @@ static __always_inline bool hand_over(struct task_struct *p, s32 here, struct vi
 	if (find_place(&v->facts, v->now, &place) ||
 	    !scxg_may_hand_over(place.key, earliest_key(here, v->now)))
 		return false;
-	v->tc->key = place.key;
-	v->tc->slice = place.slice;
-	v->tc->used = 0;
-	v->tc->queued_ns = v->now;
-	if (v->facts.class_id < SCXG_NR_CLASSES)
-		v->stats->enqueues[v->facts.class_id]++;
+	queued(v, &place);
 	cc->handed_key = place.key;
-	scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), v->tc->slice, 0);
+	scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), place.slice, 0);
 	return true;
 }
 
@@ -567,9 +611,10 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	if (scxg_favoured(class_id)) {
 		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
 		how = search_for(prev_cpu, 1, &v);
-		/* enqueue makes it give way there */
-		if (scxg_stays(gives_way_on(p, prev_cpu, &how)))
+		if (scxg_stays(gives_way_on(p, prev_cpu, &how))) {
+			take_over(p, &v, &how); /* else enqueue makes it give way */
 			return prev_cpu;
+		}
 	}
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	if (is_idle) {
@@ -584,6 +629,11 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 			    scxg_favoured(class_id) ? scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT)
 						    : 0);
 		return cpu;
+	}
+	if (scxg_favoured(class_id)) {
+		how.rounds = scxg_min(nr_cpus, PREEMPT_CANDIDATES);
+		here = take_over(p, &v, &how);
+		return here >= 0 ? here : cpu;
 	}
 	here = bpf_get_smp_processor_id();
 	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) && hand_over(p, here, &v))
@@ -622,21 +672,12 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	wakes = enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	bound = bound_to_one_cpu(p);
 	cpu = bound ? scx_bpf_task_cpu(p) : home_cpu(p);
-	if (v.tc) {
-		/* Preempted within its slice: it keeps its place for the rest of it. */
-		if (!wakes && v.tc->key && v.tc->used + SCXG_SLICE_REST_NS < v.tc->slice) {
-			place.key = scxg_min(place.key, v.tc->key);
-			place.slice = scxg_min(place.slice, v.tc->slice - v.tc->used);
-		}
-		v.tc->key = place.key;
-		v.tc->slice = place.slice;
-		v.tc->used = 0;
-		v.tc->queued_ns = v.now;
+	/* Preempted within its slice: it keeps its place for the rest of it. */
+	if (v.tc && !wakes && v.tc->key && v.tc->used + SCXG_SLICE_REST_NS < v.tc->slice) {
+		place.key = scxg_min(place.key, v.tc->key);
+		place.slice = scxg_min(place.slice, v.tc->slice - v.tc->used);
 	}
-	if (class_id < SCXG_NR_CLASSES)
-		v.stats->enqueues[class_id]++;
-	if (v.facts.window_open && scxg_favoured(class_id))
-		v.stats->boosted++;
+	queued(&v, &place);
 
 	if (bound) {
 		/* select_cpu was not called for it, so its CPU may well be idle. */
@@ -663,23 +704,24 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		how = search_for(cpu, bound ? 1 : scxg_min(nr_cpus, PREEMPT_CANDIDATES), &v);
 		victim = find_victim(p, &how);
 	}
-	if (victim >= 0 && class_id < SCXG_NR_CLASSES)
-		v.stats->preempt_kicks[class_id]++;
 	cc = victim >= 0 ? cpu_ctx_of(victim) : NULL;
+	/* Without a kick it is the only lever there is; last_kick keeps it to one per CPU and preempt_min_us. */
 	if (cc && (!scxg_can_kick() || goes_first(cc, victim, place.key, v.now))) {
-		/*
-		 * It is what the CPU would take now, so it need not ask. Without a kick it is the only lever there is;
-		 * last_kick keeps it to one per CPU and preempt_min_us.
-		 */
-		cc->handed_key = place.key;
-		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | victim, place.slice,
-			    enq_flags | scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
+		goes_there(p, cc, &place, &v,
+			   scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | victim, enq_flags);
 		return;
 	}
 
+	if (bound) {
+		cc = cpu_ctx_of(cpu);
+		if (cc)
+			cc->own = 1;
+	}
 	scxg_insert_vtime(p, bound ? cpu_dsq(cpu) : llc_dsq(cpu), place.slice, place.key,
 			  enq_flags);
 	if (victim >= 0) {
+		if (class_id < SCXG_NR_CLASSES)
+			v.stats->preempt_kicks[class_id]++;
 		scxg_kick(victim, scxg_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		return;
 	}
@@ -696,17 +738,15 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 /* Whether this CPU's own queue goes before the shared one. */
 static __always_inline bool own_first(struct cpu_ctx *cc, u64 own, u64 shared)
 {
-	u64 key;
-
-	if (scxg_can_peek()) {
-		key = head_key(own);
-		return key != ~0ULL && key <= head_key(shared);
-	}
-	if (scx_bpf_dsq_nr_queued(own) <= 0)
+	if (!cc->own)
 		return false;
-	if (scx_bpf_dsq_nr_queued(shared) <= 0)
-		return true;
-	return cc && (cc->flip++ & 1) == 0;
+	if (scx_bpf_dsq_nr_queued(own) <= 0) {
+		cc->own = 0;
+		return false;
+	}
+	if (scxg_can_peek())
+		return head_key(own) <= head_key(shared);
+	return scx_bpf_dsq_nr_queued(shared) <= 0 || (cc->flip++ & 1) == 0;
 }
 
 /* From another cache, nearest first. */
@@ -782,11 +822,14 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 	    bpf_ktime_get_ns() - state->attached_ns > fault_stall_ms * SCXG_NS_PER_MS)
 		return;
 #endif
-	if (cc && take_overdue(cpu, cc, own, shared))
+	if (!cc) /* it never is */
+		return;
+	if (take_overdue(cpu, cc, own, shared))
 		return;
 	if (own_first(cc, own, shared) && scxg_move_to_local(own))
 		return;
-	if (scxg_move_to_local(shared) || scxg_move_to_local(own) || steal(cpu, shared))
+	if (scxg_move_to_local(shared) || (cc->own && scxg_move_to_local(own)) ||
+	    steal(cpu, shared))
 		return;
 	/* Nobody else: the task that runs goes on, with a slice of ours rather than one the kernel invents. */
 	if (prev && (prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED))) {
@@ -815,7 +858,7 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 		state->effects = now - scxg_min(ctl->heartbeat_ns, now) <
 				 SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
 	if (nr_local(cpu) <= 0 && scx_bpf_dsq_nr_queued(llc_dsq(cpu)) <= 0 &&
-	    scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) <= 0)
+	    (!cc->own || scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) <= 0))
 		return;
 	if (now - cc->run_since < scxg_slice(cc->class_id, state->effects && ctl->game_active, tun))
 		return;
