@@ -602,7 +602,7 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	bool is_idle = false;
 	struct search how;
 	u32 class_id;
-	s32 cpu, here;
+	s32 cpu, here, victim;
 
 	if (!look(&v, p))
 		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
@@ -632,8 +632,8 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	}
 	if (scxg_favoured(class_id)) {
 		how.rounds = scxg_min(nr_cpus, PREEMPT_CANDIDATES);
-		here = take_over(p, &v, &how);
-		return here >= 0 ? here : cpu;
+		victim = take_over(p, &v, &how);
+		return victim >= 0 ? victim : cpu;
 	}
 	here = bpf_get_smp_processor_id();
 	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) && hand_over(p, here, &v))
