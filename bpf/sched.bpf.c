@@ -452,8 +452,7 @@ __noinline u32 gives_way_on(struct task_struct *p __arg_trusted, s32 cpu,
 	r.is_kthread = cc->is_kthread;
 	since = how->now - scxg_min(cc->last_kick, how->now);
 	return scxg_after_kick(scxg_gives_way(&how->facts, &r), since,
-			       cc->last_kick >= cc->run_since, how->min_gap,
-			       scxg_favoured(how->facts.class_id));
+			       cc->last_kick >= cc->run_since, how->min_gap);
 }
 
 /* The CPU, of a few that are looked at, whose task gives way most gladly; -1 if none does. */

@@ -276,15 +276,15 @@ static inline u32 scxg_gives_way(const struct scxg_facts *waker, const struct sc
 
 /*
  * The same after the CPU was kicked `since` ns ago. Nothing while whom that kick meant still runs: the CPU has somebody
- * to go to. The game waits for a quarter of the gap only, where nobody else gives way.
+ * to go to. Within the gap a CPU is the last choice, within a quarter of it none.
  */
-static inline u32 scxg_after_kick(u32 gives_way, u64 since, bool pending, u64 gap, bool favoured)
+static inline u32 scxg_after_kick(u32 gives_way, u64 since, bool pending, u64 gap)
 {
 	if (pending && since < SCXG_KICK_PENDING_NS)
 		return 0;
 	if (since >= gap)
 		return gives_way;
-	return favoured && since >= gap >> 2 ? scxg_min(gives_way, 1) : 0;
+	return since >= gap >> 2 ? scxg_min(gives_way, 1) : 0;
 }
 
 /*

@@ -58,9 +58,8 @@ int main(void)
 		    .boost = scxg_boost_ns(&tun, (u32)r.index),
 		    .overdue = scxg_overdue(r.far, r.near),
 		    .ran = scxg_debt_ran(r.debt, r.burst),
-		    .after_kick =
-			scxg_after_kick(scxg_gives_way(&waker, &running), r.wait, r.pending != 0,
-					r.value, scxg_favoured(waker.class_id)),
+		    .after_kick = scxg_after_kick(scxg_gives_way(&waker, &running), r.wait,
+						  r.pending != 0, r.value),
 		    .paid = scxg_debt_slept(r.debt, r.slept),
 		    .handed = scxg_may_hand_over(r.far, r.near),
 		    .us = scxg_us(r.wait),

@@ -221,7 +221,7 @@ def test_a_cpu_is_kicked_once_in_a_gap(
         assert not a.after_kick, "somebody is on the way to it"
     elif since >= gap:
         assert a.after_kick == a.gives_way
-    elif w_cls in (GAME, CRITICAL) and since >= gap // 4:
+    elif since >= gap // 4:
         assert a.after_kick == min(a.gives_way, 1), "least gladly, but it does"
     else:
         assert not a.after_kick
