@@ -592,7 +592,9 @@ int cmd_game(const struct options *opt)
 	/* Timers stand for interrupts here: no slack of the timer's own in the wake-up times. */
 	if (prctl(PR_SET_TIMERSLACK, 1))
 		die("cannot set the timer slack");
-	g->t0_ns = now_ns() + 100 * NSEC_PER_MSEC;
+	/* Within a tick the seed says when: one phase is not all of them. */
+	g->t0_ns = next_step(now_ns() + 100 * NSEC_PER_MSEC, 100 * NSEC_PER_MSEC) +
+		   mix(g->seed, 0, 0) % NSEC_PER_MSEC;
 	g->measure_ns = g->t0_ns + opt->warmup_ms * NSEC_PER_MSEC;
 	g->end_ns = g->measure_ns + (uint64_t)(opt->seconds * 1e9);
 	fflush(stdout);

@@ -364,6 +364,7 @@ int cmd_load(const struct options *opt)
 		die("cannot lead a process group");
 	/* It ends the children, also where nohup had it ignored. */
 	signal(SIGHUP, SIG_DFL);
+	sleep_until(next_step(now_ns(), 100 * NSEC_PER_MSEC));
 	for (unsigned int i = 0; i < tasks; i++)
 		start_task(load, kind, i, getpid());
 	start = now_ns();

@@ -55,7 +55,7 @@ int cmd_mouse(const struct options *opt)
 		printf("{\"ready\":true,\"device\":\"%s\"}\n", sysname);
 		fflush(stdout);
 	}
-	next = now_ns() + period;
+	next = next_step(now_ns() + period, 10 * NSEC_PER_MSEC);
 	end = next + (uint64_t)(opt->seconds * 1e9);
 	while (next < end && !stop_signal_until(next)) {
 		uint64_t now = now_ns();

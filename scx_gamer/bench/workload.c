@@ -60,6 +60,11 @@ bool sleep_until(uint64_t deadline_ns)
 	return true;
 }
 
+uint64_t next_step(uint64_t ns, uint64_t step)
+{
+	return (ns / step + 1) * step;
+}
+
 void burn(uint64_t loops)
 {
 	uint64_t x = 1;

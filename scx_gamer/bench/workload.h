@@ -44,6 +44,8 @@ uint64_t clock_ns(clockid_t clock);
 uint64_t now_ns(void);
 /* Sleep until an absolute time; true if it lay ahead, that is, if the caller really slept. */
 bool sleep_until(uint64_t deadline_ns);
+/* The next multiple of `step`: what begins there meets ticks and other programs in the same phase in every run. */
+uint64_t next_step(uint64_t ns, uint64_t step);
 /* Spin for a number of loops; what one loop costs is the calibration's business. */
 void burn(uint64_t loops);
 /* 64 well-mixed bits of a seed and a position: the same work in every run, without state. */
