@@ -555,22 +555,22 @@ static __always_inline void goes_there(struct task_struct *p, struct cpu_ctx *cc
 	scxg_insert(p, dsq, place->slice, enq_flags | scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
 }
 
-/* The game's wake-up onto a CPU that gives way, at once: enqueue would find the same, later. The CPU, or -1. */
-static __always_inline s32 take_over(struct task_struct *p, struct view *v,
-				     const struct search *how)
+/*
+ * The game's wake-up onto the CPU that best_victim found, at once: enqueue would do the same, later, and does where
+ * somebody has to be first there.
+ */
+static __always_inline void take_over(struct task_struct *p, struct view *v,
+				      const struct cpu_ctx *me)
 {
-	struct cpu_ctx *me = cpu_ctx_of(bpf_get_smp_processor_id()), *cc;
-	s32 cpu = best_victim(p, how);
+	struct cpu_ctx *cc = cpu_ctx_of(me->pick);
 	struct place place;
 
-	cc = cpu_ctx_of(cpu);
-	if (cpu < 0 || !me || !cc || find_place(&v->facts, v->now, &place) ||
-	    !goes_first(cc, cpu, place.key, v->now) ||
-	    !claim_kick(cc, me->pick_kicked, cpu, v->now))
-		return -1;
+	if (!cc || find_place(&v->facts, v->now, &place) ||
+	    !goes_first(cc, me->pick, place.key, v->now) ||
+	    !claim_kick(cc, me->pick_kicked, me->pick, v->now))
+		return;
 	queued(v, &place);
 	goes_there(p, cc, &place, v, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), 0);
-	return cpu;
 }
 
 /*
@@ -600,18 +600,20 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	struct view v = {};
 	bool is_idle = false;
 	struct search how;
+	struct cpu_ctx *me;
 	u32 class_id;
-	s32 cpu, here, victim;
+	s32 cpu, here = bpf_get_smp_processor_id();
 
-	if (!look(&v, p))
+	me = cpu_ctx_of(here);
+	if (!me || !look(&v, p))
 		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	class_id = v.facts.class_id;
 	/* A waker of the game goes on working after the wake-up: its CPU is not about to be free. */
 	if (scxg_favoured(class_id)) {
 		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
 		how = search_for(prev_cpu, 1, &v);
-		if (scxg_stays(gives_way_on(p, prev_cpu, &how))) {
-			take_over(p, &v, &how); /* else enqueue makes it give way */
+		if (best_victim(p, &how) >= 0 && scxg_stays(me->pick_score)) {
+			take_over(p, &v, me);
 			return prev_cpu;
 		}
 	}
@@ -631,10 +633,11 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	}
 	if (scxg_favoured(class_id)) {
 		how.rounds = scxg_min(nr_cpus, PREEMPT_CANDIDATES);
-		victim = take_over(p, &v, &how);
-		return victim >= 0 ? victim : cpu;
+		if (best_victim(p, &how) < 0)
+			return cpu;
+		take_over(p, &v, me);
+		return me->pick;
 	}
-	here = bpf_get_smp_processor_id();
 	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) && hand_over(p, here, &v))
 		return here;
 	return cpu;
