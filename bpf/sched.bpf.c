@@ -354,7 +354,7 @@ __noinline u64 earliest_key(s32 cpu, u64 now)
 	struct cpu_ctx *cc = cpu_ctx_of(cpu);
 
 	/* With other caches it goes by what it saw there lately: dispatch sees to it that it looks. */
-	if (!cc || !scxg_can_peek() || (nr_llcs > 1 && now - cc->far_look >= SCXG_FAR_LOOK_NS))
+	if (!cc || !scxg_can_peek() || (nr_llcs > 1 && now >= cc->far_look + SCXG_FAR_LOOK_NS))
 		return 0;
 	return scxg_min(head_key(llc_dsq(cpu)), cc->own ? head_key(cpu_dsq(cpu)) : ~0ULL);
 }
@@ -416,7 +416,7 @@ static __always_inline bool claim_kick(struct cpu_ctx *cc, u64 kicked, s32 cpu, 
 {
 	if (__sync_val_compare_and_swap(&cc->last_kick, kicked, now) != kicked)
 		return false;
-	if (now - cc->kicks_since >= 1000 * SCXG_NS_PER_MS) {
+	if (now >= cc->kicks_since + 1000 * SCXG_NS_PER_MS) {
 		cc->kicks_since = now;
 		cc->kicks = 0;
 	}
