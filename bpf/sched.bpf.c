@@ -359,6 +359,12 @@ __noinline u64 earliest_key(s32 cpu, u64 now)
 	return scxg_min(head_key(llc_dsq(cpu)), cc->own ? head_key(cpu_dsq(cpu)) : ~0ULL);
 }
 
+/* Whether who gave way for this key would give way to it: else that CPU takes somebody who waits for longer. */
+__noinline bool is_next(s32 cpu, u64 key)
+{
+	return !scxg_can_peek() || key <= head_key(llc_dsq(cpu));
+}
+
 /* How many wait in a CPU's local queue, which it takes from without asking. */
 static __always_inline s32 nr_local(s32 cpu)
 {
@@ -702,7 +708,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 
 	victim = -1;
 	if (scxg_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD ||
-	    (wakes && scxg_can_kick())) {
+	    (wakes && scxg_can_kick() && is_next(cpu, place.key))) {
 		how = search_for(cpu, bound ? 1 : scxg_min(nr_cpus, PREEMPT_CANDIDATES), &v);
 		victim = find_victim(p, &how);
 	}
