@@ -21,15 +21,24 @@ from tests.vm.vmlib.kernels import Kernel
 TREE = Path(__file__).resolve().parents[3]
 TIMEOUT_STATUS = 124
 INIT_SYSTEMD = TREE / "tests" / "vm" / "vmlib" / "init-systemd"
+INIT_LOCKSTEP = TREE / "tests" / "vm" / "vmlib" / "init-lockstep"
 # vng's own --systemd starts the machine's services before it makes files writable. So the guest is vng's usual one
-# with another first process; only the command of QEMU is the place to say so.
+# with another first process; only the command of QEMU is the place to say so. The guest's stdin has an end that it
+# would hear of at a time of the host's choice.
 QEMU = """#!/bin/bash
-exec qemu-system-x86_64 "${{@/init=*virtme*init/init={init}}}"
+set -- "${{@/ init=/ init={init} vng_init=}}"
+exec {qemu} "${{@/#stdio,id=stdin*/null,id=stdin}}"
 """
 NO_BOOT_STATUS = 125
 # Turn of one virtual CPU. A lock or an interrupt passes to another at the end of a turn only: with 10,000 that was most
 # of what a wake-up took.
 LOCKSTEP_STRETCH_NS = 1000
+# No hypervisor, as far as the kernel knows: its locks let in who waits longest, as on metal. Nothing by chance, and a
+# clock that begins at the same time in each boot.
+LOCKSTEP_OPTIONS = (
+    "-icount shift=0,sleep=off -cpu max,-hypervisor,-rdrand,-rdseed"
+    " -rtc base=2026-01-01T00:00:00,clock=vm"
+)
 
 SETUP = """#!/bin/bash
 echo started > {scratch}/started
@@ -95,8 +104,10 @@ class Guest:
         )
         script.write_text(text)
         script.chmod(0o755)
-        if self.systemd:
-            (scratch / "qemu").write_text(QEMU.format(init=INIT_SYSTEMD))
+        if self.systemd or self.lockstep:
+            init = INIT_SYSTEMD if self.systemd else INIT_LOCKSTEP
+            qemu = self.lockstep or "qemu-system-x86_64"
+            (scratch / "qemu").write_text(QEMU.format(init=init, qemu=qemu))
             (scratch / "qemu").chmod(0o755)
         with open(scratch / "console", "wb") as console:
             process = subprocess.Popen(
@@ -141,14 +152,7 @@ class Guest:
         ]
         command += ["--force-9p", f"--rwdir={scratch}"]
         if self.lockstep:
-            command += [
-                "--disable-kvm",
-                "--qemu",
-                str(self.lockstep),
-                # No hypervisor, as far as the kernel knows: its locks let in who waits longest, as on metal.
-                "--qemu-opts=-icount shift=0,sleep=off -cpu max,-hypervisor",
-            ]
-            command += ["-a", "tsc=reliable"]
+            command += ["--disable-kvm", f"--qemu-opts={LOCKSTEP_OPTIONS}", "-a", "tsc=reliable"]
         elif not kvm.works(self.kernel.image):
             # One TCG thread: with several, a kernel that patches its own code crashes.
             command += ["--disable-kvm", "--qemu-opts=-accel tcg,thread=single"]
@@ -162,8 +166,10 @@ class Guest:
                 "-a",
                 f"scxg.share={':'.join(map(str, shared))}",
             ]
+        if self.systemd or self.lockstep:
+            command += ["--qemu", str(scratch / "qemu")]
         if self.systemd:
-            command += ["--qemu", str(scratch / "qemu"), "--verbose"]  # else no console at all
+            command += ["--verbose"]  # else no console at all
         return [*command, "-e", str(script)]
 
     def _follow(self, process: subprocess.Popen[bytes], scratch: Path) -> bool:
