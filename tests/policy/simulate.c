@@ -185,11 +185,15 @@ static void run(int cpu, struct task *t, u64 slice)
 
 static void queue(struct task *t, bool wakes)
 {
-	u64 key = scxg_key(&t->f, &tun, now);
-	u64 slice = scxg_slice(t->f.class_id, t->f.game_active, &tun);
+	bool keeps = !wakes && t->kept && t->used + SCXG_SLICE_REST_NS < t->slice;
+	u64 key = ~0ULL, slice = SCXG_SLICE_MAX_NS;
 
 	decisions++;
-	if (!wakes && t->kept && t->used + SCXG_SLICE_REST_NS < t->slice) {
+	if (!keeps || scxg_favoured(t->f.class_id)) {
+		key = scxg_key(&t->f, &tun, now);
+		slice = scxg_slice(t->f.class_id, t->f.game_active, &tun);
+	}
+	if (keeps) {
 		key = scxg_min(key, t->key);
 		slice = scxg_min(slice, t->slice - t->used);
 	}
@@ -258,35 +262,63 @@ static void reschedule(int cpu)
 	run(cpu, next, next->slice);
 }
 
+/* As gives_way_on() of sched.bpf.c. */
+static u32 gives_way(const struct task *t, int cpu)
+{
+	const struct cpu *c = &cpus[cpu];
+	struct scxg_running r = {
+	    .burst = c->running->f.burst + now - c->since,
+	    .debt = scxg_debt_ran(c->running->f.debt, now - c->since),
+	    .class_id = c->running->f.class_id,
+	    .is_short = scxg_short(&c->running->f),
+	    .is_kthread = c->running->f.class_id == SCXG_CLASS_KTHREAD,
+	};
+
+	looks++;
+	return scxg_after_kick(scxg_gives_way(&t->f, &r), now - c->last_kick,
+			       c->last_kick >= c->since,
+			       tun.value[SCXG_TUN_PREEMPT_MIN_US] * SCXG_NS_PER_US);
+}
+
+/* Whoever gave way goes to a CPU that is idle, if there is one. */
+static void kick(int victim)
+{
+	struct task *next;
+
+	cpus[victim].last_kick = now;
+	reschedule(victim);
+	for (int cpu = 0; cpu < nr_cpus; cpu++) {
+		if (cpus[cpu].running)
+			continue;
+		next = pick(cpu);
+		if (next)
+			run(cpu, next, next->slice);
+		return;
+	}
+}
+
 static void preempt(const struct task *t)
 {
 	u32 best = 0, score;
 	int victim = -1;
 
+	/* Somebody else would get the CPU. */
+	if (!scxg_favoured(t->f.class_id) && t->f.class_id != SCXG_CLASS_KTHREAD &&
+	    t->key > head(&shared[llc(t->cpu)]))
+		return;
 	for (int i = 0; i < (t->bound ? 1 : 8); i++) {
 		int cpu = (t->cpu + i) % nr_cpus;
-		struct cpu *c = &cpus[cpu];
-		struct scxg_running r;
 
-		looks++;
-		if (now - c->last_kick < tun.value[SCXG_TUN_PREEMPT_MIN_US] * SCXG_NS_PER_US)
-			continue;
-		r = (struct scxg_running){
-		    .burst = c->running->f.burst + now - c->since,
-		    .debt = scxg_debt_ran(c->running->f.debt, now - c->since),
-		    .class_id = c->running->f.class_id,
-		    .is_short = scxg_short(&c->running->f),
-		};
-		score = scxg_gives_way(&t->f, &r);
+		score = gives_way(t, cpu);
 		if (score > best) {
 			best = score;
 			victim = cpu;
 		}
+		if (scxg_stays(score) && !i) /* at home */
+			break;
 	}
-	if (victim < 0)
-		return;
-	cpus[victim].last_kick = now;
-	reschedule(victim);
+	if (victim >= 0)
+		kick(victim);
 }
 
 /* As hand_over() of sched.bpf.c: on the CPU of some light task, which stands for its waker. */
@@ -316,6 +348,13 @@ static void wake(struct task *t)
 	t->left = 1 + t->burst_ns / 2 + rnd(t->burst_ns);
 	t->queued = now;
 	t->f.debt = scxg_debt_slept(t->f.debt, now - t->asleep);
+	/* The game stays at home where that CPU gives way, even with another one idle. */
+	if (!t->bound && scxg_favoured(t->f.class_id) && cpus[t->cpu].running &&
+	    scxg_stays(gives_way(t, t->cpu))) {
+		queue(t, true);
+		kick(t->cpu);
+		return;
+	}
 	for (int i = 0; i < (t->bound ? 1 : nr_cpus); i++) {
 		int cpu = (t->cpu + i) % nr_cpus;
 

@@ -64,7 +64,7 @@ def draw(simulator: Path, output: Path) -> None:
             shown = (
                 ("looks a decision", [f.looks for f in found]),
                 ("longest wait, share of the bound", [f.worst_ms / f.bound_ms for f in found]),
-                ("share of runs on another CPU than before", [f.migrations for f in found]),
+                ("share of runs that moved to another CPU", [f.migrations for f in found]),
             )
             for ax, (what, values) in zip(line, shown, strict=True):
                 ax.plot(at, values, "o-", color=colour, label=machine, ms=4)
