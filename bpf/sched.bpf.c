@@ -54,7 +54,6 @@ const volatile u32 fault_timer;	   /* the timer cannot be started */
 struct task_ctx {
 	u64 generation;
 	u64 queued_ns; /* 0 while not waiting */
-	u64 run_ns;    /* when it started to run */
 	u64 burst;
 	u64 burst_avg;
 	u64 debt;
@@ -314,11 +313,18 @@ static __always_inline bool look(struct view *v, struct task_struct *p)
 	v->facts.burst_avg = v->tc ? v->tc->burst_avg : 0;
 	v->facts.maturity = v->tc ? v->tc->maturity : 0;
 	v->facts.game_active = v->state->effects && v->ctl->game_active;
+	return true;
+}
+
+/* For whom it makes a difference, and only where it does: who finds an idle CPU needs no window. */
+static __always_inline void see_window(struct view *v)
+{
+	u32 class_id = v->facts.class_id;
+
 	/* Input that goes to another program is none for the game; the compositor still answers it. */
 	v->facts.window_open = scxg_favoured(class_id) &&
 			       !(class_id == SCXG_CLASS_GAME && v->ctl->focus_away) &&
 			       v->state->effects && any_window_open(v->now);
-	return true;
 }
 
 /* ---- queues --------------------------------------------------------------------------------- */
@@ -565,15 +571,13 @@ static __always_inline void goes_there(struct task_struct *p, struct cpu_ctx *cc
  * The game's wake-up onto the CPU that best_victim found, at once: enqueue would do the same, later, and does where
  * somebody has to be first there.
  */
-static __always_inline void take_over(struct task_struct *p, struct view *v,
-				      const struct cpu_ctx *me)
+static __always_inline void take_over(struct task_struct *p, struct view *v, s32 victim, u64 kicked)
 {
-	struct cpu_ctx *cc = cpu_ctx_of(me->pick);
+	struct cpu_ctx *cc = cpu_ctx_of(victim);
 	struct place place;
 
 	if (!cc || find_place(&v->facts, v->now, &place) ||
-	    !goes_first(cc, me->pick, place.key, v->now) ||
-	    !claim_kick(cc, me->pick_kicked, me->pick, v->now))
+	    !goes_first(cc, victim, place.key, v->now) || !claim_kick(cc, kicked, victim, v->now))
 		return;
 	queued(v, &place);
 	goes_there(p, cc, &place, v, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), 0);
@@ -606,21 +610,25 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	struct view v = {};
 	bool is_idle = false;
 	struct search how;
-	struct cpu_ctx *me;
-	u32 class_id;
+	struct cpu_ctx *home = cpu_ctx_of(prev_cpu), *me;
 	s32 cpu, here = bpf_get_smp_processor_id();
+	u32 class_id;
+	u64 kicked;
 
-	me = cpu_ctx_of(here);
-	if (!me || !look(&v, p))
+	if (!home || !look(&v, p))
 		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	class_id = v.facts.class_id;
 	/* A waker of the game goes on working after the wake-up: its CPU is not about to be free. */
 	if (scxg_favoured(class_id)) {
 		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
-		how = search_for(prev_cpu, 1, &v);
-		if (best_victim(p, &how) >= 0 && scxg_stays(me->pick_score)) {
-			take_over(p, &v, me);
-			return prev_cpu;
+		if (home->run_since) {
+			see_window(&v);
+			kicked = home->last_kick;
+			how = search_for(prev_cpu, 1, &v);
+			if (scxg_stays(gives_way_on(p, prev_cpu, &how))) {
+				take_over(p, &v, prev_cpu, kicked);
+				return prev_cpu;
+			}
 		}
 	}
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
@@ -638,10 +646,12 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 		return cpu;
 	}
 	if (scxg_favoured(class_id)) {
-		how.rounds = scxg_min(nr_cpus, PREEMPT_CANDIDATES);
-		if (best_victim(p, &how) < 0)
+		see_window(&v);
+		how = search_for(prev_cpu, scxg_min(nr_cpus, PREEMPT_CANDIDATES), &v);
+		me = cpu_ctx_of(here);
+		if (!me || best_victim(p, &how) < 0)
 			return cpu;
-		take_over(p, &v, me);
+		take_over(p, &v, me->pick, me->pick_kicked);
 		return me->pick;
 	}
 	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) && hand_over(p, here, &v))
@@ -664,24 +674,24 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct view v = {};
 	struct search how;
-	struct place place;
+	struct place place = {.key = ~0ULL, .slice = SCXG_SLICE_MAX_NS};
 	u32 class_id;
-	bool bound, wakes;
+	bool bound, wakes, keeps;
 	s32 cpu, idle, victim;
 	struct cpu_ctx *cc;
 
-	if (!look(&v, p) || find_place(&v.facts, v.now, &place)) {
-		/* Unreachable with array maps, but a task must never be lost. */
-		scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS,
-			    enq_flags);
-		return;
-	}
+	if (!look(&v, p))
+		goto lost;
 	class_id = v.facts.class_id;
 	wakes = enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	bound = bound_to_one_cpu(p);
 	cpu = bound ? scx_bpf_task_cpu(p) : home_cpu(p);
-	/* Preempted within its slice: it keeps its place for the rest of it. */
-	if (v.tc && !wakes && v.tc->key && v.tc->used + SCXG_SLICE_REST_NS < v.tc->slice) {
+	see_window(&v);
+	/* Preempted within its slice: it keeps its place for the rest of it. A window may give the game a better one. */
+	keeps = v.tc && !wakes && v.tc->key && v.tc->used + SCXG_SLICE_REST_NS < v.tc->slice;
+	if ((!keeps || scxg_favoured(class_id)) && find_place(&v.facts, v.now, &place))
+		goto lost;
+	if (keeps) {
 		place.key = scxg_min(place.key, v.tc->key);
 		place.slice = scxg_min(place.slice, v.tc->slice - v.tc->used);
 	}
@@ -739,6 +749,10 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		if (idle >= 0)
 			scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
 	}
+	return;
+lost:
+	/* Unreachable with array maps, but a task must never be lost. */
+	scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), SCXG_SLICE_MAX_NS, enq_flags);
 }
 
 /* ---- dispatch ------------------------------------------------------------------------------- */
@@ -746,14 +760,20 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 /* Whether this CPU's own queue goes before the shared one. */
 static __always_inline bool own_first(struct cpu_ctx *cc, u64 own, u64 shared)
 {
+	u64 head = 0;
+
 	if (!cc->own)
 		return false;
-	if (scx_bpf_dsq_nr_queued(own) <= 0) {
+	if (scxg_can_peek())
+		head = head_key(own);
+	else if (scx_bpf_dsq_nr_queued(own) <= 0)
+		head = ~0ULL;
+	if (head == ~0ULL) {
 		cc->own = 0;
 		return false;
 	}
 	if (scxg_can_peek())
-		return head_key(own) <= head_key(shared);
+		return head <= head_key(shared);
 	return scx_bpf_dsq_nr_queued(shared) <= 0 || (cc->flip++ & 1) == 0;
 }
 
@@ -884,36 +904,37 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 {
 	struct scxg_control *ctl = scxg_control();
 	struct scxg_sched_state *state = state_get();
-	s32 cpu = scx_bpf_task_cpu(p);
-	struct cpu_ctx *cc = cpu_ctx_of(cpu);
-	struct scxg_cpu_stats *stats = stats_of(cpu);
+	struct cpu_ctx *cc =
+	    cpu_ctx_of(scx_bpf_task_cpu(p)); /* a change of affinity comes from elsewhere */
 	struct task_ctx *tc = ctx_fresh(p, ctl);
-	u64 now = bpf_ktime_get_ns(), wait;
 	u32 class_id;
 
-	if (!state || !cc || !stats)
+	if (!state || !cc)
 		return;
 	class_id = tc ? tc->class_id : SCXG_CLASS_NORMAL;
 	if (!state->effects && class_id != SCXG_CLASS_KTHREAD)
 		class_id = SCXG_CLASS_NORMAL;
-	cc->run_since = now;
+	cc->run_since = bpf_ktime_get_ns();
 	cc->class_id = class_id;
 	cc->is_kthread = !!(p->flags & PF_KTHREAD);
 	cc->burst_before = tc ? tc->burst : 0;
 	cc->debt_before = tc ? tc->debt : 0;
 	cc->is_short = tc && scxg_answers(tc->maturity, tc->burst, tc->burst_avg);
-	if (class_id >= SCXG_NR_CLASSES)
-		return;
+}
+
+/* What it waited for, once it stops: between its wake-up and its first instruction all work is latency. */
+static __always_inline void count_run(struct task_ctx *tc, s32 cpu, u32 class_id, u64 since,
+				      struct scxg_cpu_stats *stats)
+{
+	u64 wait;
+
 	stats->runs[class_id]++;
-	if (!tc)
-		return;
-	tc->run_ns = now;
 	if (tc->last_cpu >= 0 && tc->last_cpu != cpu)
 		stats->migrations[class_id]++;
 	tc->last_cpu = cpu;
 	if (!tc->queued_ns)
 		return;
-	wait = now > tc->queued_ns ? now - tc->queued_ns : 0;
+	wait = since - scxg_min(tc->queued_ns, since);
 	tc->queued_ns = 0;
 	stats->wait_sum_ns[class_id] += wait;
 	stats->wait_max_ns[class_id] = scxg_max(stats->wait_max_ns[class_id], wait);
@@ -927,17 +948,22 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	struct cpu_ctx *cc = cpu_ctx_of(cpu);
 	struct scxg_cpu_stats *stats = stats_of(cpu);
 	struct task_ctx *tc;
-	u64 ran, now = bpf_ktime_get_ns();
+	u64 since, ran, now = bpf_ktime_get_ns();
+	u32 class_id;
 
 	if (!cc || !stats)
 		return;
-	ran = cc->run_since ? now - scxg_min(cc->run_since, now) : 0;
+	class_id = cc->class_id;
+	since = cc->run_since;
+	ran = since ? now - scxg_min(since, now) : 0;
 	cc->run_since = 0;
-	if (cc->class_id < SCXG_NR_CLASSES)
-		stats->run_ns[cc->class_id] += ran;
+	if (class_id < SCXG_NR_CLASSES)
+		stats->run_ns[class_id] += ran;
 	tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
 	if (!tc || tc->generation != generation)
 		return;
+	if (since && class_id < SCXG_NR_CLASSES)
+		count_run(tc, cpu, class_id, since, stats);
 	/* All of what it ran, however many slices that was. */
 	tc->burst += ran;
 	tc->used += ran;
