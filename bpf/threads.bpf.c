@@ -14,10 +14,10 @@
 
 char _license[] SEC("license") = "GPL";
 
-#define HOLD_NS (SCXG_ROLE_HOLD_MS * SCXG_NS_PER_MS)
-#define CHAIN_NS (SCXG_ROLE_CHAIN_MS * SCXG_NS_PER_MS)
-#define PERIOD_MIN_NS (SCXG_ROLE_PERIOD_MIN_US * SCXG_NS_PER_US)
-#define PERIOD_MAX_NS (SCXG_ROLE_PERIOD_MAX_US * SCXG_NS_PER_US)
+#define HOLD_NS (SCXG_THREAD_HOLD_MS * SCXG_NS_PER_MS)
+#define CHAIN_NS (SCXG_THREAD_CHAIN_MS * SCXG_NS_PER_MS)
+#define PERIOD_MIN_NS (SCXG_THREAD_PERIOD_MIN_US * SCXG_NS_PER_US)
+#define PERIOD_MAX_NS (SCXG_THREAD_PERIOD_MAX_US * SCXG_NS_PER_US)
 #define DRM_IOCTL_TYPE 0x64
 #define DRM_DRIVER_FIRST                                                                           \
 	0x40 /* numbers of a driver's own calls; work is submitted by one of them */
@@ -54,7 +54,7 @@ struct {
 
 struct scxg_thread scxg_anchor_thread = {};
 enum scxg_role scxg_anchor_role = 0;
-enum scxg_role_times scxg_anchor_role_times = 0;
+enum scxg_thread_times scxg_anchor_thread_times = 0;
 
 static __always_inline u32 class_of_process(u32 tgid)
 {
@@ -93,7 +93,7 @@ static __always_inline struct scxg_thread *fact(struct facts *f, struct task_str
 		return NULL;
 	f->nr[role] = now - f->last_ns[role] < HOLD_NS ? f->nr[role] + 1 : 1;
 	f->last_ns[role] = now;
-	return f->nr[role] >= SCXG_ROLE_FACTS ? give(p, role, now) : NULL;
+	return f->nr[role] >= SCXG_THREAD_FACTS ? give(p, role, now) : NULL;
 }
 
 static __always_inline u64 mean(u64 old, u64 value)
@@ -122,7 +122,7 @@ static __always_inline void in_step(struct facts *f, struct task_struct *p, u64 
 	f->period_ns = mean(f->period_ns, interval);
 	f->jitter_ns = mean(f->jitter_ns, off);
 	f->run_ns = mean(f->run_ns, used);
-	if (f->in_step < SCXG_ROLE_WAKES) {
+	if (f->in_step < SCXG_THREAD_WAKES) {
 		f->in_step++;
 		return;
 	}

@@ -87,13 +87,13 @@ enum scxg_role {
 };
 
 /* What a role takes, and how long it outlives its last fact. */
-enum scxg_role_times {
-	SCXG_ROLE_HOLD_MS = 2000,
-	SCXG_ROLE_FACTS = 4,	/* input, submit: within the hold time */
-	SCXG_ROLE_WAKES = 16,	/* periodic: wake-ups in step */
-	SCXG_ROLE_CHAIN_MS = 5, /* a wake-up later than this is no answer to the input */
-	SCXG_ROLE_PERIOD_MIN_US = 500,
-	SCXG_ROLE_PERIOD_MAX_US = 50000,
+enum scxg_thread_times {
+	SCXG_THREAD_HOLD_MS = 2000,
+	SCXG_THREAD_FACTS = 4,	  /* input, submit: within the hold time */
+	SCXG_THREAD_WAKES = 16,	  /* periodic: wake-ups in step */
+	SCXG_THREAD_CHAIN_MS = 5, /* a wake-up later than this is no answer to the input */
+	SCXG_THREAD_PERIOD_MIN_US = 500,
+	SCXG_THREAD_PERIOD_MAX_US = 50000,
 };
 
 /* Tunables. Index into struct scxg_tunables.value; clamped in BPF to the limits below. */

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
 
 from scx_gamer.cli import output
+
+SEEN_S = 1.5  # after which only roles are left that wake-ups have shown meanwhile
 
 
 def register(app: typer.Typer) -> None:
@@ -67,6 +70,9 @@ def register(app: typer.Typer) -> None:
         from scx_gamer import client
 
         answer = client.request("explain", pid=pid)
+        if isinstance(answer, dict) and answer.get("threads_earlier"):
+            time.sleep(SEEN_S)
+            answer = client.request("explain", pid=pid)
         if as_json:
             output.as_json(answer)
         elif isinstance(answer, dict):

@@ -303,7 +303,7 @@ class GamesRoom:
         if lost != self._lost_seen:
             self._lost_seen = lost
             self.events_lost()
-        self._threads.look()
+        self._threads.tick()
         self._later("tick", LOST_S, self._tick)
 
     def _look_at_all(self) -> None:
@@ -486,6 +486,7 @@ class GamesRoom:
             boost = boost_of(name, self._observe, self.tracker.focus_pid)
             now_ns = time.monotonic_ns()
             answer["boost"] = boost
+            answer["threads_earlier"] = self._threads.asked()
             answer["threads"] = rows(pid, name, boost, self.data, self._threads.watch, now_ns)
         return answer
 

@@ -24,6 +24,12 @@ _MS = 1e-6  # of a nanosecond
 NO_GAME = "no game runs"
 # Hooks on functions that are often in a module, and only there once it is loaded.
 _MODULES = {"on_evdev_read": "evdev", "on_drm_ioctl": "drm"}
+# Runs in every wake-up of the machine, before the task that wakes up: 0.7 us of the game's. So it looks when a game
+# begins and once in EVERY_S, for as long as the slowest period takes to show, and for longer when somebody asks.
+_WAKEUPS = "on_wakeup"
+LOOK_S = 1.0
+ASKED_S = 4.0
+EVERY_S = 60.0
 
 Row = dict[str, object]
 
@@ -42,18 +48,20 @@ def by_name(name: str, data: DetectData) -> tuple[str, str] | None:
 
 
 class ThreadWatch:
-    """Open while a game runs: its hooks are on a hot path. Raises BpfError if none of them can be had."""
+    """Open while a game runs, and looks at wake-ups unless it rests. Raises BpfError if no hook can be had."""
 
     def __init__(self, observe: Observe) -> None:
         path = find_object("threads")
         self.unavailable: dict[str, str] = {}
         with ExitStack() as stack:
             obj, hooks = self._load(path, observe, stack)
+            self._wakeups = stack.enter_context(ExitStack())
+            self._kept: dict[int, list[Row]] = {}
+            self._kept_until_ns = 0
+            self.resting = False
+            self._obj = obj
             for name in sorted(hooks):
-                try:
-                    stack.callback(obj.programs[name].attach().close)
-                except BpfError as err:
-                    self.unavailable[name] = why_refused(err)
+                self._attach(name, self._wakeups if name == _WAKEUPS else stack)
             self.hooks = hooks - self.unavailable.keys()
             if not self.hooks:
                 raise BpfError("no hook on threads", hint="; ".join(self.unavailable.values()))
@@ -61,6 +69,31 @@ class ThreadWatch:
             self._roles = obj.maps["roles"]
             self.names: Mapping[int, str] = self._abi.names("role")
             self._stack = stack.pop_all()
+
+    def _attach(self, name: str, stack: ExitStack) -> None:
+        try:
+            stack.callback(self._obj.programs[name].attach().close)
+        except BpfError as err:
+            self.unavailable[name] = why_refused(err)
+
+    def rest(self, now_ns: int) -> None:
+        """Look at no wake-ups for now; the roles they gave are kept as they were last."""
+        self._kept = {}
+        self._kept = {
+            tid: [
+                row | {"until_s": None} for row in self.of(tid, now_ns) if row["role"] != "submit"
+            ]
+            for tid in self._tids()
+        }
+        self._wakeups.close()
+        self.resting = True
+
+    def resume(self, now_ns: int) -> None:
+        """Look at wake-ups again. What was kept stays until they had the time to show it."""
+        if _WAKEUPS in self.hooks:
+            self._attach(_WAKEUPS, self._wakeups)
+        self.resting = False
+        self._kept_until_ns = now_ns + int(LOOK_S * 1e9)
 
     def _load(
         self, path: Path, observe: Observe, stack: ExitStack
@@ -102,7 +135,7 @@ class ThreadWatch:
         return f"{facts} calls to the GPU's driver"
 
     def of(self, tid: int, now_ns: int) -> list[Row]:
-        """The roles that a thread has now."""
+        """The roles that a thread has now, and those it had when wake-ups were last looked at: they have no end."""
         found: list[Row] = []
         for number, name in self.names.items():
             raw = self._roles.lookup(_KEY.pack(tid, number))
@@ -117,12 +150,18 @@ class ThreadWatch:
                         "until_s": round((until - now_ns) / 1e9, 3),
                     }
                 )
-        return found
+        if not self.resting and now_ns > self._kept_until_ns:
+            return found
+        current = {row["role"] for row in found}
+        return found + [row for row in self._kept.get(tid, ()) if row["role"] not in current]
+
+    def _tids(self) -> set[int]:
+        return {_KEY.unpack(key)[0] for key in list(self._roles.keys())}
 
     def count(self, now_ns: int) -> Counter[str]:
         """Threads by the roles they have now."""
         found: Counter[str] = Counter(dict.fromkeys(self.names.values(), 0))
-        for tid in {_KEY.unpack(key)[0] for key in list(self._roles.keys())}:
+        for tid in self._tids() | self._kept.keys():
             found.update(str(row["role"]) for row in self.of(tid, now_ns))
         return found
 
@@ -131,13 +170,14 @@ class ThreadWatch:
 
 
 class Threads:
-    """A ThreadWatch while a game runs, and why there is none."""
+    """A ThreadWatch while a game runs, and why there is none. Times are of CLOCK_MONOTONIC, in seconds."""
 
     def __init__(self, observe: Observe) -> None:
         self._observe = observe
         self.watch: ThreadWatch | None = None
         self._why = NO_GAME
         self._roles: dict[str, int] = {}
+        self._rest_at = self._look_at = 0.0
 
     def open(self) -> None:
         """Where it cannot be had, everything else goes on."""
@@ -149,19 +189,42 @@ class Threads:
             self._why = str(err)
             log.warning("what threads do is not seen: %s", err)
             return
+        self._look(time.monotonic(), LOOK_S)
         missing = self.watch.unavailable
         self._why = "; ".join(f"{name}: {why}" for name, why in missing.items())
 
-    def look(self) -> None:
-        """Count the roles, for those who ask from another thread."""
-        if self.watch is not None:
-            self._roles = dict(self.watch.count(time.monotonic_ns()))
+    def _look(self, now_s: float, seconds: float) -> None:
+        self._rest_at, self._look_at = now_s + seconds, now_s + EVERY_S
+
+    def asked(self) -> bool:
+        """Somebody wants to know: look from now on for a while. Whether what they get is of an earlier look."""
+        watch = self.watch
+        if watch is None:
+            return False
+        was_resting = watch.resting
+        if was_resting:
+            watch.resume(time.monotonic_ns())
+        self._look(time.monotonic(), ASKED_S)
+        return was_resting
+
+    def tick(self) -> None:
+        """Once a second or so: begin and end a look; count the roles, for those who ask from another thread."""
+        watch, now_s = self.watch, time.monotonic()
+        if watch is None:
+            return
+        if watch.resting and now_s >= self._look_at:
+            watch.resume(time.monotonic_ns())
+            self._look(now_s, LOOK_S)
+        elif not watch.resting and now_s >= self._rest_at:
+            watch.rest(time.monotonic_ns())
+        self._roles = dict(watch.count(time.monotonic_ns()))
 
     def status(self) -> dict[str, object]:
         """Their part of `detection` in `status --json`."""
         return {
             "threads": "ok" if self.watch is not None else "off",
             "threads_why": self._why,
+            "threads_resting": self.watch is not None and self.watch.resting,
             "thread_roles": dict(self._roles),
         }
 

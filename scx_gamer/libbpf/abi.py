@@ -51,9 +51,11 @@ class Abi:
     def __init__(self, btf: Btf) -> None:
         self.btf = btf
         self.constants: dict[str, int] = {}
-        for name, values in btf.enums().items():
-            if name.startswith("scxg_"):
-                self.constants.update(values)
+        self._enums = [
+            dict(values) for name, values in btf.enums().items() if name.startswith("scxg_")
+        ]
+        for values in self._enums:
+            self.constants.update(values)
         self._codecs: dict[str, _Codec] = {}
 
     def __getitem__(self, name: str) -> int:
@@ -66,10 +68,17 @@ class Abi:
         return value
 
     def names(self, enum: str) -> dict[int, str]:
-        """Value → lower-case short name of an enum such as `class`: `SCXG_CLASS_GAME` is `game`."""
+        """Value → lower-case short name of an enum such as `class`: `SCXG_CLASS_GAME` is `game`.
+
+        Of the enum that has such names and its own length only: a limit may begin with the same word.
+        """
         start = f"SCXG_{enum.upper()}_"
         return {
-            v: k[len(start) :].lower() for k, v in self.constants.items() if k.startswith(start)
+            value: name[len(start) :].lower()
+            for values in self._enums
+            if all(name.startswith((start, "SCXG_NR_")) for name in values)
+            for name, value in values.items()
+            if name.startswith(start)
         }
 
     def size(self, name: str) -> int:

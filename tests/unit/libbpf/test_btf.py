@@ -84,6 +84,20 @@ def test_each_tunable_has_a_default_within_its_limits() -> None:
     assert abi["MAX_DEADLINE_CAP_MS"] + abi["MAX_BG_DELAY_MS"] < abi["DEADLINE_MAX_MS"]
 
 
+def test_names_are_an_enums_own() -> None:
+    """Limits and times begin with the same words: SCXG_MSG_SLOTS is no message."""
+    abi = Abi(object_btf(find_object("observe")))
+    for enum, number in (
+        ("class", "NR_CLASSES"),
+        ("msg", "NR_MSGS"),
+        ("lane", "NR_LANES"),
+        ("tun", "NR_TUNABLES"),
+    ):
+        assert list(abi.names(enum)) == list(range(abi[number])), enum
+    roles = Abi(object_btf(find_object("threads"))).names("role")
+    assert roles == {0: "input", 1: "periodic", 2: "submit"}
+
+
 def test_a_message_survives_pack_and_unpack() -> None:
     abi = Abi(object_btf(find_object("observe")))
     raw = abi.pack("scxg_msg", version=1, type=abi["MSG_TUNABLE"], generation=2**63, value=7)

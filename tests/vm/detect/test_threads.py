@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -67,6 +68,21 @@ def roles(sup: Supervised, pid: int) -> dict[int, dict[str, dict[str, Any]]]:
     return found
 
 
+def looks_at_wakeups() -> bool:
+    """Whether the hook is attached, from the kernel."""
+
+    def asked(*words: str) -> list[dict[str, Any]]:
+        done = subprocess.run(
+            ["bpftool", "-j", *words], stdout=subprocess.PIPE, check=False, timeout=60
+        )
+        found = json.loads(done.stdout or "[]")
+        return found if isinstance(found, list) else [found]
+
+    programs = {row.get("id") for row in asked("prog", "show", "name", "on_wakeup")} - {None}
+    assert programs
+    return any(link.get("prog_id") in programs for link in asked("link", "show"))
+
+
 @pytest.mark.needs("/sys/class/drm")
 def test_roles_come_from_facts_and_end_with_them(desk: Desk) -> None:
     subprocess.run(["modprobe", "-qa", "uinput", "evdev", "vgem"], check=False, timeout=60)
@@ -120,5 +136,25 @@ def test_roles_come_from_facts_and_end_with_them(desk: Desk) -> None:
             "no input, no role", lambda: "input" not in roles(sup, pid).get(ids["input"], {}), 60
         )
         wait_until("the others go on", lambda: "submit" in roles(sup, pid).get(ids["submit"], {}))
+        assert looks_at_wakeups()
+
+        def kept() -> bool:
+            """Nobody asks: wake-ups are left alone, what they showed stays, and who asks again begins another look."""
+            while not sup.status()["detection"]["threads_resting"]:
+                for value in (1, 0):
+                    devices.key(keys, 30, value)
+                    time.sleep(0.1)
+            assert not looks_at_wakeups()
+            time.sleep(2.5)  # a role lasts two seconds without a fact
+            answer = sup.ask("explain", pid=pid)
+            assert answer["threads_earlier"] and looks_at_wakeups()
+            assert not sup.ask("explain", pid=pid)["threads_earlier"]
+            return any(
+                row["tid"] == ids[row["role"]] and row["until_s"] is None
+                for row in answer["threads"]
+                if row["role"] in ("input", "periodic") and row["since_s"] is not None
+            )
+
+        wait_until("a role that stays", kept, 180)
         desk.kill(pid)
         wait_until("no hooks", lambda: sup.status()["detection"]["threads"] == "off", 60)
