@@ -24,7 +24,7 @@ _MS = 1e-6  # of a nanosecond
 NO_GAME = "no game runs"
 # Hooks on functions that are often in a module, and only there once it is loaded.
 _MODULES = {"on_evdev_read": "evdev", "on_drm_ioctl": "drm"}
-# Runs in every wake-up of the machine, before the task that wakes up: 0.7 us of the game's. So it looks when a game
+# Runs in every wake-up of the machine, before the task that wakes up: 0.6 us of the game's. So it looks when a game
 # begins and once in EVERY_S, for as long as the slowest period takes to show, and for longer when somebody asks.
 _WAKEUPS = "on_wakeup"
 LOOK_S = 1.0
