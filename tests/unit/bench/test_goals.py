@@ -115,4 +115,11 @@ def test_a_difference_is_relative_to_the_larger_value() -> None:
     other = replace(IDLE, low1_fps=54.0)
     found = {name: off for name, _a, _b, off in differences(IDLE, other)}
     assert found["low1_fps"] == pytest.approx(0.1)
-    assert found["frame p99"] == 0
+    assert found["frame_latency_us p99"] == 0
+
+
+def test_every_number_of_a_cell_is_compared_and_one_that_is_missing_differs() -> None:
+    one = replace(IDLE, links_p99_us={"input": 7.0}, oldest_waiter_ms=3.0)
+    found = {name: off for name, _a, _b, off in differences(one, IDLE)}
+    assert found["links_p99_us input"] == found["oldest_waiter_ms"] == 1
+    assert not any(off for name, off in found.items() if "latency" in name)
