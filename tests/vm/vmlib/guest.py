@@ -33,10 +33,10 @@ NO_BOOT_STATUS = 125
 # Turn of one virtual CPU. A lock or an interrupt passes to another at the end of a turn only: with 10,000 that was most
 # of what a wake-up took.
 LOCKSTEP_STRETCH_NS = 1000
-# No hypervisor, as far as the kernel knows: its locks let in who waits longest, as on metal. Nothing by chance, and a
-# clock that begins at the same time in each boot.
+# No hypervisor, as far as the kernel knows: its locks let in who waits longest, as on metal. Nothing by chance, a clock
+# that begins at the same time in each boot, and no CD drive, which answers when the host gets to it.
 LOCKSTEP_OPTIONS = (
-    "-icount shift=0,sleep=off -cpu max,-hypervisor,-rdrand,-rdseed"
+    "-nodefaults -icount shift=0,sleep=off -cpu max,-hypervisor,-rdrand,-rdseed"
     " -rtc base=2026-01-01T00:00:00,clock=vm"
 )
 
