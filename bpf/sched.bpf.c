@@ -568,8 +568,8 @@ static __always_inline void goes_there(struct task_struct *p, struct cpu_ctx *cc
 }
 
 /*
- * The game's wake-up onto the CPU that best_victim found, at once: enqueue would do the same, later, and does where
- * somebody has to be first there.
+ * A wake-up onto the CPU of somebody who gives way, at once: enqueue would do the same, later, and does where somebody
+ * has to be first there.
  */
 static __always_inline void take_over(struct task_struct *p, struct view *v, s32 victim, u64 kicked)
 {
@@ -593,7 +593,7 @@ static __always_inline bool hand_over(struct task_struct *p, s32 here, struct vi
 	struct place place;
 
 	if (!cc || !v->tc || !cc->is_short || nr_local(here) > 0 ||
-	    v->facts.debt >= SCXG_DEBT_LIGHT_NS || !bpf_cpumask_test_cpu(here, p->cpus_ptr))
+	    !bpf_cpumask_test_cpu(here, p->cpus_ptr))
 		return false;
 	if (find_place(&v->facts, v->now, &place) ||
 	    !scxg_may_hand_over(place.key, earliest_key(here, v->now)))
@@ -601,6 +601,23 @@ static __always_inline bool hand_over(struct task_struct *p, s32 here, struct vi
 	queued(v, &place);
 	cc->handed_key = place.key;
 	scxg_insert(p, scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), place.slice, 0);
+	return true;
+}
+
+/* Who gives way at home is taken over there, if need be by enqueue. */
+static __always_inline bool stays_home(struct task_struct *p, struct view *v, struct cpu_ctx *home,
+				       s32 prev_cpu)
+{
+	u64 kicked = home->last_kick;
+	struct search how;
+
+	if (!home->run_since)
+		return false;
+	see_window(v);
+	how = search_for(prev_cpu, 1, v);
+	if (!scxg_stays(gives_way_on(p, prev_cpu, &how)))
+		return false;
+	take_over(p, v, prev_cpu, kicked);
 	return true;
 }
 
@@ -613,7 +630,6 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	struct cpu_ctx *home = cpu_ctx_of(prev_cpu), *me;
 	s32 cpu, here = bpf_get_smp_processor_id();
 	u32 class_id;
-	u64 kicked;
 
 	if (!home || !look(&v, p))
 		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
@@ -621,15 +637,8 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	/* A waker of the game goes on working after the wake-up: its CPU is not about to be free. */
 	if (scxg_favoured(class_id)) {
 		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
-		if (home->run_since) {
-			see_window(&v);
-			kicked = home->last_kick;
-			how = search_for(prev_cpu, 1, &v);
-			if (scxg_stays(gives_way_on(p, prev_cpu, &how))) {
-				take_over(p, &v, prev_cpu, kicked);
-				return prev_cpu;
-			}
-		}
+		if (stays_home(p, &v, home, prev_cpu))
+			return prev_cpu;
 	}
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	if (is_idle) {
@@ -654,8 +663,14 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 		take_over(p, &v, me->pick, me->pick_kicked);
 		return me->pick;
 	}
+	if (v.facts.debt >= SCXG_DEBT_LIGHT_NS)
+		return cpu;
 	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) && hand_over(p, here, &v))
 		return here;
+	/* It finds a hog at home as the game does; there is no idle CPU. */
+	if (scxg_can_kick() && home->debt_before >= SCXG_DEBT_HOG_NS &&
+	    stays_home(p, &v, home, prev_cpu))
+		return prev_cpu;
 	return cpu;
 }
 

@@ -74,3 +74,30 @@ def test_a_cycle_costs_little_more_than_the_smallest_scheduler() -> None:
     assert ours / floor <= LIMIT
     # A partner of a pipe is in its waker's local queue already.
     assert asked < 0.7
+
+
+def enqueues(obj: Object, seconds: float, period_s: float) -> tuple[int, int]:
+    """Calls of enqueue, and wake-ups of this thread meanwhile: none where `period_s` is 0."""
+    wakes, before, end = 0, program_costs(obj), time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(period_s or left)
+        wakes += bool(period_s)
+    after = program_costs(obj)
+    return after["scxg_enqueue"][1] - before["scxg_enqueue"][1], wakes
+
+
+def test_a_wake_up_takes_a_hog_s_cpu_without_an_enqueue_of_its_own() -> None:
+    with counted(), attach() as life:
+        life.beat()
+        with Workload(
+            "load", "--kind", "hogs", "--per-cpu", 2, "--seconds", 60, "--calibration", 100
+        ):
+            time.sleep(0.5)
+            life.beat()
+            hogs, _ = enqueues(life.sched, 0.5, 0)
+            life.beat()
+            both, wakes = enqueues(life.sched, 0.5, 0.002)
+    print(f"MEASURED {(both - hogs) / wakes:.2f} enqueues for each wake-up beside hogs, {wakes=}")
+    assert wakes > 100
+    # A hog comes back through one, and ends fewer slices of its own: 0.6. A second one would be the wake-up's.
+    assert (both - hogs) / wakes < 1.1
