@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 PROC = Path("/proc")
 
@@ -19,15 +20,59 @@ def read(pid: int, name: str, proc: Path = PROC, limit: int = -1) -> bytes:
         return file.readall() if limit < 0 else file.read(limit)
 
 
+class ParseError(ValueError):
+    """A `/proc` text that no kernel writes."""
+
+
+class Stat(NamedTuple):
+    """Of `/proc/PID/stat`; times in clock ticks."""
+
+    pid: int
+    comm: str
+    ppid: int
+    cpu: int
+    start: int
+    kthread: bool
+    ended: bool
+
+
+def parse_stat(text: str) -> Stat:
+    """`/proc/PID/stat`; raises ParseError.
+
+    comm may hold anything, blanks, brackets and newlines included: it ends at the last `)`. A process whose first
+    thread has ended lives on in the others.
+    """
+    opening, closing = text.find(" ("), text.rfind(")")
+    if opening < 0 or closing < opening:
+        raise ParseError("stat: no comm in brackets")
+    rest = text[closing + 1 :].split()
+    try:
+        return Stat(
+            pid=int(text[:opening]),
+            comm=text[opening + 2 : closing],
+            ppid=int(rest[1]),
+            cpu=int(rest[11]) + int(rest[12]),
+            start=int(rest[19]),
+            kthread=bool(int(rest[6]) & 0x00200000),  # PF_KTHREAD
+            ended=(rest[0] in "ZX" or bool(int(rest[6]) & 4))  # PF_EXITING
+            and int(rest[17]) <= 1,
+        )
+    except (IndexError, ValueError) as err:
+        raise ParseError(f"stat: {err}") from err
+
+
+def stat_of(pid: int, proc: Path = PROC) -> Stat | None:
+    """None when it is gone, or in a text that no kernel writes."""
+    try:
+        return parse_stat(read(pid, "stat", proc, 4096).decode("utf-8", "backslashreplace"))
+    except (OSError, ParseError):
+        return None
+
+
 def start_of(pid: int, proc: Path = PROC) -> int | None:
     """Start time in clock ticks since boot: with the pid, it names a process for ever. None when it ended."""
-    try:
-        fields = read(pid, "stat", proc).rpartition(b")")[2].split()
-        if fields[0] in (b"X", b"Z") and int(fields[17]) <= 1:  # its threads may outlive the first
-            return None
-        return int(fields[19])
-    except (OSError, ValueError, IndexError):
-        return None
+    stat = stat_of(pid, proc)
+    return None if stat is None or stat.ended else stat.start
 
 
 def comm_of(pid: int, proc: Path = PROC) -> str:

@@ -60,34 +60,6 @@ class Process:
         return name
 
 
-class ParseError(ValueError):
-    """A `/proc` text that no kernel writes."""
-
-
-def parse_stat(text: str) -> tuple[int, str, int, int, int, bool, bool]:
-    """`/proc/PID/stat` → pid, comm, ppid, cpu ticks, start ticks, is a kernel thread, has ended.
-
-    comm may hold anything, blanks, brackets and newlines included: it ends at the last `)`. A process whose first
-    thread has ended lives on in the others.
-    """
-    opening, closing = text.find(" ("), text.rfind(")")
-    if opening < 0 or closing < opening:
-        raise ParseError("stat: no comm in brackets")
-    rest = text[closing + 1 :].split()
-    try:
-        return (
-            int(text[:opening]),
-            text[opening + 2 : closing],
-            int(rest[1]),
-            int(rest[11]) + int(rest[12]),
-            int(rest[19]),
-            bool(int(rest[6]) & 0x00200000),  # PF_KTHREAD
-            (rest[0] in "ZX" or bool(int(rest[6]) & 4)) and int(rest[17]) <= 1,  # PF_EXITING
-        )
-    except (IndexError, ValueError) as err:
-        raise ParseError(f"stat: {err}") from err
-
-
 def split_nul(raw: bytes) -> tuple[str, ...]:
     """NUL-separated bytes → strings; what is not UTF-8 is kept as escapes."""
     parts = raw.split(b"\0")
@@ -119,23 +91,18 @@ class ProcFs:
     def read(self, pid: int, known: Process | None = None) -> Process | None:
         """The process, or None when it is gone or unreadable. `known`: as it was; what executes the same file under the
         same name still has the same command line."""
-        try:
-            raw = self._bytes(pid, "stat", 4096)
-            stat_pid, comm, ppid, cpu, start, kthread, ended = parse_stat(
-                raw.decode("utf-8", "backslashreplace")
-            )
-        except (OSError, ParseError):
+        stat = procfs.stat_of(pid, self._root)
+        if stat is None or stat.ended:
             return None
-        if ended:
-            return None
-        if kthread:
-            return Process(stat_pid, ppid, start, comm, kthread=True, cpu_ticks=cpu)
+        start, comm, cpu = stat.start, stat.comm, stat.cpu
+        if stat.kthread:
+            return Process(stat.pid, stat.ppid, start, comm, kthread=True, cpu_ticks=cpu)
         exe = self._link(pid, "exe")
         if known is not None and (known.start_ticks, known.comm, known.exe) == (start, comm, exe):
-            return replace(known, ppid=ppid, cpu_ticks=cpu)
+            return replace(known, ppid=stat.ppid, cpu_ticks=cpu)
         return Process(
-            pid=stat_pid,
-            ppid=ppid,
+            pid=stat.pid,
+            ppid=stat.ppid,
             start_ticks=start,
             comm=comm,
             argv=split_nul(self._optional(pid, "cmdline", MAX_CMDLINE_BYTES)),

@@ -64,7 +64,7 @@ class ThreadWatch:
                 self._attach(name, self._wakeups if name == _WAKEUPS else stack)
             self.hooks = hooks - self.unavailable.keys()
             if not self.hooks:
-                raise BpfError("no hook on threads", hint="; ".join(self.unavailable.values()))
+                raise BpfError("no hook on threads", hint=self.missing)
             self._abi = Abi(obj.btf)
             self._roles = obj.maps["roles"]
             self.names: Mapping[int, str] = self._abi.names("role")
@@ -75,6 +75,13 @@ class ThreadWatch:
             stack.callback(self._obj.programs[name].attach().close)
         except BpfError as err:
             self.unavailable[name] = why_refused(err)
+        else:
+            self.unavailable.pop(name, None)
+
+    @property
+    def missing(self) -> str:
+        """Hooks that are not there, and why; empty when all are."""
+        return "; ".join(f"{name}: {why}" for name, why in self.unavailable.items())
 
     def rest(self, now_ns: int) -> None:
         """Look at no wake-ups for now; the roles they gave are kept as they were last."""
@@ -189,12 +196,15 @@ class Threads:
             self._why = str(err)
             log.warning("what threads do is not seen: %s", err)
             return
-        self._look(time.monotonic(), LOOK_S)
-        missing = self.watch.unavailable
-        self._why = "; ".join(f"{name}: {why}" for name, why in missing.items())
+        self._look(self.watch, LOOK_S)
 
-    def _look(self, now_s: float, seconds: float) -> None:
+    def _look(self, watch: ThreadWatch, seconds: float) -> None:
+        """From now on for so long."""
+        if watch.resting:
+            watch.resume(time.monotonic_ns())
+        now_s = time.monotonic()
         self._rest_at, self._look_at = now_s + seconds, now_s + EVERY_S
+        self._why = watch.missing
 
     def asked(self) -> bool:
         """Somebody wants to know: look from now on for a while. Whether what they get is of an earlier look."""
@@ -202,9 +212,7 @@ class Threads:
         if watch is None:
             return False
         was_resting = watch.resting
-        if was_resting:
-            watch.resume(time.monotonic_ns())
-        self._look(time.monotonic(), ASKED_S)
+        self._look(watch, ASKED_S)
         return was_resting
 
     def tick(self) -> None:
@@ -213,8 +221,7 @@ class Threads:
         if watch is None:
             return
         if watch.resting and now_s >= self._look_at:
-            watch.resume(time.monotonic_ns())
-            self._look(now_s, LOOK_S)
+            self._look(watch, LOOK_S)
         elif not watch.resting and now_s >= self._rest_at:
             watch.rest(time.monotonic_ns())
         self._roles = dict(watch.count(time.monotonic_ns()))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scx_gamer import kernelstate
+from scx_gamer import kernelstate, procfs
 from scx_gamer.libbpf import BpfError, Object, find_object, kernel
 from scx_gamer.text import printable
 
@@ -163,16 +163,11 @@ def _threads() -> Iterator[str]:
 
 def _children() -> Iterator[str]:
     """Found by walking: not every kernel has task/TID/children."""
-    me = str(os.getpid())
+    me = os.getpid()
     for name in os.listdir("/proc"):
-        if not name.isdecimal():
-            continue
-        try:
-            head, _, tail = Path(f"/proc/{name}/stat").read_text("utf-8", "replace").rpartition(")")
-        except OSError:
-            continue
-        if tail.split()[1:2] == [me]:
-            yield f"{name} {head.partition('(')[2]}"
+        stat = procfs.stat_of(int(name)) if name.isdecimal() else None
+        if stat is not None and stat.ppid == me:
+            yield f"{name} {stat.comm}"
 
 
 def _files(*, only_named: bool) -> Iterator[str]:

@@ -21,6 +21,7 @@ from typing import Any
 from scx_gamer import control
 from scx_gamer.libbpf import Object, find_object
 from scx_gamer.options import SupervisorOptions
+from scx_gamer.procfs import stat_of
 from tests.processes import end
 
 SCHED_EXT = Path("/sys/kernel/sched_ext")
@@ -98,8 +99,9 @@ class Supervised:
 
     def cpu_s(self) -> float:
         """CPU time of the process so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        stat = stat_of(self.pid)
+        assert stat is not None
+        return stat.cpu / os.sysconf("SC_CLK_TCK")
 
     def rss_kb(self) -> int:
         found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())

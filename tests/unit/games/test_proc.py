@@ -15,15 +15,14 @@ from hypothesis import strategies as st
 from scx_gamer.games import data as detect
 from scx_gamer.games.desktop import desktop_games, parse_entry
 from scx_gamer.games.proc import (
-    ParseError,
     Process,
     ProcFs,
     Tree,
     parse_environ,
-    parse_stat,
     split_nul,
 )
 from scx_gamer.games.rules import Context, decide, reaper_app_id
+from scx_gamer.procfs import ParseError, parse_stat
 
 TAIL = "S 1 7 7 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 4 0 5555 1 1"
 
@@ -43,7 +42,7 @@ def test_a_process_ends_with_its_last_thread(
     state: str, flags: int, threads: int, ended: bool
 ) -> None:
     text = f"7 (x) {state} 1 7 7 0 -1 {flags} 1 0 0 0 30 12 0 0 20 0 {threads} 0 5555 1 1"
-    assert parse_stat(text)[6] is ended
+    assert parse_stat(text).ended is ended
 
 
 def test_a_zombie_is_no_process() -> None:

@@ -9,10 +9,10 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from scx_gamer.libbpf import kernel
 from scx_gamer.options import SupervisorOptions
+from scx_gamer.procfs import stat_of
 from tests.vm.attach.conftest import Life, attach, gone
 from tests.vm.faults.actions import running
 from tests.vm.harness import start_supervisor, wait_until
@@ -84,8 +84,9 @@ def test_a_hog_is_charged_all_of_its_runtime() -> None:
             life.sleep(3)
             hog.send_signal(signal.SIGSTOP)
             life.sleep(0.5)
-            stat = Path(f"/proc/{hog.pid}/stat").read_text().rsplit(")", 1)[1].split()
-            ran_s = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+            stat = stat_of(hog.pid)
+            assert stat is not None
+            ran_s = stat.cpu / os.sysconf("SC_CLK_TCK")
             background = life.abi["CLASS_BACKGROUND"]
             charged_s = life.total(f"run_ns[{background}]") / 1e9
         print(f"ran {ran_s:.2f} s, charged {charged_s:.2f} s")
