@@ -57,10 +57,11 @@ struct task_ctx {
 	u64 burst;
 	u64 burst_avg;
 	u64 debt;
-	u64 asleep_ns; /* since when it sleeps; 0 once that is accounted for */
-	u64 key;       /* under which it was queued last; 0: it was not, it went to an idle CPU */
-	u64 slice;     /* granted with that key */
-	u64 used;      /* of it */
+	u64 asleep_ns;	/* since when it sleeps; 0 once that is accounted for */
+	u64 stopped_ns; /* when it ran last */
+	u64 key;	/* under which it was queued last; 0: it was not, it went to an idle CPU */
+	u64 slice;	/* granted with that key */
+	u64 used;	/* of it */
 	u64 class_epoch;
 	u32 class_id;
 	u32 maturity;
@@ -684,6 +685,42 @@ static __always_inline s32 home_cpu(const struct task_struct *p)
 	return cpu < (s32)nr_cpus ? cpu : scx_bpf_task_cpu(p);
 }
 
+/* A CPU that went idle between select_cpu and the insert would sleep beside a full queue. */
+static __always_inline void wake_idle_cpu(struct task_struct *p)
+{
+	s32 idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+
+	if (idle >= 0)
+		scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
+}
+
+/*
+ * Preempted within its slice, it keeps its place for the rest of it. Apart from enqueue, and short: who preempted it
+ * waits for this. Not where there is more to decide.
+ */
+static __always_inline bool comes_back(struct task_struct *p, u64 enq_flags)
+{
+	struct scxg_cpu_stats *stats = my_stats();
+	struct task_ctx *tc;
+
+	if ((enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP)) || !stats || !scxg_can_kick() ||
+	    bound_to_one_cpu(p))
+		return false;
+	tc = ctx_fresh(p, scxg_control());
+	if (!tc || !tc->key || tc->used + SCXG_SLICE_REST_NS >= tc->slice ||
+	    scxg_favoured(tc->class_id))
+		return false;
+	tc->slice -= tc->used;
+	tc->used = 0;
+	if (!tc->queued_ns)
+		tc->queued_ns = tc->stopped_ns;
+	if (tc->class_id < SCXG_NR_CLASSES)
+		stats->enqueues[tc->class_id]++;
+	scxg_insert_vtime(p, llc_dsq(home_cpu(p)), tc->slice, tc->key, enq_flags);
+	wake_idle_cpu(p);
+	return true;
+}
+
 SEC("struct_ops/scxg_enqueue")
 void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 {
@@ -695,6 +732,8 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	s32 cpu, idle, victim;
 	struct cpu_ctx *cc;
 
+	if (comes_back(p, enq_flags))
+		return;
 	if (!look(&v, p))
 		goto lost;
 	class_id = v.facts.class_id;
@@ -758,12 +797,8 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		scxg_kick(victim, scxg_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		return;
 	}
-	/* A CPU that went idle between select_cpu and the insert would sleep beside a full queue. */
-	if (!bound) {
-		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-		if (idle >= 0)
-			scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
-	}
+	if (!bound)
+		wake_idle_cpu(p);
 	return;
 lost:
 	/* Unreachable with array maps, but a task must never be lost. */
@@ -914,30 +949,15 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 
 /* ---- run and stop --------------------------------------------------------------------------- */
 
-SEC("struct_ops/scxg_running")
-void BPF_PROG(scxg_running, struct task_struct *p)
+/*
+ * When what runs is counted. Of the game and of what answers once it stops: between their wake-up and their first
+ * instruction all work is latency. Of others before they run: who takes the CPU from them waits for their stop.
+ */
+static __always_inline bool counts_at_stop(const struct cpu_ctx *cc)
 {
-	struct scxg_control *ctl = scxg_control();
-	struct scxg_sched_state *state = state_get();
-	struct cpu_ctx *cc =
-	    cpu_ctx_of(scx_bpf_task_cpu(p)); /* a change of affinity comes from elsewhere */
-	struct task_ctx *tc = ctx_fresh(p, ctl);
-	u32 class_id;
-
-	if (!state || !cc)
-		return;
-	class_id = tc ? tc->class_id : SCXG_CLASS_NORMAL;
-	if (!state->effects && class_id != SCXG_CLASS_KTHREAD)
-		class_id = SCXG_CLASS_NORMAL;
-	cc->run_since = bpf_ktime_get_ns();
-	cc->class_id = class_id;
-	cc->is_kthread = !!(p->flags & PF_KTHREAD);
-	cc->burst_before = tc ? tc->burst : 0;
-	cc->debt_before = tc ? tc->debt : 0;
-	cc->is_short = tc && scxg_answers(tc->maturity, tc->burst, tc->burst_avg);
+	return cc->is_short || scxg_favoured(cc->class_id);
 }
 
-/* What it waited for, once it stops: between its wake-up and its first instruction all work is latency. */
 static __always_inline void count_run(struct task_ctx *tc, s32 cpu, u32 class_id, u64 since,
 				      struct scxg_cpu_stats *stats)
 {
@@ -954,6 +974,35 @@ static __always_inline void count_run(struct task_ctx *tc, s32 cpu, u32 class_id
 	stats->wait_sum_ns[class_id] += wait;
 	stats->wait_max_ns[class_id] = scxg_max(stats->wait_max_ns[class_id], wait);
 	stats->wait_hist[class_id][scxg_wait_bucket(wait) & (SCXG_WAIT_BUCKETS - 1)]++;
+}
+
+SEC("struct_ops/scxg_running")
+void BPF_PROG(scxg_running, struct task_struct *p)
+{
+	struct scxg_control *ctl = scxg_control();
+	struct scxg_sched_state *state = state_get();
+	s32 cpu = scx_bpf_task_cpu(p); /* a change of affinity comes from elsewhere */
+	struct cpu_ctx *cc = cpu_ctx_of(cpu);
+	struct task_ctx *tc = ctx_fresh(p, ctl);
+	struct scxg_cpu_stats *stats;
+	u32 class_id;
+
+	if (!state || !cc)
+		return;
+	class_id = tc ? tc->class_id : SCXG_CLASS_NORMAL;
+	if (!state->effects && class_id != SCXG_CLASS_KTHREAD)
+		class_id = SCXG_CLASS_NORMAL;
+	cc->run_since = bpf_ktime_get_ns();
+	cc->class_id = class_id;
+	cc->is_kthread = !!(p->flags & PF_KTHREAD);
+	cc->burst_before = tc ? tc->burst : 0;
+	cc->debt_before = tc ? tc->debt : 0;
+	cc->is_short = tc && scxg_answers(tc->maturity, tc->burst, tc->burst_avg);
+	if (!tc || counts_at_stop(cc) || class_id >= SCXG_NR_CLASSES)
+		return;
+	stats = stats_of(cpu);
+	if (stats)
+		count_run(tc, cpu, class_id, cc->run_since, stats);
 }
 
 SEC("struct_ops/scxg_stopping")
@@ -977,11 +1026,12 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
 	if (!tc || tc->generation != generation)
 		return;
-	if (since && class_id < SCXG_NR_CLASSES)
+	if (since && counts_at_stop(cc) && class_id < SCXG_NR_CLASSES)
 		count_run(tc, cpu, class_id, since, stats);
 	/* All of what it ran, however many slices that was. */
 	tc->burst += ran;
 	tc->used += ran;
+	tc->stopped_ns = now;
 	tc->debt = scxg_debt_ran(tc->debt, ran);
 	if (runnable)
 		return;
