@@ -101,3 +101,23 @@ def test_a_wake_up_takes_a_hog_s_cpu_without_an_enqueue_of_its_own() -> None:
     assert wakes > 100
     # A hog comes back through one, and ends fewer slices of its own: 0.6. A second one would be the wake-up's.
     assert (both - hogs) / wakes < 1.1
+
+
+def test_who_is_preempted_waits_for_as_long_as_the_other_runs() -> None:
+    with attach() as life:
+        life.beat()
+        with Workload(
+            "load", "--kind", "hogs", "--per-cpu", 1, "--seconds", 60, "--calibration", 100
+        ):
+            time.sleep(0.5)
+            life.beat()
+            waited, ran = life.total("wait_sum_ns[0]"), time.process_time_ns()
+            end = time.monotonic() + 0.6
+            while time.monotonic() < end:
+                busy = time.monotonic() + 0.001
+                while time.monotonic() < busy:
+                    pass
+                time.sleep(0.001)
+            waited, ran = life.total("wait_sum_ns[0]") - waited, time.process_time_ns() - ran
+    print(f"MEASURED hogs waited {waited / 1e6:.0f} ms for {ran / 1e6:.0f} ms of another")
+    assert 0.8 * ran < waited < 1.5 * ran
