@@ -94,23 +94,25 @@ class ProcFs:
         stat = procfs.stat_of(pid, self._root)
         if stat is None or stat.ended:
             return None
-        start, comm, cpu = stat.start, stat.comm, stat.cpu
         if stat.kthread:
-            return Process(stat.pid, stat.ppid, start, comm, kthread=True, cpu_ticks=cpu)
+            return Process(
+                stat.pid, stat.ppid, stat.start, stat.comm, kthread=True, cpu_ticks=stat.cpu
+            )
         exe = self._link(pid, "exe")
-        if known is not None and (known.start_ticks, known.comm, known.exe) == (start, comm, exe):
-            return replace(known, ppid=stat.ppid, cpu_ticks=cpu)
+        as_known = (stat.start, stat.comm, exe)
+        if known is not None and (known.start_ticks, known.comm, known.exe) == as_known:
+            return replace(known, ppid=stat.ppid, cpu_ticks=stat.cpu)
         return Process(
             pid=stat.pid,
             ppid=stat.ppid,
-            start_ticks=start,
-            comm=comm,
+            start_ticks=stat.start,
+            comm=stat.comm,
             argv=split_nul(self._optional(pid, "cmdline", MAX_CMDLINE_BYTES)),
             exe=exe,
             cgroup=self._cgroup(pid),
             uid=self._uid(pid),
             env=parse_environ(self._optional(pid, "environ", MAX_ENVIRON_BYTES)),
-            cpu_ticks=cpu,
+            cpu_ticks=stat.cpu,
         )
 
     def has_render_node(self, pid: int) -> bool:

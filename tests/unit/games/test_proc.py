@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,27 +21,6 @@ from scx_gamer.games.proc import (
     split_nul,
 )
 from scx_gamer.games.rules import Context, decide, reaper_app_id
-from scx_gamer.procfs import ParseError, parse_stat
-
-TAIL = "S 1 7 7 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 4 0 5555 1 1"
-
-
-@given(st.text(max_size=20))
-def test_any_comm_survives_stat(comm: str) -> None:
-    if ")" in comm and comm.rstrip().endswith(")"):
-        comm += "x"
-    assert parse_stat(f"7 ({comm}) {TAIL}") == (7, comm, 1, 42, 5555, False, False)
-
-
-@pytest.mark.parametrize(
-    ("state", "flags", "threads", "ended"),
-    [("S", 0, 4, False), ("Z", 0, 1, True), ("Z", 4, 3, False), ("R", 4, 1, True)],
-)
-def test_a_process_ends_with_its_last_thread(
-    state: str, flags: int, threads: int, ended: bool
-) -> None:
-    text = f"7 (x) {state} 1 7 7 0 -1 {flags} 1 0 0 0 30 12 0 0 20 0 {threads} 0 5555 1 1"
-    assert parse_stat(text).ended is ended
 
 
 def test_a_zombie_is_no_process() -> None:
@@ -54,12 +32,6 @@ def test_a_zombie_is_no_process() -> None:
         assert ProcFs().read(child) is None
     finally:
         os.waitpid(child, 0)
-
-
-@given(st.text(max_size=200))
-def test_no_text_crashes_the_stat_parser(text: str) -> None:
-    with suppress(ParseError):
-        parse_stat(text)
 
 
 @given(st.binary(max_size=400))

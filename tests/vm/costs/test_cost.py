@@ -30,9 +30,16 @@ def counted() -> Iterator[None]:
         STATS.write_text(before)
 
 
+def load(kind: str, per_cpu: int) -> Workload:
+    """Runs from entering it to leaving it."""
+    return Workload(
+        "load", "--kind", kind, "--per-cpu", per_cpu, "--seconds", 60, "--calibration", 100
+    )
+
+
 def cycle(obj: Object, prefix: str, seconds: float = 0.5) -> tuple[float, float]:
     """ns in all callbacks, and calls of dispatch, for each time that a task stops: pipes, which only wake and sleep."""
-    with Workload("load", "--kind", "pipes", "--per-cpu", 2, "--seconds", 60, "--calibration", 100):
+    with load("pipes", 2):
         time.sleep(0.3)
         before = program_costs(obj)
         time.sleep(seconds)
@@ -89,9 +96,7 @@ def enqueues(obj: Object, seconds: float, period_s: float) -> tuple[int, int]:
 def test_a_wake_up_takes_a_hog_s_cpu_without_an_enqueue_of_its_own() -> None:
     with counted(), attach() as life:
         life.beat()
-        with Workload(
-            "load", "--kind", "hogs", "--per-cpu", 2, "--seconds", 60, "--calibration", 100
-        ):
+        with load("hogs", 2):
             time.sleep(0.5)
             life.beat()
             hogs, _ = enqueues(life.sched, 0.5, 0)
@@ -106,9 +111,7 @@ def test_a_wake_up_takes_a_hog_s_cpu_without_an_enqueue_of_its_own() -> None:
 def test_who_is_preempted_waits_for_as_long_as_the_other_runs() -> None:
     with attach() as life:
         life.beat()
-        with Workload(
-            "load", "--kind", "hogs", "--per-cpu", 1, "--seconds", 60, "--calibration", 100
-        ):
+        with load("hogs", 1):
             time.sleep(0.5)
             life.beat()
             waited, ran = life.total("wait_sum_ns[0]"), time.process_time_ns()
