@@ -262,6 +262,15 @@ static __always_inline struct task_ctx *ctx_fresh(struct task_struct *p, struct 
 	return tc;
 }
 
+/* The class that counts now. The dead-man switch: what a stopped supervisor once said has no effect. */
+static __always_inline u32 class_now(const struct task_ctx *tc,
+				     const struct scxg_sched_state *state)
+{
+	u32 class_id = tc ? tc->class_id : SCXG_CLASS_NORMAL;
+
+	return state->effects || class_id == SCXG_CLASS_KTHREAD ? class_id : SCXG_CLASS_NORMAL;
+}
+
 /* Everything a decision about a task needs, gathered once. */
 struct view {
 	struct scxg_control *ctl;
@@ -287,8 +296,6 @@ static __always_inline bool any_window_open(u64 now)
 
 static __always_inline bool look(struct view *v, struct task_struct *p)
 {
-	u32 class_id;
-
 	v->ctl = scxg_control();
 	v->tun = scxg_tunables();
 	v->state = state_get();
@@ -299,11 +306,7 @@ static __always_inline bool look(struct view *v, struct task_struct *p)
 	v->tc = ctx_fresh(p, v->ctl);
 	if (!v->tc)
 		v->stats->ctx_missing++;
-	class_id = v->tc ? v->tc->class_id : SCXG_CLASS_NORMAL;
-	/* The dead-man switch: what a stopped supervisor once said has no effect. */
-	if (!v->state->effects && class_id != SCXG_CLASS_KTHREAD)
-		class_id = SCXG_CLASS_NORMAL;
-	v->facts.class_id = class_id;
+	v->facts.class_id = class_now(v->tc, v->state);
 	if (v->tc && v->tc->asleep_ns) {
 		v->tc->debt =
 		    scxg_debt_slept(v->tc->debt, v->now - scxg_min(v->tc->asleep_ns, v->now));
@@ -694,28 +697,35 @@ static __always_inline void wake_idle_cpu(struct task_struct *p)
 		scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
 
-/*
- * Preempted within its slice, it keeps its place for the rest of it. Apart from enqueue, and short: who preempted it
- * waits for this. Not where there is more to decide.
- */
+/* Preempted within its slice, a task that does not wake up keeps its place for the rest of it. */
+static __always_inline bool keeps_place(const struct task_ctx *tc)
+{
+	return tc && tc->key && tc->used + SCXG_SLICE_REST_NS < tc->slice;
+}
+
+/* Who keeps its place, apart from enqueue and short: who preempted it waits for this. Not where there is more to decide. */
 static __always_inline bool comes_back(struct task_struct *p, u64 enq_flags)
 {
+	struct scxg_sched_state *state = state_get();
 	struct scxg_cpu_stats *stats = my_stats();
 	struct task_ctx *tc;
+	u32 class_id;
 
-	if ((enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP)) || !stats || !scxg_can_kick() ||
-	    bound_to_one_cpu(p))
+	if ((enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP)) || !state || !stats ||
+	    !scxg_can_kick() || bound_to_one_cpu(p))
 		return false;
 	tc = ctx_fresh(p, scxg_control());
-	if (!tc || !tc->key || tc->used + SCXG_SLICE_REST_NS >= tc->slice ||
-	    scxg_favoured(tc->class_id))
+	if (!keeps_place(tc))
+		return false;
+	class_id = class_now(tc, state);
+	if (scxg_favoured(class_id))
 		return false;
 	tc->slice -= tc->used;
 	tc->used = 0;
 	if (!tc->queued_ns)
 		tc->queued_ns = tc->stopped_ns;
-	if (tc->class_id < SCXG_NR_CLASSES)
-		stats->enqueues[tc->class_id]++;
+	if (class_id < SCXG_NR_CLASSES)
+		stats->enqueues[class_id]++;
 	scxg_insert_vtime(p, llc_dsq(home_cpu(p)), tc->slice, tc->key, enq_flags);
 	wake_idle_cpu(p);
 	return true;
@@ -741,8 +751,8 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	bound = bound_to_one_cpu(p);
 	cpu = bound ? scx_bpf_task_cpu(p) : home_cpu(p);
 	see_window(&v);
-	/* Preempted within its slice: it keeps its place for the rest of it. A window may give the game a better one. */
-	keeps = v.tc && !wakes && v.tc->key && v.tc->used + SCXG_SLICE_REST_NS < v.tc->slice;
+	keeps = !wakes && keeps_place(v.tc);
+	/* A window may give the game a better place than the one it keeps. */
 	if ((!keeps || scxg_favoured(class_id)) && find_place(&v.facts, v.now, &place))
 		goto lost;
 	if (keeps) {
@@ -958,6 +968,7 @@ static __always_inline bool counts_at_stop(const struct cpu_ctx *cc)
 	return cc->is_short || scxg_favoured(cc->class_id);
 }
 
+/* Where it ran, and what it waited for. */
 static __always_inline void count_run(struct task_ctx *tc, s32 cpu, u32 class_id, u64 since,
 				      struct scxg_cpu_stats *stats)
 {
@@ -989,9 +1000,7 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 
 	if (!state || !cc)
 		return;
-	class_id = tc ? tc->class_id : SCXG_CLASS_NORMAL;
-	if (!state->effects && class_id != SCXG_CLASS_KTHREAD)
-		class_id = SCXG_CLASS_NORMAL;
+	class_id = class_now(tc, state);
 	cc->run_since = bpf_ktime_get_ns();
 	cc->class_id = class_id;
 	cc->is_kthread = !!(p->flags & PF_KTHREAD);
