@@ -22,8 +22,8 @@ from scx_gamer.agent.notice import Notice
 from scx_gamer.agent.reporter import Reporter
 from scx_gamer.agent.x11 import X11, Server
 from scx_gamer.dbus import SYSTEM_BUS
-from scx_gamer.paths import paths
-from scx_gamer.text import printable
+from scx_gamer.system.paths import paths
+from scx_gamer.system.text import printable
 
 log = logging.getLogger(__name__)
 

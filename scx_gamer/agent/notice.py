@@ -10,7 +10,7 @@ from typing import Any
 from scx_gamer.agent.model import AgentError, Report
 from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH
 from scx_gamer.dbus.userbus import UserBus, UserBusError
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 
 FALLBACK = "fallback"
 GAP_S = 0.5  # between two looks: signals of strangers cost no more than this

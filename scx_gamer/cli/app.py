@@ -23,7 +23,7 @@ from scx_gamer.cli import (
     version,
 )
 from scx_gamer.cli.errors import INTERRUPTED, USAGE
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 
 
 def build() -> typer.Typer:

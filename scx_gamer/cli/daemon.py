@@ -22,15 +22,15 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Run the supervisor in the foreground until SIGTERM or SIGINT."""
-        from scx_gamer.config import MODES, load
+        from scx_gamer.config.settings import MODES, load
 
         if mode is not None and mode not in MODES:
             raise typer.BadParameter(f"--mode is {mode!r}; use auto or always")
         settings = load(config)
         if mode is not None:
             settings = settings.with_mode(mode)
-        from scx_gamer import supervisor
         from scx_gamer.libbpf import Abi, find_object, object_btf
+        from scx_gamer.service import supervisor
 
         settings.check_tunables(Abi(object_btf(find_object("observe"))).constants)
 

@@ -56,10 +56,11 @@ def _word(value: object) -> str:
 
 def _watched() -> dict[int, dict[str, object]]:
     """What a running supervisor says of the devices it watches; nothing when none answers."""
-    from scx_gamer import client, control
+    from scx_gamer import control
+    from scx_gamer.cli import remote
 
     try:
-        answer = client.request("devices")
+        answer = remote.request("devices")
     except (control.ControlError, OSError):
         return {}
     return {

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scx_gamer.cli import output
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -18,9 +18,10 @@ def register(app: typer.Typer) -> None:
     @app.command("metrics")
     def metrics_() -> None:
         """Print one scrape of the running supervisor."""
-        from scx_gamer import client, metrics
+        from scx_gamer import metrics
+        from scx_gamer.cli import remote
 
-        print(metrics.text_of(client.request("snapshot")), end="")
+        print(metrics.text_of(remote.request("snapshot")), end="")
 
     @app.command("doctor")
     def doctor(
@@ -49,7 +50,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Write one archive for a bug report, without personal data."""
-        from scx_gamer import report
+        from scx_gamer.doctor import report
 
         if list_:
             print(report.CONTENTS, end="")

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 
 OK = 0
 FAILED = 1

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         command: Annotated[list[str], typer.Argument(help="The command and its arguments.")],
     ) -> None:
         """Run a command as the game, for as long as it lives; its exit status is the answer."""
-        from scx_gamer import launch
+        from scx_gamer.cli import launch
 
         raise typer.Exit(launch.run_as_game(command))
 
@@ -34,9 +34,9 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
     ) -> None:
         """List the games the supervisor knows."""
-        from scx_gamer import client
+        from scx_gamer.cli import remote
 
-        games = client.request("games")
+        games = remote.request("games")
         if as_json:
             output.as_json(games)
             return
@@ -50,16 +50,16 @@ def register(app: typer.Typer) -> None:
     @group.command("add")
     def add(pid: Annotated[int, typer.Argument(min=1, max=2**22)]) -> None:
         """Make a running process, and what it starts, a game."""
-        from scx_gamer import client
+        from scx_gamer.cli import remote
 
-        client.request("game_add", pid=pid)
+        remote.request("game_add", pid=pid)
 
     @group.command("remove")
     def remove(pid: Annotated[int, typer.Argument(min=1, max=2**22)]) -> None:
         """Take back what add said, or say that a game that was found is none."""
-        from scx_gamer import client
+        from scx_gamer.cli import remote
 
-        client.request("game_remove", pid=pid)
+        remote.request("game_remove", pid=pid)
 
     @group.command("explain")
     def explain(
@@ -67,12 +67,12 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
     ) -> None:
         """Say why a process is a game or is none: evidence, tree, classes and threads."""
-        from scx_gamer import client
+        from scx_gamer.cli import remote
 
-        answer = client.request("explain", pid=pid)
+        answer = remote.request("explain", pid=pid)
         if isinstance(answer, dict) and answer.get("threads_earlier"):
             time.sleep(SEEN_S)
-            answer = client.request("explain", pid=pid)
+            answer = remote.request("explain", pid=pid)
         if as_json:
             output.as_json(answer)
         elif isinstance(answer, dict):

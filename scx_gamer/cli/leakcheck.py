@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scx_gamer.cli import output
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 
 if TYPE_CHECKING:
     from scx_gamer.leakcheck.check import Report

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from scx_gamer.cli import output
-from scx_gamer.netconfig import format_rate
-from scx_gamer.text import printable
+from scx_gamer.config.network import format_rate
+from scx_gamer.system.text import printable
 
 Rate = Annotated[str | None, typer.Option(help='Such as "8 Mbit/s" or "1 MB/s".')]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 
 
 def as_json(value: object) -> None:

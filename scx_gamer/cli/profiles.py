@@ -11,9 +11,9 @@ import typer
 from scx_gamer.cli import output
 
 if TYPE_CHECKING:
+    from scx_gamer.config.toml import ConfigError
     from scx_gamer.profiles import Profile, ProfileSet
     from scx_gamer.profiles.schema import Limits
-    from scx_gamer.tomlfile import ConfigError
 
 _BAD = 78
 _JSON = typer.Option("--json", help="Answer as JSON.")
@@ -106,9 +106,9 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, _JSON] = False,
     ) -> None:
         """Use a profile from here on; auto gives the choice back to the game that runs."""
-        from scx_gamer import client
+        from scx_gamer.cli import remote
 
-        answer = client.request("profile_set", name=name, sticky=not once)
+        answer = remote.request("profile_set", name=name, sticky=not once)
         if as_json:
             output.as_json(answer)
         elif isinstance(answer, dict):
@@ -123,7 +123,7 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, _JSON] = False,
     ) -> None:
         """Show what a profile sets otherwise than the configuration, or than another profile."""
-        from scx_gamer.config import load as load_config
+        from scx_gamer.config.settings import load as load_config
         from scx_gamer.profiles import diff
 
         found, _limits = _load()
@@ -162,7 +162,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _limits() -> Limits:
-    from scx_gamer.config import tunable_limits
+    from scx_gamer.config.settings import tunable_limits
     from scx_gamer.libbpf import Abi, find_object, object_btf
 
     return tunable_limits(Abi(object_btf(find_object("observe"))).constants)
@@ -177,10 +177,11 @@ def _load() -> tuple[ProfileSet, Limits]:
 
 def _active() -> str:
     """Of a running supervisor; empty when none answers."""
-    from scx_gamer import client, control
+    from scx_gamer import control
+    from scx_gamer.cli import remote
 
     try:
-        answer = client.request("status")
+        answer = remote.request("status")
     except (control.ControlError, OSError):
         return ""
     profile = answer.get("profile") if isinstance(answer, dict) else None
@@ -217,9 +218,9 @@ def _as_dict(profile: Profile) -> dict[str, object]:
 
 
 def _validate(files: list[Path] | None) -> list[ConfigError]:
+    from scx_gamer.config.toml import ConfigError, read
     from scx_gamer.profiles import check_set, of_documents, without_reason
     from scx_gamer.profiles.load import MAX_BYTES
-    from scx_gamer.tomlfile import ConfigError, read
 
     if not files:
         found, _ = _load()

@@ -52,10 +52,12 @@ def register(app: typer.Typer) -> None:
 
 def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
     """One answer. A watcher outlives the supervisor: it says so and goes on."""
-    from scx_gamer import client, control, hud
+    from scx_gamer import control
+    from scx_gamer.cli import remote
+    from scx_gamer.service import hud
 
     try:
-        answer = client.request("status")
+        answer = remote.request("status")
     except control.ControlError as err:
         if mangohud:  # an overlay has no place for an error
             answer = {"state": "not running"}
@@ -76,9 +78,9 @@ def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
 
 
 def _ask(op: str) -> None:
-    from scx_gamer import client
+    from scx_gamer.cli import remote
 
-    answer = client.request(op)
+    answer = remote.request(op)
     state = answer.get("state") if isinstance(answer, dict) else None
     if state:
         print(state)

@@ -33,9 +33,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _snapshot() -> dict[str, Any]:
-    from scx_gamer import client
+    from scx_gamer.cli import remote
 
-    answer = client.request("snapshot")
+    answer = remote.request("snapshot")
     return answer if isinstance(answer, dict) else {}
 
 

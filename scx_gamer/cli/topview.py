@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 from scx_gamer.trace.answer import time_text
 
 SORTS = ("class", "cpu", "p99", "tasks")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scx_gamer.cli import output
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 
 _Pid = Annotated[
     int | None, typer.Argument(min=1, max=2**22, help="The process; else the game that runs.")
@@ -62,10 +62,10 @@ def _game(pid: int | None) -> int:
     """The process asked about, or the first game that the supervisor knows."""
     if pid is not None:
         return pid
-    from scx_gamer import client
+    from scx_gamer.cli import remote
     from scx_gamer.trace import TraceError
 
-    games = client.request("games")
+    games = remote.request("games")
     if not games:
         raise TraceError("no game runs", "give a process by its PID", 2)
     return int(games[0]["pid"])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scx_gamer.dbus import BusError, wire
-from scx_gamer.loop import Loop, Timer
+from scx_gamer.system.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
 

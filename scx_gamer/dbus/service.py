@@ -14,7 +14,7 @@ from typing import Any
 
 from scx_gamer import __version__
 from scx_gamer.control import BAD_CONFIG, NO_PERMISSION, USAGE, ControlError
-from scx_gamer.control_server import Operation
+from scx_gamer.control.server import Operation
 from scx_gamer.dbus import (
     BUS_NAME,
     ERROR_PREFIX,
@@ -29,8 +29,8 @@ from scx_gamer.dbus.holds import Holds
 from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.polkit import MANAGE, SET_PROFILE, Authority
 from scx_gamer.dbus.session import Session
-from scx_gamer.loop import Loop, Timer
-from scx_gamer.procfs import start_of
+from scx_gamer.system.loop import Loop, Timer
+from scx_gamer.system.procfs import start_of
 
 log = logging.getLogger(__name__)
 

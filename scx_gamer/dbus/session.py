@@ -11,7 +11,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from scx_gamer.control import ControlError
-from scx_gamer.control_server import Operation
+from scx_gamer.control.server import Operation
 from scx_gamer.dbus import wire
 from scx_gamer.dbus.connection import Connection
 

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from scx_gamer import kernelstate
 from scx_gamer.doctor.model import FAIL, NO_PERMISSION, OK, WARN, Finding
-from scx_gamer.text import printable
+from scx_gamer.scheduler import sysfs
+from scx_gamer.system.text import printable
 
 # first 15 characters, as /proc/PID/comm has them
 _RENICERS = {
@@ -24,8 +24,8 @@ PROC = Path("/proc")
 
 def other_scheduler() -> Iterator[Finding]:
     """Whose scheduler is loaded."""
-    name = kernelstate.loaded()
-    if name and name != kernelstate.OURS:
+    name = sysfs.loaded()
+    if name and name != sysfs.OURS:
         what = f"{printable(name, 64)} is loaded: only one scheduler can be"
         to_do = "end it first: systemctl stop scx.service scx_loader.service, or end the program"
         yield Finding(FAIL, "another scheduler", what, to_do, NO_PERMISSION)
@@ -35,7 +35,7 @@ def other_scheduler() -> Iterator[Finding]:
 
 def scheduler_services(proc: Path = PROC) -> Iterator[Finding]:
     """Programs that load a scheduler of their own whenever they are asked."""
-    running = {c for c in commands(proc) if c.startswith("scx_") and c != kernelstate.OURS}
+    running = {c for c in commands(proc) if c.startswith("scx_") and c != sysfs.OURS}
     for name in sorted(running):
         what = f"{printable(name)} runs and may load another scheduler"
         to_do = "turn it off while you use scx-gamer: systemctl disable --now scx_loader scx"

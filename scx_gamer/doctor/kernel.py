@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from scx_gamer import kernelstate
 from scx_gamer.doctor.model import FAIL, INFO, NO_PERMISSION, OK, UNSUPPORTED, WARN, Finding
 from scx_gamer.libbpf import KernelBtf, LibbpfTooOld
 from scx_gamer.libbpf.kernel import BTF, BTF_HINT
+from scx_gamer.scheduler import sysfs
 
 _OPTIONS = (
     "CONFIG_SCHED_CLASS_EXT",
@@ -32,12 +32,12 @@ _AUX_KFUNCS = {
 def kernel() -> Iterator[Finding]:
     """Whether the running kernel has sched_ext."""
     release = platform.release()
-    why = kernelstate.unsupported()
+    why = sysfs.unsupported()
     if why:
         to_do = "boot a kernel of 6.12 or later with CONFIG_SCHED_CLASS_EXT=y"
         yield Finding(FAIL, "kernel", f"{release}: {why}", to_do, UNSUPPORTED)
     else:
-        yield Finding(OK, "kernel", f"{release} has sched_ext, now {kernelstate.state()}")
+        yield Finding(OK, "kernel", f"{release} has sched_ext, now {sysfs.state()}")
 
 
 def config_options() -> Iterator[Finding]:

@@ -7,9 +7,9 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-from scx_gamer import inotify
 from scx_gamer.doctor.model import INFO, OK, WARN, Finding
-from scx_gamer.text import printable
+from scx_gamer.system import inotify
+from scx_gamer.system.text import printable
 from scx_gamer.trace.asking import packages
 
 

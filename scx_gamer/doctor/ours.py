@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scx_gamer import control
-from scx_gamer.config import ConfigError, load, tunable_limits
+from scx_gamer.config.settings import ConfigError, load, tunable_limits
 from scx_gamer.doctor.model import BAD_CONFIG, FAIL, INFO, OK, WARN, Finding
 from scx_gamer.libbpf import Abi, find_object, object_btf
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 
 # States of a running supervisor that want somebody's attention.
 _STATES = {
@@ -23,8 +23,8 @@ _STATES = {
 def detection() -> Iterator[Finding]:
     """What the rules know, and what they fall back to should the hooks be refused."""
     from scx_gamer.games import desktop
-    from scx_gamer.games.room import shipped_data
-    from scx_gamer.games.sources import connector_problem
+    from scx_gamer.games.detector import shipped_data
+    from scx_gamer.games.process_events import connector_problem
 
     data, broken = shipped_data()
     games, _programs = desktop.desktop_games(desktop.folders())

@@ -8,7 +8,7 @@ import time
 from scx_gamer.games.model import program_of
 from scx_gamer.games.rules import decide, why_not
 from scx_gamer.games.tracker import Tracker
-from scx_gamer.observe import Observe
+from scx_gamer.observe.observer import Observe
 from scx_gamer.profiles import Game as Facts
 
 MAX_FACTS = 64  # processes of a game that profiles are matched against

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scx_gamer.games.data import DetectData, matches
+from scx_gamer.games.lists import DetectData, matches
 from scx_gamer.games.proc import Process
 from scx_gamer.games.rules import Decision, listed, names_of
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from scx_gamer import procfs
+from scx_gamer.system import procfs
 
 MAX_CMDLINE_BYTES = 64 * 1024
 MAX_ENVIRON_BYTES = 256 * 1024

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from scx_gamer.games.data import DetectData, matches
+from scx_gamer.games.lists import DetectData, matches
 from scx_gamer.games.proc import Process, Tree
 
 U64_MAX = (1 << 64) - 1

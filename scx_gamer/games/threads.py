@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from scx_gamer.games.data import DetectData, matches
+from scx_gamer.games.lists import DetectData, matches
 from scx_gamer.libbpf import Abi, BpfError, Object, find_object
-from scx_gamer.observe import SHARED, Observe, why_refused, working_hooks
-from scx_gamer.procfs import thread_names
+from scx_gamer.observe.observer import SHARED, Observe, why_refused, working_hooks
+from scx_gamer.system.procfs import thread_names
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from scx_gamer.games.data import DetectData, matches
+from scx_gamer.games.lists import DetectData, matches
 from scx_gamer.games.model import (
     BACKGROUND,
     CRITICAL,

@@ -3,6 +3,6 @@
 
 from scx_gamer.input.classify import Kind, Lane
 from scx_gamer.input.devices import DeviceInfo, scan_devices
-from scx_gamer.input.room import InputError, InputRoom
+from scx_gamer.input.monitor import InputError, InputRoom
 
 __all__ = ["DeviceInfo", "InputError", "InputRoom", "Kind", "Lane", "scan_devices"]

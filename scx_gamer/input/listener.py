@@ -98,9 +98,9 @@ class Listener:
         boost_ms: Callable[[int], int],
     ) -> None:
         self._loop, self._feed, self._counters, self._room = loop, feed, counters, room
-        from scx_gamer.input import quick  # only who listens needs ctypes
+        from scx_gamer.input import syscalls  # only a listener needs ctypes
 
-        self._ready = quick.ready
+        self._ready = syscalls.ready
         self._events = events
         self._boost_ms = boost_ms
         self._by_fd: dict[int, Device] = {}

@@ -151,9 +151,9 @@ class Reader:
             raise
         self._axes = tuple(axes)
         self._rests_anywhere = kind in _RESTS_ANYWHERE
-        from scx_gamer.input import quick  # only who listens needs ctypes
+        from scx_gamer.input import syscalls  # only a listener needs ctypes
 
-        self._buffer = quick.Buffer(BATCH * _EVENT.size)
+        self._buffer = syscalls.Buffer(BATCH * _EVENT.size)
         self._state: tuple[int, ...] | None = None
         self._since_ns = 0
         self._fd = fd

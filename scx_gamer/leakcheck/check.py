@@ -17,7 +17,7 @@ from pathlib import Path
 
 from scx_gamer.leakcheck import cycle, kmemleak, memory, world
 from scx_gamer.libbpf import BpfError, Object, find_object, kernel
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 
 CLEAN, LEAK, UNJUDGED = "clean", "leak", "unjudged"
 _CODES = {CLEAN: 0, LEAK: 1, UNJUDGED: 2}

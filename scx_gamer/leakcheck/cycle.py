@@ -7,15 +7,15 @@ import os
 import time
 from contextlib import ExitStack, suppress
 
-from scx_gamer import topology
 from scx_gamer.games.threads import ThreadWatch
 from scx_gamer.libbpf import BpfError
-from scx_gamer.loop import Loop
-from scx_gamer.machine import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.netlimit import cgroups
 from scx_gamer.netlimit.programs import Programs
-from scx_gamer.observe import Observe
-from scx_gamer.scheduler import SchedulerLife
+from scx_gamer.observe.observer import Observe
+from scx_gamer.scheduler import topology
+from scx_gamer.scheduler.attached import SchedulerLife
+from scx_gamer.scheduler.machine import AttachBusy, AttachFailed, AttachUnsupported
+from scx_gamer.system.loop import Loop
 
 RUN_S = 0.1
 

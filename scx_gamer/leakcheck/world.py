@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scx_gamer import kernelstate, procfs
 from scx_gamer.libbpf import BpfError, Object, find_object, kernel
-from scx_gamer.text import printable
+from scx_gamer.scheduler import sysfs
+from scx_gamer.system import procfs
+from scx_gamer.system.text import printable
 
 QUIET_S = (
     3.0  # BPF ids go away up to a quarter of a second after the close; a busy machine takes longer
@@ -94,9 +95,9 @@ def _all(mine: Names | None) -> Iterator[Thing]:
     yield from _things("child process", _children())
     yield from _things("file", _files(only_named=mine is not None))
     yield from _things("kernel taint", _taints())
-    state = kernelstate.state()
-    if state not in ("", "disabled") and (mine is None or kernelstate.loaded() == kernelstate.OURS):
-        yield Thing("scheduler", f"{printable(kernelstate.loaded())} ({state})")
+    state = sysfs.state()
+    if state not in ("", "disabled") and (mine is None or sysfs.loaded() == sysfs.OURS):
+        yield Thing("scheduler", f"{printable(sysfs.loaded())} ({state})")
 
 
 def _things(

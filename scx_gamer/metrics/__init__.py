@@ -1,146 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every metric: what it is called, where its value comes from. Read at scrape time only.
+"""Prometheus exposition: metric names, samples, the text format and the exporter. Imports `scheduler` and `system`."""
 
-prometheus-client is imported at the first scrape: a supervisor nobody scrapes does not pay for it.
-"""
-
-from __future__ import annotations
-
-import functools
-import os
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-from scx_gamer.exporter import Exporter
-from scx_gamer.loop import Loop
-from scx_gamer.metrics.samples import NS, Names, samples, shipped_names, wait_buckets
+from scx_gamer.metrics.exposition import open_exporter, process, scrape, text_of
+from scx_gamer.metrics.samples import Names, shipped_names, wait_buckets
 from scx_gamer.metrics.specs import PREFIX, SPECS
-from scx_gamer.text import printable
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
 
 __all__ = [
     "PREFIX",
     "SPECS",
     "Names",
-    "exporter",
+    "open_exporter",
     "process",
     "scrape",
     "shipped_names",
     "text_of",
     "wait_buckets",
 ]
-
-
-class Source(Protocol):
-    """Who is asked: Supervisor.snapshot(). It only reads: input interrupts it."""
-
-    def snapshot(self) -> dict[str, Any]: ...
-
-
-def families(snap: dict[str, Any], names: Names | None = None) -> Iterator[Metric]:
-    """All metrics of a snapshot, grouped by name."""
-    from prometheus_client.core import (
-        CounterMetricFamily,
-        GaugeMetricFamily,
-        HistogramMetricFamily,
-    )
-
-    names = names or shipped_names()
-    found: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-    for name, labels, value in samples(snap, names):
-        family = found.get(name)
-        if family is None:
-            spec = SPECS[name]
-            make = CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily
-            family = make(PREFIX + name, spec.help, labels=spec.labels)
-            found[name] = family
-        family.add_metric([printable(label, 64) for label in labels], float(value))
-    yield from found.values()
-    stats = snap.get("cpu_stats", {})
-    if "wait_hist" in stats:
-        spec = SPECS["wait_seconds"]
-        waits = HistogramMetricFamily(PREFIX + "wait_seconds", spec.help, labels=spec.labels)
-        size = len(stats["wait_hist"]) // len(stats["wait_sum_ns"])
-        for number, total in enumerate(stats["wait_sum_ns"]):
-            counts = stats["wait_hist"][number * size : (number + 1) * size]
-            waits.add_metric([names.classes[number]], wait_buckets(counts), total * NS)
-        yield waits
-    control = snap.get("control", {})
-    if "class_delay_hist" in control:
-        delays = HistogramMetricFamily(
-            PREFIX + "exec_to_class_seconds", SPECS["exec_to_class_seconds"].help
-        )
-        total_s = control["class_delay_sum_ns"][0] * NS
-        delays.add_metric([], wait_buckets(control["class_delay_hist"]), total_s)
-        yield delays
-
-
-@dataclass(frozen=True)
-class _Alone:
-    """One metric as the whole of a registry: what is written is bounded by one."""
-
-    metric: Metric
-
-    def collect(self) -> Iterator[Metric]:
-        yield self.metric
-
-
-def parts(source: Source, names: Names | None = None) -> Iterator[bytes]:
-    """One scrape in the text format, in parts of little work each; the first is empty."""
-    from prometheus_client import generate_latest
-    from prometheus_client.core import GaugeMetricFamily
-
-    begin = time.monotonic()
-    snap = source.snapshot()
-    spent = time.monotonic() - begin
-    yield b""
-    begin = time.monotonic()
-    for metric in families(snap, names):
-        part = generate_latest(_Alone(metric))
-        spent += time.monotonic() - begin
-        yield part
-        begin = time.monotonic()
-    spec = SPECS["scrape_seconds"]
-    took = GaugeMetricFamily(PREFIX + "scrape_seconds", spec.help, spent)
-    yield generate_latest(_Alone(took))
-
-
-def scrape(source: Source, names: Names | None = None) -> bytes:
-    """One scrape as a whole."""
-    return b"".join(parts(source, names))
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A snapshot that came over the control socket."""
-
-    body: dict[str, Any]
-
-    def snapshot(self) -> dict[str, Any]:
-        return self.body
-
-
-def text_of(snapshot: dict[str, Any]) -> str:
-    """One scrape of a snapshot that is already here."""
-    return scrape(Taken(snapshot)).decode()
-
-
-def exporter(loop: Loop, source: Source, address: str, port: int) -> Exporter:
-    """Serve `source` on a loopback address until close(). Raises ExporterError."""
-    return Exporter(loop, address.strip("[]"), port, functools.partial(parts, source))
-
-
-def process() -> dict[str, int]:
-    """This process, for its own snapshot."""
-    with open("/proc/self/statm", "rb") as file:
-        pages = int(file.read().split()[1])
-    return {
-        "cpu_ns": time.process_time_ns(),
-        "resident_bytes": pages * os.sysconf("SC_PAGESIZE"),
-        "open_fds": len(os.listdir("/proc/self/fd")) - 1,  # the listing's own
-        "threads": len(os.listdir("/proc/self/task")),
-    }

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scx_gamer import kernelstate
-from scx_gamer.exits import KIND_NAMES
-from scx_gamer.machine import State
+from scx_gamer.scheduler import sysfs
+from scx_gamer.scheduler.exits import KIND_NAMES
+from scx_gamer.scheduler.machine import State
 
 NS = 1e-9  # in seconds
 _BUS_CALLS = dict.fromkeys(("answered", "refused", "malformed"), 0)
@@ -123,7 +123,7 @@ def _kernel(snap: Snapshot) -> Iterator[Sample]:
     kernel = snap["kernel"]
     yield "kernel_info", (kernel["release"],), 1
     yield "enabled", (), kernel["sched_ext"] == "enabled"
-    yield "foreign_scheduler", (), kernel["loaded"] not in ("", kernelstate.OURS)
+    yield "foreign_scheduler", (), kernel["loaded"] not in ("", sysfs.OURS)
     if snap.get("enable_seq") is not None:
         yield "kernel_enable_seq", (), snap["enable_seq"]
     if snap.get("nr_rejected") is not None:

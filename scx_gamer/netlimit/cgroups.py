@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scx_gamer import procfs
-from scx_gamer.netconfig import Target
+from scx_gamer.config.network import Target
+from scx_gamer.system import procfs
 
 _MAX_DEPTH = 32
 _COMM = 15  # what the kernel keeps of a process's name

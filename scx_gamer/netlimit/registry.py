@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from scx_gamer.config.network import Limit
 from scx_gamer.libbpf import BpfError
-from scx_gamer.loop import Loop
-from scx_gamer.netconfig import Limit
 from scx_gamer.netlimit.cgroups import Member
 from scx_gamer.netlimit.errors import NetError
-from scx_gamer.procfs import start_of
-from scx_gamer.text import printable
+from scx_gamer.system.loop import Loop
+from scx_gamer.system.procfs import start_of
+from scx_gamer.system.text import printable
 
 log = logging.getLogger(__name__)
 

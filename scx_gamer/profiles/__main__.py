@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Prints the JSON Schema of profiles; `make schema` keeps it in the tree."""
 
-from scx_gamer.config import tunable_limits
+from scx_gamer.config.settings import tunable_limits
 from scx_gamer.libbpf import Abi, find_object, object_btf
 from scx_gamer.profiles.schema import schema_text
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from scx_gamer import tomlfile
-from scx_gamer.config import config_dir, vendor_file
+from scx_gamer.config import toml
+from scx_gamer.config.settings import config_dir, vendor_file
+from scx_gamer.config.toml import ConfigError, Document, suggest, value_text
 from scx_gamer.profiles.match import Found, Game, find
 from scx_gamer.profiles.model import Match, Profile, ProfileError
 from scx_gamer.profiles.schema import MAX_TEXT, TOP, Limits, sections
-from scx_gamer.text import printable
-from scx_gamer.tomlfile import ConfigError, Document, suggest, value_text
+from scx_gamer.system.text import printable
 
 MAX_BYTES = 64 << 10
 MAX_PROFILES = 1024
@@ -84,7 +84,7 @@ def _names(folder: Path) -> Iterator[str]:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise tomlfile.unreadable(folder, error) from error
+        raise toml.unreadable(folder, error) from error
     for entry in entries:
         stem = entry.removesuffix(".d").removesuffix(".toml")
         if entry.startswith(".") or not entry.endswith((".toml", ".toml.d")):
@@ -107,7 +107,7 @@ def files_of(name: str, vendor: Path, admin: Path) -> list[Path]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise tomlfile.unreadable(folder, error) from error
+            raise toml.unreadable(folder, error) from error
         drop_ins.update({e: folder / e for e in entries if e.endswith(".toml") and e[0] != "."})
     return [base, *(drop_ins[entry] for entry in sorted(drop_ins))]
 
@@ -122,7 +122,7 @@ def read(name: str, limits: Limits, vendor: Path, admin: Path) -> Profile | None
         raise ProfileError(
             where, f"overrides {name}.toml, which is not there", "give it a name that is"
         )
-    documents = [tomlfile.read(path, MAX_BYTES) for path in files if not _is_nothing(path)]
+    documents = [toml.read(path, MAX_BYTES) for path in files if not _is_nothing(path)]
     profile = of_documents(name, documents, limits)
     at_vendors = all(path.is_relative_to(vendor) for path in files)
     return Profile(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from scx_gamer.tomlfile import ConfigError
+from scx_gamer.config.toml import ConfigError
 
 AUTO = "auto"  # the game's own profile while one runs, else nothing
 GENERAL = (AUTO, "gaming", "powersave", "lowlatency", "server")  # the names scx_loader has too

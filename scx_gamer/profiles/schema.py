@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from scx_gamer import netconfig
-from scx_gamer.config import MODES
+from scx_gamer.config import network
+from scx_gamer.config.settings import MODES
 
 Limits = Mapping[str, tuple[int, int]]
 
@@ -94,14 +94,14 @@ def _network() -> dict[str, Key]:
         "enabled": dict(flag),
         "down": dict(text_),
         "up": dict(text_),
-        "scope": {"enum": list(netconfig.SCOPES)},
-        "kind": {"enum": list(netconfig.KINDS)},
+        "scope": {"enum": list(network.SCOPES)},
+        "kind": {"enum": list(network.KINDS)},
         "targets": dict(texts),
         "protected": dict(texts),
     }
     return {
         key: Key(accepts, right, shapes.get(key, {}))
-        for key, (accepts, right) in netconfig.RULES.items()
+        for key, (accepts, right) in network.RULES.items()
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 
 SCHEMA = 1
 _BAR = 32

@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scx_gamer.text import printable
+from scx_gamer.system.text import printable
 from scx_gamer.trace.answer import Answer
 
 UNSUPPORTED = 69

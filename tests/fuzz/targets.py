@@ -9,30 +9,33 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from scx_gamer import config, netconfig, procfs, topology
 from scx_gamer.bench import mangohud
 from scx_gamer.bench.workload import BenchError
+from scx_gamer.config import network as network_config
+from scx_gamer.config import settings
+from scx_gamer.config.toml import ConfigError, parse
 from scx_gamer.control import ControlError
-from scx_gamer.control_server import ControlServer, Operation, pid_of
+from scx_gamer.control.server import ControlServer, Operation, pid_of
 from scx_gamer.dbus import BusError, wire
-from scx_gamer.games import data as detect
+from scx_gamer.games import lists as detect
 from scx_gamer.games.desktop import flatpak_command, parse_entry
 from scx_gamer.games.explain import explain
 from scx_gamer.games.proc import ProcFs
-from scx_gamer.games.sources import decode
+from scx_gamer.games.process_events import decode
 from scx_gamer.games.tracker import Tracker
-from scx_gamer.hints import Hints
 from scx_gamer.input import classify, reader
 from scx_gamer.leakcheck import kmemleak, memory
 from scx_gamer.libbpf import Abi, BpfError, Btf, find_object, object_btf
 from scx_gamer.libbpf.btf import elf_section
 from scx_gamer.netlimit import cgroups
-from scx_gamer.observe import Observe
-from scx_gamer.paths import Paths
+from scx_gamer.observe.observer import Observe
 from scx_gamer.profiles import of_documents
-from scx_gamer.state import StateStore
-from scx_gamer.text import printable
-from scx_gamer.tomlfile import ConfigError, parse
+from scx_gamer.scheduler import topology
+from scx_gamer.scheduler.store import StateStore
+from scx_gamer.service.session_hints import Hints
+from scx_gamer.system import procfs
+from scx_gamer.system.paths import Paths
+from scx_gamer.system.text import printable
 from scx_gamer.trace.answer import Answer
 from tests.unit.profiles.support import LIMITS, TOP
 
@@ -57,7 +60,7 @@ def config_file(scratch: Path) -> Target:
     def target(data: bytes) -> None:
         (scratch / "config.toml").write_bytes(data)
         try:
-            netconfig.settings_of(config.load(scratch).network)
+            network_config.settings_of(settings.load(scratch).network)
         except ConfigError as err:
             one_line(err)
 
@@ -252,14 +255,14 @@ def network(scratch: Path) -> Target:
         first, mountinfo = parts(data, 2)
         text = text_of(first)
         for read in (
-            netconfig.parse_rate,
-            netconfig.parse_time,
-            netconfig.parse_target,
-            netconfig.parse_wish,
+            network_config.parse_rate,
+            network_config.parse_time,
+            network_config.parse_target,
+            network_config.parse_wish,
         ):
             try:
                 read(text)
-            except netconfig.UnitError as err:
+            except network_config.UnitError as err:
                 one_line(err)
         (scratch / "self/mountinfo").write_bytes(mountinfo)
         cgroups.hierarchy(scratch)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer import __version__
-from scx_gamer.config import load
+from scx_gamer.config.settings import load
 from tests.packages.conftest import TOP, files, make, run
 from tests.unit.test_docs import commands
 
@@ -48,7 +48,7 @@ def test_the_installed_program_runs_from_there(installed: Path, tmp_path: Path) 
         "import runpy, sys; sys.argv = ['scx-gamer', 'version']\n"
         f"try: runpy.run_path({program!r}, run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "from scx_gamer.config import load, vendor_file; from scx_gamer.libbpf import find_object\n"
+        "from scx_gamer.config.settings import load, vendor_file; from scx_gamer.libbpf import find_object\n"
         "from scx_gamer.bench.workload import find_workload\n"
         "load(); print(vendor_file(), find_object('sched'), find_workload())"
     )

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from scx_gamer.cli.app import build
-from scx_gamer.config import load
+from scx_gamer.config.settings import load
 
 TOP = Path(__file__).resolve().parents[2]
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]

@@ -12,19 +12,22 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from scx_gamer import config, dumps, report
+from scx_gamer.config import settings
 from scx_gamer.control import ControlError
-from scx_gamer.control_server import ControlServer
-from scx_gamer.exits import KIND_ERROR, ExitRecord
-from scx_gamer.instance import Instance, InstanceError
-from scx_gamer.loop import Loop
-from scx_gamer.paths import Paths, write_atomic
-from scx_gamer.publish import Publisher
-from scx_gamer.state import StateStore
-from scx_gamer.text import SafeFormatter, printable
+from scx_gamer.control.server import ControlServer
+from scx_gamer.doctor import report
+from scx_gamer.scheduler import exit_dumps
+from scx_gamer.scheduler.exits import KIND_ERROR, ExitRecord
+from scx_gamer.scheduler.store import StateStore
+from scx_gamer.service.status_files import Publisher
+from scx_gamer.system.lock import Instance, InstanceError
+from scx_gamer.system.loop import Loop
+from scx_gamer.system.paths import Paths, write_atomic
+from scx_gamer.system.text import SafeFormatter, printable
 
 SECRET = b"root's own"
 
@@ -97,7 +100,7 @@ def test_state_and_dumps_do_not_follow_links(tmp_path: Path, victim: Path) -> No
     record = ExitRecord(KIND_ERROR, 0, store.state.generation, "reason", "message", "dump")
     for entry in (f"{record.generation}-1024.json", f"{record.generation}-1024.json.tmp"):
         (where.exits / entry).symlink_to(victim)
-    dumps.save(where.exits, record, {})
+    exit_dumps.save(where.exits, record, {})
     assert victim.read_bytes() == SECRET
 
 
@@ -172,7 +175,7 @@ def test_hostile_names_are_one_printable_line(name: str) -> None:
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]", shown)
 
 
-@settings(max_examples=500, deadline=None)
+@hypothesis_settings(max_examples=500, deadline=None)
 @given(st.binary(max_size=64))
 def test_any_comm_is_one_printable_line(raw: bytes) -> None:
     shown = printable(raw)
@@ -216,12 +219,12 @@ def test_configuration_names_no_pid() -> None:
         for field in dataclasses.fields(kind):
             found.add(field.name)
             for part in re.findall(r"\w+", str(field.type)):
-                inner = getattr(config, part, None)
+                inner = getattr(settings, part, None)
                 if isinstance(inner, type) and dataclasses.is_dataclass(inner):
                     found |= names(inner)
         return found
 
-    keys = names(config.Config)
+    keys = names(settings.Config)
     shipped = (Path(__file__).parents[2] / "profiles/config.toml").read_text()
     keys |= set(re.findall(r"^#?\s*(\w+) =", shipped, re.MULTILINE))
     assert {"mode", "tunables"} <= keys

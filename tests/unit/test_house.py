@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The rooms of the code: who may import whom, which package belongs where, what every file carries."""
+"""Layout rules: which package imports which, where third-party packages belong, the header of every file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,33 @@ import pytest
 TREE = Path(__file__).parents[2]
 PACKAGE = TREE / "scx_gamer"
 
-# Rooms from the top down: a room imports from those below it, or from its own level, never upwards.
-LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"cli", "__main__"}),
-    frozenset({"bench", "doctor", "leakcheck", "launch", "client", "report", "trace", "agent"}),
-    frozenset({"supervisor", "operations", "status", "rooms", "lives", "heartbeat", "buslink", "dbus", "metrics"}),
-    frozenset({"machine", "scheduler", "observe", "games", "input", "netlimit", "control_server",
-               "publish", "dumps", "snapshot", "exporter", "tuning", "hints"}),
-    frozenset({"loop", "feed", "stats", "state", "exits", "options", "control", "notify", "instance", "topology",
-               "kernelstate", "login", "hud", "redact", "watch", "inotify"}),
-    frozenset({"libbpf", "profiles", "config", "paths", "procfs", "text", "tomlfile", "netconfig"}),
-)  # fmt: skip
+# The packages from the bottom up, and which others each may import at run time.
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    name: frozenset(others.split())
+    for name, others in {
+        "system": "",
+        "libbpf": "system",
+        "config": "system",
+        "control": "system",
+        "observe": "libbpf system",
+        "input": "libbpf system",
+        "profiles": "config libbpf system",
+        "scheduler": "observe config libbpf system",
+        "dbus": "control system",
+        "netlimit": "libbpf config control system",
+        "games": "observe profiles config libbpf system",
+        "metrics": "scheduler libbpf system",
+        "service": "metrics games netlimit dbus scheduler profiles input observe control config libbpf system",
+        "agent": "dbus system",
+        "trace": "system",
+        "leakcheck": "games netlimit scheduler observe libbpf system",
+        "bench": "control libbpf system",
+        "doctor": "trace games netlimit metrics scheduler profiles input control config libbpf system",
+        "cli": "doctor bench leakcheck trace agent service metrics netlimit dbus profiles input"
+        " control config libbpf system",
+        "__main__": "cli",
+    }.items()
+}  # fmt: skip
 OWNERS = {
     "evdev": {"input"},
     "pyudev": {"input"},
@@ -40,7 +56,7 @@ def modules() -> list[Path]:
     return sorted(p for p in PACKAGE.rglob("*.py"))
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -62,35 +78,58 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def level(name: str) -> int:
-    for number, rooms in enumerate(LEVELS):
-        if name in rooms:
-            return number
-    pytest.fail(f"scx_gamer/{name} has no place in LEVELS: decide which room it is")
+def test_the_table_has_every_package_and_goes_one_way() -> None:
+    assert {package_of(p) for p in modules()} - {"__init__"} == MAY_IMPORT.keys()
+    below: set[str] = set()
+    for name, others in MAY_IMPORT.items():
+        assert others <= below, f"{name} may import {sorted(others - below)}, which come after it"
+        below.add(name)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_no_room_imports_upwards(path: Path) -> None:
-    if path == PACKAGE / "__init__.py":
+def test_a_package_imports_only_what_the_table_allows(path: Path) -> None:
+    mine = package_of(path)
+    if mine == "__init__":
         return
-    mine = level(room(path))
     for name in imports(path):
         parts = name.split(".")
-        if parts[0] == "scx_gamer" and len(parts) > 1 and parts[1] != "__version__":
-            assert level(parts[1]) >= mine, f"{path.name} imports {name} from above"
+        if parts[0] == "scx_gamer" and len(parts) > 1 and parts[1] not in ("__version__", mine):
+            assert parts[1] in MAY_IMPORT[mine], f"{mine} must not import {name}"
 
 
-def test_each_package_is_imported_in_its_own_room_only() -> None:
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(TREE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """A face (`__init__`) imports what its package shows, so an import of the face alone closes no circle."""
+    faces = {module_name(p) for p in modules() if p.name == "__init__.py"}
+    names = {module_name(p) for p in modules()} - faces
+    edges = {
+        module_name(path): {
+            target
+            for name in imports(path)
+            for target in (name, name.rpartition(".")[0])
+            if target in names
+        }
+        for path in modules()
+        if module_name(path) not in faces
+    }
+    while leaves := {name for name, others in edges.items() if not others & edges.keys()}:
+        for name in leaves:
+            del edges[name]
+    assert not edges, f"these import each other: {sorted(edges)}"
+
+
+def test_each_third_party_package_is_imported_in_its_own_place_only() -> None:
     for path in modules():
         for name in imports(path):
             owners = OWNERS.get(name.split(".")[0])
-            assert owners is None or room(path) in owners, f"{path.name} imports {name}"
+            assert owners is None or package_of(path) in owners, f"{path.name} imports {name}"
 
 
 def test_the_supervisor_starts_without_what_it_does_not_need() -> None:
-    program = (
-        "import sys, scx_gamer.supervisor; print(*sorted({n.split('.')[0] for n in sys.modules}))"
-    )
+    program = "import sys, scx_gamer.service.supervisor; print(*sorted({n.split('.')[0] for n in sys.modules}))"
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=TREE
     ).stdout.split()

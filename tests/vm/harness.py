@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from scx_gamer import control
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import Object, find_object
-from scx_gamer.options import SupervisorOptions
-from scx_gamer.procfs import stat_of
+from scx_gamer.system.procfs import stat_of
 from tests.processes import end
 
 SCHED_EXT = Path("/sys/kernel/sched_ext")
@@ -29,8 +29,8 @@ SCHED_EXT = Path("/sys/kernel/sched_ext")
 # Our modules as the installed command has them, with the options given as JSON.
 _RUN = """
 import json, sys
-from scx_gamer.options import SupervisorOptions
-from scx_gamer.supervisor import main
+from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.service.supervisor import main
 options = json.loads(sys.argv[1])
 options["backoff_s"] = tuple(options["backoff_s"])
 sys.exit(main(SupervisorOptions(**options)))

@@ -12,12 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.leakcheck import world
 from scx_gamer.libbpf._native import real, stand_in
-from scx_gamer.options import SupervisorOptions
-from scx_gamer.paths import Paths
-from scx_gamer.state import StateStore
-from scx_gamer.supervisor import Supervisor
+from scx_gamer.scheduler.store import StateStore
+from scx_gamer.service.supervisor import Supervisor
+from scx_gamer.system.paths import Paths
 from tests.ownership import Book, locks_held
 from tests.vm.harness import directories, kernel_state
 from tests.vm.netlimit.world import Cgroup

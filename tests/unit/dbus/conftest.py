@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from scx_gamer.loop import Loop
+from scx_gamer.system.loop import Loop
 
 CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">

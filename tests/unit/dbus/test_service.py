@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from scx_gamer.control import FAILED, USAGE, ControlError
-from scx_gamer.control_server import Operation
+from scx_gamer.control.server import Operation
 from scx_gamer.dbus import BUS_NAME, INTERFACE, SESSION_INTERFACE, BusError, wire
 from scx_gamer.dbus.client import BusClient, NoService
 from scx_gamer.dbus.interface import interfaces

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from scx_gamer.games import data as detect
+from scx_gamer.games import lists as detect
+from scx_gamer.games.exec_filter import comm_of, names_to_tell
 from scx_gamer.games.explain import explain
-from scx_gamer.games.names import comm_of, names_to_tell
 from scx_gamer.games.proc import Process
-from scx_gamer.games.sources import decode
+from scx_gamer.games.process_events import decode
 from scx_gamer.games.tracker import GRACE_S, Tracker
 from tests.unit.games.trees import FakeProc
 

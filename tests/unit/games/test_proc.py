@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scx_gamer.games import data as detect
+from scx_gamer.games import lists as detect
 from scx_gamer.games.desktop import desktop_games, parse_entry
 from scx_gamer.games.proc import (
     Process,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer.games import data as detect
+from scx_gamer.games import lists as detect
 from scx_gamer.games.explain import explain
 from scx_gamer.games.tracker import GRACE_S, Tracker
 from tests.unit.games import trees

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scx_gamer.config.network import Limit
 from scx_gamer.libbpf import BpfError
-from scx_gamer.loop import Loop
-from scx_gamer.netconfig import Limit
 from scx_gamer.netlimit.cgroups import Member
 from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.registry import Registry, smallest
+from scx_gamer.system.loop import Loop
 
 SLOTS = 5
 

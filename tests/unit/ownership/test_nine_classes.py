@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from scx_gamer.control_server import ControlServer
-from scx_gamer.exporter import Exporter
-from scx_gamer.instance import Instance
+from scx_gamer.control.server import ControlServer
 from scx_gamer.libbpf import BpfError, Link, Object, find_object
 from scx_gamer.libbpf._native import real, stand_in
-from scx_gamer.loop import Loop
-from scx_gamer.notify import Notifier
+from scx_gamer.metrics.exporter import Exporter
+from scx_gamer.system.lock import Instance
+from scx_gamer.system.loop import Loop
+from scx_gamer.system.sd_notify import Notifier
 from tests.ownership import Book, broken_contract, locks_held
 
 

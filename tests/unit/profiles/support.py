@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from scx_gamer.config import tunable_limits
+from scx_gamer.config.settings import tunable_limits
 
 TOP = Path(__file__).resolve().parents[3]
 SHIPPED = TOP / "profiles/profiles"

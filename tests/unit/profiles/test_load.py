@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scx_gamer.config.toml import ConfigError, parse
 from scx_gamer.profiles import ProfileError, ProfileSet, check_set, load, of_documents
-from scx_gamer.tomlfile import ConfigError, parse
 from tests.unit.profiles.support import LIMITS
 
 GAME = """title = "Game"

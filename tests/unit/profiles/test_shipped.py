@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scx_gamer.config import load as load_config
+from scx_gamer.config.settings import load as load_config
+from scx_gamer.config.toml import ConfigError, parse
 from scx_gamer.profiles import GENERAL, check_set, load, of_documents, without_reason
 from scx_gamer.profiles.schema import schema_text
-from scx_gamer.tomlfile import ConfigError, parse
 from tests.unit.profiles.support import LIMITS, SHIPPED, TOP
 
 SCHEMA = json.loads((TOP / "profiles/schema.json").read_text())

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer.config import ConfigError
+from scx_gamer.config.settings import ConfigError
 from scx_gamer.profiles import Game, ProfileError
-from scx_gamer.tuning import Base, Tuning
+from scx_gamer.service.active_profile import Base, Tuning
 from tests.unit.profiles.support import LIMITS, constants
 
 CONSTANTS = constants()

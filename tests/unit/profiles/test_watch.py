@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scx_gamer.loop import Loop
-from scx_gamer.watch import FolderWatch, with_subfolders
+from scx_gamer.config.watch import FolderWatch, with_subfolders
+from scx_gamer.system.loop import Loop
 
 
 class Seen:

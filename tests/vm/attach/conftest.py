@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.libbpf import Abi, Mapped, Object, find_object
-from scx_gamer.scheduler import set_ops_flags
+from scx_gamer.scheduler.attached import set_ops_flags
 
 SHARED = ("windows", "tunables", "control", "classes", "events")
 SCHED_EXT = Path("/sys/kernel/sched_ext")

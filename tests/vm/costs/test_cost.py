@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scx_gamer.bench.workload import Workload
 from scx_gamer.libbpf import Object, find_object
-from scx_gamer.scheduler import program_costs
+from scx_gamer.scheduler.attached import program_costs
 from tests.vm.attach.conftest import attach
 
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")

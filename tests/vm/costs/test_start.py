@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from scx_gamer.options import SupervisorOptions
+from scx_gamer.config.options import SupervisorOptions
 from tests.vm.harness import start_supervisor
 
 # A guard against growth: 0.87e9 was measured, the verifier's and the emulated disk's included. The promised 0.4 s of a

@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import kernel
 from scx_gamer.libbpf._native import native
-from scx_gamer.options import SupervisorOptions
 from tests.vm.harness import Supervised, start_supervisor, wait_until
 from tests.vm.promises.meters import BUSYBOX
 

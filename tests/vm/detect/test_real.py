@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import kernel
-from scx_gamer.options import SupervisorOptions
 from tests.vm.detect.capture import capture
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap, end_games
 from tests.vm.harness import Supervised, start_supervisor, wait_until

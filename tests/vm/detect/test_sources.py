@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from scx_gamer.options import SupervisorOptions
+from scx_gamer.config.options import SupervisorOptions
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
 from tests.vm.harness import kernel_state, start_supervisor, wait_until
 

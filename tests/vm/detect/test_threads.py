@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from scx_gamer.options import SupervisorOptions
+from scx_gamer.config.options import SupervisorOptions
 from tests.vm.detect.conftest import Desk
 from tests.vm.harness import Supervised, start_supervisor, wait_until
 from tests.vm.input import devices

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.games.threads import NO_GAME
 from scx_gamer.libbpf import kernel
-from scx_gamer.options import SupervisorOptions
 from tests.vm.harness import faulty, foreign_scheduler, start_supervisor, wait_until
 
 MAIN = (sys.executable, "-m", "scx_gamer")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer.options import SupervisorOptions
+from scx_gamer.config.options import SupervisorOptions
 from tests.vm.harness import faulty, kernel_state, start_supervisor, wait_until
 
 QUICK = SupervisorOptions(mode="always", backoff_s=(0.5, 1.0, 2.0))

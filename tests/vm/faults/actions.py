@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import BpfError
-from scx_gamer.options import SupervisorOptions
 from tests.vm.harness import (
     Supervised,
     directories,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from scx_gamer import control
-from scx_gamer.inotify import Inotify
 from scx_gamer.libbpf import kernel
+from scx_gamer.system.inotify import Inotify
 from tests import hostile
 from tests.vm.bus.conftest import STRANGER
 from tests.vm.bus.service import service

@@ -10,11 +10,11 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
 
-from scx_gamer.feed import Feed
 from scx_gamer.input import InputRoom
 from scx_gamer.libbpf import Abi, Object, RingBuffer, UserRing, find_object
 from scx_gamer.libbpf.kernel import prog_info
-from scx_gamer.loop import Loop
+from scx_gamer.observe.control_ring import Feed
+from scx_gamer.system.loop import Loop
 
 Scenario = Generator[float, None, None]
 GENERATION = 7

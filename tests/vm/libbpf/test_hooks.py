@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.libbpf import find_object
-from scx_gamer.loop import Loop
-from scx_gamer.observe import Observe
+from scx_gamer.observe.observer import Observe
+from scx_gamer.system.loop import Loop
 
 TARGETS = {
     "on_input": b"fexit/input_event\0",

@@ -18,8 +18,8 @@ import pytest
 from scx_gamer.leakcheck import check
 from scx_gamer.libbpf import Object, find_object, kernel
 from scx_gamer.libbpf._native import native
-from scx_gamer.observe import working_hooks
-from scx_gamer.scheduler import OPS, set_ops_flags
+from scx_gamer.observe.observer import working_hooks
+from scx_gamer.scheduler.attached import OPS, set_ops_flags
 from tests.vm.attach.conftest import attach, gone, refills
 from tests.vm.stress import stress
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.doctor.programs import network_limit
-from scx_gamer.kernelstate import state
 from scx_gamer.libbpf import Object, find_object
-from scx_gamer.options import SupervisorOptions
+from scx_gamer.scheduler.sysfs import state
 from tests.vm.harness import Supervised, foreign_scheduler, start_supervisor, wait_until
 from tests.vm.netlimit.world import PAIR, Cgroup, attach_for_good, cli, configured, run, tree, typed
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from scx_gamer.options import SupervisorOptions
+from scx_gamer.config.options import SupervisorOptions
 from tests.vm.harness import Supervised, start_supervisor
 from tests.vm.netlimit.world import Cgroup, Internet, tree
 

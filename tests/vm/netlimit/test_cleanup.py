@@ -13,15 +13,15 @@ from contextlib import ExitStack
 import pytest
 
 from scx_gamer import control
+from scx_gamer.config.network import Limit
 from scx_gamer.libbpf import BpfError, Object, find_object
 from scx_gamer.libbpf._native import real, stand_in
-from scx_gamer.loop import Loop
-from scx_gamer.netconfig import Limit
 from scx_gamer.netlimit import programs
 from scx_gamer.netlimit.cgroups import Member
 from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.programs import Programs
 from scx_gamer.netlimit.registry import Registry
+from scx_gamer.system.loop import Loop
 from tests.ownership import Book
 from tests.vm.harness import Supervised, wait_until
 from tests.vm.netlimit.world import PAIR, ROOT, Cgroup, attach_for_good, limits, tree, typed

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from scx_gamer.paths import Paths
-from scx_gamer.supervisor import Supervisor
+from scx_gamer.service.supervisor import Supervisor
+from scx_gamer.system.paths import Paths
 from tests.vm.harness import directories, kernel_state
 from tests.vm.life import OPTIONS
 

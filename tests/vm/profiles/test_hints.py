@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scx_gamer.hints import BURST
-from scx_gamer.options import SupervisorOptions
+from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.service.session_hints import BURST
 from tests.vm.harness import Supervised, start_supervisor, wait_until
 
 USER, OTHER = 4711, 4712

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer import config
-from scx_gamer.netconfig import parse_rate
-from scx_gamer.options import SupervisorOptions
+from scx_gamer.config import settings
+from scx_gamer.config.network import parse_rate
+from scx_gamer.config.options import SupervisorOptions
 from tests.vm.harness import Supervised, start_supervisor, wait_until
 from tests.vm.netlimit.world import Cgroup
 
@@ -53,7 +53,7 @@ def test_the_limit_follows_the_profile_and_ends_with_the_game(
         mode="auto",
         input=False,
         config_dir=str(tmp_path),
-        network=dict(config.load(tmp_path).network),
+        network=dict(settings.load(tmp_path).network),
     )
     with start_supervisor(options, state="idle") as sup:
         assert sup.status()["network"]["available"], sup.status()["network"]["why"]

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from scx_gamer import control, metrics
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import Abi, find_object, kernel, object_btf
 from scx_gamer.libbpf._native import native
-from scx_gamer.options import SupervisorOptions
 from tests.vm.harness import Supervised, directories, faulty, start_supervisor, wait_until
 
 ABI = Abi(object_btf(find_object("observe")))

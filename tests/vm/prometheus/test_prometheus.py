@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.metrics import PREFIX, SPECS
-from scx_gamer.options import SupervisorOptions
 from tests.vm.harness import Supervised, directories, start_supervisor, wait_until
 
 PACKAGING = Path(__file__).resolve().parents[3] / "packaging"

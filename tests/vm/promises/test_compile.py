@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from scx_gamer.bench.verdict import judge
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import kernel
-from scx_gamer.options import SupervisorOptions
 from tests.vm.detect.conftest import Desk
 from tests.vm.harness import start_supervisor
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scx_gamer.games.room import RECONCILE_S
+from scx_gamer.games.detector import RECONCILE_S
 from scx_gamer.games.threads import NO_GAME
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
 from tests.vm.harness import Supervised, wait_until

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from scx_gamer import control
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.games.proc import Process, ProcFs, Tree
-from scx_gamer.options import SupervisorOptions
 from tests.vm.harness import (
     SCHED_EXT,
     directories,

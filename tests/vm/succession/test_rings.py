@@ -9,10 +9,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from scx_gamer import topology
-from scx_gamer.loop import Loop
-from scx_gamer.observe import Observe
-from scx_gamer.scheduler import SchedulerLife
+from scx_gamer.observe.observer import Observe
+from scx_gamer.scheduler import topology
+from scx_gamer.scheduler.attached import SchedulerLife
+from scx_gamer.system.loop import Loop
 
 
 @pytest.fixture

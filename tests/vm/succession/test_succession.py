@@ -10,9 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import kernel
-from scx_gamer.options import SupervisorOptions
-from scx_gamer.procfs import stat_of
+from scx_gamer.system.procfs import stat_of
 from tests.vm.attach.conftest import Life, attach, gone
 from tests.vm.faults.actions import running
 from tests.vm.harness import start_supervisor, wait_until

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scx_gamer.options import SupervisorOptions
+from scx_gamer.config.options import SupervisorOptions
 from tests.screen import on_screen
 from tests.vm.harness import start_supervisor, wait_until
 

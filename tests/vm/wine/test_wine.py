@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer.options import SupervisorOptions
+from scx_gamer.config.options import SupervisorOptions
 from tests.vm.detect.capture import capture
 from tests.vm.detect.conftest import CLASS_CRITICAL, CLASS_GAME, Desk, KernelMap, desk
 from tests.vm.harness import start_supervisor, wait_until

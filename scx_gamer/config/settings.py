@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Configuration: TOML files in, one validated, frozen Config out.
+
+Order, later wins key by key: the shipped config.toml, the admin's config.toml, then conf.d/*.toml
+sorted by name. The shipped file holds every key: defaults are written there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from scx_gamer.config import network, toml
+from scx_gamer.config.toml import ConfigError, Document, suggest, value_text
+from scx_gamer.system.text import printable
+
+MODES = ("auto", "always")
+__all__ = [
+    "MODES",
+    "Config",
+    "ConfigError",
+    "config_dir",
+    "limits",
+    "load",
+    "tunable_limits",
+    "vendor_file",
+]
+
+
+@dataclass(frozen=True)
+class MetricsConfig:
+    enabled: bool
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class DbusConfig:
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    kernel_path: bool
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the supervisor is told. `tunables` maps the lower-case name to a value in its unit."""
+
+    mode: str
+    metrics: MetricsConfig
+    dbus: DbusConfig
+    input: InputConfig
+    network: Mapping[str, object]  # by key of network.RULES: a profile may say otherwise
+    tunables: Mapping[str, int]
+    files: tuple[Path, ...]
+    directory: Path
+    mode_fixed: bool = False  # by the command line: files do not change it
+    _where: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def with_mode(self, mode: str) -> Config:
+        """The same with another mode, as the command line asked."""
+        return replace(self, mode=mode, mode_fixed=True)
+
+    def check_tunables(self, constants: Mapping[str, int]) -> None:
+        """Refuse a tunable outside the limits of abi.h (`constants`: its enums, SCXG_ names)."""
+        for name, value in self.tunables.items():
+            where = self._where.get(f"tunables.{name}", "config")
+            try:
+                low, high = limits(name, constants)
+            except KeyError:
+                raise ConfigError(
+                    where, f"unknown tunable {name}", "the BPF objects do not know it: reinstall"
+                ) from None
+            if not low <= value <= high:
+                raise ConfigError(
+                    where, f"tunables.{name} is {value}", f"use a value from {low} to {high}"
+                )
+
+
+def limits(name: str, constants: Mapping[str, int]) -> tuple[int, int]:
+    """Lowest and highest value of a tunable. KeyError for a name abi.h does not have."""
+    upper = name.upper()
+    return constants[f"SCXG_MIN_{upper}"], constants[f"SCXG_MAX_{upper}"]
+
+
+def _is_mode(value: object) -> bool:
+    return value in MODES
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_port(value: object) -> bool:
+    return type(value) is int and 1 <= value <= 65535
+
+
+def _is_loopback(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return ipaddress.ip_address(value).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+_RULES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "mode": (_is_mode, 'use "auto" or "always"'),
+    "metrics.enabled": (_is_bool, "use true or false"),
+    "metrics.address": (_is_loopback, 'use a loopback address such as "127.0.0.1"'),
+    "metrics.port": (_is_port, "use a whole number from 1 to 65535"),
+    "dbus.enabled": (_is_bool, "use true or false"),
+    "input.kernel_path": (_is_bool, "use true or false"),
+    **{f"network.{key}": rule for key, rule in network.RULES.items()},
+}
+_TABLES = ("metrics", "dbus", "input", "network", "tunables")
+
+
+def tunable_limits(constants: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Lowest and highest value of each tunable of abi.h (`constants`: its enums)."""
+    names = [n.removeprefix("SCXG_TUN_").lower() for n in constants if n.startswith("SCXG_TUN_")]
+    return {name: limits(name, constants) for name in names}
+
+
+def vendor_file() -> Path:
+    """The shipped config.toml: of the source checkout, of the wheel, of this prefix, else the system's."""
+    package = Path(__file__).resolve().parents[1]
+    prefix = package.parents[2] if len(package.parents) > 2 else package
+    for path in (
+        package.parent / "profiles",
+        package / "profiles_data",
+        prefix / "share/scx-gamer",
+    ):
+        if (path / "config.toml").is_file():
+            return path / "config.toml"
+    return Path("/usr/share/scx-gamer/config.toml")
+
+
+def config_dir() -> Path:
+    """Where the admin's files are."""
+    return Path(os.environ.get("SCX_GAMER_CONFIG_DIR") or "/etc/scx-gamer")
+
+
+def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
+    """Read, merge and validate. ConfigError for anything that is not right."""
+    shipped = vendor or vendor_file()
+    admin = directory or config_dir()
+    # The usual folder need not exist; one that somebody names must.
+    if admin != config_dir() and not admin.is_dir():
+        raise ConfigError(
+            printable(str(directory)), "not a directory", "give an existing folder to --config"
+        )
+    values, where = _read(shipped, known_tunables=None)
+    missing = sorted(set(_RULES) - set(values))
+    if missing:
+        raise ConfigError(str(shipped), f"lacks {missing[0]}", "reinstall scx-gamer")
+    tunables = frozenset(k.removeprefix("tunables.") for k in values if k.startswith("tunables."))
+    files = [shipped]
+    for path in _admin_files(shipped, admin):
+        more, more_where = _read(path, known_tunables=tunables)
+        values.update(more)
+        where.update(more_where)
+        files.append(path)
+    return Config(
+        mode=_text(values["mode"]),
+        metrics=MetricsConfig(
+            enabled=values["metrics.enabled"] is True,
+            address=_text(values["metrics.address"]),
+            port=_number(values["metrics.port"]),
+        ),
+        dbus=DbusConfig(enabled=values["dbus.enabled"] is True),
+        input=InputConfig(kernel_path=values["input.kernel_path"] is True),
+        network=MappingProxyType({key: values[f"network.{key}"] for key in network.RULES}),
+        tunables=MappingProxyType(
+            {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}
+        ),
+        files=tuple(files),
+        directory=admin,
+        _where=MappingProxyType(where),
+    )
+
+
+def _text(value: object) -> str:
+    assert isinstance(value, str)  # a rule let it through
+    return value
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)  # a rule let it through
+    return value
+
+
+def _admin_files(shipped: Path, admin: Path) -> list[Path]:
+    """config.toml, then the drop-ins: an admin's file masks the vendor's of the same name."""
+    drop_ins: dict[str, Path] = {}
+    for folder in (shipped.parent / "conf.d", admin / "conf.d"):
+        try:
+            names = os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise toml.unreadable(folder, error) from error
+        drop_ins.update({n: folder / n for n in names if n.endswith(".toml") and n[0] != "."})
+    main = [admin / "config.toml"] if os.path.lexists(admin / "config.toml") else []
+    return main + [drop_ins[name] for name in sorted(drop_ins)]
+
+
+def _read(
+    path: Path, known_tunables: frozenset[str] | None
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Flat key -> value, and key -> "file:line", of one file."""
+    document = toml.read(path)
+    values: dict[str, object] = {}
+    where: dict[str, str] = {}
+    for keys, value in _flatten(document):
+        place = document.place(*keys)
+        # a quoted dot is no table
+        key = ".".join(f'"{k}"' if "." in k else k for k in keys)
+        _check(key, value, place, known_tunables)
+        values[key] = value
+        where[key] = place
+    return values, where
+
+
+def _flatten(document: Document) -> list[tuple[tuple[str, ...], object]]:
+    flat: list[tuple[tuple[str, ...], object]] = []
+    for key, value in document.tree.items():
+        if key not in _TABLES:
+            flat.append(((key,), value))
+        elif isinstance(value, dict):
+            flat.extend(((key, name), inner) for name, inner in value.items())
+        else:
+            place = document.place(key)
+            raise ConfigError(place, f"{key} is a table", f"write [{key}] on a line of its own")
+    return flat
+
+
+def _check(key: str, value: object, place: str, known_tunables: frozenset[str] | None) -> None:
+    rule = _RULES.get(key)
+    name = key.removeprefix("tunables.")
+    if rule is None and name != key and (known_tunables is None or name in known_tunables):
+        rule = (_is_count, "use a whole number, 0 or more")
+    if rule is None:
+        known = [*_RULES, *(f"tunables.{n}" for n in known_tunables or ())]
+        raise ConfigError(place, f"unknown key {printable(key, 64)}", suggest(key, known))
+    accepts, right = rule
+    if not accepts(value):
+        raise ConfigError(place, f"{printable(key, 64)} is {value_text(value)}", right)

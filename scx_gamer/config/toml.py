@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A TOML file read whole and bounded, with the line of each key, for errors that say where."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scx_gamer.system.text import printable
+
+MAX_BYTES = 1 << 20
+_MAX_LINES = 20_000  # looked through for a key; a file of ours has a hundred
+_MAX_STATEMENT = 200  # lines of one value
+
+
+class ConfigError(Exception):
+    """A file that cannot be used. str() is one line: file, line, key, what would be right."""
+
+    def __init__(self, where: str, what: str, hint: str, errno: int = 0) -> None:
+        super().__init__(f"{where}: {what}; {hint}")
+        self.where = where
+        self.what = what
+        self.hint = hint
+        self.errno = errno
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed file. `shown` is its name, safe to print."""
+
+    shown: str
+    tree: dict[str, object]
+    text: str
+
+    def place(self, *keys: str) -> str:
+        """`file:line` of a key; of the innermost table around it where it has no line of its own."""
+        lines = _positions(self.text)
+        while keys and keys not in lines:
+            keys = keys[:-1]
+        return f"{self.shown}:{lines.get(keys, 1)}"
+
+
+def read(path: Path, max_bytes: int = MAX_BYTES) -> Document:
+    """Raises ConfigError for what cannot be read, is too large, not UTF-8 or not TOML."""
+    shown = printable(str(path))
+    try:
+        # Never waits for a FIFO, and takes nothing but a file (or the /dev/null that disables one).
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        with open(fd, "rb") as file:
+            raw = file.read(max_bytes + 1) or b""
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if len(raw) > max_bytes:
+        size = f"{max_bytes >> 10} KiB" if max_bytes < 1 << 20 else f"{max_bytes >> 20} MiB"
+        raise ConfigError(shown, f"larger than {size}", "this is not a configuration file")
+    return parse(raw, shown)
+
+
+def parse(raw: bytes, shown: str) -> Document:
+    """Raises ConfigError."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{shown}:{line}", "not UTF-8", "save the file as UTF-8") from error
+    try:
+        return Document(shown, tomllib.loads(text), text)
+    except RecursionError as error:
+        raise ConfigError(shown, "nested too deeply", "no key needs nesting") from error
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
+        raise _not_toml(shown, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> ConfigError:
+    why = error.strerror or "cannot be read"
+    return ConfigError(printable(str(path)), why, "make it readable", error.errno or 0)
+
+
+def _not_toml(shown: str, error: ValueError) -> ConfigError:
+    message = str(error)
+    match = re.search(r"\(at line (\d+), column (\d+)\)$", message)
+    if match:
+        what = printable(message[: match.start()].strip())
+        return ConfigError(f"{shown}:{match[1]}", f"not TOML: {what}", f"see column {match[2]}")
+    return ConfigError(
+        shown, f"not TOML: {printable(message)}", 'write lines such as mode = "auto"'
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _positions(text: str) -> dict[tuple[str, ...], int]:
+    """Key -> line, of a text that is TOML: each statement is parsed by itself."""
+    found: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    pending: list[str] = []
+    first = 1
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n")[:_MAX_LINES], 1):
+        if not pending:
+            first = number
+        pending.append(line)
+        chunk = "\n".join(pending)
+        try:
+            tree = tomllib.loads(chunk)
+        except (ValueError, RecursionError):  # it goes on in the next line
+            if len(pending) > _MAX_STATEMENT:
+                pending.clear()
+            continue
+        pending.clear()
+        if chunk.lstrip().startswith("["):
+            table = ()
+            for path in _paths(tree):
+                table = path
+                found.setdefault(path, first)
+        else:
+            for path in _paths(tree):
+                found.setdefault(table + path, first)
+    return found
+
+
+def _paths(tree: object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key of nested tables, the outer ones first."""
+    if isinstance(tree, list) and tree and isinstance(tree[0], dict):
+        tree = tree[0]
+    if isinstance(tree, dict) and len(above) < 8:
+        for key, value in tree.items():
+            yield (*above, key)
+            yield from _paths(value, (*above, key))
+
+
+def value_text(value: object) -> str:
+    """A value as it would be written, short, for an error."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, int) and abs(value) >= 1 << 64:
+        return "a very large number"
+    return printable(f'"{value}"' if isinstance(value, str) else str(value), 64)
+
+
+def suggest(key: str, known: Iterable[str]) -> str:
+    """What was probably meant."""
+    names = sorted(known)
+    close = difflib.get_close_matches(key[:64], names, n=1, cutoff=0.6)
+    if not close:  # the right name in the wrong table
+        last = key[:64].rpartition(".")[2]
+        close = [k for k in names if k.rpartition(".")[2] == last][:1]
+    if close:
+        return f"did you mean {close[0]}?"
+    return "known keys: " + ", ".join(names)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Client of the control socket: one request, one answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from scx_gamer.control.protocol import (
+    FAILED,
+    MAX_ANSWER,
+    NO_PERMISSION,
+    NOT_RUNNING,
+    ControlError,
+)
+from scx_gamer.system.paths import paths
+
+
+def request(op: str, *, timeout_s: float = 15.0, path: Path | None = None, **args: object) -> Any:
+    """Return the `result` of one operation; raises ControlError."""
+    path = path or paths().control_socket
+    line = json.dumps({"op": op, **args}).encode() + b"\n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(timeout_s)
+        try:
+            sock.connect(os.fspath(path))
+            sock.sendall(line)
+            answer = _read_line(sock)
+        except (FileNotFoundError, ConnectionRefusedError) as err:
+            raise ControlError(
+                "the supervisor is not running", NOT_RUNNING, err.errno or 0, "see `scx-gamer run`"
+            ) from err
+        except PermissionError as err:
+            raise ControlError(f"no access to {path}", NO_PERMISSION, err.errno or 0) from err
+        except TimeoutError as err:
+            raise ControlError(f"no answer to {op} in {timeout_s:g} s", FAILED) from err
+        except OSError as err:
+            raise ControlError(f"{op}: {err.strerror}", FAILED, err.errno or 0) from err
+    try:
+        decoded = json.loads(answer)
+    except ValueError as err:
+        raise ControlError(f"the answer to {op} is not JSON", FAILED) from err
+    if not isinstance(decoded, dict) or not decoded.get("ok"):
+        found = decoded if isinstance(decoded, dict) else {}
+        code = found.get("code")
+        raise ControlError(
+            str(found.get("error", "malformed answer")), code if isinstance(code, int) else FAILED
+        )
+    return decoded.get("result")
+
+
+def _read_line(sock: socket.socket) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        part = sock.recv(65536)
+        if not part:
+            raise ControlError("the supervisor hung up", NOT_RUNNING)
+        parts.append(part)
+        size += len(part)
+        if part.endswith(b"\n"):
+            return b"".join(parts)
+        if size > MAX_ANSWER:
+            raise ControlError("the answer is too long")

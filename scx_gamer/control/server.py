@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The control socket: who may ask what, and clients that cost nothing however they behave."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import stat
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scx_gamer.control.protocol import FAILED, MAX_REQUEST, NO_PERMISSION, USAGE, ControlError
+from scx_gamer.system.loop import Loop, Timer
+
+log = logging.getLogger(__name__)
+
+_MAX_CLIENTS = 32
+_MAX_PER_USER = 8
+_IDLE_S = 10.0  # a client that neither asks nor reads for so long is dropped
+_MAX_REQUESTS = 64  # by one connection
+_ACCEPTS = 8  # in one pass
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`call` gets the request without `op`; it may raise ControlError."""
+
+    call: Callable[[Mapping[str, Any]], Any]
+    root_only: bool
+
+
+@dataclass(frozen=True)
+class PeerOperation:
+    """The same for everybody; `call` is also told which user asks."""
+
+    call: Callable[[Mapping[str, Any], int], Any]
+
+
+@dataclass
+class _Client:
+    sock: socket.socket
+    uid: int
+    timer: Timer
+    received: bytearray = field(default_factory=bytearray)
+    to_send: bytearray = field(default_factory=bytearray)
+    requests: int = 0
+
+
+class ControlServer:
+    """Serves `operations` on `path` until close()."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        path: Path,
+        operations: Mapping[str, Operation | PeerOperation],
+    ) -> None:
+        self._loop = loop
+        self._path = path
+        self.operations = operations
+        self._clients: dict[int, _Client] = {}
+        self.requests = 0
+        self.refused = 0
+        flags = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        sock = socket.socket(socket.AF_UNIX, flags)
+        try:
+            # the lock on the directory is ours, so what lies there is of an ended run
+            if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
+                path.unlink()
+            sock.bind(os.fspath(path))
+            os.chmod(path, 0o666)
+            sock.listen(16)
+            loop.add_fd(sock.fileno(), self._on_connect, name="control socket")
+        except OSError as err:
+            sock.close()
+            raise ControlError(f"cannot listen on {path}: {err.strerror}", FAILED) from err
+        self._listen: socket.socket | None = sock
+
+    def _on_connect(self, _fd: int) -> None:
+        if self._listen is None:
+            return
+        for _ in range(_ACCEPTS):
+            try:
+                sock, _address = self._listen.accept()
+            except OSError:  # nobody left, or the client is gone, or no fd: the next pass tries
+                return
+            self._admit(sock)
+
+    def _admit(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        _pid, uid, _gid = struct.unpack("iII", credentials)
+        mine = sum(client.uid == uid for client in self._clients.values())
+        if uid != 0 and (mine >= _MAX_PER_USER or len(self._clients) >= _MAX_CLIENTS):
+            self.refused += 1
+            sock.close()
+            return
+        if len(self._clients) >= _MAX_CLIENTS:  # root is let in: the oldest goes
+            self._drop(next(iter(self._clients)))
+        fd = sock.fileno()
+        timer = self._expire(fd)
+        self._clients[fd] = _Client(sock, uid, timer)
+        self._loop.add_fd(fd, self._on_client, name="control client")
+
+    def _expire(self, fd: int) -> Timer:
+        return self._loop.call_later(_IDLE_S, lambda: self._drop(fd), name="idle control client")
+
+    def _drop(self, fd: int) -> None:
+        client = self._clients.pop(fd, None)
+        if client is not None:
+            client.timer.cancel()
+            self._loop.remove_fd(fd)
+            client.sock.close()
+
+    def _on_client(self, fd: int) -> None:
+        client = self._clients.get(fd)
+        if client is None:
+            return
+        if client.to_send:
+            self._send(fd, client)
+            self._go_on(fd, client)
+            return  # one answer at a time: a client that does not read is not read either
+        try:
+            data = client.sock.recv(MAX_REQUEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(fd)
+            return
+        client.received += data
+        self._take_line(fd, client)
+
+    def _go_on(self, fd: int, client: _Client) -> None:
+        """What came along with the request just answered: the socket will not say again that it is there."""
+        if client.to_send or b"\n" not in client.received:
+            return
+
+        def due() -> None:
+            if self._clients.get(fd) is client and not client.to_send:
+                self._take_line(fd, client)
+
+        self._loop.call_later(0.001, due, name="control client")  # others have their turn
+
+    def _take_line(self, fd: int, client: _Client) -> None:
+        line, newline, rest = bytes(client.received).partition(b"\n")
+        if not newline and len(line) <= MAX_REQUEST:
+            return
+        client.received = bytearray(rest)
+        client.requests += 1
+        if not newline or len(line) > MAX_REQUEST:
+            client.requests = _MAX_REQUESTS  # no telling where the next one begins
+            answer = _error(f"a request is one line of at most {MAX_REQUEST} bytes", USAGE)
+        else:
+            answer = self._answer(line, client.uid)
+        client.to_send += json.dumps(answer, default=str).encode() + b"\n"
+        client.timer.cancel()
+        client.timer = self._expire(fd)
+        self._send(fd, client)
+        self._go_on(fd, client)
+
+    def _answer(self, line: bytes, uid: int) -> dict[str, Any]:
+        self.requests += 1
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            return _error("the request is not JSON", USAGE)
+        name = request.pop("op", None) if isinstance(request, dict) else None
+        operation = self.operations.get(name) if isinstance(name, str) else None
+        if operation is None:
+            known = ", ".join(sorted(self.operations))
+            return _error(f"unknown operation: one of {known}", USAGE)
+        try:
+            if isinstance(operation, PeerOperation):
+                return {"ok": True, "result": operation.call(request, uid)}
+            if operation.root_only and uid != 0:
+                return _error(f"{name} is for root only", NO_PERMISSION)
+            return {"ok": True, "result": operation.call(request)}
+        except ControlError as err:
+            return _error(str(err), err.code)
+
+    def _send(self, fd: int, client: _Client) -> None:
+        try:
+            sent = client.sock.send(client.to_send)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._drop(fd)
+            return
+        del client.to_send[:sent]
+        self._loop.watch_writable(fd, bool(client.to_send))
+        if not client.to_send and client.requests >= _MAX_REQUESTS:
+            self._drop(fd)
+
+    def close(self) -> None:
+        for fd in list(self._clients):
+            self._drop(fd)
+        sock, self._listen = self._listen, None
+        if sock is not None:
+            self._loop.remove_fd(sock.fileno())
+            sock.close()
+            self._path.unlink(missing_ok=True)
+
+
+def _error(text: str, code: int) -> dict[str, Any]:
+    return {"ok": False, "error": text, "code": code}
+
+
+def pid_of(request: Mapping[str, Any]) -> int:
+    """The `pid` of a request; raises ControlError."""
+    pid = request.get("pid")
+    if type(pid) is not int or not 0 < pid < 1 << 31:
+        raise ControlError("give the process as a number: pid", USAGE)
+    return pid

@@ -1,0 +1,532 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The games room: process events in, classes in the kernel's map out, and why."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from scx_gamer.config import settings
+from scx_gamer.games import desktop
+from scx_gamer.games import lists as detect
+from scx_gamer.games.exec_filter import Names, names_to_tell
+from scx_gamer.games.explain import boost_of, explain, facts, listing
+from scx_gamer.games.kernel_maps import KernelSide
+from scx_gamer.games.model import Change, Game
+from scx_gamer.games.proc import Process, ProcFs
+from scx_gamer.games.process_events import Poll, ProcConnector
+from scx_gamer.games.threads import Threads, rows
+from scx_gamer.games.tracker import Tracker
+from scx_gamer.observe.observer import Event, Observe
+from scx_gamer.profiles import Game as Facts
+from scx_gamer.profiles import ProfileSet
+from scx_gamer.system.loop import Loop, Timer
+
+log = logging.getLogger(__name__)
+
+RECONCILE_S = 30.0
+LOOK_S = 0.003  # of it at a time
+THREADS_AFTER_S = (
+    0.5  # the hooks on threads are loaded when the game has its class and its start is over
+)
+LOST_S = 1.0  # how often the kernel's count of lost events is looked at
+QUIET_S, QUIET_MAX_S = 0.05, 0.5  # before the main process is chosen again
+SETTLE_EVERY_S = 2.0
+ARGUMENTS_EVERY_S, ARGUMENTS_FOR_S = 0.1, 1.5
+HINTS = ("focus", "game", "game-gone")
+_HOOKS = ("on_exec", "on_exit", "on_fork")
+_NS = 10**9
+TICK_NS = _NS // os.sysconf("SC_CLK_TCK")
+
+
+class GameError(Exception):
+    """A process that cannot be made a game."""
+
+    def __init__(self, what: str, errno: int = 0, hint: str = "") -> None:
+        super().__init__(f"{what}: {hint}" if hint else what)
+        self.what = what
+        self.errno = errno
+        self.hint = hint
+
+
+def shipped_data() -> tuple[detect.DetectData, str]:
+    """The lists of `detect.toml` and its drop-ins; without the drop-ins, and why, when one is broken."""
+    vendor = settings.vendor_file().parent / "detect.toml"
+    try:
+        return detect.load(vendor, sorted((settings.config_dir() / "detect.d").glob("*.toml"))), ""
+    except detect.DetectDataError as err:
+        data = detect.load(vendor)
+        log.error("drop-ins of detect.d are not used: %s", err)
+        return data, str(err)
+
+
+class GamesRoom:
+    """Owns the tracker, the source of events and the pidfds of the games' roots."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        observe: Observe,
+        on_change: Callable[[], None],
+        *,
+        source: str = "auto",
+        detection: bool = True,
+        proc: ProcFs | None = None,
+    ) -> None:
+        self._loop = loop
+        self._on_change = on_change
+        self._proc = proc or ProcFs()
+        self._observe = observe
+        self._threads = Threads(observe)
+        self._kernel = KernelSide(observe.feed, observe.maps, observe.abi, observe.control)
+        self._detection = detection
+        self.data, self.data_error = shipped_data()
+        self.tracker = Tracker(self._proc, self.data if detection else detect.DetectData())
+        self.tracker.own_pid = os.getpid()
+        self._profile_names: frozenset[str] = frozenset()
+        self._names = Names({}, "")
+        self._desktop_seen: tuple[object, ...] = ()
+        self._fresh: dict[int, Process] = {}
+        self._look: Iterator[None] | None = None
+        self._exec_ns: dict[int, int] = {}
+        self._arguments_until: dict[int, float] = {}
+        self._pidfds: dict[int, int] = {}  # root pid → pidfd
+        self._was_active = False
+        self._lost_seen = 0
+        self._timers: dict[str, Timer] = {}
+        self._settle_by = 0.0
+        self.by_rule: Counter[str] = Counter()
+        self.reconciles = 0
+        self.hints: Counter[str] = Counter()
+        self.losses = 0
+        self.source = ""
+        self.source_why = ""
+        with ExitStack() as stack:
+            stack.callback(self._close_pidfds)
+            stack.callback(self._threads.close)
+            self._open_source(observe, source, stack)
+            self._stack = stack.pop_all()
+
+    # -- life --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Look at every process once, then listen."""
+        self._loop.at_pass_end(self._pass)
+        self._look_at_all()
+        while self._look is not None:
+            self._read_some()
+        self._tick()
+
+    def _open_source(self, observe: Observe, wanted: str, stack: ExitStack) -> None:
+        missing = [h for h in _HOOKS if h not in observe.hooks]
+        if wanted in ("auto", "bpf") and not missing:
+            self.source = "bpf"
+            observe.on("EXEC", self._on_exec)
+            observe.on("RENAME", lambda e: self.exec_seen(int(e["tgid"]), 0))
+            observe.on("FORK", self._on_fork)
+            observe.on("EXIT", self._on_exit)
+            return
+        why = f"without {', '.join(missing)}" if missing else f"{wanted} was asked for"
+        if wanted != "poll":
+            try:
+                connector = ProcConnector(self._loop, self)
+                stack.callback(connector.close)
+                self.source, self.source_why = "netlink", why
+                log.warning("process events come from the proc connector: %s", why)
+                return
+            except OSError as err:
+                why = f"{why}; no proc connector: {err.strerror}"
+        poll = Poll(self._loop, self, self._proc.pids)
+        stack.callback(poll.close)
+        self.source, self.source_why = "poll", why
+        log.warning("processes are polled every second: %s", why)
+
+    def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._stack.close()
+
+    def _close_pidfds(self) -> None:
+        for fd in self._pidfds.values():
+            self._loop.remove_fd(fd)
+            os.close(fd)
+        self._pidfds.clear()
+
+    def _open_threads(self) -> None:
+        if self.tracker.games:
+            self._threads.open()
+
+    def _later(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
+        """One timer of a name at a time; an earlier one stays."""
+
+        def due() -> None:
+            del self._timers[name]
+            call()
+
+        if name not in self._timers:
+            self._timers[name] = self._loop.call_later(delay_s, due, name=f"games: {name}")
+
+    def _cancel(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def exec_seen(self, pid: int, time_ns: int) -> None:
+        if time_ns:
+            self._exec_ns[pid] = time_ns
+        self.tracker.exec_seen(pid)
+
+    def fork_seen(self, parent: int, child: int) -> None:
+        if parent in self.tracker.classes:
+            self.tracker.exec_seen(child)
+
+    def exit_seen(self, pid: int) -> None:
+        self._exec_ns.pop(pid, None)
+        self.tracker.exit_seen(pid)
+
+    def events_lost(self) -> None:
+        self.losses += 1
+        self._later("after a loss", QUIET_S, self._look_at_all)
+
+    def _on_exec(self, event: Event) -> None:
+        pid = int(event["tgid"])
+        self.tracker.executed(pid, int(event["start_ns"]) // TICK_NS, str(event["filename"]))
+        self.exec_seen(pid, int(event["time_ns"]))
+
+    def _on_fork(self, event: Event) -> None:
+        start_ticks = int(event["start_ns"]) // TICK_NS
+        self.tracker.fork_seen(int(event["parent_tgid"]), int(event["tgid"]), start_ticks)
+
+    def _on_exit(self, event: Event) -> None:
+        pid = int(event["tgid"])
+        self._exec_ns.pop(pid, None)
+        self.tracker.exit_seen(pid, int(event["start_ns"]) // TICK_NS)
+        if pid == self.tracker.focus_pid:
+            self.tracker.focus_pid = 0
+            self._tell_focus()
+
+    def hint(self, source: str, pid: int, kind: str) -> bool:
+        """A hint from a user session: `focus` (pid 0: nobody knows), `game` or `game-gone`. False when it says nothing
+        that can be used. Focus never attaches, detaches or changes a class."""
+        self.hints[kind] += 1
+        if kind == "focus":
+            process = self.tracker.read(pid) if pid else None
+            self.tracker.focus_pid = process.pid if process is not None else 0
+            if process is not None:  # so that its end is told
+                self._kernel.follow_alone(pid, process.start_ticks * TICK_NS)
+            self._tell_focus()
+            return process is not None or pid == 0
+        if kind == "game":
+            known = pid in self.tracker.classes
+            marked = self.tracker.add_hint(pid, source)
+            if marked and not known:
+                self._look_at_all()  # what it started before now, nobody has told of
+            return marked
+        if kind == "game-gone":
+            self.tracker.remove_hint(pid)
+            return True
+        return False
+
+    def use_profiles(self, profiles: ProfileSet) -> None:
+        """A program that a profile names by its file or command line is a game: rule `profile`."""
+        named = {name: p for name, p in profiles.profiles.items() if p.match.exe or p.match.cmdline}
+        only = ProfileSet(named)
+
+        def match(process: Process) -> str | None:
+            found = only.find([Facts(0, process.exe, process.argv)])
+            return (
+                f"profile {found.profile.name} names its {found.how} {found.what}"
+                if found
+                else None
+            )
+
+        self.tracker.profile = match if named else (lambda _process: None)
+        exes = (name for p in named.values() for name in p.match.exe)
+        self._profile_names = frozenset(name.rsplit("/", 1)[-1] for name in exes if "*" not in name)
+        self._tell_names(force=True)
+
+    # -- looks -------------------------------------------------------------------------------------
+
+    def _pass(self) -> None:
+        """At the end of each pass of the loop: what its events changed."""
+        now_s = time.monotonic()
+        deadline = self.tracker.next_deadline_s
+        if self.tracker.has_work or (deadline is not None and now_s >= deadline):
+            self._apply(self.tracker.update(now_s))
+            self._wait_for_arguments(now_s)
+            if self.tracker.unsettled(now_s):
+                self._settle_soon(now_s)
+        deadline = self.tracker.next_deadline_s
+        if deadline is not None:
+            self._later("grace", max(0.0, deadline - now_s) + 0.001, lambda: None)
+
+    def _settle_soon(self, now_s: float) -> None:
+        """After a quiet moment, however long events go on."""
+        if "settle" not in self._timers:
+            self._settle_by = now_s + QUIET_MAX_S
+        self._cancel("settle")
+        delay = min(QUIET_S, max(0.0, self._settle_by - now_s))
+        self._later("settle", delay, self._settle)
+
+    def _settle(self) -> None:
+        now_s = time.monotonic()
+        self.tracker.settle(now_s)
+        if self.tracker.unsettled(now_s):
+            self._settle_by = now_s + SETTLE_EVERY_S
+            self._later("settle", SETTLE_EVERY_S, self._settle)
+
+    def _wait_for_arguments(self, now_s: float) -> None:
+        waiting = set(self.tracker.waits_for_arguments())
+        for pid in self._arguments_until.keys() - waiting:
+            del self._arguments_until[pid]
+        for pid in waiting:
+            self._arguments_until.setdefault(pid, now_s + ARGUMENTS_FOR_S)
+        if any(until > now_s for until in self._arguments_until.values()):
+            self._later("arguments", ARGUMENTS_EVERY_S, self._look_at_arguments)
+
+    def _look_at_arguments(self) -> None:
+        now_s = time.monotonic()
+        for pid, until in self._arguments_until.items():
+            if until > now_s:
+                self.tracker.exec_seen(pid)
+
+    def _tick(self) -> None:
+        lost = self._kernel.events_lost()
+        if lost != self._lost_seen:
+            self._lost_seen = lost
+            self.events_lost()
+        self._threads.tick()
+        self._later("tick", LOST_S, self._tick)
+
+    def _look_at_all(self) -> None:
+        """In pieces, so that nothing else of the loop waits for a machine with a thousand processes."""
+        self._tell_names()
+        self._fresh = {}
+        self._look = self.tracker.look_at_all(self._fresh)
+        self._cancel("reconcile")
+        self._later("reconcile", 0, self._read_some)
+
+    def _read_some(self) -> None:
+        try:
+            change = self._loop.preemptible(self._read_on)
+        except OSError as err:  # no descriptor is left, or no /proc: what is known stays
+            log.warning("no look at the processes, the next in %g s: %s", RECONCILE_S, err)
+            self._later("reconcile", RECONCILE_S, self._look_at_all)
+            return
+        if change is None:
+            self._later("reconcile", LOOK_S, self._read_some)
+            return
+        self._look = None
+        self._reconciled(change)
+
+    def _read_on(self) -> Change | None:
+        """The processes that have their turn; with the last of them, what is to change. It tells the kernel nothing."""
+        until_s = time.monotonic() + LOOK_S
+        for _ in self._look or ():
+            if time.monotonic() >= until_s:
+                return None
+        return self.tracker.reconcile(time.monotonic(), self._fresh)
+
+    def _reconciled(self, change: Change) -> None:
+        self.reconciles += 1
+        self._kernel.sweep({p.pid for p in self.tracker.tree}, self.tracker.classes)
+        self._kernel.follow_launchers(self.tracker.tree, self._names)
+        self._apply(change)
+        self._wait_for_arguments(time.monotonic())
+        self._cancel("reconcile")
+        self._later("reconcile", RECONCILE_S, self._look_at_all)
+
+    def _tell_names(self, *, force: bool = False) -> None:
+        """The kernel's table of names, when the desktop entries changed."""
+        if not self._detection:
+            return
+        places, seen = self._loop.preemptible(_desktop)
+        if seen == self._desktop_seen and not force:
+            return
+        self._desktop_seen = seen
+        games, programs = self._loop.preemptible(desktop.desktop_games, places)
+        self.tracker.desktop_games = games
+        self._names = names_to_tell(
+            self.data,
+            (*programs, *self._profile_names),
+            self._kernel.report,
+            self._kernel.tree,
+            self._kernel.max_names,
+        )
+        self._kernel.tell_names(self._names)
+
+    # -- what follows ------------------------------------------------------------------------------
+
+    def _apply(self, change: Change) -> None:
+        """Classes first and at once: all that others make of a new game takes longer than that."""
+        for pid in change.removed:
+            alive = self.tracker.tree.get(pid) is not None
+            if alive or self.source != "bpf":  # the kernel's exit hook has taken out a dead one
+                self._kernel.class_del(pid)
+        for pid, assignment in change.assigned.items():
+            exec_ns = self._exec_ns.get(pid, 0)
+            self._kernel.class_set(
+                pid, assignment.class_name, assignment.start_ticks * TICK_NS, exec_ns
+            )
+            if assignment.class_name == "GAME":
+                self._kernel.follow(pid, assignment.start_ticks * TICK_NS)
+        self._exec_ns.clear()
+        active = bool(self.tracker.games)
+        if active != self._was_active:
+            self._was_active = active
+            self._kernel.game_active(active)
+            if active:
+                self._later("threads", THREADS_AFTER_S, self._open_threads)
+        self._kernel.flush()
+        for game in change.started:
+            self._began(game)
+        for game in change.ended:
+            self._ended(game)
+        if not self.tracker.lingering:
+            self._threads.close()
+        if change.assigned or change.removed:
+            self._tell_focus()
+        if change.started or change.ended:
+            self._on_change()
+
+    def _began(self, game: Game) -> None:
+        root = game.decision.root
+        self.by_rule[game.decision.rule] += 1
+        for pid, start in game.members:
+            self._kernel.follow(pid, start * TICK_NS)
+        try:
+            fd = os.pidfd_open(root.pid)
+        except OSError:  # it ended; the exit event or the next look says so
+            pass
+        else:
+            self._pidfds[root.pid] = fd
+            self._loop.add_fd(fd, lambda _fd: self._root_ended(root.pid), name=f"game {root.pid}")
+        evidence = "; ".join(game.decision.evidence)
+        log.info(
+            "game %s (pid %d): rule %s: %s",
+            game.decision.name,
+            root.pid,
+            game.decision.rule,
+            evidence,
+        )
+
+    def _root_ended(self, pid: int) -> None:
+        self._drop_pidfd(pid)
+        self.tracker.exit_seen(pid)
+
+    def _drop_pidfd(self, pid: int) -> None:
+        fd = self._pidfds.pop(pid, None)
+        if fd is not None:
+            self._loop.remove_fd(fd)
+            os.close(fd)
+
+    def _ended(self, game: Game) -> None:
+        self._drop_pidfd(game.decision.root.pid)
+        log.info("game %s (pid %d) ended", game.decision.name, game.decision.root.pid)
+
+    def _tell_focus(self) -> None:
+        pid = self.tracker.focus_pid
+        process = self.tracker.read(pid) if pid else None
+        if process is None:
+            pid = self.tracker.focus_pid = 0
+        away = process is not None and self.tracker.game_of(process) is None
+        self._kernel.focus(pid, away)
+
+    def tell_all(self) -> None:
+        """Everything again, for a new generation."""
+        for pid, assignment in self.tracker.classes.items():
+            self._kernel.class_set(pid, assignment.class_name, assignment.start_ticks * TICK_NS, 0)
+        self._kernel.game_active(bool(self.tracker.games))
+        self._kernel.forget_focus()
+        self._tell_focus()
+
+    # -- what is asked -----------------------------------------------------------------------------
+
+    def add(self, pid: int, reason: str) -> None:
+        """Make `pid` and what it started a game; raises GameError. A second time: the same."""
+        if pid <= 1:
+            raise GameError(f"process {pid} cannot be a game", hint="name the game's process")
+        if not self.tracker.add_explicit(pid, reason):
+            raise GameError(
+                f"no process {pid}",
+                hint="it may have ended, be the kernel's own, or work in the background",
+            )
+        self._apply(self.tracker.update(time.monotonic()))
+        self._look_at_all()  # what it started before now, nobody has told of
+
+    def remove(self, pid: int) -> bool:
+        """Take back what add said, or what a rule found; False if `pid` is in no game."""
+        if not self.tracker.remove_explicit(pid):
+            return False
+        self._apply(self.tracker.update(time.monotonic()))
+        return True
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a game runs, or ended so recently that it may come back."""
+        return self.tracker.lingering
+
+    def pids(self) -> set[int]:
+        """Every process of every game that runs."""
+        return {pid for game in self.tracker.games for pid, _ in game.members}
+
+    def explain(self, pid: int) -> dict[str, object]:
+        """The schema of `games explain --json`."""
+        answer = explain(self.tracker, pid, time.monotonic())
+        if "class" in answer:
+            name = str(answer["class"])
+            boost = boost_of(name, self._observe, self.tracker.focus_pid)
+            now_ns = time.monotonic_ns()
+            answer["boost"] = boost
+            answer["threads_earlier"] = self._threads.asked()
+            answer["threads"] = rows(pid, name, boost, self.data, self._threads.watch, now_ns)
+        return answer
+
+    def listing(self) -> list[dict[str, object]]:
+        """The schema of `games list --json`."""
+        return listing(self.tracker, time.monotonic())
+
+    def facts(self) -> list[Facts]:
+        """What profiles are matched against."""
+        return facts(self.tracker)
+
+    def status(self) -> dict[str, object]:
+        """The schema of `detection` in `status --json`."""
+        return {
+            "source": self.source,
+            "why": self.source_why,
+            "filter": "names" if self.source == "bpf" and not self._names.unfiltered else "none",
+            "filter_why": self._names.unfiltered,
+            "names": len(self._names.flags),
+            "desktop_games": len(self.tracker.desktop_games),
+            "processes_known": len(self.tracker.tree),
+            "classes": dict(Counter(a.class_name.lower() for a in self.tracker.classes.values())),
+            "by_rule": dict(self.by_rule),
+            "hints": dict.fromkeys(HINTS, 0) | self.hints,
+            "focus_pid": self.tracker.focus_pid,
+            "reconciles": self.reconciles,
+            "losses": self.losses,
+            "data_error": self.data_error,
+            **self._threads.status(),
+        }
+
+
+def _desktop() -> tuple[list[Path], tuple[tuple[str, int], ...]]:
+    """Where desktop entries are, and when each place changed."""
+    places = desktop.folders()
+    return places, tuple(_stamp(place) for place in places)
+
+
+def _stamp(folder: Path) -> tuple[str, int]:
+    try:
+        return str(folder), folder.stat().st_mtime_ns
+    except OSError:
+        return str(folder), 0

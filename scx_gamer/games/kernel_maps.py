@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the games room writes into the kernel: classes, whom to follow, and which names to tell."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Container, Iterable, Mapping
+
+from scx_gamer.games.exec_filter import Names, comm_of
+from scx_gamer.games.proc import Tree
+from scx_gamer.libbpf import Abi, BpfError, Map, StructView
+from scx_gamer.observe.control_ring import Sender
+
+log = logging.getLogger(__name__)
+
+_U32 = struct.Struct("<I")
+
+
+class KernelSide:
+    """Classes go through the control ring, in order with all else; names and followed processes straight into their
+    maps, which nobody but the hooks reads."""
+
+    def __init__(
+        self, feed: Sender, maps: Mapping[str, Map], abi: Abi, control: StructView
+    ) -> None:
+        self._feed = feed
+        self._abi = abi
+        self._control = control
+        self._names, self._tracked, self._classes = maps["names"], maps["tracked"], maps["classes"]
+        self.report = abi.constants["SCXG_NAME_REPORT"]
+        self.tree = abi.constants["SCXG_NAME_TREE"]
+        self.max_names = abi.constants["SCXG_MAX_NAMES"]
+        self._comm = abi.constants["SCXG_COMM_LEN"]
+        self._focus: tuple[int, bool] | None = None
+
+    def class_set(self, pid: int, name: str, start_ns: int, exec_ns: int) -> None:
+        """`exec_ns`: when its exec was seen, so that the kernel can measure the way; 0: not because of one."""
+        class_id = self._abi.constants[f"SCXG_CLASS_{name}"]
+        fields = {"time_ns": exec_ns, "value": 1} if exec_ns else {}
+        self._feed.send("CLASS_SET", tgid=pid, class_id=class_id, start_ns=start_ns, **fields)
+
+    def class_del(self, pid: int) -> None:
+        self._feed.send("CLASS_DEL", tgid=pid)
+
+    def game_active(self, active: bool) -> None:
+        self._feed.send("GAME_ACTIVE", value=int(active))
+
+    def flush(self) -> None:
+        """What was sent is in the kernel when this returns."""
+        self._feed.flush()
+
+    def focus(self, pid: int, away: bool) -> None:
+        if self._focus != (pid, away):
+            self._focus = (pid, away)
+            self._feed.send("FOCUS", tgid=pid, value=int(away))
+
+    def forget_focus(self) -> None:
+        """The next one is sent even if it is the same."""
+        self._focus = None
+
+    def events_lost(self) -> int:
+        return self._control.get("events_lost")
+
+    def follow(self, pid: int, start_ns: int) -> None:
+        """Tell of this process and of all that it starts."""
+        self._follow(pid, start_ns, self.report | self.tree)
+
+    def follow_alone(self, pid: int, start_ns: int) -> None:
+        """Tell of this process; if its tree is followed already, of that too."""
+        if self._tracked.lookup(_U32.pack(pid)) is None:
+            self._follow(pid, start_ns, self.report)
+
+    def _follow(self, pid: int, start_ns: int, flags: int) -> None:
+        value = self._abi.pack("scxg_tracked", start_ns=start_ns, flags=flags)
+        try:
+            self._tracked.update(_U32.pack(pid), value)
+        except BpfError as err:
+            log.warning("process %d is not followed: %s", pid, err)
+
+    def follow_launchers(self, tree: Tree, names: Names) -> None:
+        """Those that ran before us: their trees are followed as if their exec had been seen."""
+        for process in tree:
+            if names.flags.get(comm_of(process.comm), 0) & self.tree:
+                for p in (process, *tree.descendants(process.pid)):
+                    self.follow(p.pid, 0)
+
+    def tell_names(self, names: Names) -> None:
+        """Replace the table; without a filter every exec is told."""
+        wanted = {name.ljust(self._comm, b"\0"): flags for name, flags in names.flags.items()}
+        for key in set(self._names.keys()) - wanted.keys():
+            self._names.delete(key)
+        for key, flags in wanted.items():
+            self._names.update(key, _U32.pack(flags))
+        self._control.set("watch_execs", int(bool(names.unfiltered)))
+        if names.unfiltered:
+            log.warning("every exec is told: %s", names.unfiltered)
+
+    def sweep(self, alive: Container[int], wanted: Mapping[int, object]) -> None:
+        """Take out what a race with an exit left behind."""
+        for pid in self._pids(self._tracked):
+            if pid not in alive:
+                self._tracked.delete(_U32.pack(pid))
+        for pid in self._pids(self._classes):
+            if pid not in wanted and pid not in alive:
+                self._classes.delete(_U32.pack(pid))
+
+    @staticmethod
+    def _pids(table: Map) -> Iterable[int]:
+        return [_U32.unpack(key)[0] for key in set(table.keys())]

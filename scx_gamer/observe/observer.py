@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The observing half: hooks on processes and input, the rings, the maps shared with the scheduler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from scx_gamer.libbpf import (
+    Abi,
+    BpfError,
+    Map,
+    Mapped,
+    Object,
+    RingBuffer,
+    StructView,
+    UserRing,
+    find_object,
+)
+from scx_gamer.libbpf.kernel import prog_info
+from scx_gamer.observe.control_ring import Feed
+from scx_gamer.system.loop import Loop
+
+log = logging.getLogger(__name__)
+
+REQUIRED = "drain"
+SHARED = ("windows", "tunables", "control", "classes", "events")
+_BATCH = 256  # events handled in one pass
+
+Event = dict[str, int | str]
+
+
+def working_hooks(path: Path, wanted: frozenset[str]) -> tuple[frozenset[str], dict[str, str]]:
+    """Which optional programs load here, and why the others do not; the way to know is to try."""
+    refused: dict[str, str] = {}
+    for name in sorted(wanted):
+        with Object.open(path) as trial:
+            for other, program in trial.programs.items():
+                program.set_autoload(other == name)
+            try:
+                trial.load()
+            except BpfError as err:
+                refused[name] = why_refused(err)
+    return wanted - refused.keys(), refused
+
+
+def why_refused(err: BpfError) -> str:
+    last = err.log.strip().splitlines()[-1:]
+    return f"{err} [{last[0].strip()}]" if last else str(err)
+
+
+class Observe:
+    """Lives as long as the supervisor. Raises BpfError if even the drain program cannot be had."""
+
+    def __init__(self, loop: Loop, *, kernel_input: bool = True, path: Path | None = None) -> None:
+        path = path or find_object("observe")
+        self._loop = loop
+        self._handlers: dict[int, list[Callable[[Event], None]]] = {}
+        self.unavailable: dict[str, str] = {}  # hook -> why
+        self.events: dict[str, int] = {}
+        self.events_stale = 0
+        self.events_unknown = 0
+        with ExitStack() as stack:
+            self.object, self.hooks = self._load(path, kernel_input)
+            stack.callback(self.object.close)
+            self.abi = Abi(self.object.btf)
+            self._names = {
+                value: name.removeprefix("SCXG_EV_")
+                for name, value in self.abi.constants.items()
+                if name.startswith("SCXG_EV_")
+            }
+            self._control = self._map("control", "scxg_control", stack)
+            self._windows = self._map("windows", "scxg_windows", stack)
+            self._tunables = self._map("tunables", "scxg_tunables", stack)
+            self.ring = RingBuffer(self.maps["events"], self._on_event)
+            stack.callback(self.ring.close)
+            producer = UserRing(self.maps["control_ring"])
+            stack.callback(producer.close)
+            self.feed = Feed(producer, self.object.programs[REQUIRED].runner(), self.abi)
+            self._attach(stack)
+            loop.add_fd(self.ring.epoll_fd, self._on_readable, name="event ring")
+            stack.callback(loop.remove_fd, self.ring.epoll_fd)
+            self._stack = stack.pop_all()
+
+    def _load(self, path: Path, kernel_input: bool) -> tuple[Object, frozenset[str]]:
+        obj = Object.open(path)
+        try:
+            wanted = frozenset(obj.programs) - {REQUIRED}
+            if not kernel_input:
+                wanted -= {"on_input"}
+            for attempt in (0, 1):
+                for name, program in obj.programs.items():
+                    program.set_autoload(name == REQUIRED or name in wanted)
+                try:
+                    obj.load()
+                    return obj, wanted
+                except BpfError:
+                    if attempt:
+                        raise
+                obj.close()
+                wanted, self.unavailable = working_hooks(path, wanted)
+                obj = Object.open(path)
+            raise AssertionError("unreachable")
+        except BaseException:
+            obj.close()
+            raise
+
+    def _map(self, name: str, struct: str, stack: ExitStack) -> StructView:
+        mapped: Mapped = self.maps[name].mapped(struct)
+        stack.callback(mapped.close)
+        return mapped[0]
+
+    def _attach(self, stack: ExitStack) -> None:
+        attached = set()
+        for name in sorted(self.hooks):
+            try:
+                stack.callback(self.object.programs[name].attach().close)
+                attached.add(name)
+            except BpfError as err:
+                self.unavailable[name] = why_refused(err)
+        self.hooks = frozenset(attached)
+        for name, why in self.unavailable.items():
+            log.warning("hook %s cannot be had: %s", name, why)
+
+    @property
+    def maps(self) -> dict[str, Map]:
+        return dict(self.object.maps)
+
+    @property
+    def control(self) -> StructView:
+        return self._control
+
+    @property
+    def windows(self) -> StructView:
+        return self._windows
+
+    @property
+    def tunables(self) -> StructView:
+        return self._tunables
+
+    def missed(self, hook: str) -> int:
+        """Events for which the kernel did not run this hook: they came amid another one's on the same CPU."""
+        return int(prog_info(self.object.programs[hook].fd)["recursion_misses"])
+
+    def on(self, event: str, handler: Callable[[Event], None]) -> None:
+        """Call `handler` for each event of a type, such as `EXIT`."""
+        self._handlers.setdefault(self.abi.constants[f"SCXG_EV_{event}"], []).append(handler)
+
+    def _on_readable(self, _fd: int) -> None:
+        self.ring.consume(_BATCH)
+
+    def _on_event(self, data: bytes) -> None:
+        # version and type come first and stay there: what we do not know is not decoded at all
+        version = int.from_bytes(data[0:2], "little")
+        number = int.from_bytes(data[2:4], "little")
+        name = self._names.get(number)
+        if name is None or version != self.abi.constants["SCXG_ABI_VERSION"]:
+            self.events_unknown += 1
+            return
+        self.events[name] = self.events.get(name, 0) + 1
+        handlers = self._handlers.get(number)
+        if not handlers:
+            return
+        event = self.abi.unpack("scxg_event", data)
+        if event["generation"] != self.feed.generation:
+            self.events_stale += 1
+            # a process that ended has ended, whichever generation saw it
+            if name not in ("EXIT", "FORK", "EXEC", "RENAME"):
+                return
+        for handler in handlers:
+            handler(event)
+
+    def set_generation(self, generation: int) -> None:
+        """From here on messages and events are of `generation`."""
+        self.feed.new_generation(generation)
+        self._control.set("generation", generation)
+
+    def send_tunables(self, chosen: Mapping[str, int]) -> None:
+        """All of them, those not chosen with their defaults: one left at 0 ruins the policy."""
+        for name, index in self.abi.constants.items():
+            if name.startswith("SCXG_TUN_"):
+                name = name.removeprefix("SCXG_TUN_")
+                default = self.abi.constants[f"SCXG_DEF_{name}"]
+                self.feed.send("TUNABLE", index=index, value=chosen.get(name.lower(), default))
+        self.feed.flush()
+
+    def close(self) -> None:
+        self._stack.close()

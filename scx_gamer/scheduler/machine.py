@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The state machine: which scheduler state we are in, and why. No I/O of its own."""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.scheduler.exits import Action, ExitRecord, classify
+from scx_gamer.scheduler.store import Failure, StateStore
+
+log = logging.getLogger(__name__)
+
+
+class State(enum.StrEnum):
+    OFF = "off"  # switched off by the user, over reboots
+    IDLE = "idle"  # waiting for a game
+    ATTACHED = "attached"
+    BACKOFF = "backoff"  # will attach again by itself
+    FALLBACK = "fallback"  # gave up until told otherwise
+    CONFLICT = "conflict"  # another scheduler is loaded
+    UNSUPPORTED = "unsupported"
+
+
+class Life(Protocol):
+    """One attached scheduler."""
+
+    @property
+    def generation(self) -> int: ...
+
+    def ended(self) -> ExitRecord | None:
+        """The record of ops.exit, None while it runs."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class AttachBusy(Exception):
+    """Another scheduler is loaded; str() is its name."""
+
+
+class AttachUnsupported(Exception):
+    """The kernel refuses the scheduler; str() is one line."""
+
+
+class AttachFailed(Exception):
+    """Init failed or the kernel threw it out at once; counted like an exit."""
+
+    def __init__(self, record: ExitRecord) -> None:
+        super().__init__(record.line())
+        self.record = record
+
+
+class Kernel(Protocol):
+    """What the machine asks of the world; tests replace it."""
+
+    def unsupported(self) -> str | None: ...
+
+    def attach(self, generation: int) -> Life: ...
+
+    def keep_dump(self, record: ExitRecord) -> None: ...
+
+
+class Cancel(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """The part of Loop that is time."""
+
+    def now_ns(self) -> int: ...
+
+    def call_later(self, delay_s: float, callback: Callable[[], None], *, name: str) -> Cancel: ...
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Since the supervisor's start."""
+
+    attaches: dict[str, int]
+    exits: dict[str, int]
+    restarts: int
+
+
+class Machine:
+    """Owns the life of the scheduler; close() detaches."""
+
+    def __init__(
+        self,
+        options: SupervisorOptions,
+        kernel: Kernel,
+        clock: Clock,
+        store: StateStore,
+        boot: str,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._options = options
+        self._kernel = kernel
+        self._clock = clock
+        self._store = store
+        self._boot = boot
+        self._on_change = on_change
+        self._timer: Cancel | None = None
+        self._retry_at_ns: int | None = None
+        self._consecutive = 0  # failures without a long healthy run between them
+        self._quick_restarts = 0
+        self._wanted = False
+        self._attached_ns = 0
+        self._attaches = dict.fromkeys(("ok", "busy", "failed", "unsupported"), 0)
+        self._exits: dict[str, int] = {}
+        self._restarts = 0
+        self.life: Life | None = None
+        self.state = State.IDLE
+        self.cause = "starting"
+        self.since_ns = clock.now_ns()
+        self.last_exit: ExitRecord | None = None
+
+    # ---- what others ask -------------------------------------------------------------------
+
+    def counters(self) -> Counters:
+        return Counters(dict(self._attaches), dict(self._exits), self._restarts)
+
+    def retry_in_s(self) -> float | None:
+        if self._retry_at_ns is None:
+            return None
+        return max(0.0, (self._retry_at_ns - self._clock.now_ns()) / 1e9)
+
+    def recent_failures(self) -> int:
+        """Counted failures of this boot within the budget's window."""
+        since = self._clock.now_ns() - int(self._options.budget_window_s * 1e9)
+        return sum(
+            failure.boot_id == self._boot and since <= failure.time_ns
+            for failure in self._store.state.failures
+        )
+
+    # ---- what happens ----------------------------------------------------------------------
+
+    def start(self, wanted: bool) -> None:
+        """Begin; `wanted` says whether there is something to attach for."""
+        self._wanted = wanted
+        reason = self._kernel.unsupported()
+        if reason:
+            self._change(State.UNSUPPORTED, reason)
+        elif self._store.state.off:
+            self._change(State.OFF, self._store.state.off_reason or "switched off earlier")
+        elif self._store.state.fallback_boot and self._store.state.fallback_boot == self._boot:
+            self._change(State.FALLBACK, "gave up earlier in this boot; `scx-gamer start` tries")
+        else:
+            self._settle_in("started")
+
+    def want(self, wanted: bool, cause: str) -> None:
+        """A first game came or the last one left."""
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
+        if self.state in (State.OFF, State.FALLBACK, State.UNSUPPORTED):
+            return
+        if self.state is State.BACKOFF and wanted:
+            return  # its timer decides
+        self._settle_in(cause)
+
+    def user_start(self) -> None:
+        """Also the way out of off, fallback and conflict."""
+        if self.state is State.UNSUPPORTED:
+            return
+        self._store.save(off=False, off_reason="", fallback_boot="", failures=())
+        self._consecutive = 0
+        if self.state is not State.ATTACHED:
+            self._settle_in("start was asked for")
+
+    def user_stop(self, reason: str = "stop was asked for") -> None:
+        """Off, over reboots."""
+        self._store.save(off=True, off_reason=reason)
+        self._detach()
+        if self.state is not State.UNSUPPORTED:
+            self._change(State.OFF, reason)
+
+    def user_restart(self) -> None:
+        """A new generation now."""
+        if self.state in (State.OFF, State.UNSUPPORTED):
+            return
+        self._detach()
+        self._settle_in("restart was asked for")
+
+    def check(self) -> None:
+        """Look whether the scheduler ended; called on its exit event and on each heartbeat."""
+        life = self.life
+        if life is None:
+            return
+        record = life.ended()
+        if record is None:
+            return
+        self._detach()
+        ran_s = (self._clock.now_ns() - self._attached_ns) / 1e9
+        if ran_s >= self._options.budget_window_s:
+            self._consecutive = 0
+        if ran_s >= self._options.quick_restart_s:
+            self._quick_restarts = 0
+        self._after(record)
+
+    def close(self) -> None:
+        """Detach; the state stays what it was for the last status."""
+        self._detach()
+
+    # ---- inner ---------------------------------------------------------------------------------
+
+    def _settle_in(self, cause: str) -> None:
+        """Go where `wanted` says."""
+        self._cancel()
+        if self._wanted:
+            if self.life is None:
+                self._attach(cause)
+        else:
+            self._detach()
+            self._change(State.IDLE, cause)
+
+    def _attach(self, cause: str) -> None:
+        self._cancel()
+        generation = self._store.state.generation + 1
+        self._store.save(generation=generation)
+        try:
+            self.life = self._kernel.attach(generation)
+        except AttachBusy as err:
+            self._attaches["busy"] += 1
+            self._change(State.CONFLICT, f"the scheduler {err} is loaded; stop it, then start")
+        except AttachUnsupported as err:
+            self._attaches["unsupported"] += 1
+            self._change(State.UNSUPPORTED, str(err))
+        except AttachFailed as err:
+            self._attaches["failed"] += 1
+            self._after(err.record)
+        else:
+            self._attaches["ok"] += 1
+            self._attached_ns = self._clock.now_ns()
+            self._change(State.ATTACHED, f"{cause}; generation {generation}")
+
+    def _after(self, record: ExitRecord) -> None:
+        self.last_exit = record
+        self._exits[record.name] = self._exits.get(record.name, 0) + 1
+        action = classify(record.kind, record.code)
+        if action is Action.COUNT:
+            self._kernel.keep_dump(record)
+            self._count(record)
+        elif action is Action.OFF:
+            self._store.save(off=True, off_reason=record.line())
+            self._change(State.OFF, record.line())
+        elif action is Action.RESTART:
+            self._restarts += 1
+            # a storm of CPU hotplug must not become a storm of loads
+            delay = self._options.settle_s * (1 << min(self._quick_restarts, 4))
+            self._quick_restarts += 1
+            self._later(delay, f"{record.line()}; not counted")
+        else:
+            # detached by us or by somebody who destroyed our link: not ours to undo
+            self._change(State.IDLE, record.line())
+
+    def _count(self, record: ExitRecord) -> None:
+        failure = Failure(self._boot, self._clock.now_ns(), record.kind, record.line()[:200])
+        state = self._store.state.with_failure(failure)
+        self._store.save(failures=state.failures)
+        if self.recent_failures() >= self._options.budget:
+            self._store.save(fallback_boot=self._boot)
+            self._change(State.FALLBACK, f"{self._options.budget} failures, last: {record.line()}")
+            return
+        delays = self._options.backoff_s
+        delay = delays[min(self._consecutive, len(delays) - 1)]
+        self._consecutive += 1
+        self._later(delay, record.line())
+
+    def _later(self, delay_s: float, cause: str) -> None:
+        self._cancel()
+        self._retry_at_ns = self._clock.now_ns() + int(delay_s * 1e9)
+        self._timer = self._clock.call_later(delay_s, self._retry, name="attach again")
+        self._change(State.BACKOFF, f"{cause}; again in {delay_s:g} s")
+
+    def _retry(self) -> None:
+        self._settle_in("attached again" if self._wanted else "no game any more")
+
+    def _cancel(self) -> None:
+        timer, self._timer = self._timer, None
+        self._retry_at_ns = None
+        if timer is not None:
+            timer.cancel()
+
+    def _detach(self) -> None:
+        self._cancel()
+        life, self.life = self.life, None
+        if life is not None:
+            life.close()
+
+    def _change(self, state: State, cause: str) -> None:
+        if state is self.state and cause == self.cause:
+            return
+        level = logging.WARNING if state in _BAD else logging.INFO
+        log.log(level, "%s -> %s: %s", self.state, state, cause)
+        self.state, self.cause, self.since_ns = state, cause, self._clock.now_ns()
+        self._on_change()
+
+
+_BAD = (State.BACKOFF, State.FALLBACK, State.CONFLICT, State.UNSUPPORTED)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The daemon: it wires all packages together and is the only one that knows them all."""

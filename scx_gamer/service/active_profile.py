@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which profile is active and why, and its values in the kernel's map. Nothing here detaches or reloads a scheduler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scx_gamer.config.network import NetworkSettings, settings_of
+from scx_gamer.config.settings import ConfigError
+from scx_gamer.observe.control_ring import Sender
+from scx_gamer.profiles import AUTO, Game, Profile, ProfileError, ProfileSet, folders, load
+from scx_gamer.profiles.schema import Limits
+
+log = logging.getLogger(__name__)
+
+FAILURES = 2  # errors of the scheduler under one profile, and no other, that disable it
+
+
+@dataclass(frozen=True)
+class Base:
+    """What holds without a profile: the configuration's, or the defaults of abi.h."""
+
+    mode: str
+    tunables: Mapping[str, int]
+    network: Mapping[str, object]  # values of [network], or empty
+
+
+class Tuning:
+    """`chosen` is what the user set; `active` is what that, the games and the failures come to."""
+
+    def __init__(
+        self,
+        feed: Sender,
+        constants: Mapping[str, int],
+        limits: Limits,
+        base: Callable[[], Base],
+        on_change: Callable[[str], None],
+        where: tuple[Path, Path] | None = None,
+    ) -> None:
+        """`base` may raise ConfigError when asked again; the first time it does not.
+
+        `on_change(why)` is called after another profile, or another mode, came into force.
+        """
+        self._feed = feed
+        self._limits = limits
+        self._ask_base = base
+        self._on_change = on_change
+        self._where = where or folders()
+        self._index = {
+            name.removeprefix("SCXG_TUN_").lower(): number
+            for name, number in constants.items()
+            if name.startswith("SCXG_TUN_")
+        }
+        self._defaults = {name: constants[f"SCXG_DEF_{name.upper()}"] for name in self._index}
+        self._base = base()
+        self._games: tuple[Game, ...] = ()
+        self._failed: list[str] = []  # the profile of each error since the last good word
+        self._sent: dict[str, int] = {}
+        self.disabled: dict[str, str] = {}
+        self.base_error: ConfigError | None = None
+        self.reloads = {"ok": 0, "failed": 0}
+        self.changes = 0
+        self.chosen = AUTO
+        self.held: tuple[str, str] = ("", "")  # profile and reason of a program's hold
+        self.profiles = load(limits, *self._where)
+        self.active: Profile | None = None
+        self.why = ""
+        for error in self.profiles.errors:
+            log.error("profile left out: %s", error)
+
+    # ---- what holds ----------------------------------------------------------------------------
+
+    @property
+    def mode(self) -> str:
+        mode = self.active.mode if self.active else None
+        return mode or self._base.mode
+
+    @property
+    def name(self) -> str:
+        return self.active.name if self.active else AUTO
+
+    def values(self) -> dict[str, int]:
+        """Every tunable as it should be in the kernel."""
+        own = self.active.tunables if self.active else {}
+        return {**self._defaults, **self._base.tunables, **own}
+
+    def network(self) -> NetworkSettings | None:
+        """How background traffic is limited while a game runs; None if nothing says so."""
+        if not self._base.network:
+            return None
+        own = self.active.section("network") if self.active else {}
+        return settings_of({**self._base.network, **own})
+
+    def errors(self) -> tuple[ConfigError, ...]:
+        base = (self.base_error,) if self.base_error else ()
+        return (*base, *self.profiles.errors)
+
+    def status(self) -> dict[str, object]:
+        """For `status`: the schema is in docs/profiles.md."""
+        return {
+            "active": self.name,
+            "chosen": self.chosen,
+            "why": self.why,
+            "settings": dict(self.active.settings) if self.active else {},
+            "errors": [str(error) for error in self.errors()],
+            "disabled": dict(self.disabled),
+            "changes": self.changes,
+            "reloads": dict(self.reloads),
+        }
+
+    # ---- what changes it -----------------------------------------------------------------------
+
+    def start(self, chosen: str) -> None:
+        """The first choice, from the state of the last run. One that is gone is said, not fatal."""
+        if chosen:
+            try:
+                self.profiles.get(chosen)
+                self.chosen = chosen
+            except ProfileError as err:
+                log.error("the chosen profile cannot be used, taking %s: %s", AUTO, err)
+        self._choose()
+
+    def choose(self, name: str) -> None:
+        """What the user wants from here on; also forgives a profile its failures. Raises ProfileError."""
+        self.profiles.get(name)
+        self.chosen = name
+        self.disabled.pop(name, None)
+        self._failed.clear()
+        self._choose()
+
+    def hold(self, name: str, reason: str) -> None:
+        """A program wants this profile for as long as it holds it; an empty name: nobody does any more."""
+        self.held = (name, reason)
+        self._choose()
+
+    def play(self, games: Sequence[Game]) -> None:
+        """The processes of the games that run, the game that decides first; empty: none runs."""
+        self._games = tuple(games)
+        self._choose()
+
+    def reload(self, cause: str) -> bool:
+        """Read everything again. What is wrong stays as it was; False if anything is."""
+        before = self.errors()
+        try:
+            self._base = self._ask_base()
+            self.base_error = None
+        except ConfigError as err:
+            self.base_error = err
+        self.profiles = load(self._limits, *self._where, before=self.profiles)
+        if self.chosen not in self.profiles.profiles and self.chosen != AUTO:
+            log.error("profile %s is gone, taking %s", self.chosen, AUTO)
+            self.chosen = AUTO
+        self.disabled.clear()
+        self._failed.clear()
+        errors = self.errors()
+        for error in errors:
+            if str(error) not in {str(e) for e in before}:
+                log.error("kept as it was: %s", error)
+        good = not errors
+        self.reloads["ok" if good else "failed"] += 1
+        log.info(
+            "profiles read again (%s): %d usable, %d errors",
+            cause,
+            len(self.profiles.profiles),
+            len(errors),
+        )
+        self._choose()
+        return good
+
+    def failed(self) -> None:
+        """The scheduler ended with an error. Errors under one profile alone disable that profile."""
+        name = self.name
+        self._failed.append(name)
+        if name == AUTO or self._failed[-FAILURES:] != [name] * FAILURES:
+            return
+        self.disabled[name] = f"{FAILURES} errors of the scheduler in a row while it was active"
+        log.error(
+            "profile %s is disabled: %s; `scx-gamer profiles set` tries it again",
+            name,
+            self.disabled[name],
+        )
+        self._choose()
+
+    # ---- the choice ----------------------------------------------------------------------------
+
+    def _choose(self) -> None:
+        mode = self.mode
+        before, self.active = self.active, None
+        self.active, self.why = self._wanted()
+        self._send_changed()
+        if before is None or self.name != before.name or self.mode != mode:
+            self.changes += 1
+            log.info("profile %s: %s", self.name, self.why)
+            self._on_change(f"profile {self.name}")
+
+    def _wanted(self) -> tuple[Profile | None, str]:
+        auto = self.profiles.profiles.get(AUTO)
+        held, reason = self.held
+        if held in self.profiles.profiles and held not in self.disabled:
+            return self.profiles.profiles[held], f"held by a program: {reason}"
+        if self.chosen != AUTO:
+            if self.chosen not in self.disabled:
+                return self.profiles.profiles[self.chosen], "set by the user"
+            return auto, f"{self.chosen} is disabled: {self.disabled[self.chosen]}"
+        usable = {n: p for n, p in self.profiles.profiles.items() if n not in self.disabled}
+        found = ProfileSet(usable).find(list(self._games))
+        if found is not None:
+            return found.profile, f"{found.how} {found.what} of the game that runs"
+        return auto, "no profile is for the game that runs" if self._games else "no game runs"
+
+    # ---- the kernel's map ----------------------------------------------------------------------
+
+    def _send_changed(self) -> None:
+        """What is answered right after this is in the kernel already."""
+        for name, value in self.values().items():
+            if self._sent.get(name) != value:
+                self._feed.send("TUNABLE", index=self._index[name], value=value)
+                self._sent[name] = value
+        self._feed.flush()
+
+    def send_all(self) -> None:
+        """Everything again, for a kernel that may not have it."""
+        self._sent.clear()
+        self._send_changed()

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line: exit codes, one line for each error, nothing imported that is not needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scx_gamer import control
+from scx_gamer.cli import errors, main
+from scx_gamer.config.settings import ConfigError
+from scx_gamer.control import ControlError
+from scx_gamer.libbpf import BpfError, LibbpfTooOld
+
+TOP = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RUNTIME", "STATE", "CONFIG"):
+        monkeypatch.setenv(f"SCX_GAMER_{name}_DIR", str(tmp_path / name))
+
+
+def python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+def imported_by(args: list[str]) -> set[str]:
+    """Modules that a command leaves imported."""
+    out = python(
+        "import sys; from scx_gamer.cli import main\n"
+        f"main({args!r}); print('\\n'.join(sys.modules))"
+    )
+    return set(out.splitlines())
+
+
+@pytest.mark.parametrize("args", [["version"], ["--version"]])
+def test_version_is_light(args: list[str]) -> None:
+    assert not imported_by(args) & {"typer", "json", "socket", "ctypes", "prometheus_client"}
+
+
+def test_devices_never_touches_bpf() -> None:
+    seen = imported_by(["devices"])
+    assert "typer" in seen
+    heavy = {
+        "scx_gamer.libbpf",
+        "ctypes",
+        "prometheus_client",
+        "scx_gamer.service.supervisor",
+        "evdev",
+    }
+    assert not seen & heavy
+
+
+def test_devices_json_is_what_scan_finds(capsys: pytest.CaptureFixture[str]) -> None:
+    from scx_gamer.input import scan_devices
+
+    assert main(["devices", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [entry["number"] for entry in found] == [info.number for info in scan_devices()]
+
+
+def test_devices_takes_path_and_rate_from_a_supervisor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scx_gamer import input as room
+    from scx_gamer.input import DeviceInfo, Kind, Lane
+
+    info = DeviceInfo(3, "/dev/input/event3", "m", Kind.MOUSE, Lane.MOUSE, None, None, True)
+    monkeypatch.setattr(room, "scan_devices", lambda: [info])
+    answering(monkeypatch, [{"number": 3, "path": "kernel", "rate_hz": 999.7}])
+    assert main(["devices"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^3 +/dev/input/event3 +mouse +mouse +kernel +1000/s +m$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        ([], 2, "Usage"),
+        (["staus"], 2, "staus"),
+        (["run", "--mode", "fast"], 2, "auto or always"),
+        (["run", "--config", "/absent"], 78, "--config"),
+        (["games", "add", "x"], 2, "pid"),
+        (["games", "add", "0"], 2, "pid"),
+        (["exec"], 2, "command"),
+        (["status"], 3, "not running"),
+        (["stop"], 3, "not running"),
+        (["metrics"], 3, "not running"),
+        (["games", "list"], 3, "not running"),
+    ],
+)
+def test_refusals(
+    capsys: pytest.CaptureFixture[str], args: list[str], code: int, says: str
+) -> None:
+    assert main(args) == code
+    err = capsys.readouterr().err
+    assert (
+        says.lower() in err.lower()
+    )  # how an argument is written differs between versions of typer
+    if args:
+        assert len(err.splitlines()) == 1
+        assert err.startswith("scx-gamer: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("f:1", "bad", "mend it"), 78),
+        (ControlError("not running", 3), 3),
+        (ControlError("root only", 77), 77),
+        (LibbpfTooOld("too old"), 69),
+        (BpfError("load", 1), 77),
+        (PermissionError(13, "denied"), 77),
+        (FileNotFoundError(2, "gone"), 1),
+        (ZeroDivisionError("bug"), 70),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_code_of_each_error(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+) -> None:
+    assert errors.report(error) == code
+    assert len(capsys.readouterr().err.splitlines()) <= 1
+
+
+def test_a_bug_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(op: str) -> None:
+        raise RuntimeError(f"line one of {op}\nline two \x1b[2J")
+
+    monkeypatch.setattr(control, "request", broken)
+    assert main(["status"]) == 70
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "\x1b" not in err
+    assert "internal error: RuntimeError: line one of status" in err
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[tuple[str, dict[str, Any]]]:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def request(op: str, **args: Any) -> Any:
+        asked.append((op, args))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(control, "request", request)
+    return asked
+
+
+def test_status_shows_names_made_safe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = {
+        "state": "attached",
+        "games": [{"comm": "x"}],
+        "loop": {"passes": 3},
+        "cause": "\x1b[2J",
+    }
+    answering(monkeypatch, answer)
+    assert main(["status"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "loop.passes:" in out
+    assert main(["status", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert json.loads(out) == answer
+
+
+@pytest.mark.parametrize("op", ["start", "stop", "restart"])
+def test_verbs_ask_and_show_the_state(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], op: str
+) -> None:
+    asked = answering(monkeypatch, {"state": "idle"})
+    assert main([op]) == 0
+    assert asked == [(op, {})]
+    assert capsys.readouterr().out == "idle\n"
+
+
+def test_games_list_of_a_hostile_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering(monkeypatch, [{"pid": 7, "comm": "a\nb\x1b]0;x\x07"}])
+    assert main(["games", "list"]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 2
+    assert "\x1b" not in out
+
+
+def exec_(*args: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "scx_gamer", "exec", *args],
+        cwd=TOP,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["true"], 0),
+        (["sh", "-c", "exit 42"], 42),
+        (["sh", "-c", "kill -KILL $$"], 137),
+        (["/absent/command"], 127),
+        (["/etc/passwd"], 126),
+    ],
+)
+def test_exec_passes_the_exit_status_through(command: list[str], code: int) -> None:
+    with exec_("--", *command) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    lines = err.splitlines()
+    assert "runs without boost" in lines[0]
+    assert len(lines) == (2 if code in (126, 127) else 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_exec_forwards_signals(number: signal.Signals) -> None:
+    script = f"trap 'echo got; exit 3' {number.name[3:]}; echo ready; while :; do sleep 0.05; done"
+    with exec_("sh", "-c", script) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "got\n"
+        assert process.wait(30) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "prints"),
+    [
+        # not through a shell: that clears the mask itself
+        (["grep", "SigBlk", "/proc/self/status"], "SigBlk:\t0000000000000000\n"),
+        (["printf", "%s", "--help"], "--help"),
+    ],
+)
+def test_exec_gives_the_command_its_own_signal_mask_and_options(
+    command: list[str], prints: str
+) -> None:
+    with exec_(*command) as process:
+        out, _ = process.communicate(timeout=30)
+    assert out == prints
+
+
+def test_exec_marks_itself_and_takes_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scx_gamer.cli import launch
+
+    asked = answering(monkeypatch, {})
+    assert launch.run_as_game(["true"]) == 0
+    assert asked == [("game_add", {"pid": os.getpid()}), ("game_remove", {"pid": os.getpid()})]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m scx_gamer doctor | head -c1 >/dev/null",
+        shell=True,
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The control socket with a real client: every request of one message gets its answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from pathlib import Path
+
+from scx_gamer.control.server import ControlServer, Operation
+from scx_gamer.system.loop import Loop
+
+
+def test_requests_that_come_together_are_all_answered(tmp_path: Path) -> None:
+    path, seen = tmp_path / "control.sock", 0
+    count = Operation(lambda request: request["n"], root_only=False)
+    with Loop() as loop, socket.socket(socket.AF_UNIX) as client:
+        server = ControlServer(loop, path, {"count": count})
+        client.connect(str(path))
+        client.settimeout(0.0)
+        # the last one is not whole yet
+        lines = b"".join(json.dumps({"op": "count", "n": n}).encode() + b"\n" for n in range(60))
+        client.sendall(lines[:-5])
+        answers = bytearray()
+
+        def look() -> None:
+            nonlocal seen
+            with contextlib.suppress(BlockingIOError):
+                answers.extend(client.recv(65536))
+            if answers.count(b"\n") > seen:
+                seen = answers.count(b"\n")
+                if seen == 59:
+                    client.sendall(lines[-5:])
+            if seen == 60:
+                loop.stop()
+            loop.call_later(0.005, look, name="look")
+
+        look()
+        loop.call_later(20, loop.stop, name="too long")
+        loop.run()
+        server.close()
+    told = [json.loads(line) for line in answers.splitlines()]
+    assert told == [{"ok": True, "result": n} for n in range(60)]

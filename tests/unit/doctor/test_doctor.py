@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""doctor: each finding says what to do; the gravest decides the exit status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scx_gamer import control, doctor
+from scx_gamer.doctor import Finding, Report, conflicts, kernel, machine, ours, programs
+from scx_gamer.libbpf import BpfError
+from scx_gamer.scheduler import sysfs
+from scx_gamer.scheduler.machine import State
+
+TOP = Path(__file__).resolve().parents[3]
+GOOD = """
+CONFIG_SCHED_CLASS_EXT=y
+CONFIG_BPF_SYSCALL=y
+CONFIG_BPF_JIT=y
+CONFIG_DEBUG_INFO_BTF=y
+"""
+
+
+def test_missing_options() -> None:
+    assert kernel.missing_options(GOOD) == []
+    text = GOOD.replace("CONFIG_SCHED_CLASS_EXT=y", "# CONFIG_SCHED_CLASS_EXT is not set")
+    assert kernel.missing_options(text) == ["CONFIG_SCHED_CLASS_EXT"]
+    assert kernel.missing_options("CONFIG_BPF_JIT=yes") == [*kernel._OPTIONS]
+
+
+def test_the_gravest_failure_is_the_exit_status() -> None:
+    permission = Finding("fail", "a", "b", "c", 77)
+    unsupported = Finding("fail", "a", "b", "c", 69)
+    warning = Finding("warn", "a", "b", "c", 78)
+    assert Report(()).exit_code == 0
+    assert Report((warning,)).exit_code == 0
+    assert Report((permission, warning)).exit_code == 77
+    assert Report((permission, unsupported)).exit_code == 69
+
+
+def test_renicers_are_found_by_name(tmp_path: Path) -> None:
+    for pid, comm in (("10", "ananicy-cpp\n"), ("11", "system76-schedu\n"), ("12", "bash\n")):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "comm").write_text(comm)
+    (tmp_path / "13").mkdir()  # ended between the two reads
+    found = list(conflicts.renicers(tmp_path))
+    assert [finding.what.split()[0] for finding in found] == ["ananicy-cpp", "system76-scheduler"]
+    assert all(finding.level == "warn" and finding.to_do for finding in found)
+
+
+def test_another_scheduler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sysfs, "loaded", lambda: "scx_other\x1b")
+    (found,) = conflicts.other_scheduler()
+    assert (found.level, found.code) == ("fail", 77)
+    assert "scx_other\\x1b is loaded" in found.what
+
+
+def test_a_bad_configuration_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.toml").write_text("mode = 3\n")
+    monkeypatch.setenv("SCX_GAMER_CONFIG_DIR", str(tmp_path))
+    (found,) = ours.configuration()
+    assert (found.level, found.code) == ("fail", 78)
+    assert "config.toml:1: mode is 3" in found.what
+
+
+def test_a_check_that_breaks_is_a_finding() -> None:
+    def hooks() -> Iterator[Finding]:
+        raise BpfError("no object", 2, hint="run make bpf")
+
+    checks = (machine.file_watch, hooks, machine.bcc)
+    found = {finding.check: finding for finding in doctor.examine(checks).findings}
+    assert len(found) == 3
+    assert found["hooks"].level == "warn"
+    assert "run make bpf" in found["hooks"].what
+
+
+def test_everything_but_ok_says_what_to_do() -> None:
+    for finding in doctor.examine().findings:
+        assert finding.level in ("ok", "info", "warn", "fail")
+        if finding.level == "fail":
+            assert finding.to_do
+            assert finding.code
+
+
+def test_kfuncs_asked_about_are_used() -> None:
+    compat = (TOP / "bpf/include/compat.h").read_text()
+    assert all(name in compat for name in kernel._AUX_KFUNCS)
+
+
+def file(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def only(found: Iterator[Finding]) -> Finding:
+    (finding,) = found
+    assert finding.level == "ok" or finding.to_do
+    return finding
+
+
+def test_each_hook_says_what_it_is_for() -> None:
+    source = (TOP / "bpf/observe.bpf.c").read_text()
+    known = set(re.findall(r"BPF_PROG\((\w+)", source)) | set(
+        re.findall(r'SEC\("syscall"\)\s*int (\w+)\(', source)
+    )
+    assert known == set(programs._HOOKS)
+
+
+def test_services_that_load_schedulers_are_named(tmp_path: Path) -> None:
+    file(tmp_path / "10/comm", "scx_loader\n")
+    file(tmp_path / "11/comm", "scx_gamer\n")
+    assert "scx_loader runs" in only(conflicts.scheduler_services(tmp_path)).what
+
+
+def test_lockdown(tmp_path: Path) -> None:
+    assert not list(kernel.lockdown(tmp_path / "absent"))
+    path = file(tmp_path / "lockdown", "none integrity [confidentiality]\n")
+    assert (only(kernel.lockdown(path)).level, only(kernel.lockdown(path)).code) == ("fail", 69)
+    assert only(kernel.lockdown(file(path, "none [integrity] confidentiality"))).level == "ok"
+
+
+def test_unbounded_real_time(tmp_path: Path) -> None:
+    path = file(tmp_path / "sys/kernel/sched_rt_runtime_us", "-1\n")
+    assert only(machine.real_time(tmp_path)).level == "warn"
+    file(path, "950000\n")
+    assert only(machine.real_time(tmp_path)).level == "ok"
+
+
+def test_isolated_cpus(tmp_path: Path) -> None:
+    file(tmp_path / "isolated", "2-3\n")
+    file(tmp_path / "nohz_full", "(null)\n")
+    assert "isolated: 2-3" in only(machine.set_aside(tmp_path)).what
+
+
+@pytest.mark.parametrize(
+    ("driver", "name", "level"),
+    [
+        ("acpi-cpufreq", "powersave", "warn"),
+        ("intel_pstate", "powersave", "ok"),
+        ("amd-pstate-epp", "powersave", "ok"),
+        ("acpi-cpufreq", "schedutil", "ok"),
+    ],
+)
+def test_governor(tmp_path: Path, driver: str, name: str, level: str) -> None:
+    file(tmp_path / "scaling_driver", driver + "\n")
+    file(tmp_path / "scaling_governor", name + "\n")
+    assert only(machine.governor(tmp_path)).level == level
+
+
+def test_statistics_cost(tmp_path: Path) -> None:
+    path = file(tmp_path / "sys/kernel/bpf_stats_enabled", "1\n")
+    assert only(machine.statistics(tmp_path)).level == "info"
+    file(path, "0\n")
+    assert only(machine.statistics(tmp_path)).level == "ok"
+
+
+@pytest.mark.parametrize("state", [str(s) for s in State if str(s) != "unsupported"])
+def test_each_state_of_the_supervisor(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    answer = {"state": state, "cause": "because"}
+    monkeypatch.setattr(control, "request", lambda _op, **_args: answer)
+    found = only(ours.supervisor())
+    assert found.level == ("ok" if state in ("idle", "attached") else "warn")
+    assert "because" in found.what
+
+
+def test_no_supervisor_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCX_GAMER_RUNTIME_DIR", str(tmp_path))
+    assert only(ours.supervisor()).level == "info"

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The state machine with a fake clock and an in-memory life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.scheduler.exits import (
+    CODE_RESTART,
+    KIND_ERROR_STALL,
+    KIND_SYSRQ,
+    KIND_UNREG_KERN,
+    ExitRecord,
+)
+from scx_gamer.scheduler.machine import (
+    AttachBusy,
+    AttachFailed,
+    AttachUnsupported,
+    Life,
+    Machine,
+    State,
+)
+from scx_gamer.scheduler.store import StateStore
+from scx_gamer.system.paths import Paths
+
+
+@dataclass
+class FakeTimer:
+    due_ns: int
+    callback: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@dataclass
+class FakeClock:
+    now: int = 10**12
+    timers: list[FakeTimer] = field(default_factory=list)
+
+    def now_ns(self) -> int:
+        return self.now
+
+    def call_later(self, delay_s: float, callback: Callable[[], None], *, name: str) -> FakeTimer:
+        timer = FakeTimer(self.now + int(delay_s * 1e9), callback)
+        self.timers.append(timer)
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        end = self.now + int(seconds * 1e9)
+        while True:
+            due = [t for t in self.timers if not t.cancelled and t.due_ns <= end]
+            if not due:
+                break
+            timer = min(due, key=lambda t: t.due_ns)
+            self.timers.remove(timer)
+            self.now = timer.due_ns
+            timer.callback()
+        self.now = end
+
+
+@dataclass
+class FakeLife:
+    generation: int
+    record: ExitRecord | None = None
+    closed: int = 0
+
+    def ended(self) -> ExitRecord | None:
+        return self.record
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@dataclass
+class FakeKernel:
+    why: str | None = None
+    errors: list[Exception] = field(default_factory=list)
+    lives: list[FakeLife] = field(default_factory=list)
+    dumps: list[ExitRecord] = field(default_factory=list)
+
+    def unsupported(self) -> str | None:
+        return self.why
+
+    def attach(self, generation: int) -> Life:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.lives.append(FakeLife(generation))
+        return self.lives[-1]
+
+    def keep_dump(self, record: ExitRecord) -> None:
+        self.dumps.append(record)
+
+
+@dataclass
+class World:
+    paths: Paths
+    boot: str = "boot-a"
+    clock: FakeClock = field(default_factory=FakeClock)
+    kernel: FakeKernel = field(default_factory=FakeKernel)
+
+    def machine(self, mode: str = "always") -> Machine:
+        store = StateStore(self.paths)
+        store.load()
+        return Machine(SupervisorOptions(mode=mode), self.kernel, self.clock, store, self.boot)
+
+    def end(self, machine: Machine, kind: int, code: int = 0) -> None:
+        life = self.kernel.lives[-1]
+        life.record = ExitRecord(kind, code, life.generation, "reason")
+        machine.check()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    paths = Paths(tmp_path / "run", tmp_path / "state", tmp_path / "etc")
+    paths.create()
+    return World(paths)
+
+
+def attached(world: World) -> Machine:
+    machine = world.machine()
+    machine.start(True)
+    assert machine.state is State.ATTACHED
+    return machine
+
+
+def test_waits_for_a_game_and_leaves_with_it(world: World) -> None:
+    machine = world.machine("auto")
+    machine.start(False)
+    assert machine.state is State.IDLE and not world.kernel.lives
+    machine.want(True, "game")
+    assert machine.state is State.ATTACHED
+    machine.want(False, "gone")
+    assert machine.state is State.IDLE and world.kernel.lives[0].closed == 1
+
+
+def test_generation_rises_over_restarts_of_the_supervisor(world: World) -> None:
+    attached(world).close()
+    machine = attached(world)
+    machine.user_restart()
+    assert [life.generation for life in world.kernel.lives] == [1, 2, 3]
+    assert [life.closed for life in world.kernel.lives] == [1, 1, 0]
+
+
+def test_restart_bit_is_a_new_generation_that_is_not_counted(world: World) -> None:
+    machine = attached(world)
+    for expected in range(2, 22):
+        world.end(machine, KIND_UNREG_KERN, CODE_RESTART)
+        assert machine.state is State.BACKOFF
+        world.clock.advance(20)
+        assert machine.state is State.ATTACHED
+        assert world.kernel.lives[-1].generation == expected
+    assert machine.recent_failures() == 0 and machine.counters().restarts == 20
+    assert all(life.closed == 1 for life in world.kernel.lives[:-1])
+
+
+def test_storm_of_restarts_slows_down(world: World) -> None:
+    machine = attached(world)
+    waits = []
+    for _ in range(6):
+        world.end(machine, KIND_UNREG_KERN, CODE_RESTART)
+        waits.append(machine.retry_in_s())
+        world.clock.advance(9)
+    assert waits == [0.5, 1, 2, 4, 8, 8]
+
+
+@pytest.mark.parametrize(("kind", "code"), [(KIND_SYSRQ, 0), (KIND_UNREG_KERN, 0), (68, 0)])
+def test_switched_off_by_the_user_or_the_kernel_is_sticky(
+    world: World, kind: int, code: int
+) -> None:
+    machine = attached(world)
+    world.end(machine, kind, code)
+    assert machine.state is State.OFF
+    world.clock.advance(3600)
+    again = world.machine()
+    again.start(True)
+    assert again.state is State.OFF and len(world.kernel.lives) == 1
+    again.user_start()
+    assert again.state is State.ATTACHED
+
+
+def test_backoff_then_fallback_after_the_third(world: World) -> None:
+    machine = attached(world)
+    world.end(machine, KIND_ERROR_STALL)
+    assert machine.state is State.BACKOFF and machine.retry_in_s() == 5
+    world.clock.advance(4.9)
+    assert machine.state is State.BACKOFF
+    world.clock.advance(0.2)
+    assert machine.state is State.ATTACHED
+    world.end(machine, 1025)
+    assert machine.retry_in_s() == 30
+    world.clock.advance(31)
+    world.end(machine, 4711)  # a kind of a newer kernel
+    assert machine.state is State.FALLBACK
+    world.clock.advance(86400)
+    assert machine.state is State.FALLBACK and len(world.kernel.lives) == 3
+    assert len(world.kernel.dumps) == 3
+    again = world.machine()
+    again.start(True)
+    assert again.state is State.FALLBACK
+    again.user_start()
+    assert again.state is State.ATTACHED and again.recent_failures() == 0
+
+
+def test_failures_far_apart_reach_the_longest_wait_but_not_fallback(world: World) -> None:
+    machine = attached(world)
+    waits = []
+    for _ in range(5):
+        world.end(machine, 1024)
+        waits.append(machine.retry_in_s())
+        world.clock.advance(301)
+    assert waits == [5, 30, 120, 120, 120]
+    assert machine.state is State.ATTACHED
+
+
+def test_fallback_ends_with_the_boot(world: World) -> None:
+    machine = attached(world)
+    for _ in range(3):
+        world.end(machine, 1024)
+        world.clock.advance(40)
+    assert machine.state is State.FALLBACK
+    world.boot = "boot-b"
+    assert attached(world).recent_failures() == 0
+
+
+def test_another_scheduler_is_a_conflict_without_a_loop(world: World) -> None:
+    world.kernel.errors.append(AttachBusy("scx_other"))
+    machine = world.machine()
+    machine.start(True)
+    assert machine.state is State.CONFLICT and "scx_other" in machine.cause
+    world.clock.advance(3600)
+    assert machine.state is State.CONFLICT and not world.kernel.lives
+    machine.user_start()
+    assert machine.state is State.ATTACHED
+
+
+def test_refused_load_is_not_tried_again(world: World) -> None:
+    world.kernel.errors.append(AttachUnsupported("kfunc scx_bpf_kick_cpu"))
+    machine = world.machine()
+    machine.start(True)
+    machine.user_start()
+    machine.want(False, "x")
+    machine.want(True, "x")
+    world.clock.advance(3600)
+    assert machine.state is State.UNSUPPORTED and not world.kernel.lives
+    assert machine.counters().attaches["unsupported"] == 1
+
+
+def test_init_that_fails_is_counted_like_an_exit(world: World) -> None:
+    world.kernel.errors.append(AttachFailed(ExitRecord(1024, 0, 1, "init failed")))
+    machine = world.machine()
+    machine.start(True)
+    assert machine.state is State.BACKOFF and machine.recent_failures() == 1
+    world.clock.advance(5)
+    assert machine.state is State.ATTACHED
+
+
+def test_stop_in_backoff_wins_over_the_timer(world: World) -> None:
+    machine = attached(world)
+    world.end(machine, 1024)
+    machine.user_stop()
+    world.clock.advance(3600)
+    assert machine.state is State.OFF and len(world.kernel.lives) == 1
+
+
+def test_game_that_ends_in_backoff_leaves_it_idle(world: World) -> None:
+    machine = attached(world)
+    world.end(machine, 1024)
+    machine.want(False, "gone")
+    world.clock.advance(3600)
+    assert machine.state is State.IDLE and len(world.kernel.lives) == 1
+
+
+def test_close_detaches_once_in_every_state(world: World) -> None:
+    machine = attached(world)
+    machine.close()
+    machine.close()
+    assert world.kernel.lives[0].closed == 1
