@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from Xlib import Xatom, display
@@ -22,8 +23,8 @@ WINDOW = Path(__file__).with_name("window.py")
 
 
 @contextmanager
-def x_server(*manager: str) -> Iterator[tuple[Session, str]]:
-    """Xvfb on a display it chose itself, with a window manager."""
+def x_server() -> Iterator[tuple[Session, str]]:
+    """Xvfb on a display it chose itself."""
     with session() as own:
         read, write = os.pipe()
         # the number is written when the server takes clients
@@ -39,8 +40,16 @@ def x_server(*manager: str) -> Iterator[tuple[Session, str]]:
         with os.fdopen(read) as file:
             name = f":{int(file.readline())}"
         own.env["DISPLAY"] = name
-        if manager:
-            own.start(*manager)
+        yield own, name
+
+
+@contextmanager
+def openbox() -> Iterator[tuple[Session, str]]:
+    """An X server whose openbox has looked for windows: it gives no focus to those that were there before it."""
+    with x_server() as (own, name):
+        ready = own.folder / "ready"
+        own.start("openbox", "--startup", f"touch {ready}")
+        own.wait_for("openbox", ready.exists)
         yield own, name
 
 
@@ -53,40 +62,40 @@ def a_window(own: Session, name: str) -> int:
     return process.pid
 
 
-def activate(name: str, wanted: str) -> None:
-    """As a taskbar does it."""
+def activate(own: Session, wanted: str) -> None:
+    """As a taskbar does it, once the window manager lists the window."""
     from Xlib.protocol import event
 
-    connection = display.Display(name)
+    connection = display.Display(own.env["DISPLAY"])
     root = connection.screen().root
-    listed = root.get_full_property(connection.intern_atom("_NET_CLIENT_LIST"), Xatom.WINDOW)
-    for number in listed.value:
-        window = connection.create_resource_object("window", number)
-        if window.get_wm_name() == wanted:
-            message = event.ClientMessage(
-                window=window,
-                client_type=connection.intern_atom("_NET_ACTIVE_WINDOW"),
-                data=(32, [2, 0, 0, 0, 0]),
-            )
-            root.send_event(message, event_mask=0x180000)
-            connection.sync()
-            connection.close()
-            return
-    raise AssertionError(f"no window {wanted}")
+    clients = connection.intern_atom("_NET_CLIENT_LIST")
+
+    def find_window() -> Any:
+        listed = root.get_full_property(clients, Xatom.WINDOW)
+        windows = [connection.create_resource_object("window", n) for n in listed.value]
+        return next((w for w in windows if w.get_wm_name() == wanted), None)
+
+    message = event.ClientMessage(
+        window=own.wait_for(f"window {wanted}", find_window),
+        client_type=connection.intern_atom("_NET_ACTIVE_WINDOW"),
+        data=(32, [2, 0, 0, 0, 0]),
+    )
+    root.send_event(message, event_mask=0x180000)
+    connection.sync()
+    connection.close()
 
 
 def test_openbox() -> None:
     async def scenario() -> None:
-        with x_server("openbox") as (own, name):
+        with openbox() as (own, name):
             async with listening(X11(name)) as ear:
                 await ear.until((FOCUS, 0, True))
                 first = a_window(own, "first")
                 await ear.until((FOCUS, first, True))
                 second = a_window(own, "second")
-                await asyncio.sleep(1)  # openbox may leave the focus with the first
-                activate(name, "second")
+                activate(own, "second")  # openbox may have left the focus with the first
                 await ear.until((FOCUS, second, True))
-                activate(name, "first")
+                activate(own, "first")
                 await ear.until((FOCUS, first, True))
                 own.processes[-2].kill()
                 own.processes.pop(-2).wait()
@@ -109,7 +118,7 @@ def test_i3_by_its_socket_and_the_x_server() -> None:
                     await ear.until((FOCUS, first, True))
                     second = a_window(own, "second")
                     await ear.until((FOCUS, second, True))
-                    activate(name, "first")
+                    activate(own, "first")
                     await ear.until((FOCUS, first, True))
             finally:
                 server.close()
@@ -157,7 +166,7 @@ def test_gamescopes_root_window() -> None:
 
 def test_a_server_that_ends_is_said() -> None:
     async def scenario() -> None:
-        with x_server("openbox") as (own, name):
+        with openbox() as (own, name):
             waiting = asyncio.create_task(until_ended(X11(name)))
             await asyncio.sleep(1)
             own.processes[0].kill()
