@@ -11,6 +11,7 @@
 #include "abi.h"
 #include "policy.h"
 #include "shared_maps.h"
+#include "events.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -67,17 +68,15 @@ enum scxg_msg_type scxg_anchor_msg_type = 0;
 enum scxg_event_type scxg_anchor_event_type = 0;
 enum scxg_name_flag scxg_anchor_name_flag = 0;
 
+/* Reserve an event; count it as lost when the ring is full. */
 static __always_inline struct scxg_event *event_begin(struct scxg_control *ctl, u16 type)
 {
-	struct scxg_event *ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
+	struct scxg_event *ev = scxg_event_begin(type);
 
 	if (!ev) {
 		__sync_fetch_and_add(&ctl->events_lost, 1);
 		return NULL;
 	}
-	__builtin_memset(ev, 0, sizeof(*ev));
-	ev->version = SCXG_ABI_VERSION;
-	ev->type = type;
 	ev->generation = ctl->generation;
 	ev->time_ns = bpf_ktime_get_ns();
 	return ev;

@@ -14,7 +14,7 @@ INSTALL_DATA := install -m 644
 
 GENERATOR_PYTHON := $(if $(wildcard $(PY)),$(PY),python3)
 GENERATED := $(BUILD)/generated/scx-gamer.1
-SHIPPED_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o)
+SHIPPED_OBJECTS := $(patsubst bpf/%.c,$(BUILD)/bpf/%.o,$(filter-out bpf/baseline.bpf.c,$(BPF_SOURCES)))
 
 .PHONY: generated install uninstall deb rpm source-archive
 

@@ -12,6 +12,11 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+/* Values that BTF does not keep: asm-generic/errno*.h, linux/numa.h. */
+#define ENOENT 2
+#define ENOMEM 12
+#define NUMA_NO_NODE (-1)
+
 /* 6.13 on; the oldest names follow. */
 void scx_bpf_dsq_insert(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags) __ksym __weak;
 void scx_bpf_dispatch(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags) __ksym __weak;

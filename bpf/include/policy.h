@@ -26,16 +26,16 @@
 
 #define SCXG_DEADLINE_MAX_NS (SCXG_DEADLINE_MAX_MS * SCXG_NS_PER_MS) /* D */
 #define SCXG_CREDIT_MAX_NS (10 * SCXG_NS_PER_MS)		     /* W */
-#define SCXG_HANDOVER_LEAD_NS SCXG_NS_PER_MS			     /* of L, with one cache all */
+#define SCXG_SYNC_LEAD_NS SCXG_NS_PER_MS			     /* of L, with one cache all */
 #define SCXG_STEAL_LEAD_NS (2 * SCXG_NS_PER_MS)			     /* of L, with more caches */
-#define SCXG_FAR_LOOK_NS SCXG_NS_PER_MS				     /* of L, with more caches */
+#define SCXG_REMOTE_SCAN_NS SCXG_NS_PER_MS			     /* of L, with more caches */
 #define SCXG_SLICE_MAX_NS (SCXG_SLICE_MAX_MS * SCXG_NS_PER_MS)
 
-/* Values kept by the benchmark; docs/tuning.md has what they were measured against. */
+/* Values kept by the benchmark; docs/tuning.md has the alternatives and their figures. */
 #define SCXG_DEBT_NEW_NS (8 * SCXG_NS_PER_MS)  /* nothing known of the task yet */
 #define SCXG_DEBT_MAX_NS (32 * SCXG_NS_PER_MS) /* paid back by 16 ms of sleep */
 #define SCXG_DEBT_HOG_NS                                                                           \
-	(16 * SCXG_NS_PER_MS) /* from here on a normal task gives way to a light one */
+	(16 * SCXG_NS_PER_MS) /* from here on a light task may preempt a normal one */
 #define SCXG_DEBT_LIGHT_NS (2 * SCXG_NS_PER_MS) /* below this it is light */
 #define SCXG_REL_GAME_NS (2 * SCXG_NS_PER_MS)
 #define SCXG_REL_CRITICAL_NS (SCXG_NS_PER_MS / 2)
@@ -44,15 +44,15 @@
 #define SCXG_GAME_SLICE_NS (4 * SCXG_NS_PER_MS)
 /* A preempted task with less than this left of its slice begins a new one. */
 #define SCXG_SLICE_REST_NS (SCXG_NS_PER_MS / 2)
-/* An average below this answers, it does not compute. */
+/* A thread with an average below this answers, above it computes. */
 #define SCXG_SHORT_BURST_NS (SCXG_NS_PER_MS / 2)
-/* A task that ran this long gives way to a kernel thread. */
+/* A task that ran this long may be preempted by a kernel thread. */
 #define SCXG_HOG_BURST_NS (4 * SCXG_NS_PER_MS)
-/* A kick that a CPU has not followed for this long (kernel code, a virtual CPU that rests) counts no more. */
+/* A kick is given up after this long (the CPU runs kernel code, or it is virtual and does not run). */
 #define SCXG_KICK_PENDING_NS SCXG_NS_PER_MS
 #define SCXG_MATURE 4 /* sleeps after which the average is believed */
 
-/* What the policy knows of a task when it is queued. */
+/* The inputs of the policy about a task that is queued. */
 struct scxg_facts {
 	u64 burst;     /* ns run since the last voluntary sleep */
 	u64 burst_avg; /* ns, mean of the last bursts */
@@ -78,7 +78,7 @@ static inline u64 scxg_clamp(u64 value, u64 low, u64 high)
 	return scxg_min(scxg_max(value, low), high);
 }
 
-/* The nearest allowed value of a tunable; an index that is none gives 0. */
+/* The nearest allowed value of a tunable; 0 for an unknown index. */
 static inline u64 scxg_clamp_tunable(u32 index, u64 value)
 {
 	switch (index) {
@@ -121,14 +121,14 @@ static inline u64 scxg_boost_ns(const struct scxg_tunables *tun, u32 lane)
 	return ms * SCXG_NS_PER_MS;
 }
 
-static inline bool scxg_favoured(u32 class_id)
+static inline bool scxg_is_favoured(u32 class_id)
 {
 	return class_id == SCXG_CLASS_GAME || class_id == SCXG_CLASS_CRITICAL;
 }
 
 /*
- * Debt: what a task ran, less twice what it slept. Time in a queue counts as neither, so load does not turn a hog into
- * a light task nor the other way round, and a high rate of wake-ups earns nothing.
+ * Debt: the time a task ran, less twice the time it slept. Time in a queue counts as neither, so load does not turn a
+ * hog into a light task nor the other way round, and a high rate of wake-ups earns nothing.
  */
 static inline u64 scxg_debt_ran(u64 debt, u64 ran)
 {
@@ -143,15 +143,15 @@ static inline u64 scxg_debt_slept(u64 debt, u64 slept)
 	return debt > paid ? debt - paid : 0;
 }
 
-/* A thread that answers: known, and its bursts are short. */
-static inline bool scxg_answers(u32 maturity, u64 burst, u64 burst_avg)
+/* Return true for a thread that answers instead of computing: its bursts are known and short. */
+static inline bool scxg_is_responsive(u32 maturity, u64 burst, u64 burst_avg)
 {
 	return maturity >= SCXG_MATURE && scxg_max(burst, burst_avg) < SCXG_SHORT_BURST_NS;
 }
 
-static inline bool scxg_short(const struct scxg_facts *f)
+static inline bool scxg_is_short(const struct scxg_facts *f)
 {
-	return scxg_answers(f->maturity, f->burst, f->burst_avg);
+	return scxg_is_responsive(f->maturity, f->burst, f->burst_avg);
 }
 
 /* Relative deadline in ns, at most D whatever the tunables say. */
@@ -162,7 +162,7 @@ static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunable
 	u64 delay =
 	    scxg_min(tun->value[SCXG_TUN_BG_DELAY_MS], SCXG_MAX_BG_DELAY_MS) * SCXG_NS_PER_MS;
 	u64 rel = scxg_min(f->debt, cap);
-	/* What computes waits in turn with its like: eight of them a CPU wait for longer than the cap. */
+	/* The debt a second time: computing tasks wait in turn, and with eight of them a CPU for longer than the cap. */
 	u64 behind_game = f->game_active ? rel + SCXG_REL_NORMAL_ACTIVE_NS : 0;
 
 	switch (f->class_id) {
@@ -183,13 +183,14 @@ static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunable
 }
 
 /*
- * ns that the key goes below now. The game's queued workers carry older keys than the thread that answers the
- * mouse, so a deadline of now is not early enough for it while a window is open.
+ * The time that a key lies before now, in ns. The game's queued workers have older keys than its thread that answers
+ * the mouse, so while a window is open a deadline of now is not early enough for that thread.
  */
 static inline u64 scxg_credit(const struct scxg_facts *f)
 {
-	return f->window_open && scxg_favoured(f->class_id) && scxg_short(f) ? SCXG_CREDIT_MAX_NS
-									     : 0;
+	return f->window_open && scxg_is_favoured(f->class_id) && scxg_is_short(f)
+		   ? SCXG_CREDIT_MAX_NS
+		   : 0;
 }
 
 static inline u64 scxg_key(const struct scxg_facts *f, const struct scxg_tunables *tun, u64 now)
@@ -199,29 +200,35 @@ static inline u64 scxg_key(const struct scxg_facts *f, const struct scxg_tunable
 	return now - credit + scxg_rel(f, tun);
 }
 
-/* ns that a task may run while others wait; never 0, never above S. */
+/* The time that a task may run while others wait, in ns; never 0, never above S. */
 static inline u64 scxg_slice(u32 class_id, bool game_active, const struct scxg_tunables *tun)
 {
 	u64 us = tun->value[SCXG_TUN_SLICE_US];
 
-	if (scxg_favoured(class_id))
+	if (scxg_is_favoured(class_id))
 		return SCXG_GAME_SLICE_NS;
 	if (class_id == SCXG_CLASS_BACKGROUND && game_active)
 		us = tun->value[SCXG_TUN_BG_SLICE_US];
 	return scxg_clamp(us, SCXG_MIN_SLICE_US, SCXG_MAX_SLICE_US) * SCXG_NS_PER_US;
 }
 
-/* Whether a CPU takes the earliest head of the other caches before its own earliest; ~0 is an empty queue. */
-static inline bool scxg_overdue(u64 far_key, u64 near_key)
+/* Return true if a CPU takes the earliest head of the other caches before its own; ~0 is an empty queue. */
+static inline bool scxg_is_overdue(u64 far_key, u64 near_key)
 {
 	return far_key != ~0ULL && (near_key == ~0ULL || (near_key > far_key &&
 							  near_key - far_key > SCXG_STEAL_LEAD_NS));
 }
 
-/* Whether a light task may stay with its waker, past the head of the queue; ~0 is an empty queue. */
-static inline bool scxg_may_hand_over(u64 key, u64 head_key)
+/* Return true if a light task may run behind its waker, before the head of the queue; ~0 is an empty queue. */
+static inline bool scxg_may_insert_sync(u64 key, u64 head_key)
 {
-	return key <= head_key || key - head_key <= SCXG_HANDOVER_LEAD_NS;
+	return key <= head_key || key - head_key <= SCXG_SYNC_LEAD_NS;
+}
+
+/* Return true while the supervisor's last heartbeat counts. */
+static inline bool scxg_is_heartbeat_fresh(u64 heartbeat_ns, u64 now)
+{
+	return now - scxg_min(heartbeat_ns, now) < SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
 }
 
 /* Mean of the last bursts, weight 1/4 on the newest. */
@@ -233,7 +240,7 @@ static inline u64 scxg_burst_avg(u64 avg, u64 burst, u32 maturity)
 	return avg - (avg >> 2) + (burst >> 2);
 }
 
-/* What a CPU runs now, as a waking task sees it. */
+/* The task that a CPU runs now, as a waking task sees it. */
 struct scxg_running {
 	u64 burst, debt; /* as of now */
 	u32 class_id;
@@ -241,60 +248,71 @@ struct scxg_running {
 	bool is_kthread;
 };
 
+/* How good a victim a running task is: the highest wins. */
+enum scxg_score {
+	SCXG_SCORE_NONE = 0, /* must not be preempted */
+	SCXG_SCORE_LAST = 1, /* only where no other victim is */
+	SCXG_SCORE_NORMAL = 2,
+	SCXG_SCORE_HOG = 3,
+	SCXG_SCORE_BACKGROUND = 4,
+};
+
 /*
- * How gladly what runs gives way to a waking task: 0 not at all, else the highest wins.
+ * Score of the running task as a victim of the waking task.
  *
- * The game takes a CPU from anything that is not its own, from what computes first. The thread that answers the input also takes
- * it from the game's own workers, while a window is open. A light task nobody marked takes it from a hog.
+ * The game preempts every task that is not its own, computing tasks first. Its thread that answers the input also
+ * preempts the game's own workers while a window is open. A light task without a class preempts a hog.
  */
-static inline u32 scxg_gives_way(const struct scxg_facts *waker, const struct scxg_running *r)
+static inline u32 scxg_preempt_score(const struct scxg_facts *waker, const struct scxg_running *r)
 {
 	bool hog = r->debt >= SCXG_DEBT_HOG_NS;
 
 	if (r->class_id == SCXG_CLASS_CRITICAL || r->class_id == SCXG_CLASS_KTHREAD)
-		return 0;
-	if (scxg_favoured(waker->class_id)) {
+		return SCXG_SCORE_NONE;
+	if (scxg_is_favoured(waker->class_id)) {
 		if (r->class_id == SCXG_CLASS_BACKGROUND)
-			return 4;
+			return SCXG_SCORE_BACKGROUND;
 		if (r->class_id == SCXG_CLASS_GAME)
-			return waker->window_open && !r->is_short && scxg_short(waker);
-		/* Kernel code holds on to the CPU for longer than any program does. */
+			return waker->window_open && !r->is_short && scxg_is_short(waker)
+				   ? SCXG_SCORE_LAST
+				   : SCXG_SCORE_NONE;
+		/* Kernel code keeps the CPU for longer than any program does. */
 		if (r->is_short || r->is_kthread)
-			return 1;
-		return hog ? 3 : 2;
+			return SCXG_SCORE_LAST;
+		return hog ? SCXG_SCORE_HOG : SCXG_SCORE_NORMAL;
 	}
 	if (r->class_id == SCXG_CLASS_GAME)
-		return 0;
+		return SCXG_SCORE_NONE;
 	if (waker->class_id == SCXG_CLASS_KTHREAD)
-		return r->class_id == SCXG_CLASS_BACKGROUND ? 4
-		       : r->burst >= SCXG_HOG_BURST_NS	    ? 3
-							    : 0;
+		return r->class_id == SCXG_CLASS_BACKGROUND ? SCXG_SCORE_BACKGROUND
+		       : r->burst >= SCXG_HOG_BURST_NS	    ? SCXG_SCORE_HOG
+							    : SCXG_SCORE_NONE;
 	if (waker->class_id != SCXG_CLASS_NORMAL || waker->debt >= SCXG_DEBT_LIGHT_NS || !hog)
-		return 0;
-	return r->class_id == SCXG_CLASS_BACKGROUND ? 4 : 3;
+		return SCXG_SCORE_NONE;
+	return r->class_id == SCXG_CLASS_BACKGROUND ? SCXG_SCORE_BACKGROUND : SCXG_SCORE_HOG;
 }
 
 /*
- * The same after the CPU was kicked `since` ns ago. Nothing while whom that kick meant still runs: the CPU has somebody
- * to go to. Within the gap a CPU is the last choice, within a quarter of it none.
+ * The score of a CPU that was kicked `since` ns ago. None while the task that was to be preempted still runs, because
+ * the CPU has a successor for it already. Within the gap at most the last choice, within a quarter of it none.
  */
-static inline u32 scxg_after_kick(u32 gives_way, u64 since, bool pending, u64 gap)
+static inline u32 scxg_score_after_kick(u32 score, u64 since, bool pending, u64 gap)
 {
 	if (pending && since < SCXG_KICK_PENDING_NS)
-		return 0;
+		return SCXG_SCORE_NONE;
 	if (since >= gap)
-		return gives_way;
-	return since >= gap >> 2 ? scxg_min(gives_way, 1) : 0;
+		return score;
+	return since >= gap >> 2 ? scxg_min(score, SCXG_SCORE_LAST) : SCXG_SCORE_NONE;
 }
 
 /*
- * Whether the game takes its own last CPU from what gives way there this gladly, even with another CPU idle: its data is
- * there, an idle CPU takes time to wake up, and a CPU that others used before has their deferred work to do (the kernel
- * frees a fork storm's memory in whoever runs then).
+ * Return true if a game thread preempts this victim at its previous CPU even while another CPU is idle: its data is
+ * there, an idle CPU takes time to wake up, and a CPU that other tasks used has their deferred work to do (the kernel
+ * frees a fork storm's memory in the task that runs next).
  */
-static inline bool scxg_stays(u32 gives_way)
+static inline bool scxg_prefers_prev_cpu(u32 score)
 {
-	return gives_way >= 2;
+	return score >= SCXG_SCORE_NORMAL;
 }
 
 /* ns / 1000 without a division, exact below 2^51 ns (26 days), which is where it stays for longer. */

@@ -46,7 +46,7 @@ CONTENDERS = {
         Contender("default"),
         Contender("nice", ("nice", "-n", "-10")),
         Contender("rr", ("chrt", "-r", "10")),
-        Contender("smallest", (), "smallest"),
+        Contender("baseline", (), "baseline"),
         Contender(OURS, (*CLI, "exec", "--"), OURS, marked=True),
         Contender("unmarked", (), OURS),
     )

@@ -79,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	PROMISE(scxg_boost_ns(&tun, in.index) <= 2000 * SCXG_NS_PER_MS);
 	clamped = scxg_clamp_tunable(in.index, in.value);
 	PROMISE(scxg_clamp_tunable(in.index, clamped) == clamped);
-	PROMISE(!(scxg_overdue(in.far, in.near) && scxg_overdue(in.near, in.far)));
+	PROMISE(!(scxg_is_overdue(in.far, in.near) && scxg_is_overdue(in.near, in.far)));
 	check_shaper(&in);
 	return 0;
 }

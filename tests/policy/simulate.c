@@ -21,7 +21,7 @@
 struct task {
 	struct scxg_facts f;
 	u64 key, queued, left, burst_ns, sleep_ns, slice, used, asleep;
-	bool kept; /* its key may be kept: it was queued, not handed an idle CPU */
+	bool kept; /* its key may be kept: it was queued, not inserted into an idle CPU */
 	bool sync; /* woken by a task that is about to sleep */
 	int cpu;   /* ran there last */
 	bool bound;
@@ -29,8 +29,8 @@ struct task {
 
 struct cpu {
 	struct task *running;
-	struct task *handed; /* in its local queue: stays with its waker */
-	u64 since, slice_end, last_kick, far_look;
+	struct task *local; /* in its local DSQ, behind its waker */
+	u64 since, slice_end, last_kick, last_remote_scan;
 	u64 speed; /* percent */
 };
 
@@ -144,8 +144,8 @@ static void check_wait(const struct task *t)
 {
 	/* policy.h: one CPU serves a task bound to it; a slice ends at the tick after it. */
 	u64 c = t->bound ? 1 : nr_cpus, wait = now - t->queued;
-	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS + SCXG_HANDOVER_LEAD_NS +
-		    (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS + SCXG_FAR_LOOK_NS : 0) +
+	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS + SCXG_SYNC_LEAD_NS +
+		    (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS + SCXG_REMOTE_SCAN_NS : 0) +
 		    ((nr_tasks + c - 1) / c + 1) * (SCXG_SLICE_MAX_NS + TICK);
 
 	wait_sum += wait;
@@ -189,7 +189,7 @@ static void queue(struct task *t, bool wakes)
 	u64 key = ~0ULL, slice = SCXG_SLICE_MAX_NS;
 
 	decisions++;
-	if (!keeps || scxg_favoured(t->f.class_id)) {
+	if (!keeps || scxg_is_favoured(t->f.class_id)) {
 		key = scxg_key(&t->f, &tun, now);
 		slice = scxg_slice(t->f.class_id, t->f.game_active, &tun);
 	}
@@ -209,24 +209,24 @@ static struct task *pick(int cpu)
 {
 	struct heap *mine = &own[cpu], *near = &shared[llc(cpu)], *far = NULL;
 	u64 mine_key, near_key, far_key = ~0ULL;
-	struct task *t = cpus[cpu].handed;
+	struct task *t = cpus[cpu].local;
 
 	decisions++;
-	if (t) { /* the kernel does not ask before it has run the local queue */
-		cpus[cpu].handed = NULL;
+	if (t) { /* the kernel empties the local DSQ before it calls dispatch */
+		cpus[cpu].local = NULL;
 		return t;
 	}
 	mine_key = head(mine);
 	near_key = head(near);
-	if (nr_llcs > 1 && now - cpus[cpu].far_look >= SCXG_FAR_LOOK_NS) {
-		cpus[cpu].far_look = now;
+	if (nr_llcs > 1 && now - cpus[cpu].last_remote_scan >= SCXG_REMOTE_SCAN_NS) {
+		cpus[cpu].last_remote_scan = now;
 		for (int i = 0; i < nr_llcs; i++) {
 			if (&shared[i] != near && head(&shared[i]) < far_key) {
 				far = &shared[i];
 				far_key = far->at[0]->key;
 			}
 		}
-		if (far && scxg_overdue(far_key, scxg_min(mine_key, near_key)))
+		if (far && scxg_is_overdue(far_key, scxg_min(mine_key, near_key)))
 			return pop(far);
 	}
 	if (mine->n && mine_key <= near_key)
@@ -262,22 +262,22 @@ static void reschedule(int cpu)
 	run(cpu, next, next->slice);
 }
 
-/* As gives_way_on() of sched.bpf.c. */
-static u32 gives_way(const struct task *t, int cpu)
+/* As preempt_score_on() of sched/preempt.bpf.h. */
+static u32 preempt_score(const struct task *t, int cpu)
 {
 	const struct cpu *c = &cpus[cpu];
 	struct scxg_running r = {
 	    .burst = c->running->f.burst + now - c->since,
 	    .debt = scxg_debt_ran(c->running->f.debt, now - c->since),
 	    .class_id = c->running->f.class_id,
-	    .is_short = scxg_short(&c->running->f),
+	    .is_short = scxg_is_short(&c->running->f),
 	    .is_kthread = c->running->f.class_id == SCXG_CLASS_KTHREAD,
 	};
 
 	looks++;
-	return scxg_after_kick(scxg_gives_way(&t->f, &r), now - c->last_kick,
-			       c->last_kick >= c->since,
-			       tun.value[SCXG_TUN_PREEMPT_MIN_US] * SCXG_NS_PER_US);
+	return scxg_score_after_kick(scxg_preempt_score(&t->f, &r), now - c->last_kick,
+				     c->last_kick >= c->since,
+				     tun.value[SCXG_TUN_PREEMPT_MIN_US] * SCXG_NS_PER_US);
 }
 
 /* Whoever gave way goes to a CPU that is idle, if there is one. */
@@ -303,43 +303,43 @@ static void preempt(const struct task *t)
 	int victim = -1;
 
 	/* Somebody else would get the CPU. */
-	if (!scxg_favoured(t->f.class_id) && t->f.class_id != SCXG_CLASS_KTHREAD &&
+	if (!scxg_is_favoured(t->f.class_id) && t->f.class_id != SCXG_CLASS_KTHREAD &&
 	    t->key > head(&shared[llc(t->cpu)]))
 		return;
 	for (int i = 0; i < (t->bound ? 1 : 8); i++) {
 		int cpu = (t->cpu + i) % nr_cpus;
 
-		score = gives_way(t, cpu);
+		score = preempt_score(t, cpu);
 		if (score > best) {
 			best = score;
 			victim = cpu;
 		}
-		if (scxg_stays(score) && !i) /* at home */
+		if (scxg_prefers_prev_cpu(score) && !i) /* at home */
 			break;
 	}
 	if (victim >= 0)
 		kick(victim);
 }
 
-/* As hand_over() of sched.bpf.c: on the CPU of some light task, which stands for its waker. */
-static bool hand_over(struct task *t)
+/* As insert_sync_wakeup() of sched/place.bpf.h: on the CPU of some light task, which stands for its waker. */
+static bool insert_sync_wakeup(struct task *t)
 {
 	int here = rnd(nr_cpus);
 	struct cpu *c = &cpus[here];
 	u64 key;
 
-	if (t->bound || !c->running || c->handed || !scxg_short(&c->running->f) ||
-	    t->f.debt >= SCXG_DEBT_LIGHT_NS || scxg_favoured(t->f.class_id) ||
-	    (nr_llcs > 1 && now - c->far_look >= SCXG_FAR_LOOK_NS))
+	if (t->bound || !c->running || c->local || !scxg_is_short(&c->running->f) ||
+	    t->f.debt >= SCXG_DEBT_LIGHT_NS || scxg_is_favoured(t->f.class_id) ||
+	    (nr_llcs > 1 && now - c->last_remote_scan >= SCXG_REMOTE_SCAN_NS))
 		return false;
 	key = scxg_key(&t->f, &tun, now);
-	if (!scxg_may_hand_over(key, scxg_min(head(&own[here]), head(&shared[llc(here)]))))
+	if (!scxg_may_insert_sync(key, scxg_min(head(&own[here]), head(&shared[llc(here)]))))
 		return false;
 	t->key = key;
 	t->slice = scxg_slice(t->f.class_id, t->f.game_active, &tun);
 	t->used = 0;
 	t->kept = true;
-	c->handed = t;
+	c->local = t;
 	return true;
 }
 
@@ -349,8 +349,8 @@ static void wake(struct task *t)
 	t->queued = now;
 	t->f.debt = scxg_debt_slept(t->f.debt, now - t->asleep);
 	/* The game stays at home where that CPU gives way, even with another one idle. */
-	if (!t->bound && scxg_favoured(t->f.class_id) && cpus[t->cpu].running &&
-	    scxg_stays(gives_way(t, t->cpu))) {
+	if (!t->bound && scxg_is_favoured(t->f.class_id) && cpus[t->cpu].running &&
+	    scxg_prefers_prev_cpu(preempt_score(t, t->cpu))) {
 		queue(t, true);
 		kick(t->cpu);
 		return;
@@ -364,7 +364,7 @@ static void wake(struct task *t)
 			return;
 		}
 	}
-	if (t->sync && hand_over(t))
+	if (t->sync && insert_sync_wakeup(t))
 		return;
 	queue(t, true);
 	preempt(t);
@@ -394,7 +394,7 @@ static void tick(int cpu)
 
 	if (!c->running)
 		return;
-	if ((c->handed || own[cpu].n || shared[llc(cpu)].n) &&
+	if ((c->local || own[cpu].n || shared[llc(cpu)].n) &&
 	    now - c->since >= scxg_slice(c->running->f.class_id, c->running->f.game_active, &tun))
 		c->slice_end = now;
 	if (now >= c->slice_end)
@@ -458,8 +458,8 @@ static void simulate(u64 end)
 	}
 	/* Who waits still has waited too. */
 	for (int i = 0; i < nr_cpus; i++) {
-		if (cpus[i].handed)
-			check_wait(cpus[i].handed);
+		if (cpus[i].local)
+			check_wait(cpus[i].local);
 		for (int j = 0; j < own[i].n; j++)
 			check_wait(own[i].at[j]);
 		for (int j = 0; j < shared[i].n; j++)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the callbacks cost, against the smallest scheduler there is, in one run."""
+"""What the callbacks cost, against the baseline scheduler, in one run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.vm.attach.conftest import attach
 
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 LIMIT = 1.6
-# Nothing is placed on a machine with one CPU: all our work is in enqueue, where the smallest has next to none.
+# Nothing is placed on a machine with one CPU: all our work is in enqueue, where the baseline has next to none.
 LIMIT_ONE_CPU = 8.0
 
 
@@ -56,23 +56,23 @@ def cycle(obj: Object, prefix: str, seconds: float = 0.5) -> tuple[float, float]
 
 
 @contextmanager
-def smallest() -> Iterator[Object]:
+def baseline() -> Iterator[Object]:
     with ExitStack() as stack:
-        obj = stack.enter_context(Object.open(find_object("smallest")))
+        obj = stack.enter_context(Object.open(find_object("baseline")))
         obj.load()
-        stack.enter_context(obj.maps["smallest_ops"].attach_struct_ops())
+        stack.enter_context(obj.maps["baseline_ops"].attach_struct_ops())
         yield obj
 
 
-def test_a_cycle_costs_little_more_than_the_smallest_scheduler() -> None:
+def test_a_cycle_costs_little_more_than_the_baseline() -> None:
     with counted():
-        with smallest() as obj:
-            floor, _ = cycle(obj, "smallest")
+        with baseline() as obj:
+            floor, _ = cycle(obj, "baseline")
         with attach() as life:
             life.beat()
             ours, asked = cycle(life.sched, "scxg")
     print(
-        f"MEASURED callbacks of a cycle: ours {ours:.0f} ns, smallest {floor:.0f} ns, {ours / floor:.2f};"
+        f"MEASURED callbacks of a cycle: ours {ours:.0f} ns, baseline {floor:.0f} ns, {ours / floor:.2f};"
         f" {asked:.2f} dispatches a stop"
     )
     if os.cpu_count() == 1:

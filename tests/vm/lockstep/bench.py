@@ -25,7 +25,7 @@ from scx_gamer.bench.goals import checks
 from scx_gamer.bench.matrix import HEAD, LOADS, SHAPES, write_json
 
 TREE = Path(__file__).resolve().parents[3]
-ALL_SCHEDULERS = "default,nice,rr,smallest,scx_gamer,unmarked"
+ALL_SCHEDULERS = "default,nice,rr,baseline,scx_gamer,unmarked"
 # Loops per us at one instruction a nanosecond: a constant of the virtual machine, not of this one.
 LOOPS_PER_US = 250
 
@@ -49,7 +49,7 @@ class Part:
 
 
 # Nobody plays: the shape that stands for a desktop at rest, and nothing is marked.
-AT_REST = "default,smallest,unmarked"
+AT_REST = "default,baseline,unmarked"
 # A boot takes as long as two cells, so a guest measures several loads; the longest begin first.
 SHORT = (
     Part("none,hogs-2", "few,workers", 4),

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * ops.enqueue: a task gets its place. In this order: back into the queue after a preemption; an idle CPU; a victim's
+ * local DSQ; the queue, with a kick where a CPU should take from it at once.
+ */
+#ifndef SCXG_SCHED_ENQUEUE_H
+#define SCXG_SCHED_ENQUEUE_H
+
+#include "place.bpf.h"
+
+/* The CPU whose cache @p is queued at. */
+static __always_inline s32 home_cpu(const struct task_struct *p)
+{
+	s32 cpu = scx_bpf_task_cpu(p);
+
+	if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return cpu;
+	cpu = bpf_cpumask_first(p->cpus_ptr);
+	return cpu < (s32)nr_cpus ? cpu : scx_bpf_task_cpu(p);
+}
+
+/* A CPU that went idle between select_cpu and the insert would sleep beside a full queue. */
+static __always_inline void kick_idle_cpu(struct task_struct *p)
+{
+	s32 idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+
+	if (idle >= 0)
+		scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
+}
+
+/* Return true if a task that was preempted within its slice keeps key and slice for the rest of it. */
+static __always_inline bool has_slice_left(const struct task_ctx *tc)
+{
+	return tc && tc->key && tc->used + SCXG_SLICE_REST_NS < tc->slice;
+}
+
+/*
+ * Requeue a preempted task that keeps its place. Apart from the rest of enqueue and short, because the preempting task
+ * waits for it. Return false where there is more to decide.
+ */
+static __always_inline bool requeue_preempted(struct task_struct *p, u64 enq_flags)
+{
+	struct scxg_sched_state *state = get_sched_state();
+	struct scxg_cpu_stats *stats = this_cpu_stats();
+	struct task_ctx *tc;
+	u32 class_id;
+
+	if ((enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP)) || !state || !stats ||
+	    !scxg_can_kick() || is_pinned(p))
+		return false;
+	tc = get_task_ctx(p, scxg_control());
+	if (!has_slice_left(tc))
+		return false;
+	class_id = effective_class(tc, state);
+	if (scxg_is_favoured(class_id))
+		return false;
+	tc->slice -= tc->used;
+	tc->used = 0;
+	if (!tc->queued_ns)
+		tc->queued_ns = tc->stopped_ns;
+	if (class_id < SCXG_NR_CLASSES)
+		stats->enqueues[class_id]++;
+	scxg_insert_vtime(p, llc_dsq(home_cpu(p)), tc->slice, tc->key, enq_flags);
+	kick_idle_cpu(p);
+	return true;
+}
+
+SEC("struct_ops/scxg_enqueue")
+void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
+{
+	struct view v = {};
+	struct search how;
+	struct place place = {.key = NO_KEY, .slice = SCXG_SLICE_MAX_NS};
+	u32 class_id;
+	bool pinned, wakes, keeps;
+	s32 cpu, idle, victim;
+	struct cpu_ctx *cc;
+
+	if (requeue_preempted(p, enq_flags))
+		return;
+	if (!view_init(&v, p))
+		goto lost;
+	class_id = v.facts.class_id;
+	wakes = enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
+	pinned = is_pinned(p);
+	cpu = pinned ? scx_bpf_task_cpu(p) : home_cpu(p);
+	view_read_window(&v);
+	keeps = !wakes && has_slice_left(v.tc);
+	/* A window may give the game an earlier key than the one it keeps. */
+	if ((!keeps || scxg_is_favoured(class_id)) && find_place(&v.facts, v.now, &place))
+		goto lost;
+	if (keeps) {
+		place.key = scxg_min(place.key, v.tc->key);
+		place.slice = scxg_min(place.slice, v.tc->slice - v.tc->used);
+	}
+	mark_queued(&v, &place);
+
+	if (pinned) {
+		/* The kernel does not call select_cpu for it, so its CPU may well be idle. */
+		if (scx_bpf_test_and_clear_cpu_idle(cpu)) {
+			if (class_id < SCXG_NR_CLASSES)
+				v.stats->idle_inserts[class_id]++;
+			scxg_insert(p, local_dsq(), SCXG_SLICE_MAX_NS, enq_flags);
+			return;
+		}
+	} else if (!scxg_can_kick()) {
+		/* This kernel has no usable kick: claim an idle CPU first and insert there. */
+		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		if (idle >= 0) {
+			scxg_insert(p, local_dsq_on(idle), SCXG_SLICE_MAX_NS, enq_flags);
+			return;
+		}
+	}
+
+	victim = -1;
+	if (scxg_is_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD ||
+	    (wakes && scxg_can_kick() && is_queue_head(cpu, place.key))) {
+		how = search_init(cpu, pinned ? 1 : scxg_min(nr_cpus, PREEMPT_CANDIDATES), &v);
+		victim = claim_victim(p, &how);
+	}
+	cc = victim >= 0 ? get_cpu_ctx(victim) : NULL;
+	/* Without a kick this is the only way to preempt; last_kick limits it to one per CPU and preempt_min_us. */
+	if (cc && (!scxg_can_kick() || would_run_first(cc, victim, place.key, v.now))) {
+		insert_preempt(p, cc, &place, &v, local_dsq_on(victim), enq_flags);
+		return;
+	}
+
+	if (pinned) {
+		cc = get_cpu_ctx(cpu);
+		if (cc)
+			cc->has_pinned = 1;
+	}
+	scxg_insert_vtime(p, pinned ? cpu_dsq(cpu) : llc_dsq(cpu), place.slice, place.key,
+			  enq_flags);
+	if (victim >= 0) {
+		if (class_id < SCXG_NR_CLASSES)
+			v.stats->preempt_kicks[class_id]++;
+		scxg_kick(victim, scxg_enum(scx_kick_flags, SCX_KICK_PREEMPT));
+		return;
+	}
+	if (!pinned)
+		kick_idle_cpu(p);
+	return;
+lost:
+	/* Unreachable with array maps, but a task must never be lost. */
+	scxg_insert(p, local_dsq(), SCXG_SLICE_MAX_NS, enq_flags);
+}
+
+#endif /* SCXG_SCHED_ENQUEUE_H */

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Queues (DSQs) and the order in them: one vtime DSQ per last-level cache, one per CPU for tasks pinned to it. */
+#ifndef SCXG_SCHED_QUEUE_H
+#define SCXG_SCHED_QUEUE_H
+
+#include "state.bpf.h"
+
+#define DSQ_LLC_BASE 0x1000ULL
+#define DSQ_CPU_BASE 0x2000ULL
+#define NO_KEY (~0ULL) /* key of an empty queue: later than all */
+
+static __always_inline u64 llc_dsq(s32 cpu)
+{
+	u32 llc = cpu >= 0 && cpu < SCXG_MAX_CPUS ? cpu_llc[cpu] : 0;
+
+	return DSQ_LLC_BASE + (llc < nr_llcs ? llc : 0);
+}
+
+static __always_inline u64 cpu_dsq(s32 cpu)
+{
+	return DSQ_CPU_BASE + cpu;
+}
+
+static __always_inline u64 local_dsq(void)
+{
+	return scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL);
+}
+
+static __always_inline u64 local_dsq_on(s32 cpu)
+{
+	return scxg_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu;
+}
+
+static __always_inline bool is_pinned(const struct task_struct *p)
+{
+	return p->nr_cpus_allowed == 1 || scxg_migration_disabled(p);
+}
+
+/* Key of a DSQ's head, NO_KEY if it is empty. */
+static __always_inline u64 head_key(u64 dsq)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	u64 key = NO_KEY;
+
+	if (bpf_ksym_exists(scx_bpf_dsq_peek)) { /* one look-up, no lock */
+		p = scx_bpf_dsq_peek(dsq);
+		return p ? p->scx.dsq_vtime : key;
+	}
+	if (scx_bpf_dsq_nr_queued(dsq) <= 0)
+		return key;
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p)
+			key = p->scx.dsq_vtime;
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return key;
+}
+
+/*
+ * The earliest key in the queues that a CPU takes from; 0 where it is unknown. A global function: the verifier walks it
+ * once, by itself, instead of once for every path that calls it.
+ */
+__noinline u64 earliest_key(s32 cpu, u64 now)
+{
+	struct cpu_ctx *cc = get_cpu_ctx(cpu);
+
+	/* Other caches' heads are known as of the last scan, for as long as that is fresh. */
+	if (!cc || !scxg_can_peek() ||
+	    (nr_llcs > 1 && now >= cc->last_remote_scan + SCXG_REMOTE_SCAN_NS))
+		return 0;
+	return scxg_min(head_key(llc_dsq(cpu)), cc->has_pinned ? head_key(cpu_dsq(cpu)) : NO_KEY);
+}
+
+/*
+ * Return true if a task with this key would be the head of the CPU's queue. Only then is preempting that CPU of use to
+ * it: else the CPU takes the head, which waits for longer.
+ */
+__noinline bool is_queue_head(s32 cpu, u64 key)
+{
+	return !scxg_can_peek() || key <= head_key(llc_dsq(cpu));
+}
+
+/* Number of tasks in a CPU's local DSQ, which the kernel runs before it asks dispatch. */
+static __always_inline s32 nr_local(s32 cpu)
+{
+	return scx_bpf_dsq_nr_queued(local_dsq_on(cpu));
+}
+
+/* Return true if a task inserted at the head of a busy CPU's local DSQ keeps all in the order of keys. */
+static __always_inline bool would_run_first(const struct cpu_ctx *cc, s32 cpu, u64 key, u64 now)
+{
+	return (nr_local(cpu) <= 0 || key <= cc->local_head_key) && key <= earliest_key(cpu, now);
+}
+
+#endif /* SCXG_SCHED_QUEUE_H */

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* ops.running and ops.stopping: the running task is published for searches, and its run is accounted. */
+#ifndef SCXG_SCHED_RUNNING_H
+#define SCXG_SCHED_RUNNING_H
+
+#include "task.bpf.h"
+
+/*
+ * Return true if the run is counted at its stop. So it is for the game and for tasks that answer, because between their
+ * wake-up and their first instruction all work is latency. For others the stop is what the preempting task waits for.
+ */
+static __always_inline bool is_counted_at_stop(const struct cpu_ctx *cc)
+{
+	return cc->is_short || scxg_is_favoured(cc->class_id);
+}
+
+/* Count a run: where, and after which wait. */
+static __always_inline void count_run(struct task_ctx *tc, s32 cpu, u32 class_id, u64 since,
+				      struct scxg_cpu_stats *stats)
+{
+	u64 wait;
+
+	stats->runs[class_id]++;
+	if (tc->last_cpu >= 0 && tc->last_cpu != cpu)
+		stats->migrations[class_id]++;
+	tc->last_cpu = cpu;
+	if (!tc->queued_ns)
+		return;
+	wait = since - scxg_min(tc->queued_ns, since);
+	tc->queued_ns = 0;
+	stats->wait_sum_ns[class_id] += wait;
+	stats->wait_max_ns[class_id] = scxg_max(stats->wait_max_ns[class_id], wait);
+	stats->wait_hist[class_id][scxg_wait_bucket(wait) & (SCXG_WAIT_BUCKETS - 1)]++;
+}
+
+SEC("struct_ops/scxg_running")
+void BPF_PROG(scxg_running, struct task_struct *p)
+{
+	struct scxg_control *ctl = scxg_control();
+	struct scxg_sched_state *state = get_sched_state();
+	s32 cpu =
+	    scx_bpf_task_cpu(p); /* not this CPU when another one changes the affinity of @p */
+	struct cpu_ctx *cc = get_cpu_ctx(cpu);
+	struct task_ctx *tc = get_task_ctx(p, ctl);
+	struct scxg_cpu_stats *stats;
+	u32 class_id;
+
+	if (!state || !cc)
+		return;
+	class_id = effective_class(tc, state);
+	cc->run_since = bpf_ktime_get_ns();
+	cc->class_id = class_id;
+	cc->is_kthread = !!(p->flags & PF_KTHREAD);
+	cc->burst_before = tc ? tc->burst : 0;
+	cc->debt_before = tc ? tc->debt : 0;
+	cc->is_short = tc && scxg_is_responsive(tc->maturity, tc->burst, tc->burst_avg);
+	if (!tc || is_counted_at_stop(cc) || class_id >= SCXG_NR_CLASSES)
+		return;
+	stats = get_cpu_stats(cpu);
+	if (stats)
+		count_run(tc, cpu, class_id, cc->run_since, stats);
+}
+
+SEC("struct_ops/scxg_stopping")
+void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
+{
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct cpu_ctx *cc = get_cpu_ctx(cpu);
+	struct scxg_cpu_stats *stats = get_cpu_stats(cpu);
+	struct task_ctx *tc;
+	u64 since, ran, now = bpf_ktime_get_ns();
+	u32 class_id;
+
+	if (!cc || !stats)
+		return;
+	class_id = cc->class_id;
+	since = cc->run_since;
+	ran = since ? now - scxg_min(since, now) : 0;
+	cc->run_since = 0;
+	if (class_id < SCXG_NR_CLASSES)
+		stats->run_ns[class_id] += ran;
+	tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
+	if (!tc || tc->generation != generation)
+		return;
+	if (since && is_counted_at_stop(cc) && class_id < SCXG_NR_CLASSES)
+		count_run(tc, cpu, class_id, since, stats);
+	/* All of the run, however many slices it took. */
+	tc->burst += ran;
+	tc->used += ran;
+	tc->stopped_ns = now;
+	tc->debt = scxg_debt_ran(tc->debt, ran);
+	if (runnable)
+		return;
+	tc->burst_avg = scxg_burst_avg(tc->burst_avg, tc->burst, tc->maturity);
+	tc->burst = 0;
+	tc->asleep_ns = now;
+	if (tc->maturity < MATURITY_MAX)
+		tc->maturity++;
+}
+
+#endif /* SCXG_SCHED_RUNNING_H */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* ops.select_cpu: the CPU of a wake-up. An idle CPU if there is one; else a victim, the waker's CPU, or the queue. */
+#ifndef SCXG_SCHED_SELECT_CPU_H
+#define SCXG_SCHED_SELECT_CPU_H
+
+#include "place.bpf.h"
+
+SEC("struct_ops/scxg_select_cpu")
+s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+{
+	struct view v = {};
+	bool is_idle = false;
+	struct search how;
+	struct cpu_ctx *prev = get_cpu_ctx(prev_cpu), *me;
+	s32 cpu, here = bpf_get_smp_processor_id();
+	u32 class_id;
+
+	if (!prev || !view_init(&v, p))
+		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	class_id = v.facts.class_id;
+	/* A waker of the game goes on working after the wake-up: its CPU is not about to be free. */
+	if (scxg_is_favoured(class_id)) {
+		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
+		if (try_prev_cpu(p, &v, prev, prev_cpu))
+			return prev_cpu;
+	}
+	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	if (is_idle) {
+		if (v.tc) {
+			v.tc->queued_ns = v.now;
+			v.tc->key = 0;
+		}
+		if (class_id < SCXG_NR_CLASSES)
+			v.stats->idle_inserts[class_id]++;
+		/* A CPU that is waking up may have taken a task already: the game does not wait for that one. */
+		scxg_insert(p, local_dsq(), SCXG_SLICE_MAX_NS,
+			    scxg_is_favoured(class_id) ? scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT)
+						       : 0);
+		return cpu;
+	}
+	if (scxg_is_favoured(class_id)) {
+		view_read_window(&v);
+		how = search_init(prev_cpu, scxg_min(nr_cpus, PREEMPT_CANDIDATES), &v);
+		me = get_cpu_ctx(here);
+		if (!me || best_victim(p, &how) < 0)
+			return cpu;
+		preempt_in_select_cpu(p, &v, me->best_cpu, me->best_last_kick);
+		return me->best_cpu;
+	}
+	if (v.facts.debt >= SCXG_DEBT_LIGHT_NS)
+		return cpu;
+	if ((wake_flags & scxg_enum(scx_wake_flags, SCX_WAKE_SYNC)) &&
+	    insert_sync_wakeup(p, here, &v))
+		return here;
+	/* No CPU is idle: a light task preempts a hog at its previous CPU as the game does. */
+	if (scxg_can_kick() && prev->debt_before >= SCXG_DEBT_HOG_NS &&
+	    try_prev_cpu(p, &v, prev, prev_cpu))
+		return prev_cpu;
+	return cpu;
+}
+
+#endif /* SCXG_SCHED_SELECT_CPU_H */

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Per-task state and class of a task, and the snapshot (`view`) that every decision about it is made from. */
+#ifndef SCXG_SCHED_TASK_H
+#define SCXG_SCHED_TASK_H
+
+#include "state.bpf.h"
+
+#define LOWEST_NORMAL_PRIO 130		   /* static_prio of nice 10, NICE_TO_PRIO(10) */
+#define USER_TICK_NS (10 * SCXG_NS_PER_MS) /* /proc shows start times in ticks of USER_HZ, 100 */
+#define MATURITY_MAX 1000
+
+struct task_ctx {
+	u64 generation;
+	u64 queued_ns; /* 0 while not waiting */
+	u64 burst;
+	u64 burst_avg;
+	u64 debt;
+	u64 asleep_ns;	/* since when it sleeps; 0 once that is accounted for */
+	u64 stopped_ns; /* when it ran last */
+	u64 key; /* under which it was queued last; 0: inserted into an idle CPU's local DSQ, without a key */
+	u64 slice; /* granted with that key */
+	u64 used;  /* of it */
+	u64 class_epoch;
+	u32 class_id;
+	u32 maturity;
+	u32 counted; /* 1 + class under which it is counted in tasks[], 0 if not counted */
+	s32 last_cpu;
+};
+
+/* The policy's knowledge of a task. Read and written by the callbacks only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct task_ctx);
+} task_ctxs SEC(".maps");
+
+/* ---- classes -------------------------------------------------------------------------------- */
+
+static __always_inline u32 classify_task(const struct task_struct *p)
+{
+	u32 tgid = p->tgid;
+	struct scxg_class_entry *entry;
+
+	if (p->flags & PF_KTHREAD)
+		return p->nr_cpus_allowed == 1 ? SCXG_CLASS_KTHREAD : SCXG_CLASS_NORMAL;
+	entry = bpf_map_lookup_elem(&classes, &tgid);
+	if (entry && entry->class_id < SCXG_CLASS_KTHREAD) {
+		/* The entry of an earlier process with this pid does not count. */
+		if (!entry->start_ns || entry->start_ns / USER_TICK_NS ==
+					    p->group_leader->start_boottime / USER_TICK_NS)
+			return entry->class_id;
+	}
+	if (p->policy == SCHED_IDLE || p->policy == SCHED_BATCH ||
+	    p->static_prio >= LOWEST_NORMAL_PRIO)
+		return SCXG_CLASS_BACKGROUND;
+	return SCXG_CLASS_NORMAL;
+}
+
+static __always_inline void uncount_task(struct scxg_sched_state *state, struct task_ctx *tc)
+{
+	u32 class_id = tc->counted - 1;
+
+	if (tc->counted && tc->generation == generation && class_id < SCXG_NR_CLASSES)
+		__sync_fetch_and_sub(&state->tasks[class_id], 1);
+	tc->counted = 0;
+}
+
+static __always_inline void count_task_as(struct scxg_sched_state *state, struct task_ctx *tc,
+					  u32 class_id)
+{
+	if (tc->counted == class_id + 1)
+		return;
+	uncount_task(state, tc);
+	if (class_id < SCXG_NR_CLASSES)
+		__sync_fetch_and_add(&state->tasks[class_id], 1);
+	tc->counted = class_id + 1;
+}
+
+/* Return the task's context, its class up to date; NULL without storage. One lookup per callback. */
+static __always_inline struct task_ctx *get_task_ctx(struct task_struct *p,
+						     struct scxg_control *ctl)
+{
+	struct scxg_sched_state *state;
+	struct task_ctx *tc;
+
+#ifdef SCXG_FAULTS
+	if (fault_storage)
+		return NULL;
+#endif
+	tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
+	if (!tc || !ctl)
+		return NULL;
+	if (tc->generation == generation && tc->class_epoch == ctl->class_epoch)
+		return tc;
+	state = get_sched_state();
+	if (!state)
+		return NULL;
+	if (tc->generation != generation) {
+		struct scxg_cpu_stats *stats = this_cpu_stats();
+
+		if (tc->generation && stats)
+			stats->ctx_reset++;
+		__builtin_memset(tc, 0, sizeof(*tc));
+		tc->generation = generation;
+		tc->last_cpu = -1;
+		tc->debt = SCXG_DEBT_NEW_NS;
+	}
+	tc->class_epoch = ctl->class_epoch;
+	tc->class_id = classify_task(p);
+	count_task_as(state, tc, tc->class_id);
+	return tc;
+}
+
+/* While the heartbeat is stale, classes assigned by the supervisor are ignored. */
+static __always_inline u32 effective_class(const struct task_ctx *tc,
+					   const struct scxg_sched_state *state)
+{
+	u32 class_id = tc ? tc->class_id : SCXG_CLASS_NORMAL;
+
+	return state->effects || class_id == SCXG_CLASS_KTHREAD ? class_id : SCXG_CLASS_NORMAL;
+}
+
+/* ---- view ----------------------------------------------------------------------------------- */
+
+/* The inputs of a decision about a task, gathered once. */
+struct view {
+	struct scxg_control *ctl;
+	struct scxg_tunables *tun;
+	struct scxg_sched_state *state;
+	struct task_ctx *tc;
+	struct scxg_cpu_stats *stats;
+	u64 now;
+	struct scxg_facts facts;
+};
+
+/* Fill in the view of @p, window_open excepted. Return false if a map is missing, which array maps never are. */
+static __always_inline bool view_init(struct view *v, struct task_struct *p)
+{
+	v->ctl = scxg_control();
+	v->tun = scxg_tunables();
+	v->state = get_sched_state();
+	v->stats = this_cpu_stats();
+	if (!v->ctl || !v->tun || !v->state || !v->stats)
+		return false;
+	v->now = bpf_ktime_get_ns();
+	v->tc = get_task_ctx(p, v->ctl);
+	if (!v->tc)
+		v->stats->ctx_missing++;
+	v->facts.class_id = effective_class(v->tc, v->state);
+	if (v->tc && v->tc->asleep_ns) {
+		v->tc->debt =
+		    scxg_debt_slept(v->tc->debt, v->now - scxg_min(v->tc->asleep_ns, v->now));
+		v->tc->asleep_ns = 0;
+	}
+	v->facts.debt = v->tc ? v->tc->debt : SCXG_DEBT_NEW_NS;
+	v->facts.burst = v->tc ? v->tc->burst : 0;
+	v->facts.burst_avg = v->tc ? v->tc->burst_avg : 0;
+	v->facts.maturity = v->tc ? v->tc->maturity : 0;
+	v->facts.game_active = v->state->effects && v->ctl->game_active;
+	return true;
+}
+
+static __always_inline bool is_any_window_open(u64 now)
+{
+	struct scxg_windows *win = scxg_windows();
+
+	if (!win)
+		return false;
+	for (int lane = 1; lane < SCXG_NR_LANES; lane++)
+		if (now < scxg_max(win->lane[lane].until_ns, win->lane[lane].held_until_ns))
+			return true;
+	return false;
+}
+
+/* Fill in window_open. Apart from view_init, because a task that finds an idle CPU does not need it. */
+static __always_inline void view_read_window(struct view *v)
+{
+	u32 class_id = v->facts.class_id;
+
+	/* Input to another program is no input of the game; the compositor answers it all the same. */
+	v->facts.window_open = scxg_is_favoured(class_id) &&
+			       !(class_id == SCXG_CLASS_GAME && v->ctl->focus_away) &&
+			       v->state->effects && is_any_window_open(v->now);
+}
+
+/* ---- tasks come and go ---------------------------------------------------------------------- */
+
+SEC("struct_ops/scxg_set_weight")
+void BPF_PROG(scxg_set_weight, struct task_struct *p, u32 weight)
+{
+	struct task_ctx *tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
+
+	/* Nice and policy are part of the class: classify again at the next enqueue. */
+	if (tc)
+		tc->class_epoch = ~0ULL;
+}
+
+SEC("struct_ops.s/scxg_init_task")
+s32 BPF_PROG(scxg_init_task, struct task_struct *p, struct scx_init_task_args *args)
+{
+#ifdef SCXG_FAULTS
+	if (fault_storage)
+		return 0;
+#endif
+	/* Without a context the task runs with safe defaults: an error here would end the scheduler, or fail the fork. */
+	bpf_task_storage_get(&task_ctxs, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	return 0;
+}
+
+SEC("struct_ops/scxg_exit_task")
+void BPF_PROG(scxg_exit_task, struct task_struct *p, struct scx_exit_task_args *args)
+{
+	struct scxg_sched_state *state = get_sched_state();
+	struct task_ctx *tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
+
+	if (state && tc)
+		uncount_task(state, tc);
+}
+
+#endif /* SCXG_SCHED_TASK_H */
