@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from scx_gamer.system.errors import ScxGamerError
+
 FOCUS, GAMEMODE = "focus", "gamemode"
 MAX_MESSAGE = 4 << 20  # of a compositor: a tree of some thousand windows
 ANSWER_S = 5.0  # a compositor that takes longer has hung
@@ -15,14 +17,8 @@ ANSWER_S = 5.0  # a compositor that takes longer has hung
 Report = Callable[[str, int, bool], None]  # kind, pid, active
 
 
-class AgentError(Exception):
+class AgentError(ScxGamerError):
     """A desktop that cannot be listened to."""
-
-    def __init__(self, what: str, errno: int = 0, hint: str = "") -> None:
-        super().__init__(f"{what}: {hint}" if hint else what)
-        self.what = what
-        self.errno = errno
-        self.hint = hint
 
 
 class Adapter(Protocol):

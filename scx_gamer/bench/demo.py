@@ -28,6 +28,7 @@ from scx_gamer.bench.session import (
     run_cli,
 )
 from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
+from scx_gamer.system.exit_codes import INTERRUPTED
 
 OURS = "scx_gamer"
 DEFAULT = "default"
@@ -180,7 +181,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         print("\ndemo: stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 

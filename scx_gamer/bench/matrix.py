@@ -24,6 +24,7 @@ from scx_gamer.bench.session import (
     wait_kernel,
 )
 from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
+from scx_gamer.system.exit_codes import INTERRUPTED
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("bench: stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 

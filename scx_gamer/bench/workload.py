@@ -12,18 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from scx_gamer.system.errors import ScxGamerError
+
 _CHECKOUT = Path(__file__).resolve().parents[2] / "build" / "bin" / "workload"
 _PACKAGED = Path(__file__).resolve().parents[1] / "bin" / "workload"
 
 
-class BenchError(Exception):
+class BenchError(ScxGamerError):
     """A benchmark that cannot run: what failed and what to do, in one line."""
-
-    def __init__(self, what: str, *, errno: int = 0, hint: str = "") -> None:
-        super().__init__(f"{what}: {hint}" if hint else what)
-        self.what = what
-        self.errno = errno
-        self.hint = hint
 
 
 def find_workload() -> Path:

@@ -22,7 +22,7 @@ from scx_gamer.cli import (
     trace,
     version,
 )
-from scx_gamer.cli.errors import INTERRUPTED, USAGE
+from scx_gamer.system.exit_codes import INTERRUPTED, USAGE
 from scx_gamer.system.text import printable
 
 

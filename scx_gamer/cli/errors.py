@@ -7,23 +7,9 @@ import os
 import sys
 import traceback
 
+from scx_gamer.system.errors import ScxGamerError, code_of_errno
+from scx_gamer.system.exit_codes import INTERNAL, INTERRUPTED, OK
 from scx_gamer.system.text import printable
-
-OK = 0
-FAILED = 1
-USAGE = 2
-NOT_RUNNING = 3
-UNSUPPORTED = 69
-INTERNAL = 70
-NO_PERMISSION = 77
-BAD_CONFIG = 78
-INTERRUPTED = 130
-
-# By name, so that mapping an error imports no room that did not raise it.
-_BY_NAME = {
-    "ConfigError": BAD_CONFIG,
-    "LibbpfTooOld": UNSUPPORTED,
-}
 
 
 def report(error: BaseException) -> int:
@@ -47,15 +33,7 @@ def report(error: BaseException) -> int:
 
 
 def exit_code(error: BaseException) -> int:
-    """Exit code of an exception, by type, then by errno."""
-    for kind in type(error).__mro__:
-        if kind.__name__ in _BY_NAME:
-            return _BY_NAME[kind.__name__]
-    code = getattr(error, "code", None)
-    if isinstance(code, int) and 0 < code < 256:
-        return code
-    if isinstance(error, PermissionError) or getattr(error, "errno", 0) in (1, 13):
-        return NO_PERMISSION
-    if isinstance(error, OSError) or hasattr(error, "hint"):  # the rooms' own: what, errno, hint
-        return FAILED
-    return INTERNAL
+    """Exit code of an exception; what is neither ours nor the system's is a bug."""
+    if isinstance(error, ScxGamerError):
+        return error.exit_code
+    return code_of_errno(error.errno) if isinstance(error, OSError) else INTERNAL

@@ -11,6 +11,7 @@ import typer
 
 from scx_gamer.cli import output
 from scx_gamer.config.network import format_rate
+from scx_gamer.system.exit_codes import NOT_RUNNING
 from scx_gamer.system.text import printable
 
 Rate = Annotated[str | None, typer.Option(help='Such as "8 Mbit/s" or "1 MB/s".')]
@@ -81,7 +82,7 @@ def register(app: typer.Typer) -> None:
         try:
             answer = control.request("net_release", target=target)
         except control.ControlError as err:
-            left = _take_leftovers() if err.code == control.NOT_RUNNING and not target else 0
+            left = _take_leftovers() if err.code == NOT_RUNNING and not target else 0
             if not left:
                 raise
             print(f"no supervisor runs; took away {left} programs that one left")

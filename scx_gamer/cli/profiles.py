@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.system.exit_codes import BAD_CONFIG
 
 if TYPE_CHECKING:
     from scx_gamer.config.toml import ConfigError
     from scx_gamer.profiles import Profile, ProfileSet
     from scx_gamer.profiles.schema import Limits
 
-_BAD = 78
 _JSON = typer.Option("--json", help="Answer as JSON.")
 
 
@@ -95,7 +95,7 @@ def register(app: typer.Typer) -> None:
                 print(error)
             if not errors:
                 print("all profiles are right" if not files else "right")
-        raise typer.Exit(_BAD if errors else 0)
+        raise typer.Exit(BAD_CONFIG if errors else 0)
 
     @group.command("set")
     def set_(

@@ -12,7 +12,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from scx_gamer import control
-from scx_gamer.control import FAILED, NO_PERMISSION, USAGE, ControlError
+from scx_gamer.control import ControlError
+from scx_gamer.system.exit_codes import BAD_CONFIG, FAILED, NO_PERMISSION, USAGE
 
 if TYPE_CHECKING:
     from scx_gamer.dbus.client import BusClient
@@ -31,7 +32,7 @@ _CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 _CODES = {
     "org.freedesktop.DBus.Error.AccessDenied": NO_PERMISSION,
     "org.freedesktop.DBus.Error.InvalidArgs": USAGE,
-    "org.scxgamer.Supervisor1.Error.BadConfiguration": control.BAD_CONFIG,
+    "org.scxgamer.Supervisor1.Error.BadConfiguration": BAD_CONFIG,
 }
 
 

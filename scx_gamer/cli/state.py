@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.system.exit_codes import NOT_RUNNING
 
 _CLEAR = "\x1b[H\x1b[J"
 
@@ -61,7 +62,7 @@ def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
     except control.ControlError as err:
         if mangohud:  # an overlay has no place for an error
             answer = {"state": "not running"}
-        elif clear and err.code == control.NOT_RUNNING:
+        elif clear and err.code == NOT_RUNNING:
             print(f"{_CLEAR}{err.what}", flush=True)
             return
         else:

@@ -14,6 +14,9 @@ import tty
 from types import FrameType, TracebackType
 from typing import Self
 
+from scx_gamer.system.errors import ScxGamerError
+from scx_gamer.system.exit_codes import USAGE
+
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J"  # the other screen, no cursor
 _LEAVE = "\x1b[?25h\x1b[?1049l"
 _KEYS = {
@@ -26,10 +29,10 @@ _KEYS = {
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
-class TerminalError(Exception):
-    """There is no terminal to draw on; `code` is an exit code."""
+class TerminalError(ScxGamerError):
+    """There is no terminal to draw on."""
 
-    code = 2
+    code = USAGE
 
 
 class Ended(Exception):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.system.exit_codes import USAGE
 from scx_gamer.system.text import printable
 
 _Pid = Annotated[
@@ -67,7 +68,7 @@ def _game(pid: int | None) -> int:
 
     games = remote.request("games")
     if not games:
-        raise TraceError("no game runs", "give a process by its PID", 2)
+        raise TraceError("no game runs", "give a process by its PID", USAGE)
     return int(games[0]["pid"])
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from scx_gamer.system.errors import ScxGamerError
+
 # Bytes a second: below, not even keep-alives get through; above, nobody is held back.
 LOWEST_RATE = 16_000
 HIGHEST_RATE = 1_250_000_000
@@ -27,12 +29,11 @@ TIME_HINT = 'write a time such as "90s", "30m" or "2h", at most 7d'
 TARGET_HINT = 'write targets as "unit:PATTERN", "exe:NAME" or "app:NAME"'
 
 
-class UnitError(ValueError):
+class UnitError(ScxGamerError, ValueError):
     """A text that is no rate, time or target; str() says what would be."""
 
     def __init__(self, text: str, hint: str) -> None:
-        super().__init__(f"{text[:64]!a}: {hint}")
-        self.hint = hint
+        super().__init__(f"{text[:64]!a}", hint=hint)
 
 
 def parse_rate(text: str) -> int:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from scx_gamer.system.errors import ScxGamerError
+from scx_gamer.system.exit_codes import BAD_CONFIG
 from scx_gamer.system.text import printable
 
 MAX_BYTES = 1 << 20
@@ -19,15 +21,16 @@ _MAX_LINES = 20_000  # looked through for a key; a file of ours has a hundred
 _MAX_STATEMENT = 200  # lines of one value
 
 
-class ConfigError(Exception):
+class ConfigError(ScxGamerError):
     """A file that cannot be used. str() is one line: file, line, key, what would be right."""
 
+    separator = "; "
+    code = BAD_CONFIG
+
     def __init__(self, where: str, what: str, hint: str, errno: int = 0) -> None:
-        super().__init__(f"{where}: {what}; {hint}")
+        super().__init__(f"{where}: {what}", errno, hint)
         self.where = where
         self.what = what
-        self.hint = hint
-        self.errno = errno
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scx_gamer.system import inotify
+from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
@@ -24,14 +25,8 @@ _MASK = (
 _FOLDER_MASK = inotify.ISDIR | inotify.DELETE_SELF | inotify.MOVE_SELF | inotify.Q_OVERFLOW
 
 
-class WatchError(Exception):
+class WatchError(ScxGamerError):
     """The kernel cannot watch files."""
-
-    def __init__(self, what: str, errno: int = 0, hint: str = "") -> None:
-        super().__init__(f"{what}: {hint}" if hint else what)
-        self.what = what
-        self.errno = errno
-        self.hint = hint
 
 
 class FolderWatch:

@@ -5,23 +5,6 @@ A stream socket in the runtime directory carries one JSON object per line each w
 """
 
 from scx_gamer.control.client import request
-from scx_gamer.control.protocol import (
-    BAD_CONFIG,
-    FAILED,
-    MAX_REQUEST,
-    NO_PERMISSION,
-    NOT_RUNNING,
-    USAGE,
-    ControlError,
-)
+from scx_gamer.control.protocol import MAX_REQUEST, ControlError
 
-__all__ = [
-    "BAD_CONFIG",
-    "FAILED",
-    "MAX_REQUEST",
-    "NOT_RUNNING",
-    "NO_PERMISSION",
-    "USAGE",
-    "ControlError",
-    "request",
-]
+__all__ = ["MAX_REQUEST", "ControlError", "request"]

@@ -9,13 +9,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from scx_gamer.control.protocol import (
-    FAILED,
-    MAX_ANSWER,
-    NO_PERMISSION,
-    NOT_RUNNING,
-    ControlError,
-)
+from scx_gamer.control.protocol import MAX_ANSWER, ControlError
+from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, NOT_RUNNING
 from scx_gamer.system.paths import paths
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scx_gamer.control.protocol import FAILED, MAX_REQUEST, NO_PERMISSION, USAGE, ControlError
+from scx_gamer.control.protocol import MAX_REQUEST, ControlError
+from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.loop import Loop, Timer
 
 log = logging.getLogger(__name__)

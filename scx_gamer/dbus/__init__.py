@@ -8,6 +8,8 @@ dbus-next offers asyncio and GLib; we have a loop already. So of dbus-next we us
 
 from __future__ import annotations
 
+from scx_gamer.system.errors import ScxGamerError
+
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 BUS_NAME = "org.scxgamer.Supervisor1"
 OBJECT_PATH = "/org/scxgamer/Supervisor1"
@@ -16,12 +18,11 @@ SESSION_INTERFACE = "org.scxgamer.Supervisor1.Session"
 ERROR_PREFIX = "org.scxgamer.Supervisor1.Error."
 
 
-class BusError(Exception):
+class BusError(ScxGamerError):
     """The bus, or the service on it, cannot be used; `name` is the D-Bus error when one was answered."""
 
+    separator = "; "
+
     def __init__(self, what: str, *, name: str = "", errno: int = 0, hint: str = "") -> None:
-        super().__init__(f"{what}; {hint}" if hint else what)
-        self.what = what
+        super().__init__(what, errno, hint)
         self.name = name
-        self.errno = errno
-        self.hint = hint

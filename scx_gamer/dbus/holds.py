@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scx_gamer.control import FAILED, USAGE, ControlError
+from scx_gamer.control import ControlError
+from scx_gamer.system.exit_codes import FAILED, USAGE
 
 _MAX = 64
 _MAX_PER_NAME = 8

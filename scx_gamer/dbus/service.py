@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scx_gamer import __version__
-from scx_gamer.control import BAD_CONFIG, NO_PERMISSION, USAGE, ControlError
+from scx_gamer.control import ControlError
 from scx_gamer.control.server import Operation
 from scx_gamer.dbus import (
     BUS_NAME,
@@ -29,6 +29,7 @@ from scx_gamer.dbus.holds import Holds
 from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.polkit import MANAGE, SET_PROFILE, Authority
 from scx_gamer.dbus.session import Session
+from scx_gamer.system.exit_codes import BAD_CONFIG, NO_PERMISSION, USAGE
 from scx_gamer.system.loop import Loop, Timer
 from scx_gamer.system.procfs import start_of
 

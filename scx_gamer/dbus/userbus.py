@@ -8,17 +8,18 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from scx_gamer.system.errors import ScxGamerError
+
 _BUS, _BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 _ANSWER_S = 5.0
 T = TypeVar("T")
 
 
-class UserBusError(Exception):
+class UserBusError(ScxGamerError):
     """A session bus that is not there, or a call that failed."""
 
     def __init__(self, what: str, name: str = "") -> None:
         super().__init__(what)
-        self.what = what
         self.name = name
 
 

@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from scx_gamer.doctor.model import FAIL, NO_PERMISSION, OK, WARN, Finding
+from scx_gamer.doctor.model import FAIL, OK, WARN, Finding
 from scx_gamer.scheduler import sysfs
+from scx_gamer.system.exit_codes import NO_PERMISSION
 from scx_gamer.system.text import printable
 
 # first 15 characters, as /proc/PID/comm has them

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from scx_gamer.doctor.model import FAIL, INFO, NO_PERMISSION, OK, UNSUPPORTED, WARN, Finding
+from scx_gamer.doctor.model import FAIL, INFO, OK, WARN, Finding
 from scx_gamer.libbpf import KernelBtf, LibbpfTooOld
 from scx_gamer.libbpf.kernel import BTF, BTF_HINT
 from scx_gamer.scheduler import sysfs
+from scx_gamer.system.exit_codes import NO_PERMISSION, UNSUPPORTED
 
 _OPTIONS = (
     "CONFIG_SCHED_CLASS_EXT",

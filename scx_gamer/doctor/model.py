@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-OK, INFO, WARN, FAIL = "ok", "info", "warn", "fail"
+from scx_gamer.system.exit_codes import BAD_CONFIG, NO_PERMISSION, UNSUPPORTED
 
-UNSUPPORTED, NO_PERMISSION, BAD_CONFIG = 69, 77, 78
+OK, INFO, WARN, FAIL = "ok", "info", "warn", "fail"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from scx_gamer import control
 from scx_gamer.config.settings import ConfigError, load, tunable_limits
-from scx_gamer.doctor.model import BAD_CONFIG, FAIL, INFO, OK, WARN, Finding
+from scx_gamer.doctor.model import FAIL, INFO, OK, WARN, Finding
 from scx_gamer.libbpf import Abi, find_object, object_btf
+from scx_gamer.system.exit_codes import BAD_CONFIG, NOT_RUNNING
 from scx_gamer.system.text import printable
 
 # States of a running supervisor that want somebody's attention.
@@ -59,7 +60,7 @@ def supervisor() -> Iterator[Finding]:
     try:
         status = control.request("status", timeout_s=5.0)
     except control.ControlError as error:
-        if error.code != control.NOT_RUNNING:
+        if error.code != NOT_RUNNING:
             yield Finding(
                 WARN, "supervisor", error.what, error.hint or "see its log: journalctl -u scx-gamer"
             )

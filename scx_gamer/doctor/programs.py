@@ -8,8 +8,9 @@ import os
 from collections.abc import Iterator
 
 from scx_gamer import control
-from scx_gamer.doctor.model import FAIL, INFO, OK, UNSUPPORTED, WARN, Finding
+from scx_gamer.doctor.model import FAIL, INFO, OK, WARN, Finding
 from scx_gamer.libbpf import BpfError, Object, find_object
+from scx_gamer.system.exit_codes import UNSUPPORTED
 from scx_gamer.system.text import printable
 
 # What each program of observe is for, and what is left without it.

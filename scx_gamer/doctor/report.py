@@ -20,6 +20,7 @@ from scx_gamer import __version__, control, doctor
 from scx_gamer.config.settings import ConfigError, load
 from scx_gamer.doctor.redact import Redactor
 from scx_gamer.scheduler import sysfs
+from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.paths import paths
 
 UNIT = "scx-gamer.service"
@@ -47,14 +48,10 @@ What is never read: the environment and the command line of any process, key pre
 """
 
 
-class ReportError(Exception):
+class ReportError(ScxGamerError):
     """The archive could not be written."""
 
-    def __init__(self, what: str, hint: str, errno: int = 0) -> None:
-        super().__init__(f"{what}; {hint}")
-        self.what = what
-        self.hint = hint
-        self.errno = errno
+    separator = "; "
 
 
 def write(target: Path | None = None) -> Path:
@@ -66,7 +63,7 @@ def write(target: Path | None = None) -> Path:
         fd = os.open(target, flags, 0o600)
     except OSError as err:
         hint = "choose another name with --output"
-        raise ReportError(f"cannot write {target}: {err.strerror}", hint, err.errno or 0) from err
+        raise ReportError(f"cannot write {target}: {err.strerror}", err.errno or 0, hint) from err
     try:
         with os.fdopen(fd, "wb") as out, tarfile.open(fileobj=out, mode="w:gz") as archive:
             for name, text in files.items():
@@ -77,7 +74,7 @@ def write(target: Path | None = None) -> Path:
     except OSError as err:
         target.unlink(missing_ok=True)
         hint = "see whether the disk is full"
-        raise ReportError(f"cannot write {target}: {err.strerror}", hint, err.errno or 0) from err
+        raise ReportError(f"cannot write {target}: {err.strerror}", err.errno or 0, hint) from err
     return target
 
 

@@ -25,6 +25,7 @@ from scx_gamer.games.tracker import Tracker
 from scx_gamer.observe.observer import Event, Observe
 from scx_gamer.profiles import Game as Facts
 from scx_gamer.profiles import ProfileSet
+from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
@@ -44,14 +45,8 @@ _NS = 10**9
 TICK_NS = _NS // os.sysconf("SC_CLK_TCK")
 
 
-class GameError(Exception):
+class GameError(ScxGamerError):
     """A process that cannot be made a game."""
-
-    def __init__(self, what: str, errno: int = 0, hint: str = "") -> None:
-        super().__init__(f"{what}: {hint}" if hint else what)
-        self.what = what
-        self.errno = errno
-        self.hint = hint
 
 
 def shipped_data() -> tuple[detect.DetectData, str]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from scx_gamer.system.errors import ScxGamerError
 
-class DetectDataError(Exception):
+
+class DetectDataError(ScxGamerError):
     """A detection file that cannot be used; the text names file, key and what would be right."""
 
 

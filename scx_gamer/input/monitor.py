@@ -26,18 +26,20 @@ from scx_gamer.input.listener import (
     RoomTimer,
 )
 from scx_gamer.input.reader import Held, Reader, open_reader
+from scx_gamer.system.errors import ScxGamerError
 
 log = logging.getLogger(__name__)
 
 _SAMPLE_MIN_NS, _SAMPLE_MAX_NS = 1_900_000_000, 5_000_000_000  # span of a device's rate
 
 
-class InputError(Exception):
+class InputError(ScxGamerError):
     """The room cannot listen: `what` failed with `errno`, and `hint` says what to do."""
 
+    separator = "; "
+
     def __init__(self, what: str, number: int, hint: str) -> None:
-        super().__init__(f"{what}: {errno.errorcode.get(number, number)}; {hint}")
-        self.what, self.errno, self.hint = what, number, hint
+        super().__init__(f"{what}: {errno.errorcode.get(number, number)}", number, hint)
 
 
 class RoomAbi(Protocol):

@@ -15,12 +15,13 @@ from scx_gamer.observe.observer import Observe
 from scx_gamer.scheduler import topology
 from scx_gamer.scheduler.attached import SchedulerLife
 from scx_gamer.scheduler.machine import AttachBusy, AttachFailed, AttachUnsupported
+from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.loop import Loop
 
 RUN_S = 0.1
 
 
-class CycleError(Exception):
+class CycleError(ScxGamerError):
     """A cycle that did not come to its end: nothing can be said about leaks."""
 
 

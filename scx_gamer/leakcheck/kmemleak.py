@@ -15,6 +15,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scx_gamer.system.errors import ScxGamerError
+
 FILE = Path("/sys/kernel/debug/kmemleak")
 ABSENT, OFF, ON = "absent", "off", "on"
 SETTLE_S = 6.0  # a younger object is not reported
@@ -33,7 +35,7 @@ OURS = re.compile(
 )
 
 
-class KmemleakError(Exception):
+class KmemleakError(ScxGamerError):
     """A run that proves nothing: what, and what to do."""
 
 

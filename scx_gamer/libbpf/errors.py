@@ -6,6 +6,9 @@ from __future__ import annotations
 import errno as _errno
 import os
 
+from scx_gamer.system.errors import ScxGamerError
+from scx_gamer.system.exit_codes import UNSUPPORTED
+
 _HINTS = {
     _errno.EPERM: "run as root, or with CAP_BPF and CAP_PERFMON",
     _errno.EACCES: "the verifier refused it, or the capability CAP_BPF is missing",
@@ -18,15 +21,12 @@ _HINTS = {
 }
 
 
-class BpfError(Exception):
+class BpfError(ScxGamerError):
     """A BPF operation that failed: what, errno (0 if none), what to do, and the end of libbpf's log."""
 
     def __init__(self, what: str, errno: int = 0, *, hint: str = "", log: str = "") -> None:
-        self.what = what
-        self.errno = abs(errno)
-        self.hint = hint or _HINTS.get(self.errno, "")
+        super().__init__(what, abs(errno), hint or _HINTS.get(abs(errno), ""))
         self.log = log
-        super().__init__(str(self))
 
     def __str__(self) -> str:
         parts = [self.what]
@@ -39,3 +39,5 @@ class BpfError(Exception):
 
 class LibbpfTooOld(BpfError):
     """No libbpf of 1.4 or later."""
+
+    code = UNSUPPORTED

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
@@ -27,14 +28,10 @@ _MAX_REQUEST = 8192
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class ExporterError(Exception):
+class ExporterError(ScxGamerError):
     """The exporter cannot listen."""
 
-    def __init__(self, what: str, errno: int = 0, hint: str = "") -> None:
-        super().__init__(f"{what}; {hint}" if hint else what)
-        self.what = what
-        self.errno = errno
-        self.hint = hint
+    separator = "; "
 
 
 @dataclass

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
+from scx_gamer.system.errors import ScxGamerError
 
-class NetError(Exception):
+
+class NetError(ScxGamerError):
     """A limit that cannot be set: what, errno (0 if none), what to do."""
 
-    def __init__(self, what: str, errno: int = 0, hint: str = "") -> None:
-        super().__init__(f"{what}; {hint}" if hint else what)
-        self.what = what
-        self.errno = errno
-        self.hint = hint
+    separator = "; "

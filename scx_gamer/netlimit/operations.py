@@ -8,10 +8,11 @@ from typing import Any
 
 from scx_gamer.config import network
 from scx_gamer.config.network import Limit, UnitError
-from scx_gamer.control import FAILED, USAGE, ControlError
+from scx_gamer.control import ControlError
 from scx_gamer.control.server import Operation
 from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.limiter import NetRoom
+from scx_gamer.system.exit_codes import FAILED, USAGE
 
 
 def operations(room: NetRoom) -> dict[str, Operation]:

@@ -7,18 +7,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from scx_gamer.system.errors import ScxGamerError
+
 SYSFS = Path("/sys/devices/system")
 _CAPACITY_FULL = 1024
 
 
-class TopologyError(Exception):
+class TopologyError(ScxGamerError):
     """sysfs does not say which CPUs there are."""
-
-    def __init__(self, what: str, errno: int = 0, hint: str = "is /sys mounted?") -> None:
-        super().__init__(f"{what}: {hint}")
-        self.what = what
-        self.errno = errno
-        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ def read(sysfs: Path = SYSFS) -> Topology:
     root = f"{sysfs}/cpu"
     possible = _list(f"{root}/possible")
     if not possible:
-        raise TopologyError(f"{root}/possible is missing or empty")
+        raise TopologyError(f"{root}/possible is missing or empty", hint="is /sys mounted?")
     online = set(_list(f"{root}/online") or possible)
     nodes = _nodes(f"{sysfs}/node")
     shares: dict[int, tuple[int, ...]] = {}

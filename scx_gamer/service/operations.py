@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
-from scx_gamer.control import FAILED, NO_PERMISSION, USAGE, ControlError
+from scx_gamer.control import ControlError
 from scx_gamer.control.server import Operation, pid_of
 from scx_gamer.games.detector import HINTS, GameError, GamesRoom
 from scx_gamer.profiles import ProfileError
@@ -15,6 +15,7 @@ from scx_gamer.scheduler.store import StateStore
 from scx_gamer.service.active_profile import Tuning
 from scx_gamer.service.services import Rooms
 from scx_gamer.service.status import Status
+from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.text import printable
 
 Request: TypeAlias = Mapping[str, Any]

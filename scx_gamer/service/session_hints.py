@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from scx_gamer.control import FAILED, NO_PERMISSION, USAGE, ControlError
+from scx_gamer.control import ControlError
+from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.procfs import uids_of
 
 FOCUS, GAMEMODE = "focus", "gamemode"

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.config.settings import load, tunable_limits
 from scx_gamer.config.watch import FolderWatch, WatchError, with_subfolders
-from scx_gamer.control import ControlError
 from scx_gamer.control.server import ControlServer, Operation, PeerOperation
 from scx_gamer.games.detector import GamesRoom
-from scx_gamer.games.lists import DetectDataError
 from scx_gamer.libbpf import BpfError
 from scx_gamer.observe.observer import Event, Observe
 from scx_gamer.profiles import folders
@@ -39,9 +37,10 @@ from scx_gamer.service.session_hints import Hints
 from scx_gamer.service.status import Status, unsupported
 from scx_gamer.service.status_files import Publisher
 from scx_gamer.system import logind
-from scx_gamer.system.lock import Instance, InstanceError
+from scx_gamer.system.exit_codes import NO_PERMISSION, OK, UNSUPPORTED
+from scx_gamer.system.lock import Instance
 from scx_gamer.system.loop import Loop
-from scx_gamer.system.paths import PathError, Paths, paths
+from scx_gamer.system.paths import Paths, paths
 from scx_gamer.system.procfs import uids_of
 from scx_gamer.system.sd_notify import Notifier
 from scx_gamer.system.text import SafeFormatter
@@ -50,11 +49,6 @@ if TYPE_CHECKING:
     from scx_gamer.config.settings import Config
 
 log = logging.getLogger(__name__)
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_UNSUPPORTED = 69
-EXIT_NO_PERMISSION = 77
 
 EXECS_SETTLE_S = 0.05  # a launcher starts several programs in a row
 
@@ -66,7 +60,7 @@ class Supervisor:
         self._options = options
         self._paths = where
         self._boot = boot_id()
-        self._exit_code = EXIT_OK
+        self._exit_code = OK
         self._exec_pending = False
         self._off = False  # switched off: the settings limit no traffic either
         self._effects: int | None = None  # as published
@@ -117,7 +111,7 @@ class Supervisor:
 
     def _end_state(self) -> None:
         self.store.save(running_boot="")
-        if self._exit_code == EXIT_OK:
+        if self._exit_code == OK:
             self._publisher.remove()
 
     def _refuse(self, reason: str) -> int:
@@ -126,7 +120,7 @@ class Supervisor:
         self.store.save(running_boot="")
         body = unsupported(reason)
         self._publisher.write(body, hud.line(body))
-        return EXIT_UNSUPPORTED
+        return UNSUPPORTED
 
     # ---- rooms -------------------------------------------------------------------------------
 
@@ -314,7 +308,7 @@ class Supervisor:
         if machine is None:
             return
         if machine.state is State.UNSUPPORTED:
-            self._exit_code = EXIT_UNSUPPORTED
+            self._exit_code = UNSUPPORTED
             self.loop.stop()
         if (machine.state is State.OFF) is not self._off:
             self._off = not self._off
@@ -442,24 +436,14 @@ def options_of(config: Config) -> SupervisorOptions:
 
 
 def main(config: Config | SupervisorOptions) -> int:
-    """Run in the foreground; the exit code. Errors are one line on stderr."""
+    """Run in the foreground; the exit code. Raises what Supervisor.run() raises, with the daemon's exit code."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(SafeFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     options = config if isinstance(config, SupervisorOptions) else options_of(config)
     try:
         return Supervisor(options, paths()).run()
-    except InstanceError as err:
-        return _say(err, EXIT_NO_PERMISSION)
-    except PathError as err:
-        return _say(err, EXIT_NO_PERMISSION if err.errno in (1, 13) else EXIT_FAILED)
     except BpfError as err:
-        denied = err.errno in (1, 13) and os.geteuid() != 0
-        return _say(err, EXIT_NO_PERMISSION if denied else EXIT_UNSUPPORTED)
-    except (ControlError, topology.TopologyError, DetectDataError) as err:
-        return _say(err, EXIT_FAILED)
-
-
-def _say(err: Exception, code: int) -> int:
-    print(f"scx-gamer: {err}", file=sys.stderr)
-    return code
+        if os.geteuid() == 0 or err.exit_code != NO_PERMISSION:
+            err.code = UNSUPPORTED
+        raise

@@ -9,15 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from scx_gamer.system.errors import ScxGamerError
+from scx_gamer.system.exit_codes import NO_PERMISSION
 
-class InstanceError(Exception):
+
+class InstanceError(ScxGamerError):
     """The lock cannot be had: another supervisor runs, or the directory is unusable."""
 
-    def __init__(self, what: str, errno: int, hint: str) -> None:
-        super().__init__(f"{what}: {hint}")
-        self.what = what
-        self.errno = errno
-        self.hint = hint
+    code = NO_PERMISSION
 
 
 class Instance:

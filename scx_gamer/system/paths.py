@@ -9,17 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from scx_gamer.system.errors import ScxGamerError
+
 NAME = "scx-gamer"
 
 
-class PathError(Exception):
+class PathError(ScxGamerError):
     """A directory that cannot be used."""
-
-    def __init__(self, what: str, errno: int = 0, hint: str = "") -> None:
-        super().__init__(f"{what}: {hint}" if hint else what)
-        self.what = what
-        self.errno = errno
-        self.hint = hint
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,10 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from scx_gamer.system.errors import ScxGamerError
+from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, UNSUPPORTED, USAGE
 from scx_gamer.system.text import printable
 from scx_gamer.trace.answer import Answer
-
-UNSUPPORTED = 69
-NO_PERMISSION = 77
-FAILED = 1
 
 QUESTIONS = ("wakeups", "frames", "who-preempts", "input")
 COMPILE_S = 120.0  # what bcc may need on a slow machine before the first sample
@@ -29,15 +27,13 @@ _HAS_BCC = (
 )
 
 
-class TraceError(Exception):
+class TraceError(ScxGamerError):
     """A question that was not answered; `code` is an exit code."""
 
+    separator = "; "
+
     def __init__(self, what: str, hint: str = "", code: int = FAILED, errno: int = 0) -> None:
-        super().__init__(f"{what}; {hint}" if hint else what)
-        self.what = what
-        self.hint = hint
-        self.code = code
-        self.errno = errno
+        super().__init__(what, errno, hint, code)
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Question:
     def check(self) -> None:
         """Raises TraceError for what cannot be asked."""
         if self.kind not in QUESTIONS:
-            raise TraceError(f"no question {self.kind}", f"there are {', '.join(QUESTIONS)}", 2)
+            raise TraceError(f"no question {self.kind}", f"there are {', '.join(QUESTIONS)}", USAGE)
         if self.pid is not None and not Path("/proc", str(self.pid)).is_dir():
             raise TraceError(f"no process {self.pid}", "see `scx-gamer games list`")
 

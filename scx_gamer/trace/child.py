@@ -14,15 +14,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from scx_gamer.system.exit_codes import NO_PERMISSION, UNSUPPORTED, USAGE
 from scx_gamer.trace.answer import from_tables
-from scx_gamer.trace.asking import (
-    NO_PERMISSION,
-    UNSUPPORTED,
-    Question,
-    TraceError,
-    mapped_file,
-    packages,
-)
+from scx_gamer.trace.asking import Question, TraceError, mapped_file, packages
 
 HERE = Path(__file__).resolve().parent
 HEADERS = HERE / "headers"
@@ -86,7 +80,7 @@ def attach(bpf: Any, question: Question) -> list[str]:
         assert question.pid is not None
         name, _, symbol = question.function.rpartition(":")
         if not name or not symbol:
-            raise TraceError(f"{question.function!r} names no function", "write FILE:SYMBOL", 2)
+            raise TraceError(f"{question.function!r} names no function", "write FILE:SYMBOL", USAGE)
         path = mapped_file(question.pid, name)
         try:
             bpf.attach_uprobe(name=str(path), sym=symbol, fn_name="on_frame")

@@ -29,11 +29,15 @@ SCHED_EXT = Path("/sys/kernel/sched_ext")
 # Our modules as the installed command has them, with the options given as JSON.
 _RUN = """
 import json, sys
+from scx_gamer.cli.errors import report
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.service.supervisor import main
 options = json.loads(sys.argv[1])
 options["backoff_s"] = tuple(options["backoff_s"])
-sys.exit(main(SupervisorOptions(**options)))
+try:
+    sys.exit(main(SupervisorOptions(**options)))
+except Exception as error:
+    sys.exit(report(error))
 """
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from scx_gamer.control import FAILED, USAGE, ControlError
+from scx_gamer.control import ControlError
 from scx_gamer.control.server import Operation
 from scx_gamer.dbus import BUS_NAME, INTERFACE, SESSION_INTERFACE, BusError, wire
 from scx_gamer.dbus.client import BusClient, NoService
 from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.service import BusService, properties_of
+from scx_gamer.system.exit_codes import FAILED, USAGE
 from tests.hostile import attack, messages
 from tests.unit.dbus.conftest import Daemon, Turning, turning
 
