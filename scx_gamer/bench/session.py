@@ -4,7 +4,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -13,8 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from scx_gamer.bench.workload import BenchError
+from scx_gamer.system import child
 
-CLI = (sys.executable, "-m", "scx_gamer")
+CLI = child.python("scx_gamer.cli")
 _SCHED_EXT = Path("/sys/kernel/sched_ext")
 _MAP_TYPE_STRUCT_OPS = 26
 _READY_S = 60.0
@@ -39,8 +39,9 @@ def run_cli(*args: str) -> str:
     """One `scx-gamer` command to its end; its standard output."""
     try:
         done = subprocess.run(
-            [*CLI, *args], capture_output=True, text=True, timeout=_CLI_S, check=False
-        )
+            [*CLI, *args], capture_output=True, text=True, timeout=_CLI_S, check=False,
+            cwd="/", env=child.environment(), stdin=subprocess.DEVNULL,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise BenchError(f"scx-gamer {args[0]} did not answer within {_CLI_S:.0f} s") from None
     if done.returncode:
@@ -78,6 +79,8 @@ class Session:
                 out = stack.enter_context(log.open("w"))
             self._process = subprocess.Popen(
                 [*prefix, *CLI, "run", *(("--mode", mode) if mode else ())],
+                cwd="/",
+                env=child.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

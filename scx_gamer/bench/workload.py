@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from scx_gamer.system import child
 from scx_gamer.system.errors import ScxGamerError
 
 _CHECKOUT = Path(__file__).resolve().parents[2] / "build" / "bin" / "workload"
@@ -25,7 +26,7 @@ class BenchError(ScxGamerError):
 def find_workload() -> Path:
     """The program: SCX_GAMER_WORKLOAD, else the checkout's build, else the package's own."""
     named = os.environ.get("SCX_GAMER_WORKLOAD")
-    for path in [Path(named)] if named else [_CHECKOUT, _PACKAGED]:
+    for path in [Path(named).absolute()] if named else [_CHECKOUT, _PACKAGED]:
         if os.access(path, os.X_OK):
             return path
     raise BenchError("the workload program is missing", hint="run 'make workload'")
@@ -39,7 +40,6 @@ class Workload:
         subcommand: str,
         *args: str | float,
         prefix: Sequence[str] = (),
-        env: dict[str, str] | None = None,
     ) -> None:
         self._argv = [
             *prefix,
@@ -56,7 +56,8 @@ class Workload:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
-                    env=env,
+                    cwd="/",
+                    env=child.environment(),
                     process_group=0,  # a Ctrl-C is for us; we end it in order
                 )
             )
@@ -135,7 +136,13 @@ class Workload:
 def start_mouse(hz: int) -> Workload:
     """A virtual mouse that moves from now on. Raises BenchError where there is no uinput."""
     if not os.path.exists("/dev/uinput"):
-        subprocess.run(["modprobe", "uinput"], check=False, capture_output=True)
+        subprocess.run(
+            ["modprobe", "uinput"],
+            check=False,
+            capture_output=True,
+            cwd="/",
+            env=child.environment(),
+        )
     mouse = Workload("mouse", "--hz", hz, "--seconds", 3600, "--live")
     try:
         if mouse.read_line() is None:

@@ -20,6 +20,7 @@ from scx_gamer import __version__, control, doctor
 from scx_gamer.config.settings import ConfigError, load
 from scx_gamer.doctor.redact import Redactor
 from scx_gamer.scheduler import sysfs
+from scx_gamer.system import child
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.paths import paths
 
@@ -220,8 +221,9 @@ def journal() -> str:
             "-n", str(_JOURNAL_LINES), "-u", UNIT]  # fmt: skip
     try:
         done = subprocess.run(
-            argv, capture_output=True, timeout=_JOURNAL_S, check=False, stdin=subprocess.DEVNULL
-        )
+            argv, capture_output=True, timeout=_JOURNAL_S, check=False, stdin=subprocess.DEVNULL,
+            cwd="/", env=child.environment(),
+        )  # fmt: skip
     except FileNotFoundError:
         raise ValueError("this system has no journal") from None
     except subprocess.TimeoutExpired:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from scx_gamer.leakcheck import cycle, kmemleak, memory, world
 from scx_gamer.libbpf import BpfError, Object, find_object, kernel
+from scx_gamer.system import child
 from scx_gamer.system.text import printable
 
 CLEAN, LEAK, UNJUDGED = "clean", "leak", "unjudged"
@@ -243,7 +244,9 @@ _ADVICE = {
 @contextmanager
 def _sample(module: Path | None) -> Iterator[None]:
     """The kernel's sample module, loaded. Raises KmemleakError."""
-    _command("insmod" if module else "modprobe", str(module) if module else "kmemleak-test")
+    _command(
+        "insmod" if module else "modprobe", str(module.absolute()) if module else "kmemleak-test"
+    )
     try:
         yield
     finally:
@@ -252,7 +255,10 @@ def _sample(module: Path | None) -> Iterator[None]:
 
 def _command(*command: str) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False,
+            cwd="/", env=child.environment(), stdin=subprocess.DEVNULL,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as err:
         raise kmemleak.KmemleakError(f"{command[0]}: {err}") from err
     if done.returncode:

@@ -13,6 +13,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from scx_gamer.system import child as children
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, UNSUPPORTED, USAGE
 from scx_gamer.system.text import printable
@@ -85,7 +86,10 @@ def interpreter() -> str:
 
 
 def _has_bcc(python: str) -> bool:
-    done = subprocess.run([python, "-c", _HAS_BCC], capture_output=True, timeout=30, check=False)
+    done = subprocess.run(
+        [python, "-I", "-c", _HAS_BCC], capture_output=True, timeout=30, check=False,
+        cwd="/", env=children.environment(), stdin=subprocess.DEVNULL,
+    )  # fmt: skip
     return done.returncode == 0
 
 
@@ -120,11 +124,11 @@ def ask(question: Question) -> Answer:
     python = interpreter()
     if os.geteuid() != 0:
         raise TraceError("trace attaches probes to the kernel", "run it as root", NO_PERMISSION)
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    argv = [python, "-m", "scx_gamer.trace.child", json.dumps(asdict(question))]
+    argv = [*children.python("scx_gamer.trace.child", python), json.dumps(asdict(question))]
     with subprocess.Popen(
-        argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
+        argv, cwd="/", env=children.environment(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as child:  # fmt: skip
         try:
             out, err = _communicate(child, COMPILE_S + question.seconds)
         finally:

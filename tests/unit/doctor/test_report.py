@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import pwd
 import re
@@ -19,6 +18,7 @@ from scx_gamer.cli import main
 from scx_gamer.control import ControlError
 from scx_gamer.doctor import report
 from scx_gamer.doctor.redact import Redactor
+from scx_gamer.system import child
 from tests.unit.metrics.test_metrics import snapshot as recorded
 
 HOST = "battlestation"
@@ -78,7 +78,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"echo '[1.5] scx-gamer[77]: {GAME} of {PERSON} (firefox[1200]) aa:bb:cc:dd:ee:01'\n"
     )  # fmt: skip
     journal.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(child, "SEARCH_PATH", f"{tmp_path / 'bin'}:{child.SEARCH_PATH}")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
