@@ -175,6 +175,7 @@ def lint() -> Iterator[Result]:
         ],
         "shellcheck": ["shellcheck", "-S", "warning", *scripts],
         "regressions": [str(PYTHON), "tests/regressions.py"],
+        "english": [str(PYTHON), "tests/english.py"],
     }
     for name, command in commands.items():
         try:
