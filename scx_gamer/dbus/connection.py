@@ -73,7 +73,7 @@ class Connection:
         if self._sock is None:
             return 0
         self._serial = self._serial % 0xFFFFFFFF + 1
-        self._unsent += self._loop.preemptible(wire.encode, message, self._serial)
+        self._unsent += self._loop.run_interruptible(wire.encode, message, self._serial)
         serial = self._serial
         self._flush()
         return serial
@@ -219,7 +219,7 @@ class Connection:
             self._on_call(frame, whole)
             return
         try:
-            message = self._loop.preemptible(
+            message = self._loop.run_interruptible(
                 wire.decode, frame if whole else wire.without_body(frame)
             )
         except BusError as err:

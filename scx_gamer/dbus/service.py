@@ -223,7 +223,7 @@ class BusService:
         authority.user(str(message.sender), known)
 
     def _decode(self, frame: bytes) -> Any:
-        return self._loop.preemptible(wire.decode, frame)
+        return self._loop.run_interruptible(wire.decode, frame)
 
     @staticmethod
     def _interface_of(member: str) -> str | None:
@@ -391,7 +391,7 @@ class BusService:
                 call.answer("v", [found])
 
     def _read(self) -> dict[str, Any]:
-        return self._loop.preemptible(lambda: self._variants(self._properties()))
+        return self._loop.run_interruptible(lambda: self._variants(self._properties()))
 
     @staticmethod
     def _variants(values: Values) -> dict[str, Any]:

@@ -311,7 +311,7 @@ class GamesRoom:
 
     def _read_some(self) -> None:
         try:
-            change = self._loop.preemptible(self._read_on)
+            change = self._loop.run_interruptible(self._read_on)
         except OSError as err:  # no descriptor is left, or no /proc: what is known stays
             log.warning("no look at the processes, the next in %g s: %s", RECONCILE_S, err)
             self._later("reconcile", RECONCILE_S, self._look_at_all)
@@ -343,11 +343,11 @@ class GamesRoom:
         """The kernel's table of names, when the desktop entries changed."""
         if not self._detection:
             return
-        places, seen = self._loop.preemptible(_desktop)
+        places, seen = self._loop.run_interruptible(_desktop)
         if seen == self._desktop_seen and not force:
             return
         self._desktop_seen = seen
-        games, programs = self._loop.preemptible(desktop.desktop_games, places)
+        games, programs = self._loop.run_interruptible(desktop.desktop_games, places)
         self.tracker.desktop_games = games
         self._names = names_to_tell(
             self.data,

@@ -43,7 +43,7 @@ class RoomLoop(FdLoop, Protocol):
     def call_later(self, delay_s: float, callback: Callable[[], None], *, name: str) -> Any: ...
 
     def add_signal(
-        self, number: int, callback: Callable[[], None], *, at_once: Callable[[], None]
+        self, number: int, callback: Callable[[], None], *, in_signal_handler: Callable[[], None]
     ) -> None: ...
 
 
@@ -109,7 +109,7 @@ class Listener:
         with ExitStack() as stack:
             epoll = stack.enter_context(select.epoll(flags=select.EPOLL_CLOEXEC))
             if events:
-                loop.add_signal(signal.SIGIO, self._finish, at_once=self._interrupted)
+                loop.add_signal(signal.SIGIO, self._finish, in_signal_handler=self._interrupted)
             loop.add_fd(epoll.fileno(), self._on_ready, name="input devices", urgent=events)
             stack.callback(loop.remove_fd, epoll.fileno())
             self._stack = stack.pop_all()

@@ -185,7 +185,7 @@ class Exporter:
                 self._body.clear()
                 self._parts = self._scrape()
                 gc.disable()  # a thousand objects that go with the answer: each look at them is in vain
-            if not self._loop.preemptible(self._work, self._parts):
+            if not self._loop.run_interruptible(self._work, self._parts):
                 answer, count = _response("200 OK", bytes(self._body)), 1
         except Exception:  # a metric that cannot be read must not end the supervisor
             log.exception("metrics: a scrape failed")

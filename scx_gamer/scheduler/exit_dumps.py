@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scx_gamer.scheduler.exits import ExitRecord
-from scx_gamer.system.paths import write_atomic
+from scx_gamer.system.files import write_atomic
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scx_gamer.system.paths import Paths, write_atomic
+from scx_gamer.system.files import write_atomic
+from scx_gamer.system.paths import Paths
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ import json
 import logging
 from collections.abc import Mapping
 
-from scx_gamer.system.paths import Paths, write_atomic
+from scx_gamer.system.files import write_atomic
+from scx_gamer.system.paths import Paths
 
 log = logging.getLogger(__name__)
 

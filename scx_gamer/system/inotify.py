@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kernel's inotify, of which Python's own library has nothing and Debian packages no maintained binding."""
+"""Binding of inotify(7) through libc. Python's library has none, and Debian packages no maintained one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ CREATE, DELETE, DELETE_SELF, MOVE_SELF = 0x100, 0x200, 0x400, 0x800
 Q_OVERFLOW, ONLYDIR, ISDIR = 0x4000, 0x01000000, 0x40000000
 
 _HEADER = struct.Struct("iIII")  # watch, mask, cookie, length of the name
-_READ = 65536  # many events; one has a name of at most 256 bytes
+_READ = 65536  # room for many events: the name of one has at most NAME_MAX + 1 = 256 bytes
 
 
 @dataclass(frozen=True)
 class Event:
+    """One event: the bits that are set in its mask, and the name of the entry in a watched directory."""
+
     mask: int
     name: str
 
 
 class Inotify:
-    """A queue of events from construction to close(). Methods raise OSError."""
+    """An inotify instance, open from construction to close(). Methods raise OSError."""
 
     def __init__(self) -> None:
         libc = C.CDLL(None, use_errno=True)
@@ -38,18 +40,19 @@ class Inotify:
 
     def fileno(self) -> int:
         if self._fd is None:
-            raise ValueError("closed")
+            raise ValueError("the inotify instance is closed")
         return self._fd
 
     def add(self, path: Path, mask: int) -> int:
-        """Watch a file or folder; the number of the watch, the same for the same file."""
+        """Watch a file or directory. Return its watch descriptor, which is the same for the same inode."""
         return _checked(self._add(self.fileno(), os.fsencode(path), mask))
 
     def remove(self, watch: int) -> None:
+        """Remove a watch by its descriptor."""
         _checked(self._remove(self.fileno(), watch))
 
     def read(self) -> list[Event]:
-        """What happened since; BlockingIOError when nothing did."""
+        """Return the queued events. Raises BlockingIOError when there are none."""
         data = os.read(self.fileno(), _READ)
         found, at = [], 0
         while at < len(data):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One supervisor at a time: a lock on the runtime directory itself."""
+"""The lock that allows one supervisor at a time: flock(2) on the runtime directory itself."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from typing import Self
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.exit_codes import NO_PERMISSION
 
+_MAX_ATTEMPTS = 3
+
 
 class InstanceError(ScxGamerError):
-    """The lock cannot be had: another supervisor runs, or the directory is unusable."""
+    """A lock that could not be taken: another supervisor runs, or the directory is unusable."""
 
     code = NO_PERMISSION
 
 
 class Instance:
-    """Holds the lock until close(); raises InstanceError when somebody else holds it."""
+    """The lock, held until close(). Raises InstanceError when another process holds it."""
 
     def __init__(self, directory: Path) -> None:
         self._fd: int | None = None
-        # systemd may recreate the directory between our open and our flock: then the lock is on
-        # a directory nobody else will look at, so look once more
-        for _ in range(3):
+        # systemd may recreate the directory between open and flock. The lock is then on a directory
+        # that no other process can open any more, so compare the inodes and try again.
+        for _ in range(_MAX_ATTEMPTS):
             fd = self._open(directory)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,7 +49,11 @@ class Instance:
                 self._fd = fd
                 return
             os.close(fd)
-        raise InstanceError(f"{directory} keeps being replaced", 0, "stop what recreates it")
+        raise InstanceError(
+            f"{directory} was replaced {_MAX_ATTEMPTS} times while it was being locked",
+            0,
+            "stop the program that recreates it",
+        )
 
     @staticmethod
     def _open(directory: Path) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether a user sits in front of the machine, as logind knows it, through libsystemd."""
+"""Seats of users as logind knows them, asked through libsystemd."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ctypes
 import functools
 from pathlib import Path
 
-# logind's, with seat0 in it for as long as it runs; the folder alone is made at boot even where nobody is to use it.
+# Written by logind, with seat0 in it while it runs. tmpfiles.d creates the directory at boot even where logind is off.
 SEATS = Path("/run/systemd/seats")
 
 
@@ -27,7 +27,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 def active(uid: int) -> bool | None:
-    """Whether a session of the user is in front on any seat; None where no logind can be asked."""
+    """Return True if a session of the user is active on any seat, None if logind does not run."""
     library = _library()
     if library is None or not SEATS.is_dir() or not any(SEATS.iterdir()):
         return None

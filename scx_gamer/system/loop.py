@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The one epoll loop: file descriptors, timers, signals, and how late they were served."""
+"""The epoll loop: file descriptors, timers, signals, and the lag with which they are served."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ T = TypeVar("T")
 
 _MAX_READY = 64  # descriptors served in one pass
 _MAX_TIMERS = 64  # timers served in one pass
+_MAX_SIGNALS = 64  # signal numbers read from the wake-up pipe in one pass
 
 
 class LoopError(Exception):
-    """A source that cannot be added, or the loop used after its end."""
+    """A source that could not be added, or a use of a closed loop."""
 
 
 @dataclass(frozen=True)
 class LoopStats:
-    """Lag is how long after its time a timer ran; a pass is the work between two waits."""
+    """Counters of the loop. Lag is a timer's delay after its due time; a pass is the work between two epoll waits."""
 
     passes: int
     lag_last_ns: int
@@ -41,7 +42,7 @@ class LoopStats:
 
 
 class Timer:
-    """One call in the future."""
+    """A callback with a due time, until it ran or was cancelled."""
 
     __slots__ = ("callback", "cancelled", "due_ns", "name")
 
@@ -52,13 +53,15 @@ class Timer:
         self.cancelled = False
 
     def cancel(self) -> None:
+        """Drop the call; does nothing after it."""
         self.cancelled = True
 
 
 class Loop:
-    """Sources are called once a pass and bound their own work; an exception ends the loop.
+    """A single-threaded event loop.
 
-    An urgent source is looked at again after each call of another: it waits for one of them, not for a pass.
+    Each ready source is called once a pass and bounds its own work; an exception ends the loop. Urgent sources are
+    polled after every callback, so they wait for one callback, not for a whole pass.
     """
 
     def __init__(self) -> None:
@@ -69,7 +72,7 @@ class Loop:
         self._sequence = 0
         self._pass_end: list[Callable[[], None]] = []
         self._signals: dict[int, Callable[[], None]] = {}
-        self._at_once: dict[int, Callable[[], None]] = {}
+        self._in_signal_handler: dict[int, Callable[[], None]] = {}
         self._unblocked: frozenset[int] = frozenset()
         self._previous: dict[int, signal._HANDLER] = {}
         self._wakeup: tuple[int, int] | None = None
@@ -83,12 +86,13 @@ class Loop:
 
     @staticmethod
     def now_ns() -> int:
+        """Return the time of CLOCK_MONOTONIC, the clock of all timers."""
         return time.monotonic_ns()
 
     def add_fd(
         self, fd: int, callback: Callable[[int], None], *, name: str, urgent: bool = False
     ) -> None:
-        """Call `callback(fd)` when `fd` is readable or hung up. The fd stays the caller's."""
+        """Call `callback(fd)` when `fd` is readable or hung up. The caller owns the fd. Raises LoopError."""
         self._add(fd, callback, name, select.EPOLLIN)
         if urgent:
             if self._urgent is None:
@@ -96,7 +100,7 @@ class Loop:
             self._urgent.register(fd, select.EPOLLIN)
 
     def watch_writable(self, fd: int, writable: bool, *, readable: bool = True) -> None:
-        """Also (or no longer) call the source of `fd` when it can be written to; a hang-up always does."""
+        """Set the events for which the source of `fd` is called, besides a hang-up. Raises LoopError."""
         if self._epoll is None or fd not in self._sources:
             raise LoopError(f"fd {fd} is not a source of the loop")
         events = (select.EPOLLIN if readable else 0) | (select.EPOLLOUT if writable else 0)
@@ -104,9 +108,11 @@ class Loop:
 
     def _add(self, fd: int, callback: Callable[[int], None], name: str, events: int) -> None:
         if self._epoll is None:
-            raise LoopError(f"{name} added to a closed loop")
+            raise LoopError(f"cannot add {name}: the loop is closed")
         if fd in self._sources:
-            raise LoopError(f"fd {fd} is already {self._sources[fd][1]}, cannot be {name}")
+            raise LoopError(
+                f"cannot add {name}: fd {fd} is already the source {self._sources[fd][1]}"
+            )
         try:
             self._epoll.register(fd, events)
         except OSError as err:
@@ -114,18 +120,19 @@ class Loop:
         self._sources[fd] = (callback, name)
 
     def remove_fd(self, fd: int) -> None:
-        """Forget `fd`; call it before closing the fd. Unknown fds are no error."""
+        """Remove the source of `fd`, before its owner closes it. An unknown fd is ignored."""
         if self._sources.pop(fd, None) is None or self._epoll is None:
             return
         try:
             self._epoll.unregister(fd)
             if self._urgent is not None:
-                with suppress(FileNotFoundError):  # not an urgent one
+                with suppress(FileNotFoundError):  # not an urgent source
                     self._urgent.unregister(fd)
-        except OSError as err:  # already closed: the kernel has forgotten it by itself
-            log.debug("fd %d was closed before it left the loop: %s", fd, err.strerror)
+        except OSError as err:  # closed before: epoll removed it then
+            log.debug("fd %d was closed before it was removed from the loop: %s", fd, err.strerror)
 
     def call_later(self, delay_s: float, callback: Callable[[], None], *, name: str) -> Timer:
+        """Call `callback` once, `delay_s` seconds from now or as soon after that as the loop is free."""
         timer = Timer(self.now_ns() + max(0, int(delay_s * 1e9)), callback, name)
         self._sequence += 1
         heapq.heappush(self._heap, (timer.due_ns, self._sequence, timer))
@@ -140,47 +147,56 @@ class Loop:
         number: int,
         callback: Callable[[], None],
         *,
-        at_once: Callable[[], None] | None = None,
+        in_signal_handler: Callable[[], None] | None = None,
     ) -> None:
-        """Call `callback` in the loop when the signal came; `at_once` before that, amid the work of preemptible()."""
+        """Call `callback` in the loop after the signal.
+
+        `in_signal_handler` is called earlier: in the handler itself, and only during run_interruptible().
+        """
         if self._wakeup is None:
             reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             self._wakeup = (reader, writer)
             self._previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
             self.add_fd(reader, self._on_wakeup, name="signals")
-        if at_once is not None:
-            # The kernel refuses to verify a program while a signal waits: it comes only where it is let in.
+        if in_signal_handler is not None:
+            # Loading a program fails with EAGAIN while a signal is pending (c3494801cd17, "bpf: check pending
+            # signals while verifying programs", 5.0). Blocked signals are not counted.
             if number not in signal.pthread_sigmask(signal.SIG_BLOCK, {number}):
                 self._unblocked |= {number}
-            self._at_once[number] = at_once
+            self._in_signal_handler[number] = in_signal_handler
         previous = signal.signal(number, self._on_signal)
         self._previous.setdefault(number, previous)
         self._signals[number] = callback
 
-    def preemptible(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """What `work` returns. A signal with an `at_once` interrupts it: no work that changes what that one uses."""
-        if not self._at_once:
+    def run_interruptible(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Call `work` with the signals that have an `in_signal_handler` unblocked, and return its result.
+
+        `work` must not change state that such a handler uses.
+        """
+        if not self._in_signal_handler:
             return work(*args, **named)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._at_once)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._in_signal_handler)
         try:
             return work(*args, **named)
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, self._at_once)
+            signal.pthread_sigmask(signal.SIG_BLOCK, self._in_signal_handler)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        at_once = self._at_once.get(number)
-        if at_once is not None:
+        in_signal_handler = self._in_signal_handler.get(number)
+        if in_signal_handler is not None:
             try:
-                at_once()
-            except Exception:  # it must not end the work of another
-                log.exception("signal %d failed", number)
-        # The work is done in the loop. The second SIGINT must end us even if the loop is stuck.
+                in_signal_handler()
+            except (
+                Exception
+            ):  # raised here it would end the interrupted work, which is not at fault
+                log.exception("handler of signal %d failed", number)
+        # The loop runs the callback. A second SIGINT must end the process even if the loop is stuck.
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _on_wakeup(self, fd: int) -> None:
         try:
-            numbers = os.read(fd, 64)
+            numbers = os.read(fd, _MAX_SIGNALS)
         except BlockingIOError:
             return
         for number in dict.fromkeys(numbers):
@@ -189,9 +205,9 @@ class Loop:
                 callback()
 
     def run(self) -> None:
-        """Serve until stop(). An exception of a source is logged with its name and raised."""
+        """Serve sources and timers until stop(). An exception of a callback is logged with its name and raised."""
         if self._epoll is None:
-            raise LoopError("the loop is closed")
+            raise LoopError("cannot run: the loop is closed")
         self._running = True
         try:
             while not self._stopped:
@@ -204,11 +220,11 @@ class Loop:
         began = self.now_ns()
         for fd, _events in ready:
             self._serve(fd)
-            self._let_urgent_in()
+            self._serve_urgent()
         self._run_timers()
         for callback in self._pass_end:
             self._call("end of pass", callback)
-            self._let_urgent_in()
+            self._serve_urgent()
         self._passes += 1
         self._pass_max_ns = max(self._pass_max_ns, self.now_ns() - began)
 
@@ -217,7 +233,7 @@ class Loop:
         if source is not None:
             self._call(source[1], source[0], fd)
 
-    def _let_urgent_in(self) -> None:
+    def _serve_urgent(self) -> None:
         if self._urgent is not None:
             for fd, _events in self._urgent.poll(0):
                 self._serve(fd)
@@ -245,7 +261,7 @@ class Loop:
             self._lag_last_ns = now - due
             self._lag_max_ns = max(self._lag_max_ns, now - due)
             self._call(timer.name, timer.callback)
-            self._let_urgent_in()
+            self._serve_urgent()
 
     @staticmethod
     def _call(name: str, callback: Callable[..., None], *args: int) -> None:
@@ -256,6 +272,7 @@ class Loop:
             raise
 
     def stop(self) -> None:
+        """End run() after the current pass."""
         self._stopped = True
 
     @property
@@ -263,6 +280,7 @@ class Loop:
         return self._stopped
 
     def stats(self) -> LoopStats:
+        """Return a snapshot of the counters."""
         return LoopStats(
             passes=self._passes,
             lag_last_ns=self._lag_last_ns,
@@ -273,15 +291,17 @@ class Loop:
         )
 
     def close(self) -> None:
-        """Give the signals back and close what the loop itself owns."""
-        for number in self._at_once:
-            signal.signal(number, signal.SIG_IGN)  # one that waits would end the process
+        """Restore the signal handlers and close the fds that the loop itself opened."""
+        for number in self._in_signal_handler:
+            signal.signal(
+                number, signal.SIG_IGN
+            )  # a pending one would end the process when it is unblocked
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._unblocked)
         for number, previous in self._previous.items():
             signal.signal(number, previous)
         self._previous.clear()
         self._signals.clear()
-        self._at_once.clear()
+        self._in_signal_handler.clear()
         self._unblocked = frozenset()
         wakeup, self._wakeup = self._wakeup, None
         if wakeup is not None:
@@ -295,7 +315,7 @@ class Loop:
             if epoll is not None:
                 epoll.close()
         for name in (name for _callback, name in self._sources.values()):
-            log.warning("%s was still in the loop at its end", name)
+            log.warning("%s was not removed before the loop was closed", name)
         self._sources.clear()
         self._heap.clear()
         self._pass_end.clear()

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the supervisor keeps things; the only places it writes to."""
+"""Directories and files of the supervisor. It writes to no others."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +14,12 @@ NAME = "scx-gamer"
 
 
 class PathError(ScxGamerError):
-    """A directory that cannot be used."""
+    """A directory that is unusable: what failed, errno (0 if none), what to do."""
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The three directories, each absolute."""
+    """The three directories, each absolute, and the files in them."""
 
     runtime: Path
     state: Path
@@ -51,65 +50,31 @@ class Paths:
         return self.state / "exits"
 
     def create(self) -> None:
-        """Make the runtime and the state directory; raises PathError."""
+        """Create the runtime and the state directory. Raises PathError."""
         for path, mode in ((self.runtime, 0o755), (self.state, 0o755), (self.exits, 0o750)):
             try:
                 path.mkdir(mode=mode, parents=True, exist_ok=True)
             except OSError as err:
                 raise PathError(
-                    f"cannot make {path}: {err.strerror}", err.errno or 0, "run as root"
+                    f"cannot create {path}: {err.strerror}", err.errno or 0, "run as root"
                 ) from err
 
 
-def _one(variable: str, systemd: str | None, default: str) -> Path:
+def _directory(variable: str, systemd: str | None, default: str) -> Path:
     value = os.environ.get(variable)
     if not value and systemd:
-        # systemd lists several directories with colons: ours is the first
+        # systemd separates several directories by colons; the unit names ours first
         value = os.environ.get(systemd, "").split(":")[0]
     path = Path(value or default)
     if not path.is_absolute():
-        raise PathError(f"{variable}={path} is relative", hint="give an absolute path")
+        raise PathError(f"{variable}={path} is relative", hint="set an absolute path")
     return path
 
 
 def paths() -> Paths:
-    """Directories by environment, systemd's variables, or the defaults; raises PathError."""
+    """Return the directories: from our variables, else systemd's, else the defaults. Raises PathError."""
     return Paths(
-        runtime=_one("SCX_GAMER_RUNTIME_DIR", "RUNTIME_DIRECTORY", f"/run/{NAME}"),
-        state=_one("SCX_GAMER_STATE_DIR", "STATE_DIRECTORY", f"/var/lib/{NAME}"),
-        config=_one("SCX_GAMER_CONFIG_DIR", "CONFIGURATION_DIRECTORY", f"/etc/{NAME}"),
+        runtime=_directory("SCX_GAMER_RUNTIME_DIR", "RUNTIME_DIRECTORY", f"/run/{NAME}"),
+        state=_directory("SCX_GAMER_STATE_DIR", "STATE_DIRECTORY", f"/var/lib/{NAME}"),
+        config=_directory("SCX_GAMER_CONFIG_DIR", "CONFIGURATION_DIRECTORY", f"/etc/{NAME}"),
     )
-
-
-def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-def write_atomic(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
-    """Replace `path` as a whole or not at all; raises OSError and leaves no rest behind."""
-    temporary = f"{path}.tmp"
-    # What an unclean end left there goes, and so does a link that somebody put there; then only a new file will do.
-    _remove(temporary)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, mode)
-    try:
-        try:
-            os.fchmod(fd, mode)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
-            if sync:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except OSError:
-        _remove(temporary)
-        raise
-    if sync:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Facts of one process, as /proc shows them.
+"""Parsers of /proc/PID.
 
-What is read again and again is named by strings, here and wherever it is so: pathlib interns each part of a path, and
-the interpreter's table of interned names grows with those that were, even once they are gone.
+Paths that are read again and again are strings, here and everywhere else: pathlib interns each part of a path, and
+CPython's table of interned strings does not shrink when those are freed.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROC = Path("/proc")
+PF_EXITING, PF_KTHREAD = 0x4, 0x00200000  # include/linux/sched.h
+_STATUS_BYTES = 4096  # of stat and of status, whose Uid: line is among the first ten
 
 
 def read(pid: int, name: str, proc: Path = PROC, limit: int = -1) -> bytes:
-    """A file of the process, up to `limit` bytes of it; raises OSError."""
+    """Return the content of /proc/PID/`name`, at most `limit` bytes unless negative. Raises OSError."""
     with open(f"{proc}/{pid}/{name}", "rb", buffering=0) as file:
         return file.readall() if limit < 0 else file.read(limit)
 
 
 class ParseError(ValueError):
-    """A `/proc` text that no kernel writes."""
+    """A text that is not in the format of proc(5)."""
 
 
 class Stat(NamedTuple):
-    """Of `/proc/PID/stat`; times in clock ticks."""
+    """Fields of `/proc/PID/stat`; times in clock ticks (USER_HZ)."""
 
     pid: int
     comm: str
@@ -37,10 +39,10 @@ class Stat(NamedTuple):
 
 
 def parse_stat(text: str) -> Stat:
-    """`/proc/PID/stat`; raises ParseError.
+    """Parse `/proc/PID/stat`. Raises ParseError.
 
-    comm may hold anything, blanks, brackets and newlines included: it ends at the last `)`. A process whose first
-    thread has ended lives on in the others.
+    comm may hold any byte, blanks, brackets and newlines included, so it ends at the last `)`. A process whose main
+    thread has exited counts as ended only when no other thread is left.
     """
     opening, closing = text.find(" ("), text.rfind(")")
     if opening < 0 or closing < opening:
@@ -53,30 +55,31 @@ def parse_stat(text: str) -> Stat:
             ppid=int(rest[1]),
             cpu=int(rest[11]) + int(rest[12]),
             start=int(rest[19]),
-            kthread=bool(int(rest[6]) & 0x00200000),  # PF_KTHREAD
-            ended=(rest[0] in "ZX" or bool(int(rest[6]) & 4))  # PF_EXITING
-            and int(rest[17]) <= 1,
+            kthread=bool(int(rest[6]) & PF_KTHREAD),
+            ended=(rest[0] in "ZX" or bool(int(rest[6]) & PF_EXITING)) and int(rest[17]) <= 1,
         )
     except (IndexError, ValueError) as err:
         raise ParseError(f"stat: {err}") from err
 
 
 def stat_of(pid: int, proc: Path = PROC) -> Stat | None:
-    """None when it is gone, or in a text that no kernel writes."""
+    """Return the parsed stat of a process; None if it is gone or the text is not in proc(5)'s format."""
     try:
-        return parse_stat(read(pid, "stat", proc, 4096).decode("utf-8", "backslashreplace"))
+        return parse_stat(
+            read(pid, "stat", proc, _STATUS_BYTES).decode("utf-8", "backslashreplace")
+        )
     except (OSError, ParseError):
         return None
 
 
 def start_of(pid: int, proc: Path = PROC) -> int | None:
-    """Start time in clock ticks since boot: with the pid, it names a process for ever. None when it ended."""
+    """Return the start time in clock ticks since boot, None if it ended. With the pid it identifies a process."""
     stat = stat_of(pid, proc)
     return None if stat is None or stat.ended else stat.start
 
 
 def comm_of(pid: int, proc: Path = PROC) -> str:
-    """Name of a process; empty when it is gone."""
+    """Return the name of a process; empty if it is gone."""
     try:
         return read(pid, "comm", proc).rstrip(b"\n").decode("utf-8", "replace")
     except OSError:
@@ -84,7 +87,7 @@ def comm_of(pid: int, proc: Path = PROC) -> str:
 
 
 def thread_names(pid: int, most: int, proc: Path = PROC) -> dict[int, str]:
-    """tid → name of the first `most` threads of a process; empty when it is gone."""
+    """Return tid → name of the first `most` threads of a process; empty if it is gone."""
     found: dict[int, str] = {}
     try:
         tids = sorted(int(name) for name in os.listdir(f"{proc}/{pid}/task"))
@@ -93,16 +96,16 @@ def thread_names(pid: int, most: int, proc: Path = PROC) -> dict[int, str]:
     for tid in tids[:most]:
         try:
             raw = read(pid, f"task/{tid}/comm", proc)
-        except OSError:  # it ended
+        except OSError:  # the thread ended
             continue
         found[tid] = raw.rstrip(b"\n").decode("utf-8", "backslashreplace")
     return found
 
 
 def uids_of(pid: int, proc: Path = PROC) -> set[int]:
-    """Real, effective and saved user of a process; empty for one that is gone."""
+    """Return the real, effective and saved uid of a process; empty if it is gone."""
     try:
-        text = read(pid, "status", proc, 4096)
+        text = read(pid, "status", proc, _STATUS_BYTES)
     except OSError:
         return set()
     for line in text.split(b"\n"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""sd_notify: tells systemd what we are doing. Does nothing outside of systemd."""
+"""sd_notify(3): reports readiness, status and watchdog to systemd. Does nothing without NOTIFY_SOCKET."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """The socket of NOTIFY_SOCKET, and the watchdog's period."""
+    """The socket of NOTIFY_SOCKET, and the watchdog period in seconds (None without a watchdog)."""
 
     def __init__(self, environ: MutableMapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
-        # taken out, so that nothing we start speaks in our name
+        # removed from the environment, so that no child process reports in our name
         address = environ.pop("NOTIFY_SOCKET", "")
         usec = environ.pop("WATCHDOG_USEC", "")
         pid = environ.pop("WATCHDOG_PID", "")
@@ -39,7 +39,7 @@ class Notifier:
             self._socket.sendto("\n".join(lines).encode(), self._address)
         except OSError as err:
             if not self._failed:
-                log.warning("systemd cannot be told anything: %s", err.strerror)
+                log.warning("cannot notify systemd at %s: %s", self._address, err.strerror)
             self._failed = True
 
     def ready(self, status: str) -> None:

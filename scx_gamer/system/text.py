@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Text that came from outside, made safe for a terminal, a log line or a metric's label."""
+"""Escaping of untrusted text for a terminal, a log line or a metric label."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def printable(text: str | bytes, limit: int = 256) -> str:
-    """One line without control, format or undecodable characters, at most `limit` long.
+    """Return `text` as one line without control, format or undecodable characters, at most `limit` characters.
 
-    What is hidden is shown as \\xNN or \\uNNNN, so that two names that differ stay different.
+    Escapes are \\xNN and \\uNNNN, so two names that differ stay different. A text that is cut ends in an ellipsis.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
@@ -40,7 +40,7 @@ def _shown(char: str) -> str:
 
 
 class SafeFormatter(logging.Formatter):
-    """Log lines whose message is one printable line, whatever name got into it; a traceback keeps its lines."""
+    """A log formatter whose messages are one printable line each; a traceback keeps its lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         record.message = printable(record.message, 4096)

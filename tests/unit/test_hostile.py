@@ -24,9 +24,10 @@ from scx_gamer.scheduler import exit_dumps
 from scx_gamer.scheduler.exits import KIND_ERROR, ExitRecord
 from scx_gamer.scheduler.store import StateStore
 from scx_gamer.service.status_files import Publisher
+from scx_gamer.system.files import write_atomic
 from scx_gamer.system.lock import Instance, InstanceError
 from scx_gamer.system.loop import Loop
-from scx_gamer.system.paths import Paths, write_atomic
+from scx_gamer.system.paths import Paths
 from scx_gamer.system.text import SafeFormatter, printable
 
 SECRET = b"root's own"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`/proc/PID/stat`: what kernels write, and what they never write."""
+"""The parser of `/proc/PID/stat`, on texts that kernels write and on texts that they do not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TAIL = "S 1 7 7 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 4 0 5555 1 1"
 
 
 @given(st.text(max_size=20))
-def test_any_comm_survives_stat(comm: str) -> None:
+def test_any_comm_is_parsed(comm: str) -> None:
     if ")" in comm and comm.rstrip().endswith(")"):
         comm += "x"
     assert parse_stat(f"7 ({comm}) {TAIL}") == (7, comm, 1, 42, 5555, False, False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hostile names never reach a terminal, a log or a label as they are."""
+"""Escaping of hostile names before they reach a terminal, a log or a label."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,22 +7,22 @@ from hypothesis import strategies as st
 from scx_gamer.system.text import printable
 
 
-def test_plain_text_stays() -> None:
+def test_plain_text_is_unchanged() -> None:
     assert printable("Counter-Strike 2 (Proton) é 日本") == "Counter-Strike 2 (Proton) é 日本"
 
 
-def test_controls_are_shown() -> None:
+def test_control_characters_are_escaped() -> None:
     assert printable("a\nb\x1b[2Jc\x07") == "a\\x0ab\\x1b[2Jc\\x07"
     assert printable("\u202egpj.exe") == "\\u202egpj.exe"
     assert printable("x\u2028y") == "x\\u2028y"
 
 
-def test_bytes_that_are_not_utf8() -> None:
+def test_bytes_that_are_not_utf8_are_escaped() -> None:
     assert printable(b"ok\xff\xfe") == "ok\\xff\\xfe"
     assert printable("ok\udcff") == "ok\\xff"
 
 
-def test_a_written_escape_is_not_a_real_one() -> None:
+def test_a_literal_escape_differs_from_an_escaped_byte() -> None:
     assert printable("\\x1b") != printable("\x1b")
 
 

@@ -190,7 +190,7 @@ def test_key_amid_other_work(rig: Rig) -> None:
 
         def scenario() -> Scenario:
             yield from rig.wait_device("keys")
-            assert rig.loop.preemptible(busy)
+            assert rig.loop.run_interruptible(busy)
             events = rig.room.counters["events"]
             yield from rig.wait(lambda: rig.room.counters["events"] > events)
             yield from rig.wait(lambda: bool(rig.room.held()))
