@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""CO-RE without booting: what our objects ask of a kernel's types, held against the BTF in a kernel's image.
+"""CO-RE without booting: the types and kfuncs that our objects need, held against the BTF in a kernel's image.
 
 python -m tests.core_check [KERNEL …]    names of kernels.toml (without one: all), or paths of a vmlinuz or of raw BTF
 
-A field that no kernel of the matrix may lack makes it fail; what is optional (flavours, existence checks, weak kfuncs)
-is counted.
+A field that no kernel of the matrix may lack makes it fail, and so does a kernel with no form of a kfunc in FORMS.
+Optional requests (flavours, existence checks, other weak kfuncs) are counted.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from pathlib import Path
 from scx_gamer.libbpf.btf import (
     KIND_ENUM,
     KIND_ENUM64,
+    KIND_FUNC,
+    KIND_FUNC_PROTO,
     KIND_STRUCT,
     KIND_UNION,
     Btf,
     elf_section,
+    object_btf,
 )
 from scx_gamer.libbpf.errors import BpfError
 
@@ -36,6 +39,20 @@ FIELD_EXISTS, LAST_FIELD_KIND = 2, 5
 _KINDS = (KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64)
 # Arguments of a weak kfunc: where the kernel has not this type, it has not the kfunc, and nobody gets there.
 WITH_THEIR_KFUNC = frozenset({"scx_bpf_dsq_insert_vtime_args"})
+# Kfuncs that scheduling cannot do without: any of these externs of the scheduler, as compat.h declares them.
+FORMS = {
+    "insert": ("scx_bpf_dsq_insert", "scx_bpf_dsq_insert___bool", "scx_bpf_dispatch"),
+    "insert by key": (
+        "__scx_bpf_dsq_insert_vtime",
+        "scx_bpf_dsq_insert_vtime",
+        "scx_bpf_dispatch_vtime",
+    ),
+    "move to the local queue": (
+        "scx_bpf_dsq_move_to_local",
+        "scx_bpf_dsq_move_to_local___flags",
+        "scx_bpf_consume",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -161,6 +178,33 @@ def _member(kernel: Btf, type_id: int, name: str, depth: int = 0) -> int | None:
     return None
 
 
+def _prototype(btf: Btf, name: str) -> tuple[bool, int] | None:
+    """Whether a function returns a value, and its number of arguments; None without such a function."""
+    type_id = btf._by_name.get((KIND_FUNC, name))
+    if type_id is None:
+        return None
+    proto = btf._types[btf._types[type_id].size_or_type]
+    if proto.kind != KIND_FUNC_PROTO:
+        return None
+    return proto.size_or_type != 0, proto.vlen
+
+
+def forms(kernel: Btf, obj: Btf) -> dict[str, list[str]]:
+    """The forms of each needed kfunc that libbpf would resolve on this kernel. Raises KeyError on a form that the
+    object does not declare."""
+    found: dict[str, list[str]] = {}
+    for what, externs in FORMS.items():
+        found[what] = []
+        for extern in externs:
+            declared = _prototype(obj, extern)
+            if declared is None:
+                raise KeyError(f"the scheduler declares no {extern}")
+            # As libbpf: the last ___flavour is not part of the name, and a prototype that differs does not count.
+            if _prototype(kernel, extern.rpartition("___")[0] or extern) == declared:
+                found[what].append(extern)
+    return found
+
+
 def main(arguments: list[str]) -> int:
     from tests.vm.vmlib.kernels import find, image, images, names
 
@@ -169,6 +213,10 @@ def main(arguments: list[str]) -> int:
     for name in arguments or [*names(), *images()]:
         path = Path(name) if "/" in name else image(name) if name in images() else find(name).image
         kernel = Btf(image_btf(path))
+        resolved = forms(kernel, object_btf(TREE / "build/bpf/sched.bpf.o"))
+        bad += sum(not externs for externs in resolved.values())
+        for what, externs in resolved.items():
+            print(f"{name} sched: {what}: {', '.join(externs) or 'NO FORM'}", flush=True)
         for obj, asked in wanted.items():
             lacks = missing(kernel, asked)
             fatal = [r for r in lacks if not r.optional]

@@ -5,6 +5,10 @@
  * Every kfunc is weak. Where its prototype or name changed, each form is declared under a flavour (`___suffix`,
  * dropped by libbpf when it looks the name up); a form that does not match the running kernel counts as absent, and
  * the verifier prunes the branches that would call it. Enum values moved between kernels: they are relocated.
+ *
+ * A kfunc that scheduling cannot do without fails closed: the oldest form is called without a check, so on a kernel
+ * with none of the forms libbpf poisons that call and the verifier refuses the load, naming it. A check there as well
+ * would compile to nothing, and a scheduler that inserts nothing stalls the machine until the watchdog ends it.
  */
 #ifndef SCXG_COMPAT_H
 #define SCXG_COMPAT_H
@@ -17,8 +21,13 @@
 #define ENOMEM 12
 #define NUMA_NO_NODE (-1)
 
-/* 6.13 on; the oldest names follow. */
+/*
+ * 6.13 on. Since 6.19 a form that returns bool exists beside it as scx_bpf_dsq_insert___v2, and the kernel's comment there
+ * says that this form goes and the suffix is dropped: then the bool form has this name. The oldest name follows.
+ */
 void scx_bpf_dsq_insert(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags) __ksym __weak;
+bool scx_bpf_dsq_insert___bool(struct task_struct *p, u64 dsq_id, u64 slice,
+			       u64 enq_flags) __ksym __weak;
 void scx_bpf_dispatch(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags) __ksym __weak;
 /* 6.19 on takes a struct; 6.13 to 6.18 five arguments; 6.12 the old name. */
 bool __scx_bpf_dsq_insert_vtime(struct task_struct *p,
@@ -27,7 +36,9 @@ void scx_bpf_dsq_insert_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 
 			      u64 enq_flags) __ksym __weak;
 void scx_bpf_dispatch_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 vtime,
 			    u64 enq_flags) __ksym __weak;
+/* 6.13 on. Since 7.1 a form with enqueue flags exists as scx_bpf_dsq_move_to_local___v2; it takes over this name as well. */
 bool scx_bpf_dsq_move_to_local(u64 dsq_id) __ksym __weak;
+bool scx_bpf_dsq_move_to_local___flags(u64 dsq_id, u64 enq_flags) __ksym __weak;
 bool scx_bpf_consume(u64 dsq_id) __ksym __weak;
 bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice) __ksym __weak; /* 6.19 on */
 void scx_bpf_kick_cpu(s32 cpu,
@@ -55,7 +66,9 @@ static __always_inline void scxg_insert(struct task_struct *p, u64 dsq_id, u64 s
 {
 	if (bpf_ksym_exists(scx_bpf_dsq_insert))
 		scx_bpf_dsq_insert(p, dsq_id, slice, enq_flags);
-	else if (bpf_ksym_exists(scx_bpf_dispatch))
+	else if (bpf_ksym_exists(scx_bpf_dsq_insert___bool))
+		scx_bpf_dsq_insert___bool(p, dsq_id, slice, enq_flags);
+	else
 		scx_bpf_dispatch(p, dsq_id, slice, enq_flags);
 }
 
@@ -73,7 +86,7 @@ static __always_inline void scxg_insert_vtime(struct task_struct *p, u64 dsq_id,
 		__scx_bpf_dsq_insert_vtime(p, &args);
 	} else if (bpf_ksym_exists(scx_bpf_dsq_insert_vtime)) {
 		scx_bpf_dsq_insert_vtime(p, dsq_id, slice, vtime, enq_flags);
-	} else if (bpf_ksym_exists(scx_bpf_dispatch_vtime)) {
+	} else {
 		scx_bpf_dispatch_vtime(p, dsq_id, slice, vtime, enq_flags);
 	}
 }
@@ -82,9 +95,9 @@ static __always_inline bool scxg_move_to_local(u64 dsq_id)
 {
 	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local))
 		return scx_bpf_dsq_move_to_local(dsq_id);
-	if (bpf_ksym_exists(scx_bpf_consume))
-		return scx_bpf_consume(dsq_id);
-	return false;
+	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local___flags))
+		return scx_bpf_dsq_move_to_local___flags(dsq_id, 0);
+	return scx_bpf_consume(dsq_id);
 }
 
 static __always_inline void scxg_set_slice(struct task_struct *p, u64 slice)
