@@ -13,8 +13,8 @@ from scx_gamer.netlimit import cgroups
 from scx_gamer.netlimit.programs import Programs
 from scx_gamer.observe.observer import Observe
 from scx_gamer.scheduler import topology
-from scx_gamer.scheduler.attached import SchedulerLife
-from scx_gamer.scheduler.machine import AttachBusy, AttachFailed, AttachUnsupported
+from scx_gamer.scheduler.attached import AttachedScheduler
+from scx_gamer.scheduler.errors import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.loop import Loop
 
@@ -36,7 +36,7 @@ def one(generation: int, run_s: float = RUN_S) -> None:
         observe.feed.send("HEARTBEAT")
         observe.feed.flush()
         try:
-            life = SchedulerLife(observe, topology.read(), generation)
+            life = AttachedScheduler(observe, topology.read(), generation)
         except AttachBusy as err:
             raise CycleError(
                 f"the scheduler {err} is loaded: stop it first (`scx-gamer stop`)"

@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One life of the scheduler: open, configure, load, attach, watch, close."""
+"""An attached scheduler: open, configure, load, attach, read, detach; and the counters of all generations."""
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from scx_gamer.libbpf import BpfError, KernelBtf, Mapped, Object, StructView, find_object
 from scx_gamer.libbpf.kernel import prog_info
 from scx_gamer.observe.observer import SHARED, Observe
-from scx_gamer.scheduler import counters, sysfs
+from scx_gamer.scheduler import counters, sysfs, topology
+from scx_gamer.scheduler.errors import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.scheduler.exits import KIND_ERROR, ExitRecord
-from scx_gamer.scheduler.machine import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.scheduler.topology import Topology
-
-log = logging.getLogger(__name__)
 
 OPS = "scx_gamer_ops"
 OPS_FLAGS = ("SCX_OPS_ENQ_EXITING", "SCX_OPS_ENQ_MIGRATION_DISABLED")  # the second from 6.15 on
@@ -26,7 +24,7 @@ TEST_RODATA = "SCX_GAMER_SCHED_RODATA"  # its switches: fault_error_ms=3000,…
 
 
 def _test_build() -> tuple[Path | None, dict[str, int]]:
-    """What a test asked for by environment. A daemon's environment is root's, so is the risk."""
+    """Return the object and the .rodata values that a test names by environment, which only root can set."""
     path = os.environ.get(TEST_OBJECT)
     values: dict[str, int] = {}
     for part in os.environ.get(TEST_RODATA, "").split(","):
@@ -37,9 +35,9 @@ def _test_build() -> tuple[Path | None, dict[str, int]]:
 
 
 def set_ops_flags(obj: Object) -> None:
-    """Ask for every task the kernel would otherwise run on slices of its own making; only for what it knows.
+    """Ask for the tasks that the kernel would otherwise give slices of its own; raises BpfError.
 
-    Raises BpfError. An unknown flag would make the kernel refuse the scheduler.
+    A flag that this kernel's BTF lacks is left out, because the kernel refuses a scheduler with an unknown flag.
     """
     with KernelBtf() as kernel:
         known = kernel.enum("scx_ops_flags")
@@ -50,7 +48,7 @@ def set_ops_flags(obj: Object) -> None:
 def _rodata(
     topology: Topology, generation: int, known: frozenset[str]
 ) -> dict[str, int | list[int]]:
-    """Constants by name; only what this object has is written."""
+    """Return the constants by name that this object has."""
     values: dict[str, int | list[int]] = {
         "generation": generation,
         "nr_cpus": topology.nr_cpus,
@@ -63,22 +61,32 @@ def _rodata(
 
 
 def program_costs(obj: Object) -> dict[str, list[int]]:
-    """Nanoseconds and runs by program, of those that are loaded."""
+    """Return nanoseconds and runs of each loaded program."""
     found: dict[str, list[int]] = {}
     for name, program in obj.programs.items():
         try:
             info = prog_info(program.fd)
-        except BpfError:  # not loaded: an optional hook this kernel refused
+        except BpfError:  # not loaded: an optional hook that this kernel refused
             continue
         found[name] = [int(info["run_time_ns"]), int(info["run_cnt"])]
     return found
 
 
-class SchedulerLife:
-    """Attached from construction to close(). Raises one of the machine's Attach errors."""
+class AttachedScheduler:
+    """A scheduler that is attached from construction to close().
 
-    def __init__(self, observe: Observe, topology: Topology, generation: int) -> None:
+    The constructor raises AttachBusy, AttachUnsupported or AttachFailed. `on_close` is called before the release.
+    """
+
+    def __init__(
+        self,
+        observe: Observe,
+        topology: Topology,
+        generation: int,
+        on_close: Callable[[AttachedScheduler], None] | None = None,
+    ) -> None:
         self.generation = generation
+        self._on_close = on_close
         with ExitStack() as stack:
             obj = self._loaded(observe, topology, generation, stack)
             self._object = obj
@@ -97,8 +105,7 @@ class SchedulerLife:
                 link = obj.maps[OPS].attach_struct_ops()
             except BpfError as err:
                 raise self._refused(err) from err
-            # the last one in, so the first one out: tasks are back with the kernel before
-            # anything else is released
+            # released first: the kernel has its tasks back before anything else is released
             stack.callback(link.close)
             self._stack = stack.pop_all()
 
@@ -132,11 +139,11 @@ class SchedulerLife:
         return self._failed(err)
 
     def _failed(self, err: BpfError) -> AttachFailed:
-        """Counted like an exit, and tried again."""
+        """Return the error for a failure that is counted like an exit, and retried."""
         return AttachFailed(ExitRecord(KIND_ERROR, 0, self.generation, "attach failed", str(err)))
 
     def ended(self) -> ExitRecord | None:
-        """The record of ops.exit, None while it runs."""
+        """Return the record of ops.exit, None while the scheduler runs."""
         info = self._exit_info
         kind = info.get("kind")
         if kind == 0:
@@ -155,13 +162,54 @@ class SchedulerLife:
         return self._state
 
     def counters(self) -> counters.Values:
-        """The counters of all CPUs, summed."""
+        """Return the counters, summed over CPUs."""
         return counters.over_cpus(self._cpu_stats, self._fields)
 
     def costs(self) -> dict[str, list[int]]:
-        """Nanoseconds and runs of each program; they grow while kernel.bpf_stats_enabled is 1."""
+        """Return nanoseconds and runs of each program; both grow while kernel.bpf_stats_enabled is 1."""
         return program_costs(self._object)
 
     def close(self) -> None:
         """Detach and unload."""
-        self._stack.close()
+        on_close, self._on_close = self._on_close, None
+        try:
+            if on_close is not None:
+                on_close(self)
+        finally:
+            self._stack.close()
+
+
+class Generations:
+    """The attached scheduler, if there is one, and the counters of all generations.
+
+    A generation's counters are in its maps while it is attached, then in the totals: never in both.
+    """
+
+    def __init__(self, observe: Observe) -> None:
+        self._observe = observe
+        self._totals: counters.Values = {}
+        self._costs: counters.Values = {}  # nanoseconds and runs by program
+        self.attached: AttachedScheduler | None = None
+
+    def attach(self, generation: int) -> AttachedScheduler:
+        """Attach a new generation on the CPUs of now. Raises as AttachedScheduler does, and TopologyError."""
+        self.attached = AttachedScheduler(
+            self._observe, topology.read(), generation, self._add_ended
+        )
+        return self.attached
+
+    def _add_ended(self, ended: AttachedScheduler) -> None:
+        self.attached = None
+        counters.merge(self._totals, ended.counters())
+        counters.merge(self._costs, ended.costs())
+
+    def counters(self) -> tuple[counters.Values, counters.Values]:
+        """Return the counters, and the costs by program, of all generations."""
+        totals: counters.Values = {}
+        costs: counters.Values = {}
+        counters.merge(totals, self._totals)
+        counters.merge(costs, self._costs)
+        if self.attached is not None:
+            counters.merge(totals, self.attached.counters())
+            counters.merge(costs, self.attached.costs())
+        return totals, costs

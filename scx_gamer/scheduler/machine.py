@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The state machine: which scheduler state we are in, and why. No I/O of its own."""
+"""The state machine of the scheduler: its state and the cause. No I/O of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.scheduler.errors import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.scheduler.exits import Action, ExitRecord, classify
 from scx_gamer.scheduler.store import Failure, StateStore
 
@@ -26,41 +27,25 @@ class State(enum.StrEnum):
     UNSUPPORTED = "unsupported"
 
 
-class Life(Protocol):
+class Attached(Protocol):
     """One attached scheduler."""
 
     @property
     def generation(self) -> int: ...
 
     def ended(self) -> ExitRecord | None:
-        """The record of ops.exit, None while it runs."""
+        """The record of ops.exit, None while the scheduler runs."""
         ...
 
     def close(self) -> None: ...
 
 
-class AttachBusy(Exception):
-    """Another scheduler is loaded; str() is its name."""
-
-
-class AttachUnsupported(Exception):
-    """The kernel refuses the scheduler; str() is one line."""
-
-
-class AttachFailed(Exception):
-    """Init failed or the kernel threw it out at once; counted like an exit."""
-
-    def __init__(self, record: ExitRecord) -> None:
-        super().__init__(record.line())
-        self.record = record
-
-
 class Kernel(Protocol):
-    """What the machine asks of the world; tests replace it."""
+    """The machine's only way to the kernel; tests replace it."""
 
     def unsupported(self) -> str | None: ...
 
-    def attach(self, generation: int) -> Life: ...
+    def attach(self, generation: int) -> Attached: ...
 
     def keep_dump(self, record: ExitRecord) -> None: ...
 
@@ -87,7 +72,10 @@ class Counters:
 
 
 class Machine:
-    """Owns the life of the scheduler; close() detaches."""
+    """Owner of the attached scheduler and of its state; close() detaches.
+
+    `on_change` gets the state before each change. It must note the change only: the machine may be amid another one.
+    """
 
     def __init__(
         self,
@@ -96,7 +84,7 @@ class Machine:
         clock: Clock,
         store: StateStore,
         boot: str,
-        on_change: Callable[[], None] = lambda: None,
+        on_change: Callable[[State], None] = lambda _before: None,
     ) -> None:
         self._options = options
         self._kernel = kernel
@@ -113,13 +101,18 @@ class Machine:
         self._attaches = dict.fromkeys(("ok", "busy", "failed", "unsupported"), 0)
         self._exits: dict[str, int] = {}
         self._restarts = 0
-        self.life: Life | None = None
+        self.attached: Attached | None = None
         self.state = State.IDLE
         self.cause = "starting"
         self.since_ns = clock.now_ns()
         self.last_exit: ExitRecord | None = None
 
-    # ---- what others ask -------------------------------------------------------------------
+    # ---- queries ---------------------------------------------------------------------------
+
+    @property
+    def off(self) -> bool:
+        """Return True if the user or the kernel has switched the scheduler off."""
+        return self.state is State.OFF
 
     def counters(self) -> Counters:
         return Counters(dict(self._attaches), dict(self._exits), self._restarts)
@@ -130,17 +123,17 @@ class Machine:
         return max(0.0, (self._retry_at_ns - self._clock.now_ns()) / 1e9)
 
     def recent_failures(self) -> int:
-        """Counted failures of this boot within the budget's window."""
+        """Count the failures of this boot within the budget's window."""
         since = self._clock.now_ns() - int(self._options.budget_window_s * 1e9)
         return sum(
             failure.boot_id == self._boot and since <= failure.time_ns
             for failure in self._store.state.failures
         )
 
-    # ---- what happens ----------------------------------------------------------------------
+    # ---- events ----------------------------------------------------------------------------
 
     def start(self, wanted: bool) -> None:
-        """Begin; `wanted` says whether there is something to attach for."""
+        """Take up the state that the store kept; attach if `wanted` and nothing forbids it."""
         self._wanted = wanted
         reason = self._kernel.unsupported()
         if reason:
@@ -150,10 +143,10 @@ class Machine:
         elif self._store.state.fallback_boot and self._store.state.fallback_boot == self._boot:
             self._change(State.FALLBACK, "gave up earlier in this boot; `scx-gamer start` tries")
         else:
-            self._settle_in("started")
+            self._follow_wanted("started")
 
-    def want(self, wanted: bool, cause: str) -> None:
-        """A first game came or the last one left."""
+    def set_wanted(self, wanted: bool, cause: str) -> None:
+        """Set whether a scheduler is wanted; attach or detach where the state allows it."""
         if wanted == self._wanted:
             return
         self._wanted = wanted
@@ -161,37 +154,34 @@ class Machine:
             return
         if self.state is State.BACKOFF and wanted:
             return  # its timer decides
-        self._settle_in(cause)
+        self._follow_wanted(cause)
 
     def user_start(self) -> None:
-        """Also the way out of off, fallback and conflict."""
+        """Attach if wanted, also out of off, fallback and conflict."""
         if self.state is State.UNSUPPORTED:
             return
         self._store.save(off=False, off_reason="", fallback_boot="", failures=())
         self._consecutive = 0
         if self.state is not State.ATTACHED:
-            self._settle_in("start was asked for")
+            self._follow_wanted("start was asked for")
 
     def user_stop(self, reason: str = "stop was asked for") -> None:
-        """Off, over reboots."""
+        """Switch off; the state survives a reboot."""
         self._store.save(off=True, off_reason=reason)
         self._detach()
         if self.state is not State.UNSUPPORTED:
             self._change(State.OFF, reason)
 
     def user_restart(self) -> None:
-        """A new generation now."""
+        """Detach and attach a new generation."""
         if self.state in (State.OFF, State.UNSUPPORTED):
             return
         self._detach()
-        self._settle_in("restart was asked for")
+        self._follow_wanted("restart was asked for")
 
     def check(self) -> None:
-        """Look whether the scheduler ended; called on its exit event and on each heartbeat."""
-        life = self.life
-        if life is None:
-            return
-        record = life.ended()
+        """Handle the exit of the scheduler, if it ended; called on its exit event and on each heartbeat."""
+        record = self.attached.ended() if self.attached is not None else None
         if record is None:
             return
         self._detach()
@@ -200,30 +190,30 @@ class Machine:
             self._consecutive = 0
         if ran_s >= self._options.quick_restart_s:
             self._quick_restarts = 0
-        self._after(record)
+        self._handle_exit(record)
 
     def close(self) -> None:
-        """Detach; the state stays what it was for the last status."""
+        """Detach; the state stays, for the last status."""
         self._detach()
 
-    # ---- inner ---------------------------------------------------------------------------------
+    # ---- transitions -----------------------------------------------------------------------
 
-    def _settle_in(self, cause: str) -> None:
-        """Go where `wanted` says."""
-        self._cancel()
+    def _follow_wanted(self, cause: str) -> None:
+        """Attach if a scheduler is wanted, else detach."""
+        self._cancel_retry()
         if self._wanted:
-            if self.life is None:
+            if self.attached is None:
                 self._attach(cause)
         else:
             self._detach()
             self._change(State.IDLE, cause)
 
     def _attach(self, cause: str) -> None:
-        self._cancel()
+        self._cancel_retry()
         generation = self._store.state.generation + 1
         self._store.save(generation=generation)
         try:
-            self.life = self._kernel.attach(generation)
+            self.attached = self._kernel.attach(generation)
         except AttachBusy as err:
             self._attaches["busy"] += 1
             self._change(State.CONFLICT, f"the scheduler {err} is loaded; stop it, then start")
@@ -232,33 +222,33 @@ class Machine:
             self._change(State.UNSUPPORTED, str(err))
         except AttachFailed as err:
             self._attaches["failed"] += 1
-            self._after(err.record)
+            self._handle_exit(err.record)
         else:
             self._attaches["ok"] += 1
             self._attached_ns = self._clock.now_ns()
             self._change(State.ATTACHED, f"{cause}; generation {generation}")
 
-    def _after(self, record: ExitRecord) -> None:
+    def _handle_exit(self, record: ExitRecord) -> None:
         self.last_exit = record
         self._exits[record.name] = self._exits.get(record.name, 0) + 1
         action = classify(record.kind, record.code)
         if action is Action.COUNT:
             self._kernel.keep_dump(record)
-            self._count(record)
+            self._count_failure(record)
         elif action is Action.OFF:
             self._store.save(off=True, off_reason=record.line())
             self._change(State.OFF, record.line())
         elif action is Action.RESTART:
             self._restarts += 1
-            # a storm of CPU hotplug must not become a storm of loads
+            # exponential backoff: a storm of CPU hotplug must not become a storm of loads
             delay = self._options.settle_s * (1 << min(self._quick_restarts, 4))
             self._quick_restarts += 1
-            self._later(delay, f"{record.line()}; not counted")
+            self._retry_later(delay, f"{record.line()}; not counted")
         else:
-            # detached by us or by somebody who destroyed our link: not ours to undo
+            # detached by us, or by another process that destroyed our link: stay detached
             self._change(State.IDLE, record.line())
 
-    def _count(self, record: ExitRecord) -> None:
+    def _count_failure(self, record: ExitRecord) -> None:
         failure = Failure(self._boot, self._clock.now_ns(), record.kind, record.line()[:200])
         state = self._store.state.with_failure(failure)
         self._store.save(failures=state.failures)
@@ -269,36 +259,37 @@ class Machine:
         delays = self._options.backoff_s
         delay = delays[min(self._consecutive, len(delays) - 1)]
         self._consecutive += 1
-        self._later(delay, record.line())
+        self._retry_later(delay, record.line())
 
-    def _later(self, delay_s: float, cause: str) -> None:
-        self._cancel()
+    def _retry_later(self, delay_s: float, cause: str) -> None:
+        self._cancel_retry()
         self._retry_at_ns = self._clock.now_ns() + int(delay_s * 1e9)
         self._timer = self._clock.call_later(delay_s, self._retry, name="attach again")
         self._change(State.BACKOFF, f"{cause}; again in {delay_s:g} s")
 
     def _retry(self) -> None:
-        self._settle_in("attached again" if self._wanted else "no game any more")
+        self._follow_wanted("attached again" if self._wanted else "no game any more")
 
-    def _cancel(self) -> None:
+    def _cancel_retry(self) -> None:
         timer, self._timer = self._timer, None
         self._retry_at_ns = None
         if timer is not None:
             timer.cancel()
 
     def _detach(self) -> None:
-        self._cancel()
-        life, self.life = self.life, None
-        if life is not None:
-            life.close()
+        self._cancel_retry()
+        attached, self.attached = self.attached, None
+        if attached is not None:
+            attached.close()
 
     def _change(self, state: State, cause: str) -> None:
         if state is self.state and cause == self.cause:
             return
         level = logging.WARNING if state in _BAD else logging.INFO
         log.log(level, "%s -> %s: %s", self.state, state, cause)
+        before = self.state
         self.state, self.cause, self.since_ns = state, cause, self._clock.now_ns()
-        self._on_change()
+        self._on_change(before)
 
 
 _BAD = (State.BACKOFF, State.FALLBACK, State.CONFLICT, State.UNSUPPORTED)

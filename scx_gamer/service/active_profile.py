@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which profile is active and why, and its values in the kernel's map. Nothing here detaches or reloads a scheduler."""
+"""The active profile, and its values in the kernel's map. Nothing here detaches or reloads a scheduler."""
 
 from __future__ import annotations
 
@@ -21,32 +21,33 @@ FAILURES = 2  # errors of the scheduler under one profile, and no other, that di
 
 @dataclass(frozen=True)
 class Base:
-    """What holds without a profile: the configuration's, or the defaults of abi.h."""
+    """The settings that hold without a profile: the configuration's, or the defaults of abi.h."""
 
     mode: str
     tunables: Mapping[str, int]
     network: Mapping[str, object]  # values of [network], or empty
 
 
-class Tuning:
-    """`chosen` is what the user set; `active` is what that, the games and the failures come to."""
+class ActiveProfile:
+    """The choice among the profiles: by the user (`chosen`), a program's hold, the games, and failures."""
 
     def __init__(
         self,
         feed: Sender,
         constants: Mapping[str, int],
         limits: Limits,
-        base: Callable[[], Base],
+        base: Base,
+        read_base: Callable[[], Base],
         on_change: Callable[[str], None],
         where: tuple[Path, Path] | None = None,
     ) -> None:
-        """`base` may raise ConfigError when asked again; the first time it does not.
+        """Begin with `base`; reload() calls `read_base`, which may raise ConfigError.
 
-        `on_change(why)` is called after another profile, or another mode, came into force.
+        `on_change(cause)` is called after another profile, or another mode, came into force.
         """
         self._feed = feed
         self._limits = limits
-        self._ask_base = base
+        self._read_base = read_base
         self._on_change = on_change
         self._where = where or folders()
         self._index = {
@@ -55,7 +56,7 @@ class Tuning:
             if name.startswith("SCXG_TUN_")
         }
         self._defaults = {name: constants[f"SCXG_DEF_{name.upper()}"] for name in self._index}
-        self._base = base()
+        self._base = base
         self._games: tuple[Game, ...] = ()
         self._failed: list[str] = []  # the profile of each error since the last good word
         self._sent: dict[str, int] = {}
@@ -71,7 +72,7 @@ class Tuning:
         for error in self.profiles.errors:
             log.error("profile left out: %s", error)
 
-    # ---- what holds ----------------------------------------------------------------------------
+    # ---- queries -------------------------------------------------------------------------------
 
     @property
     def mode(self) -> str:
@@ -83,12 +84,12 @@ class Tuning:
         return self.active.name if self.active else AUTO
 
     def values(self) -> dict[str, int]:
-        """Every tunable as it should be in the kernel."""
+        """Return every tunable as it should be in the kernel."""
         own = self.active.tunables if self.active else {}
         return {**self._defaults, **self._base.tunables, **own}
 
     def network(self) -> NetworkSettings | None:
-        """How background traffic is limited while a game runs; None if nothing says so."""
+        """Return the limits of background traffic while a game runs; None without any."""
         if not self._base.network:
             return None
         own = self.active.section("network") if self.active else {}
@@ -99,7 +100,7 @@ class Tuning:
         return (*base, *self.profiles.errors)
 
     def status(self) -> dict[str, object]:
-        """For `status`: the schema is in docs/profiles.md."""
+        """Return the part of `status` whose schema is in docs/profiles.md."""
         return {
             "active": self.name,
             "chosen": self.chosen,
@@ -111,10 +112,10 @@ class Tuning:
             "reloads": dict(self.reloads),
         }
 
-    # ---- what changes it -----------------------------------------------------------------------
+    # ---- changes -------------------------------------------------------------------------------
 
     def start(self, chosen: str) -> None:
-        """The first choice, from the state of the last run. One that is gone is said, not fatal."""
+        """Make the first choice, `chosen` being the last run's; log if that profile is gone."""
         if chosen:
             try:
                 self.profiles.get(chosen)
@@ -124,7 +125,7 @@ class Tuning:
         self._choose()
 
     def choose(self, name: str) -> None:
-        """What the user wants from here on; also forgives a profile its failures. Raises ProfileError."""
+        """Use `name` from here on, and forget its failures. Raises ProfileError."""
         self.profiles.get(name)
         self.chosen = name
         self.disabled.pop(name, None)
@@ -132,20 +133,20 @@ class Tuning:
         self._choose()
 
     def hold(self, name: str, reason: str) -> None:
-        """A program wants this profile for as long as it holds it; an empty name: nobody does any more."""
+        """Use the profile that a program holds; an empty name ends the hold."""
         self.held = (name, reason)
         self._choose()
 
-    def play(self, games: Sequence[Game]) -> None:
-        """The processes of the games that run, the game that decides first; empty: none runs."""
+    def set_games(self, games: Sequence[Game]) -> None:
+        """Choose by the processes of the running games, the game that decides first."""
         self._games = tuple(games)
         self._choose()
 
     def reload(self, cause: str) -> bool:
-        """Read everything again. What is wrong stays as it was; False if anything is."""
+        """Read configuration and profiles again; keep the old where the new is wrong, and return False then."""
         before = self.errors()
         try:
-            self._base = self._ask_base()
+            self._base = self._read_base()
             self.base_error = None
         except ConfigError as err:
             self.base_error = err
@@ -170,9 +171,8 @@ class Tuning:
         self._choose()
         return good
 
-    def failed(self) -> None:
-        """The scheduler ended with an error. Errors under one profile alone disable that profile."""
-        name = self.name
+    def scheduler_failed(self, name: str) -> None:
+        """Count an error of the scheduler under the profile `name`; some in a row under it disable the profile."""
         self._failed.append(name)
         if name == AUTO or self._failed[-FAILURES:] != [name] * FAILURES:
             return
@@ -184,7 +184,7 @@ class Tuning:
         )
         self._choose()
 
-    # ---- the choice ----------------------------------------------------------------------------
+    # ---- choice --------------------------------------------------------------------------------
 
     def _choose(self) -> None:
         mode = self.mode
@@ -211,10 +211,10 @@ class Tuning:
             return found.profile, f"{found.how} {found.what} of the game that runs"
         return auto, "no profile is for the game that runs" if self._games else "no game runs"
 
-    # ---- the kernel's map ----------------------------------------------------------------------
+    # ---- kernel's map --------------------------------------------------------------------------
 
     def _send_changed(self) -> None:
-        """What is answered right after this is in the kernel already."""
+        """Send the values that changed; the kernel has them when this returns."""
         for name, value in self.values().items():
             if self._sent.get(name) != value:
                 self._feed.send("TUNABLE", index=self._index[name], value=value)
@@ -222,6 +222,6 @@ class Tuning:
         self._feed.flush()
 
     def send_all(self) -> None:
-        """Everything again, for a kernel that may not have it."""
+        """Send every value again, for a new generation."""
         self._sent.clear()
         self._send_changed()

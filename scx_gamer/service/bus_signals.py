@@ -1,36 +1,41 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the supervisor tells the bus: properties and signals, each change once."""
+"""Properties and signals on the bus, each change once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from scx_gamer.scheduler.machine import State
 from scx_gamer.system.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scx_gamer.control.server import Operation
+    from scx_gamer.games.detector import GamesRoom
     from scx_gamer.scheduler.exits import ExitRecord
-    from scx_gamer.service.services import Rooms
+    from scx_gamer.scheduler.machine import Machine
+    from scx_gamer.service.active_profile import ActiveProfile
     from scx_gamer.system.loop import Loop
 
 
-class BusLink:
-    """The service on the bus, and what it was told last. Raises BusError and ImportError."""
+class BusSignals:
+    """The service on the bus, and the values that it has published. The constructor raises BusError and ImportError."""
 
     def __init__(
-        self,
-        loop: Loop,
-        rooms: Rooms,
-        operations: Mapping[str, Operation],
+        self, loop: Loop, machine: Machine, games: GamesRoom, profile: ActiveProfile
     ) -> None:
         from scx_gamer.dbus.service import BusService
 
-        self._rooms = rooms
-        self._told_games: dict[int, str] = {}
-        self._told_exit: ExitRecord | None = None
-        self._service = BusService(loop, operations, self._properties, self._held)
+        self._machine, self._games, self._profile = machine, games, profile
+        self._signalled_games: dict[int, str] = {}
+        self._signalled_exit: ExitRecord | None = None
+        self._operations: dict[str, Operation] = {}
+        self._service = BusService(loop, self._operations, self._properties, self._hold)
+
+    def serve(self, operations: Mapping[str, Operation]) -> None:
+        """Accept calls of `operations`; call it before the loop runs."""
+        self._operations.update(operations)
 
     def close(self) -> None:
         self._service.close()
@@ -39,34 +44,33 @@ class BusLink:
         return self._service.counters()
 
     def _properties(self) -> dict[str, object]:
-        """Not by way of the whole status, which reads a lot more: clients poll these."""
+        """Return the properties without the rest of the status, because clients poll them."""
         from scx_gamer.dbus.service import properties_of
 
-        rooms, machine = self._rooms, self._rooms.machine
-        last = machine.last_exit if machine is not None else None
+        last = self._machine.last_exit
         facts = {
-            "state": str(machine.state if machine is not None else State.IDLE),
-            "games": rooms.listing(),
+            "state": str(self._machine.state),
+            "games": self._games.listing(),
             "last_exit": last and {"name": last.name, "code": last.code, "reason": last.reason},
         }
-        return properties_of(facts, rooms.tuning.name if rooms.tuning else "")
+        return properties_of(facts, self._profile.name)
 
-    def _held(self, profile: str, reason: str) -> None:
-        if self._rooms.tuning is not None:
-            self._rooms.tuning.hold(profile, printable(reason, 80))
+    def _hold(self, profile: str, reason: str) -> None:
+        self._profile.hold(profile, printable(reason, 80))
 
-    def tell(self) -> None:
-        """Properties and signals: what differs from what was told last."""
-        service, machine = self._service, self._rooms.machine
+    def publish(self) -> None:
+        """Signal the differences from the values published last."""
+        service, machine = self._service, self._machine
         service.changed()
-        now = {int(str(game["pid"])): str(game["comm"]) for game in self._rooms.listing()}
-        before, self._told_games = self._told_games, now
+        now = {int(str(game["pid"])): str(game["comm"]) for game in self._games.listing()}
+        before, self._signalled_games = self._signalled_games, now
         for pid in before.keys() - now.keys():
             service.game_stopped(pid, before[pid])
         for pid in now.keys() - before.keys():
             service.game_started(pid, now[pid])
-        if machine is not None and machine.last_exit is not self._told_exit:
-            self._told_exit = machine.last_exit
-            if self._told_exit is not None:
+        if machine.last_exit is not self._signalled_exit:
+            self._signalled_exit = machine.last_exit
+            if self._signalled_exit is not None:
                 again = machine.state is State.BACKOFF
-                service.scheduler_exited(self._told_exit.name, self._told_exit.reason, again)
+                exit_ = self._signalled_exit
+                service.scheduler_exited(exit_.name, exit_.reason, again)

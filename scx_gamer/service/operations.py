@@ -1,25 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the supervisor can be asked, over its socket and over the bus."""
+"""Operations of the control socket and of the bus."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
+from scx_gamer import netlimit
 from scx_gamer.control import ControlError
 from scx_gamer.control.server import Operation, pid_of
-from scx_gamer.games.detector import HINTS, GameError, GamesRoom
+from scx_gamer.games.detector import HINTS, GameError
 from scx_gamer.profiles import ProfileError
 from scx_gamer.scheduler.machine import State
-from scx_gamer.scheduler.store import StateStore
-from scx_gamer.service.active_profile import Tuning
-from scx_gamer.service.services import Rooms
+from scx_gamer.service.change_queue import ChangeQueue
+from scx_gamer.service.services import Services
 from scx_gamer.service.status import Status
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.text import printable
 
 Request: TypeAlias = Mapping[str, Any]
-Room = TypeVar("Room")
 
 
 class Operations:
@@ -27,23 +26,21 @@ class Operations:
 
     def __init__(
         self,
-        rooms: Rooms,
+        services: Services,
         status: Status,
-        store: StateStore,
-        *,
-        publish: Callable[[], None],
+        changes: ChangeQueue,
         reload: Callable[[str], None],
     ) -> None:
-        self._rooms, self._status, self._store = rooms, status, store
-        self._publish, self._reload = publish, reload
+        self._services, self._status, self._changes = services, status, changes
+        self._reload = reload
 
     def table(self) -> dict[str, Operation]:
-        """By name. What reads is everybody's, what changes something is root's."""
+        """Return the operations by name; reading is open to everybody, changing to root."""
         reads: dict[str, Callable[[Request], object]] = {
             "status": lambda _request: self._status.status(),
             "devices": lambda _request: self._status.devices(),
-            "games": lambda _request: self._rooms.listing(),
-            "explain": self._explain,
+            "games": lambda _request: self._services.games.listing(),
+            "explain": lambda request: self._services.games.explain(pid_of(request)),
             "profiles": lambda _request: self._profiles(),
             "snapshot": lambda _request: self._status.snapshot(),
         }
@@ -59,68 +56,60 @@ class Operations:
         }
         table = {name: Operation(call, root_only=False) for name, call in reads.items()}
         table |= {name: Operation(call, root_only=True) for name, call in changes.items()}
-        if self._rooms.network is not None:
-            from scx_gamer.netlimit import operations
+        return table | netlimit.operations(self._services.network)
 
-            table |= operations(self._rooms.network)
-        return table
+    def _applied(self) -> dict[str, object]:
+        """Return the status after the consequences of the operation."""
+        self._changes.apply()
+        return self._status.status()
 
-    # ---- the scheduler -----------------------------------------------------------------------
+    # ---- scheduler ---------------------------------------------------------------------------
 
     def start(self) -> dict[str, object]:
-        machine = _open(self._rooms.machine)
+        machine = self._services.machine
         machine.user_start()
         if machine.state is State.CONFLICT:
             raise ControlError(machine.cause, NO_PERMISSION)
-        return self._status.status()
+        return self._applied()
 
     def stop(self) -> dict[str, object]:
-        _open(self._rooms.machine).user_stop()
-        return self._status.status()
+        self._services.machine.user_stop()
+        return self._applied()
 
     def restart(self) -> dict[str, object]:
-        machine = _open(self._rooms.machine)
-        if machine.state is State.OFF:
-            raise ControlError("it is switched off: use `scx-gamer start`", FAILED)
+        machine = self._services.machine
+        if machine.off:
+            raise ControlError("the scheduler is switched off: use `scx-gamer start`", FAILED)
         machine.user_restart()
-        return self._status.status()
+        return self._applied()
 
     # ---- games -------------------------------------------------------------------------------
 
     def add_game(self, pid: int, reason: str) -> dict[str, object]:
         try:
-            self._games().add(pid, reason)
+            self._services.games.add(pid, reason)
         except GameError as err:
             raise ControlError(str(err), FAILED, err.errno) from err
-        return self._status.status()
+        return self._applied()
 
     def remove_game(self, pid: int) -> dict[str, object]:
-        if not self._games().remove(pid):
+        if not self._services.games.remove(pid):
             raise ControlError(f"{pid} is no game: see `scx-gamer games list`", FAILED)
-        return self._status.status()
-
-    def _games(self) -> GamesRoom:
-        return _open(self._rooms.games)
-
-    def _explain(self, request: Request) -> dict[str, object]:
-        return self._games().explain(pid_of(request))
+        return self._applied()
 
     def _hint(self, request: Request) -> dict[str, object]:
-        """What a user session says; `pid` 0 with `focus`: nobody knows any more."""
+        """Take a hint of a user session; `pid` 0 with `focus` means that the focus is unknown."""
         source, kind, pid = (request.get(name) for name in ("source", "kind", "pid"))
         if not isinstance(source, str) or not isinstance(kind, str):
             raise ControlError("give source and kind as text", USAGE)
         if kind not in HINTS or type(pid) is not int or not 0 <= pid < 1 << 31:
             raise ControlError(f"give a pid, and as kind one of {', '.join(HINTS)}", USAGE)
-        return {"used": self._games().hint(printable(source, 40), pid, kind)}
+        return {"used": self._services.games.hint(printable(source, 40), pid, kind)}
 
     # ---- profiles ----------------------------------------------------------------------------
 
-    def _tuning(self) -> Tuning:
-        return _open(self._rooms.tuning)
-
     def _profiles(self) -> list[dict[str, object]]:
-        found = self._tuning().profiles.profiles
+        found = self._services.profile.profiles.profiles
         return [
             {"name": name, "description": one.title, "source": "vendor" if one.vendor else "admin"}
             for name, one in sorted(found.items())
@@ -135,21 +124,17 @@ class Operations:
     def set_profile(self, name: str, *, sticky: bool) -> dict[str, object]:
         """Use a profile from here on; `sticky`: after the next start too."""
         try:
-            self._tuning().choose(name)
+            self._services.profile.choose(name)
         except ProfileError as err:
             raise ControlError(str(err), USAGE) from err
         if sticky:
-            self._store.save(profile=name)
-        self._publish()
+            self._services.store.save(profile=name)
+        self._changes.status_changed()
+        self._changes.apply()
         return self._status.profile()
 
     def reload(self) -> dict[str, object]:
-        """Configuration and profiles again; what is wrong stays as it was and is in the errors."""
+        """Read configuration and profiles again; the errors name the parts that keep their old values."""
         self._reload("asked to")
+        self._changes.apply()
         return self._status.profile()
-
-
-def _open(room: Room | None) -> Room:
-    if room is None:
-        raise ControlError("the supervisor is still starting", FAILED)
-    return room

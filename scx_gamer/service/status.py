@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the supervisor says of itself: `status`, and the snapshot that the metrics show. Reads only."""
+"""The supervisor's status, and the snapshot that the metrics show. Reads only."""
 
 from __future__ import annotations
 
@@ -12,94 +12,79 @@ from scx_gamer.observe.observer import Observe
 from scx_gamer.scheduler import counters, sysfs
 from scx_gamer.scheduler.attached import program_costs
 from scx_gamer.scheduler.exits import ExitRecord
-from scx_gamer.scheduler.lives import CountedLife, Lives
-from scx_gamer.scheduler.machine import Life, Machine
-from scx_gamer.scheduler.store import StateStore
-from scx_gamer.service.services import Rooms
+from scx_gamer.scheduler.machine import Machine
+from scx_gamer.service.services import Services
 from scx_gamer.system.loop import Loop
 
 SCHEMA = 1
 
 
 def unsupported(reason: str) -> dict[str, object]:
-    """The status of a kernel on which nothing runs."""
+    """Return the status on a kernel that cannot run the scheduler."""
     return {"schema": SCHEMA, "version": __version__, "state": "unsupported", "cause": reason}
 
 
 class Status:
-    """`mode` is the configured one, which a profile may change."""
+    """Answers about the supervisor, read from its subsystems."""
 
-    def __init__(
-        self, rooms: Rooms, lives: Lives, store: StateStore, loop: Loop, mode: str
-    ) -> None:
-        self._rooms, self._lives, self._store = rooms, lives, store
-        self._loop, self._mode = loop, mode
-        self._began_ns = time.monotonic_ns()
+    def __init__(self, services: Services, loop: Loop, began_ns: int) -> None:
+        self._services, self._loop, self._began_ns = services, loop, began_ns
 
     def status(self) -> dict[str, object]:
         """The stable schema of `status --json`; a field may be added, none changes its meaning."""
-        rooms = self._rooms
+        services, store = self._services, self._services.store
+        observe, loop = services.observe, self._loop.stats()
         body: dict[str, object] = {
             "schema": SCHEMA,
             "version": __version__,
             "pid": os.getpid(),
             "uptime_s": round((time.monotonic_ns() - self._began_ns) / 1e9, 3),
-            "mode": rooms.tuning.mode if rooms.tuning else self._mode,
-            "generation": self._store.state.generation,
+            "mode": services.profile.mode,
+            "generation": store.state.generation,
             "kernel": {
                 "release": platform.release(),
                 "sched_ext": sysfs.state(),
                 "loaded": sysfs.loaded(),
             },
-            "unclean_ends": self._store.state.unclean_ends,
-            "state_write_errors": self._store.write_errors,
-            "sleeps": rooms.sleeps,
-            "games": rooms.listing(),
+            "unclean_ends": store.state.unclean_ends,
+            "state_write_errors": store.write_errors,
+            "sleeps": services.heartbeat.sleeps,
+            "games": services.games.listing(),
+            **self._machine(services.machine),
+            "hooks": dict.fromkeys(sorted(observe.hooks), "ok") | observe.unavailable,
+            "feed": observe.feed.counters(),
+            "profile": self.profile(),
+            "input": self._input(),
+            "session_hints": dict(services.hints.results),
+            "detection": services.games.status(),
+            "network": services.network.status(),
+            "loop": {
+                "passes": loop.passes,
+                "lag_last_ms": loop.lag_last_ns / 1e6,
+                "lag_max_ms": loop.lag_max_ns / 1e6,
+                "pass_max_ms": loop.pass_max_ns / 1e6,
+            },
         }
-        if rooms.machine is not None:
-            body |= self._machine(rooms.machine)
-        if rooms.observe is not None:
-            observe = rooms.observe
-            body["hooks"] = dict.fromkeys(sorted(observe.hooks), "ok") | observe.unavailable
-            body["feed"] = observe.feed.counters()
-            body["profile"] = self.profile()
-        body["input"] = self._input()
-        if rooms.bus is not None:
-            body["bus"] = rooms.bus.counters()
-        if rooms.hints is not None:
-            body["session_hints"] = dict(rooms.hints.results)
-        if rooms.games is not None:
-            body["detection"] = rooms.games.status()
-        if rooms.network is not None:
-            body["network"] = rooms.network.status()
-        loop = self._loop.stats()
-        body["loop"] = {
-            "passes": loop.passes,
-            "lag_last_ms": loop.lag_last_ns / 1e6,
-            "lag_max_ms": loop.lag_max_ns / 1e6,
-            "pass_max_ms": loop.pass_max_ns / 1e6,
-        }
+        if services.bus is not None:
+            body["bus"] = services.bus.counters()
         return body
 
     def profile(self) -> dict[str, object]:
-        """The active profile, and the tunables as the kernel has them, not as they were sent."""
-        tuning, observe = self._rooms.tuning, self._rooms.observe
-        if tuning is None or observe is None:
-            return {}
+        """Return the active profile, and the tunables as the kernel has them, not as they were sent."""
+        observe = self._services.observe
         values = observe.tunables.array("value")
         names = observe.abi.names("tun")
-        body = tuning.status()
+        body = self._services.profile.status()
         body["tunables"] = {n: values[i] for i, n in names.items() if i < len(values)}
-        body["watch"] = self._rooms.watch
+        body["watch"] = self._services.watch
         return body
 
     def devices(self) -> list[dict[str, object]]:
-        """What the input room watches, and at which rate; empty while input is off."""
-        if self._rooms.input is None:
-            return []
+        """Return the input devices and their rates; empty while input is off."""
+        monitor = self._services.input
         return [
             {"number": info.number, "path": info.path, "rate_hz": info.rate_hz}
-            for info in self._rooms.input.devices()
+            for info in (monitor.devices() if monitor is not None else ())
         ]
 
     def _machine(self, machine: Machine) -> dict[str, object]:
@@ -111,62 +96,57 @@ class Status:
             "retry_in_s": None if retry is None else round(retry, 1),
             "failures": machine.recent_failures(),
             "last_exit": _exit(machine.last_exit),
-            "scheduler": self._scheduler(machine.life),
+            "scheduler": self._scheduler(),
         }
 
-    def _scheduler(self, life: Life | None) -> dict[str, object] | None:
-        observe = self._rooms.observe
-        if not isinstance(life, CountedLife) or observe is None:
+    def _scheduler(self) -> dict[str, object] | None:
+        attached = self._services.generations.attached
+        if attached is None:
             return None
-        view = life.inner.state
-        names = observe.abi.names("class")
+        view, names = attached.state, self._services.observe.abi.names("class")
         fields = ("ticks", "timer_failed", "effects", "effects_off", "nr_queued")
         waits = ("oldest_wait_ns", "oldest_wait_max_ns")
         return {
-            "generation": life.generation,
+            "generation": attached.generation,
             **{name: view.get(name) for name in (*fields, *waits)},
             "tasks": {names.get(i, str(i)): count for i, count in enumerate(view.array("tasks"))},
         }
 
     def effects(self) -> int | None:
-        """Whether classes and windows take effect now; None without a scheduler."""
-        life = self._rooms.machine.life if self._rooms.machine is not None else None
-        return life.inner.state.get("effects") if isinstance(life, CountedLife) else None
+        """Return whether classes and windows take effect now; None without a scheduler."""
+        attached = self._services.generations.attached
+        return attached.state.get("effects") if attached is not None else None
 
     def _input(self) -> dict[str, object]:
-        room = self._rooms.input
-        if room is None:
-            return {"path": "none", "devices": 0, "why": self._rooms.input_error}
+        monitor = self._services.input
+        if monitor is None:
+            return {"path": "none", "devices": 0, "why": self._services.input_error}
         return {
-            "path": room.path,
-            "devices": room.present,
-            "lanes": room.lanes(),
-            "held": len(room.held()),
+            "path": monitor.path,
+            "devices": monitor.present,
+            "lanes": monitor.lanes(),
+            "held": len(monitor.held()),
             "why": "",
         }
 
     def snapshot(self) -> dict[str, object]:
-        """Everything the metrics show. It only reads: input interrupts it."""
+        """Return everything that the metrics show; input may interrupt it, because it only reads."""
         from scx_gamer import metrics
 
-        rooms, body = self._rooms, self.status()
-        if rooms.machine is not None:
-            attempts = rooms.machine.counters()
-            body["counters"] = {
-                "attaches": attempts.attaches,
-                "exits": attempts.exits,
-                "restarts": attempts.restarts,
-            }
-            body["cpu_stats"], costs = self._lives.counters(rooms.machine.life)
-            if rooms.observe is not None:
-                counters.merge(costs, program_costs(rooms.observe.object))
-            body["programs"] = costs
-        if rooms.observe is not None:
-            body |= _observed(rooms.observe)
-        if rooms.input is not None:
-            body["input_counters"] = dict(rooms.input.counters)
-        if rooms.network is not None:
-            body["network_counters"] = rooms.network.counters()
+        services, body = self._services, self.status()
+        attempts = services.machine.counters()
+        body["counters"] = {
+            "attaches": attempts.attaches,
+            "exits": attempts.exits,
+            "restarts": attempts.restarts,
+        }
+        body["cpu_stats"], costs = services.generations.counters()
+        counters.merge(costs, program_costs(services.observe.object))
+        body["programs"] = costs
+        body |= _observed(services.observe)
+        if services.input is not None:
+            body["input_counters"] = dict(services.input.counters)
+        body["network_counters"] = services.network.counters()
         body["process"] = metrics.process()
         body["kernel_events"] = sysfs.events()
         body["enable_seq"] = sysfs.counter("enable_seq")

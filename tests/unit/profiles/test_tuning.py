@@ -9,7 +9,7 @@ import pytest
 
 from scx_gamer.config.settings import ConfigError
 from scx_gamer.profiles import Game, ProfileError
-from scx_gamer.service.active_profile import Base, Tuning
+from scx_gamer.service.active_profile import ActiveProfile, Base
 from tests.unit.profiles.support import LIMITS, constants
 
 CONSTANTS = constants()
@@ -31,8 +31,14 @@ class World:
         self.said: list[str] = []
         self.base = Base("auto", {"bg_delay_ms": 33}, {})
         self.base_error: ConfigError | None = None
-        self.tuning = Tuning(
-            self, CONSTANTS, LIMITS, self.ask, self.said.append, (self.vendor, self.admin)
+        self.tuning = ActiveProfile(
+            self,
+            CONSTANTS,
+            LIMITS,
+            self.base,
+            self.ask,
+            self.said.append,
+            (self.vendor, self.admin),
         )
 
     def write(self, name: str, text: str) -> None:
@@ -73,7 +79,7 @@ def test_start_tells_everything_once(world: World) -> None:
 
 def test_the_games_profile_comes_and_goes_with_it(world: World) -> None:
     world.messages = 0
-    world.tuning.play([Game(5)])
+    world.tuning.set_games([Game(5)])
     assert (world.tuning.name, world.tuning.mode, world.told("slice_us")) == (
         "fast",
         "always",
@@ -81,13 +87,13 @@ def test_the_games_profile_comes_and_goes_with_it(world: World) -> None:
     )
     assert world.messages == 1 and world.said[-1] == "profile fast"
     assert world.tuning.why == "appid 5 of the game that runs"
-    world.tuning.play([])
+    world.tuning.set_games([])
     assert (world.tuning.name, world.tuning.mode, world.told("slice_us")) == ("auto", "auto", 3000)
 
 
 def test_what_the_user_set_holds_over_games(world: World) -> None:
     world.tuning.choose("power")
-    world.tuning.play([Game(5)])
+    world.tuning.set_games([Game(5)])
     assert world.tuning.name == "power" and world.told("slice_us") == 10000
     world.tuning.choose("auto")
     assert world.tuning.name == "fast"
@@ -127,10 +133,10 @@ def test_a_broken_file_keeps_the_old(world: World) -> None:
 
 
 def test_failures_under_one_profile_alone_disable_it(world: World) -> None:
-    world.tuning.play([Game(5)])
-    world.tuning.failed()
+    world.tuning.set_games([Game(5)])
+    world.tuning.scheduler_failed(world.tuning.name)
     assert world.tuning.name == "fast"
-    world.tuning.failed()
+    world.tuning.scheduler_failed(world.tuning.name)
     assert world.tuning.name == "auto" and "fast" in world.tuning.disabled
     assert world.told("slice_us") == 3000
     world.tuning.choose("fast")
@@ -138,10 +144,10 @@ def test_failures_under_one_profile_alone_disable_it(world: World) -> None:
 
 
 def test_failures_without_a_profile_blame_none(world: World) -> None:
-    world.tuning.failed()
-    world.tuning.failed()
-    world.tuning.play([Game(5)])
-    world.tuning.failed()
+    world.tuning.scheduler_failed(world.tuning.name)
+    world.tuning.scheduler_failed(world.tuning.name)
+    world.tuning.set_games([Game(5)])
+    world.tuning.scheduler_failed(world.tuning.name)
     assert world.tuning.name == "fast" and not world.tuning.disabled
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The state machine with a fake clock and an in-memory life."""
+"""The state machine with a fake clock and a fake kernel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.scheduler.errors import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.scheduler.exits import (
     CODE_RESTART,
     KIND_ERROR_STALL,
@@ -17,14 +18,7 @@ from scx_gamer.scheduler.exits import (
     KIND_UNREG_KERN,
     ExitRecord,
 )
-from scx_gamer.scheduler.machine import (
-    AttachBusy,
-    AttachFailed,
-    AttachUnsupported,
-    Life,
-    Machine,
-    State,
-)
+from scx_gamer.scheduler.machine import Attached, Machine, State
 from scx_gamer.scheduler.store import StateStore
 from scx_gamer.system.paths import Paths
 
@@ -66,7 +60,7 @@ class FakeClock:
 
 
 @dataclass
-class FakeLife:
+class FakeAttached:
     generation: int
     record: ExitRecord | None = None
     closed: int = 0
@@ -82,16 +76,16 @@ class FakeLife:
 class FakeKernel:
     why: str | None = None
     errors: list[Exception] = field(default_factory=list)
-    lives: list[FakeLife] = field(default_factory=list)
+    lives: list[FakeAttached] = field(default_factory=list)
     dumps: list[ExitRecord] = field(default_factory=list)
 
     def unsupported(self) -> str | None:
         return self.why
 
-    def attach(self, generation: int) -> Life:
+    def attach(self, generation: int) -> Attached:
         if self.errors:
             raise self.errors.pop(0)
-        self.lives.append(FakeLife(generation))
+        self.lives.append(FakeAttached(generation))
         return self.lives[-1]
 
     def keep_dump(self, record: ExitRecord) -> None:
@@ -134,9 +128,9 @@ def test_waits_for_a_game_and_leaves_with_it(world: World) -> None:
     machine = world.machine("auto")
     machine.start(False)
     assert machine.state is State.IDLE and not world.kernel.lives
-    machine.want(True, "game")
+    machine.set_wanted(True, "game")
     assert machine.state is State.ATTACHED
-    machine.want(False, "gone")
+    machine.set_wanted(False, "gone")
     assert machine.state is State.IDLE and world.kernel.lives[0].closed == 1
 
 
@@ -245,8 +239,8 @@ def test_refused_load_is_not_tried_again(world: World) -> None:
     machine = world.machine()
     machine.start(True)
     machine.user_start()
-    machine.want(False, "x")
-    machine.want(True, "x")
+    machine.set_wanted(False, "x")
+    machine.set_wanted(True, "x")
     world.clock.advance(3600)
     assert machine.state is State.UNSUPPORTED and not world.kernel.lives
     assert machine.counters().attaches["unsupported"] == 1
@@ -272,7 +266,7 @@ def test_stop_in_backoff_wins_over_the_timer(world: World) -> None:
 def test_game_that_ends_in_backoff_leaves_it_idle(world: World) -> None:
     machine = attached(world)
     world.end(machine, 1024)
-    machine.want(False, "gone")
+    machine.set_wanted(False, "gone")
     world.clock.advance(3600)
     assert machine.state is State.IDLE and len(world.kernel.lives) == 1
 

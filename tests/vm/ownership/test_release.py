@@ -36,7 +36,7 @@ def test_release_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def end() -> None:
             seen.append(kernel_state())
-            sup.operations.add_game(os.getppid(), "test")
+            sup.services.games.add(os.getppid(), "test")
             with_refusal.setattr("io.open", refuse(builtins.open))
             with_refusal.setattr(builtins, "open", refuse(builtins.open))
             with_refusal.setattr(os, "open", refuse(os.open))

@@ -11,7 +11,7 @@ import pytest
 
 from scx_gamer.observe.observer import Observe
 from scx_gamer.scheduler import topology
-from scx_gamer.scheduler.attached import SchedulerLife
+from scx_gamer.scheduler.attached import AttachedScheduler
 from scx_gamer.system.loop import Loop
 
 
@@ -37,7 +37,7 @@ def test_stale_message_is_dropped_and_counted(observe: Observe) -> None:
 
 def test_full_control_ring(observe: Observe) -> None:
     lane = observe.abi.constants["SCXG_LANE_MOUSE"]
-    life = SchedulerLife(observe, topology.read(), 5)
+    life = AttachedScheduler(observe, topology.read(), 5)
     try:
         sent = 0
         while observe.feed.send("INPUT", index=lane) and sent < 5000:
@@ -56,7 +56,7 @@ def test_full_control_ring(observe: Observe) -> None:
 
 def test_full_event_ring(observe: Observe) -> None:
     observe.control.set("watch_execs", 1)
-    life = SchedulerLife(observe, topology.read(), 5)
+    life = AttachedScheduler(observe, topology.read(), 5)
     try:
         for _ in range(120):
             subprocess.run(

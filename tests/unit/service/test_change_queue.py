@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One change has each consequence once: the supervisor with its real profiles and state machine, on a fake kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.profiles import Game
+from scx_gamer.scheduler.errors import AttachFailed
+from scx_gamer.scheduler.exits import KIND_ERROR, ExitRecord
+from scx_gamer.scheduler.machine import Machine, State
+from scx_gamer.service.active_profile import ActiveProfile, Base
+from scx_gamer.service.services import Services
+from scx_gamer.service.supervisor import Supervisor
+from scx_gamer.system.paths import Paths
+from tests.unit.profiles.support import LIMITS, constants
+
+NETWORK = {
+    "enabled": True, "down": "8 Mbit/s", "up": "unlimited", "scope": "internet", "kind": "cgroup",
+    "targets": ["app:Backup"], "protected": [],
+}  # fmt: skip
+
+
+class OnAnyKernel(Supervisor):
+    """The tests run where the kernel may lack sched_ext."""
+
+    def unsupported(self) -> None: ...
+
+
+@dataclass
+class World:
+    """The parts around the supervisor, each of which records the calls it gets in `calls`."""
+
+    calls: list[str] = field(default_factory=list)
+    games: list[Game] = field(default_factory=list)
+    generation: int = 0
+    attach_fails: bool = False
+
+    # games
+    @property
+    def wanted(self) -> bool:
+        return bool(self.games)
+
+    def facts(self) -> list[Game]:
+        return self.games
+
+    def listing(self) -> list[dict[str, object]]:
+        return []
+
+    def tell_all(self) -> None: ...
+
+    def use_profiles(self, _profiles: object) -> None: ...
+
+    # network
+    def apply(self, _settings: object, running_game: bool) -> None:
+        self.calls.append(f"limits {running_game}")
+
+    # observer
+    @property
+    def feed(self) -> World:
+        return self
+
+    def set_generation(self, generation: int) -> None: ...
+
+    def send(self, type_name: str, **fields: int) -> bool:
+        if type_name == "TUNABLE" and fields["index"] == constants()["SCXG_TUN_SLICE_US"]:
+            self.calls.append(f"slice {fields['value']}")
+        return True
+
+    def flush(self) -> None: ...
+
+    # generations
+    def attach(self, generation: int) -> World:
+        self.calls.append("attach")
+        if self.attach_fails:
+            raise AttachFailed(ExitRecord(KIND_ERROR, 0, generation, "init failed"))
+        self.generation = generation
+        return self
+
+    def ended(self) -> ExitRecord | None:
+        return None
+
+    def close(self) -> None:
+        self.calls.append("detach")
+
+    # status and its publication
+    def status(self) -> dict[str, object]:
+        return {}
+
+    def effects(self) -> None: ...
+
+    def write(self, _status: Mapping[str, Any], _hud: str) -> None:
+        self.calls.append("publish")
+
+    def take(self) -> list[str]:
+        """The calls since the last time."""
+        calls, self.calls[:] = list(self.calls), []
+        return calls
+
+
+class Daemon:
+    def __init__(self, folder: Path, *games: Game) -> None:
+        vendor, admin = folder / "vendor", folder / "etc"
+        for path in (vendor, admin):
+            path.mkdir()
+        (vendor / "auto.toml").write_text("")
+        (vendor / "fast.toml").write_text("[match]\nappid = [5]\n[tunables]\nslice_us = 1000\n")
+        (vendor / "keen.toml").write_text('mode = "always"\n')
+        self.world = World(games=list(games))
+        anything = cast(Any, self.world)
+        paths = Paths(folder / "run", folder / "state", admin)
+        paths.create()
+        sup = OnAnyKernel(SupervisorOptions(), paths)
+        sup.store.load()
+        base = Base("auto", {}, NETWORK)
+        machine = Machine(SupervisorOptions(), sup, sup.loop, sup.store, "boot", sup._state_changed)
+        profile = ActiveProfile(
+            anything, constants(), LIMITS, base, lambda: base, sup._changes.profile_changed,
+            (vendor, admin),
+        )  # fmt: skip
+        profile.start("")
+        sup.services = Services(
+            store=sup.store, machine=machine, observe=anything, generations=anything, profile=profile, watch="",
+            games=anything, network=anything, hints=anything, heartbeat=anything, input=None, input_error="", bus=None,
+        )  # fmt: skip
+        sup._status = anything
+        sup._publisher = anything
+        self.sup, self.machine, self.profile = sup, machine, profile
+        sup._start()
+        self.at_start = self.world.take()
+
+    def play(self, *games: Game) -> list[str]:
+        self.world.games = list(games)
+        self.sup._changes.games_changed()
+        self.sup._changes.apply()
+        return self.world.take()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    made = Daemon(tmp_path)
+    with made.sup.loop:
+        yield made
+
+
+def test_a_game_with_a_profile_has_each_consequence_once_and_in_order(daemon: Daemon) -> None:
+    calls = daemon.play(Game(5))
+    assert daemon.machine.state is State.ATTACHED and daemon.profile.name == "fast"
+    # the new generation gets all values again
+    assert calls == ["slice 1000", "slice 1000", "attach", "limits True", "publish"]
+    assert daemon.play() == ["slice 3000", "detach", "limits False", "publish"]
+
+
+def test_nothing_changed_has_no_consequence(daemon: Daemon) -> None:
+    daemon.sup._changes.apply()
+    assert daemon.world.take() == []
+    daemon.sup._changes.game_executed()  # no profile names the program
+    daemon.sup._changes.apply()
+    assert daemon.world.take() == []
+
+
+def test_off_ends_the_limits_and_start_brings_them_back(daemon: Daemon) -> None:
+    daemon.play(Game(5))
+    daemon.machine.user_stop()
+    daemon.sup._changes.apply()
+    assert daemon.world.take() == ["detach", "limits False", "publish"]
+    daemon.machine.user_start()
+    daemon.sup._changes.apply()
+    assert daemon.world.take()[-3:] == ["attach", "limits True", "publish"]
+
+
+def test_a_failure_disables_its_profile_outside_of_the_transition(daemon: Daemon) -> None:
+    """The profile wants the scheduler always; disabled after two failures, it wants none, and the retry goes."""
+    daemon.world.attach_fails = True
+    daemon.profile.choose("keen")
+    daemon.sup._changes.apply()
+    assert daemon.world.take() == ["slice 3000", "attach", "limits False", "publish"]
+    assert daemon.machine.state is State.BACKOFF and daemon.profile.name == "keen"
+    daemon.machine.user_start()
+    daemon.sup._changes.apply()
+    assert daemon.profile.disabled.keys() == {"keen"}
+    assert daemon.machine.state is State.IDLE and daemon.machine.retry_in_s() is None
+    assert daemon.world.take() == ["slice 3000", "attach", "limits False", "publish"]
+
+
+def test_a_reload_that_changes_the_mode_attaches(daemon: Daemon) -> None:
+    daemon.profile._read_base = lambda: Base("always", {}, NETWORK)
+    daemon.sup._reload("test")
+    daemon.sup._changes.apply()
+    assert daemon.machine.state is State.ATTACHED
+    assert daemon.world.take()[-3:] == ["attach", "limits False", "publish"]
+
+
+def test_a_game_that_runs_at_the_start_has_its_profile_from_the_first_attach(
+    tmp_path: Path,
+) -> None:
+    daemon = Daemon(tmp_path, Game(5))
+    daemon.sup.loop.close()
+    assert daemon.profile.name == "fast"
+    assert daemon.at_start[-4:] == ["slice 1000", "attach", "limits True", "publish"]
