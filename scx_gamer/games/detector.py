@@ -18,7 +18,7 @@ from scx_gamer.games.exec_filter import Names, names_to_tell
 from scx_gamer.games.explain import boost_of, explain, facts, listing
 from scx_gamer.games.kernel_maps import KernelSide
 from scx_gamer.games.model import Change, Game
-from scx_gamer.games.proc import Process, ProcFs
+from scx_gamer.games.proc import Process, ProcFs, Tree
 from scx_gamer.games.process_events import Poll, ProcConnector
 from scx_gamer.games.threads import Threads, rows
 from scx_gamer.games.tracker import Tracker
@@ -86,7 +86,7 @@ class GamesRoom:
         self._profile_names: frozenset[str] = frozenset()
         self._names = Names({}, "")
         self._desktop_seen: tuple[object, ...] = ()
-        self._fresh: dict[int, Process] = {}
+        self._fresh = Tree(())
         self._look: Iterator[None] | None = None
         self._exec_ns: dict[int, int] = {}
         self._arguments_until: dict[int, float] = {}
@@ -304,7 +304,7 @@ class GamesRoom:
     def _look_at_all(self) -> None:
         """In pieces, so that nothing else of the loop waits for a machine with a thousand processes."""
         self._tell_names()
-        self._fresh = {}
+        self._fresh = Tree(())
         self._look = self.tracker.look_at_all(self._fresh)
         self._cancel("reconcile")
         self._later("reconcile", 0, self._read_some)

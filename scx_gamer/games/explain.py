@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 
 from scx_gamer.games.model import program_of
 from scx_gamer.games.rules import decide, why_not
@@ -20,7 +21,7 @@ def explain(tracker: Tracker, pid: int, now_s: float) -> dict[str, object]:
     process = tracker.read(pid)
     if process is None:
         return {"pid": pid, "game": False, "because": "there is no such process"}
-    lineage = [process, *tracker.tree.ancestors(process)]
+    lineage = [process, *islice(tracker.tree.ancestors(process), _MOST)]
     assignment = tracker.classes.get(pid)
     if assignment is not None and assignment.start_ticks != process.start_ticks:
         assignment = None

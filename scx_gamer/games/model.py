@@ -9,7 +9,7 @@ from typing import Protocol
 
 from scx_gamer.games.lists import DetectData, matches
 from scx_gamer.games.proc import Process
-from scx_gamer.games.rules import Decision, listed, names_of
+from scx_gamer.games.rules import MAX_NAME, Decision, listed, names_of
 
 GAME, CRITICAL, BACKGROUND = "GAME", "CRITICAL", "BACKGROUND"
 
@@ -81,4 +81,4 @@ def standing(process: Process, data: DetectData) -> str:
 
 def program_of(process: Process) -> str:
     """How a process is called in an answer: its Windows program before the loader that runs it."""
-    return names_of(process)[0]
+    return names_of(process)[0][:MAX_NAME]

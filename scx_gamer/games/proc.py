@@ -8,6 +8,7 @@ a process that is gone.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,13 @@ from scx_gamer.system import procfs
 
 MAX_CMDLINE_BYTES = 64 * 1024
 MAX_ENVIRON_BYTES = 256 * 1024
+MAX_VALUE = 4096  # characters of one variable: the longest path, which a prefix is
+MAX_TEXT_OF_USER = 32 << 20  # bytes of text of all processes of one user; a desktop has one or two
+# Every rule walks these, for every process: a chain of 5000 shells took minutes without a limit. A game that
+# Steam starts in a container has about 15 ancestors.
+MAX_DEPTH = 64
+_OBJECT_BYTES = 64  # of a str beside its characters
+_SHORT = 256
 ENV_KEYS = frozenset(
     {
         "SteamAppId",
@@ -51,6 +59,12 @@ class Process:
         return self.pid, self.start_ticks
 
     @property
+    def text_bytes(self) -> int:
+        """About what the text of this process occupies here, objects included."""
+        texts = (*self.argv, *self.env.values(), self.exe, self.cgroup)
+        return sum(len(text) for text in texts) + _OBJECT_BYTES * len(texts)
+
+    @property
     def program(self) -> str:
         """File name of the executable, lower case; NixOS's `.name-wrapped` is unwrapped."""
         path = self.exe.removesuffix(" (deleted)") or (self.argv[0] if self.argv else "")
@@ -75,7 +89,7 @@ def parse_environ(raw: bytes) -> dict[str, str]:
         key, sep, value = entry.partition(b"=")
         name = key.decode("ascii", "replace")
         if sep and name in ENV_KEYS:
-            found[name] = value.decode("utf-8", "backslashreplace")
+            found[name] = value[:MAX_VALUE].decode("utf-8", "backslashreplace")[:MAX_VALUE]
     return found
 
 
@@ -158,10 +172,11 @@ class Tree:
     """A set of processes and who started whom."""
 
     def __init__(self, processes: Iterable[Process]) -> None:
-        self._by_pid = {process.pid: process for process in processes}
+        self._by_pid: dict[int, Process] = {}
         self._children: dict[int, list[int]] = {}
-        for process in self._by_pid.values():
-            self._children.setdefault(process.ppid, []).append(process.pid)
+        self._text: Counter[int] = Counter()  # uid -> bytes
+        for process in processes:
+            self.put(process)
 
     @classmethod
     def scan(cls, proc: ProcFs) -> Tree:
@@ -180,14 +195,21 @@ class Tree:
         return self._by_pid.get(pid)
 
     def put(self, process: Process) -> None:
-        """Add a process or replace what was known under its pid."""
+        """Add a process or replace what was known under its pid.
+
+        Of a user whose processes have too much text already it is kept without: his own games are found no more.
+        """
         self.remove(process.pid)
+        if self._text[process.uid] + process.text_bytes > MAX_TEXT_OF_USER and process.uid != 0:
+            process = replace(process, argv=(), env={}, exe=process.exe[:_SHORT], cgroup="")
+        self._text[process.uid] += process.text_bytes
         self._by_pid[process.pid] = process
         self._children.setdefault(process.ppid, []).append(process.pid)
 
     def remove(self, pid: int) -> None:
         old = self._by_pid.pop(pid, None)
         if old is not None:
+            self._text[old.uid] -= old.text_bytes
             siblings = self._children.get(old.ppid, [])
             if pid in siblings:
                 siblings.remove(pid)
@@ -195,10 +217,10 @@ class Tree:
                 self._children.pop(old.ppid, None)
 
     def ancestors(self, process: Process) -> Iterator[Process]:
-        """Parents first; a loop, which only a torn snapshot shows, ends it."""
+        """Parents first, at most MAX_DEPTH of them; a loop, which only a torn snapshot shows, ends it."""
         seen = {process.pid}
         parent = self._by_pid.get(process.ppid)
-        while parent is not None and parent.pid not in seen:
+        while parent is not None and parent.pid not in seen and len(seen) <= MAX_DEPTH:
             seen.add(parent.pid)
             yield parent
             parent = self._by_pid.get(parent.ppid)

@@ -15,6 +15,7 @@ from scx_gamer.games.lists import DetectData, matches
 from scx_gamer.games.proc import Process, Tree
 
 U64_MAX = (1 << 64) - 1
+MAX_NAME, MAX_EVIDENCE = 128, 256  # characters
 FLATPAK = re.compile(r"/app-flatpak-([A-Za-z0-9_.-]+)-[0-9]+\.scope")
 
 
@@ -27,6 +28,12 @@ class Decision:
     app_id: str
     name: str
     evidence: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Bound the text, all of which users choose: each status and signal repeats it for every game."""
+        object.__setattr__(self, "app_id", self.app_id[:MAX_NAME])
+        object.__setattr__(self, "name", self.name[:MAX_NAME])
+        object.__setattr__(self, "evidence", tuple(e[:MAX_EVIDENCE] for e in self.evidence))
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,19 +212,19 @@ class Tracker:
 
     # -- looks -------------------------------------------------------------------------------------
 
-    def look_at_all(self, fresh: dict[int, Process]) -> Iterator[None]:
+    def look_at_all(self, fresh: Tree) -> Iterator[None]:
         """Reads every process into `fresh`, one each time it is asked: what `reconcile` then need not read."""
         self._touched = set()
         for pid in self._proc.pids():
             if (process := self._proc.read(pid, self.tree.get(pid))) is not None:
-                fresh[pid] = process
+                fresh.put(process)
             yield
 
-    def reconcile(self, now_s: float, fresh: Mapping[int, Process] | None = None) -> Change:
+    def reconcile(self, now_s: float, fresh: Tree | None = None) -> Change:
         """Know every process: at the start, periodically, and after lost events. `fresh`: of a look that just
         ended; what an event has named since it began, and what it did not see, is read again.
         Raises OSError when /proc cannot be listed; nothing has changed then."""
-        known, before, pids = fresh or {}, self.tree, self._proc.pids()
+        known, before, pids = fresh or Tree(()), self.tree, self._proc.pids()
         self.tree = Tree(())
         self._standing.clear()
         for pid in pids:

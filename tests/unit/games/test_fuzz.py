@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from scx_gamer.games import lists as detect
 from scx_gamer.games.exec_filter import comm_of, names_to_tell
 from scx_gamer.games.explain import explain
-from scx_gamer.games.proc import Process
+from scx_gamer.games.proc import Process, Tree
 from scx_gamer.games.process_events import decode
 from scx_gamer.games.tracker import GRACE_S, Tracker
 from tests.unit.games.trees import FakeProc
@@ -46,7 +46,7 @@ class Life(RuleBasedStateMachine):
         self.proc.processes[1] = Process(1, 0, 1, "init", ("init",), "/sbin/init")
         self.track = Tracker(self.proc, DATA, {"/usr/games/doom": "Doom"})
         self.looking: Iterator[None] | None = None
-        self.fresh: dict[int, Process] = {}
+        self.fresh = Tree(())
         self.now = 0.0
         self.ticks = 1
 
@@ -129,7 +129,7 @@ class Life(RuleBasedStateMachine):
     def look_at_some(self, pieces: int) -> None:
         """A look at all, begun now or long ago, goes on a bit; things happen before it does again."""
         if self.looking is None:
-            self.fresh = {}
+            self.fresh = Tree(())
             self.looking = self.track.look_at_all(self.fresh)
         for _ in range(pieces):
             if next(self.looking, self) is self:

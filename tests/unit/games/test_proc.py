@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from scx_gamer.games import lists as detect
 from scx_gamer.games.desktop import desktop_games, parse_entry
 from scx_gamer.games.proc import (
+    MAX_TEXT_OF_USER,
+    MAX_VALUE,
     Process,
     ProcFs,
     Tree,
@@ -131,3 +133,26 @@ def test_a_drop_in_adds_and_takes_away(tmp_path: Path) -> None:
     vendor.write_text('tools = ["obs", "vkcube"]\n')
     drop_in.write_text('tools = ["-OBS", "MyTool"]\n')
     assert detect.load(vendor, [drop_in]).tools == ("vkcube", "mytool")
+
+
+def test_a_variable_of_128_kilobytes_is_cut() -> None:
+    found = parse_environ(b"GAMEID=" + b"\x01" * (128 << 10))
+    assert len(found["GAMEID"]) == MAX_VALUE
+
+
+def test_the_text_of_one_user_is_bounded_and_costs_no_other_his_games() -> None:
+    """Ten thousand processes with long command lines: what is kept of them, and of the next user's."""
+    tree = Tree(())
+    argv = tuple(f"{n:03}" for n in range(1000))
+    for pid in range(1000, 11_000):
+        tree.put(Process(pid, 1, pid, "x", argv, "/x", uid=1000))
+    tree.put(Process(2, 1, 2, "game", ("game", "--fullscreen"), "/g/game", uid=1001))
+    kept = sum(process.text_bytes for process in tree)
+    assert len(tree) == 10_001
+    assert kept < MAX_TEXT_OF_USER + 10_000 * 512
+    mine = tree.get(2)
+    assert mine is not None and mine.argv == ("game", "--fullscreen")
+    for pid in range(1000, 11_000):
+        tree.remove(pid)
+    tree.put(Process(3, 1, 3, "x", argv, "/x", uid=1000))
+    assert tree.get(3) == Process(3, 1, 3, "x", argv, "/x", uid=1000)

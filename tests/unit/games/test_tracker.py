@@ -11,6 +11,7 @@ import pytest
 
 from scx_gamer.games import lists as detect
 from scx_gamer.games.explain import explain
+from scx_gamer.games.proc import Tree
 from scx_gamer.games.tracker import GRACE_S, Tracker
 from tests.unit.games import trees
 
@@ -289,7 +290,7 @@ def test_what_is_known_stays_when_proc_cannot_be_listed(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(proc, "pids", no_descriptor)
     with pytest.raises(OSError, match="Too many"):
-        list(track.look_at_all({}))
+        list(track.look_at_all(Tree(())))
     with pytest.raises(OSError, match="Too many"):
         track.reconcile(1.0)
     assert (track.tree, track.games) == known and track.games
