@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ def request(op: str, *, timeout_s: float = 15.0, path: Path | None = None, **arg
         sock.settimeout(timeout_s)
         try:
             sock.connect(os.fspath(path))
-            sock.sendall(line)
+            with suppress(BrokenPipeError):  # turned away: why is there to be read
+                sock.sendall(line)
             answer = _read_line(sock)
         except (FileNotFoundError, ConnectionRefusedError) as err:
             raise ControlError(

@@ -7,7 +7,7 @@ from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.exit_codes import FAILED
 
 MAX_REQUEST = 4096
-MAX_ANSWER = 8 << 20
+MAX_ANSWER = 4 << 20  # also all that one user may leave unread, over all connections
 
 
 class ControlError(ScxGamerError):

@@ -10,11 +10,13 @@ import socket
 import stat
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scx_gamer.control.protocol import MAX_REQUEST, ControlError
+from scx_gamer.control.protocol import MAX_ANSWER, MAX_REQUEST, ControlError
+from scx_gamer.system.budget import Budget
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.loop import Loop, Timer
 
@@ -25,6 +27,7 @@ _MAX_PER_USER = 8
 _IDLE_S = 10.0  # a client that neither asks nor reads for so long is dropped
 _MAX_REQUESTS = 64  # by one connection
 _ACCEPTS = 8  # in one pass
+_PER_SECOND, _BURST = 50.0, 100.0  # requests of one user, over all connections; root has no limit
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class ControlServer:
         self._clients: dict[int, _Client] = {}
         self.requests = 0
         self.refused = 0
+        self._budget = Budget(_PER_SECOND, _BURST)
         flags = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         sock = socket.socket(socket.AF_UNIX, flags)
         try:
@@ -98,8 +102,7 @@ class ControlServer:
         _pid, uid, _gid = struct.unpack("iII", credentials)
         mine = sum(client.uid == uid for client in self._clients.values())
         if uid != 0 and (mine >= _MAX_PER_USER or len(self._clients) >= _MAX_CLIENTS):
-            self.refused += 1
-            sock.close()
+            self._turn_away(sock, "too many connections are open: close one, or try again")
             return
         if len(self._clients) >= _MAX_CLIENTS:  # root is let in: the oldest goes
             self._drop(next(iter(self._clients)))
@@ -107,6 +110,12 @@ class ControlServer:
         timer = self._expire(fd)
         self._clients[fd] = _Client(sock, uid, timer)
         self._loop.add_fd(fd, self._on_client, name="control client")
+
+    def _turn_away(self, sock: socket.socket, why: str) -> None:
+        """An answer at once instead of a connection."""
+        self.refused += 1
+        with sock, suppress(OSError):
+            sock.send(_encode(_error(why, FAILED)))
 
     def _expire(self, fd: int) -> Timer:
         return self._loop.call_later(_IDLE_S, lambda: self._drop(fd), name="idle control client")
@@ -158,13 +167,27 @@ class ControlServer:
         if not newline or len(line) > MAX_REQUEST:
             client.requests = _MAX_REQUESTS  # no telling where the next one begins
             answer = _error(f"a request is one line of at most {MAX_REQUEST} bytes", USAGE)
+        elif client.uid != 0 and not self._budget.take(client.uid):
+            self.refused += 1
+            answer = _error(f"more than {_PER_SECOND:g} requests a second of yours", FAILED)
         else:
             answer = self._answer(line, client.uid)
-        client.to_send += json.dumps(answer, default=str).encode() + b"\n"
+        client.to_send += self._bounded(answer, client.uid)
         client.timer.cancel()
         client.timer = self._expire(fd)
         self._send(fd, client)
         self._go_on(fd, client)
+
+    def _bounded(self, answer: dict[str, Any], uid: int) -> bytes:
+        """The bytes of an answer, or of an error where they, or all that the user leaves unread, would be too many."""
+        data = _encode(answer)
+        if len(data) > MAX_ANSWER:
+            return _encode(_error(f"the answer has more than {MAX_ANSWER} bytes", FAILED))
+        unread = sum(len(c.to_send) for c in self._clients.values() if c.uid == uid)
+        if uid != 0 and unread + len(data) > MAX_ANSWER:
+            self.refused += 1
+            return _encode(_error(f"{unread} bytes of answers to you are unread", FAILED))
+        return data
 
     def _answer(self, line: bytes, uid: int) -> dict[str, Any]:
         self.requests += 1
@@ -211,6 +234,10 @@ class ControlServer:
 
 def _error(text: str, code: int) -> dict[str, Any]:
     return {"ok": False, "error": text, "code": code}
+
+
+def _encode(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer, default=str).encode() + b"\n"
 
 
 def pid_of(request: Mapping[str, Any]) -> int:
