@@ -3,15 +3,9 @@
 
 from __future__ import annotations
 
-import typer
 
+def agent() -> int:
+    """Report the focus until SIGTERM."""
+    from scx_gamer.agent.main import main
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-
-    @app.command("agent")
-    def agent() -> None:
-        """Tell the supervisor which program of this session has the focus, until SIGTERM. As the user, not root."""
-        from scx_gamer.agent.main import main
-
-        raise typer.Exit(main())
+    return main()

@@ -3,25 +3,25 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from scx_gamer.cli import (
-    agent,
     bench,
-    daemon,
     devices,
     diagnosis,
     games,
     leakcheck,
     net,
     profiles,
-    state,
     top,
     trace,
-    version,
 )
+from scx_gamer.cli.commands import COMMANDS, Command
 from scx_gamer.system.exit_codes import INTERRUPTED, USAGE
 from scx_gamer.system.text import printable
 
@@ -37,10 +37,12 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    for command in COMMANDS:
+        settings = {"allow_interspersed_args": False, "ignore_unknown_options": True}
+        app.command(command.name, context_settings=settings if command.words else {})(
+            _as_typer(command)
+        )
     for group in (
-        daemon,
-        agent,
-        state,
         top,
         games,
         profiles,
@@ -50,10 +52,39 @@ def build() -> typer.Typer:
         net,
         trace,
         bench,
-        version,
     ):
         group.register(app)
     return app
+
+
+def _as_typer(command: Command) -> Callable[..., None]:
+    """A function as typer reads one: its parameters and its help are those of the table."""
+
+    def call(**values: object) -> None:
+        raise typer.Exit(command.call(**values))
+
+    annotations: dict[str, object] = {}
+    defaults: dict[str, object] = {}
+    for option in command.options:
+        shown = typer.Option(option.flag, help=option.help)
+        annotations[option.name] = Annotated[str | None if option.takes_value else bool, shown]
+        defaults[option.name] = None if option.takes_value else False
+    if command.words:
+        annotations["command"] = Annotated[list[str], typer.Argument(help=command.words)]
+    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(name, inspect.Parameter.empty),
+                annotation=annotation,
+            )
+            for name, annotation in annotations.items()
+        ]
+    )
+    call.__annotations__ = annotations
+    call.__doc__ = command.help
+    return call
 
 
 def run(args: list[str]) -> int:

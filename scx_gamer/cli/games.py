@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""exec and games: what is a game because somebody says so."""
+"""games: the running games, and which processes are games because a user says so."""
 
 from __future__ import annotations
 
@@ -15,17 +15,6 @@ SEEN_S = 1.5  # after which only roles are left that wake-ups have shown meanwhi
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-
-    @app.command(
-        "exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True}
-    )
-    def exec_(
-        command: Annotated[list[str], typer.Argument(help="The command and its arguments.")],
-    ) -> None:
-        """Run a command as the game, for as long as it lives; its exit status is the answer."""
-        from scx_gamer.cli import launch
-
-        raise typer.Exit(launch.run_as_game(command))
 
     group = typer.Typer(help="The games that run now.", no_args_is_help=True)
 

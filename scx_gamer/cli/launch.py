@@ -1,65 +1,44 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Run a command as the game: this process is marked, so everything it starts is the game's."""
+"""exec: mark this process as a game, then become the command. No process of ours stays beside the game."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
 
 from scx_gamer import control
 from scx_gamer.cli import remote
+from scx_gamer.system import procfs
 from scx_gamer.system.text import printable
 
-_FORWARDED = frozenset(
-    {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
-)
-_SI_USER = 0  # sent by kill(); a terminal's own Ctrl-C reaches the child by itself
+MARK_S = 1.0  # a game never waits longer for the supervisor
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def run_as_game(command: Sequence[str]) -> int:
-    """Run `command` to its end. Its exit status, 128 + N after signal N, 126/127 if not started."""
-    waited = _FORWARDED | {signal.SIGCHLD}
-    with ExitStack() as stack:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
-        stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
-        # a parent that ignores SIGCHLD would take the exit status from us
-        stack.callback(signal.signal, signal.SIGCHLD, signal.signal(signal.SIGCHLD, signal.SIG_DFL))
-        if _mark():
-            stack.callback(_unmark)
-        try:
-            child = os.posix_spawnp(command[0], list(command), os.environ, setsigmask=before)
-        except OSError as error:
-            why = printable(f"{command[0]}: {error.strerror}", 400)
-            print(f"scx-gamer: cannot run {why}", file=sys.stderr)
-            return 127 if isinstance(error, FileNotFoundError) else 126
-        return _wait(child, waited)
+    """Become `command`. Returns only if that fails: 127 for a command that is not there, else 126.
 
-
-def _mark() -> bool:
+    The mark is for this process id and its start time, which execve keeps. The supervisor sees the end of the process.
+    """
+    _mark()
+    sys.stdout.flush()
+    for number in _IGNORED_BY_PYTHON:  # execve passes an ignored signal on
+        signal.signal(number, signal.SIG_DFL)
     try:
-        remote.mark(os.getpid(), True)
+        os.execvp(command[0], list(command))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        print(f"scx-gamer: cannot run {printable(f'{command[0]}: {why}', 400)}", file=sys.stderr)
+        return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _mark() -> None:
+    pid = os.getpid()
+    try:
+        remote.mark(pid, procfs.start_of(pid), time.monotonic() + MARK_S)
     except (control.ControlError, OSError) as error:
         why = printable(str(error), 400)
-        print(f"scx-gamer: runs without boost: {why}", file=sys.stderr)
-        return False
-    return True
-
-
-def _unmark() -> None:
-    # a supervisor that went away meanwhile, or saw our end first, has nothing to remove
-    with suppress(control.ControlError, OSError):
-        remote.mark(os.getpid(), False)
-
-
-def _wait(child: int, waited: frozenset[signal.Signals]) -> int:
-    while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
-        info = signal.sigwaitinfo(waited)
-        if info.si_signo in _FORWARDED and info.si_code <= _SI_USER:
-            os.kill(child, info.si_signo)
+        print(f"scx-gamer: runs without boost: {why}", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from scx_gamer import control
@@ -72,19 +73,27 @@ def _change(bus: BusClient, op: str, args: dict[str, Any]) -> Any:
     return status.get("profile", status) if op in ("profile_set", "reload") else status
 
 
-def mark(pid: int, active: bool) -> None:
-    """Say that a process of our own is a game, or no longer; raises ControlError. Needs no permission on the bus."""
+def mark(pid: int, start: int | None, deadline: float) -> None:
+    """Say that a process of our own is a game; raises ControlError. Needs no permission on the bus.
+
+    `start`: in clock ticks, so that an answer that comes late is not about the next process with this number.
+    `deadline`: on the monotonic clock, for everything that is tried.
+    """
     if os.geteuid() != 0 and not os.environ.get("SCX_GAMER_RUNTIME_DIR"):
         from scx_gamer.dbus import SESSION_INTERFACE, BusError
         from scx_gamer.dbus.client import BusClient, NoService
 
         try:
-            with BusClient(5.0) as bus:
-                report = [pid, "exec", active]
+            with BusClient(_left_s(deadline)) as bus:
+                report = [pid, "exec", True]
                 bus.call("ReportGameHint", "usb", report, interface=SESSION_INTERFACE)
                 return
         except NoService:
             pass
         except BusError as err:
             raise ControlError(err.what, _CODES.get(err.name, FAILED)) from err
-    control.request("game_add" if active else "game_remove", pid=pid)
+    control.request("game_add", timeout_s=_left_s(deadline), pid=pid, start=start)
+
+
+def _left_s(deadline: float) -> float:
+    return max(round(deadline - time.monotonic(), 2), 0.05)

@@ -5,50 +5,38 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated
-
-import typer
 
 from scx_gamer.cli import output
+from scx_gamer.cli.commands import UsageError
 from scx_gamer.system.exit_codes import NOT_RUNNING
 
 _CLEAR = "\x1b[H\x1b[J"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
+def status(as_json: bool, watch: bool, mangohud: bool) -> int:
+    """Show the supervisor's state, once or every second."""
+    if as_json and mangohud:
+        raise UsageError("--json and --mangohud: choose one")
+    while True:
+        _show(as_json, mangohud, clear=watch and sys.stdout.isatty())
+        if not watch:
+            return 0
+        time.sleep(1)
 
-    @app.command("status")
-    def status(
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
-        watch: Annotated[bool, typer.Option("--watch", help="Repeat every second.")] = False,
-        mangohud: Annotated[
-            bool, typer.Option("--mangohud", help="One line for MangoHud's exec.")
-        ] = False,
-    ) -> None:
-        """Show what the supervisor does and why."""
-        if as_json and mangohud:
-            raise typer.BadParameter("--json and --mangohud: choose one")
-        while True:
-            _show(as_json, mangohud, clear=watch and sys.stdout.isatty())
-            if not watch:
-                return
-            time.sleep(1)
 
-    @app.command("start")
-    def start() -> None:
-        """Let the scheduler attach again: now, or when a game runs."""
-        _ask("start")
+def start() -> int:
+    """Ask for a start."""
+    return _ask("start")
 
-    @app.command("stop")
-    def stop() -> None:
-        """Detach the scheduler and keep it off, over a reboot too."""
-        _ask("stop")
 
-    @app.command("restart")
-    def restart() -> None:
-        """Detach and attach a new scheduler."""
-        _ask("restart")
+def stop() -> int:
+    """Ask for a stop that holds over a reboot."""
+    return _ask("stop")
+
+
+def restart() -> int:
+    """Ask for a new scheduler."""
+    return _ask("restart")
 
 
 def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
@@ -78,13 +66,14 @@ def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
     sys.stdout.flush()
 
 
-def _ask(op: str) -> None:
+def _ask(op: str) -> int:
     from scx_gamer.cli import remote
 
     answer = remote.request(op)
     state = answer.get("state") if isinstance(answer, dict) else None
     if state:
         print(state)
+    return 0
 
 
 def _lines(answer: object, prefix: str = "") -> list[tuple[str, object]]:

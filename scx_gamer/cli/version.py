@@ -3,23 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from scx_gamer import __version__
-from scx_gamer.cli import output, version_line
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+def version(as_json: bool) -> int:
+    """Print the version."""
+    if as_json:
+        from scx_gamer.cli import output
 
-    @app.command("version")
-    def version(
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
-    ) -> None:
-        """Print the version."""
-        if as_json:
-            output.as_json({"version": __version__})
-        else:
-            print(version_line())
+        output.as_json({"version": __version__})
+    else:
+        print(f"scx-gamer {__version__}")
+    return 0

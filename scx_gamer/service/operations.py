@@ -16,6 +16,7 @@ from scx_gamer.service.change_queue import ChangeQueue
 from scx_gamer.service.services import Services
 from scx_gamer.service.status import Status
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
+from scx_gamer.system.procfs import start_of
 from scx_gamer.system.text import printable
 
 Request: TypeAlias = Mapping[str, Any]
@@ -49,7 +50,7 @@ class Operations:
             "stop": lambda _request: self.stop(),
             "restart": lambda _request: self.restart(),
             "hint": self._hint,
-            "game_add": lambda request: self.add_game(pid_of(request), "named by the user"),
+            "game_add": self._game_add,
             "game_remove": lambda request: self.remove_game(pid_of(request)),
             "profile_set": self._profile_set,
             "reload": lambda _request: self.reload(),
@@ -84,6 +85,13 @@ class Operations:
         return self._applied()
 
     # ---- games -------------------------------------------------------------------------------
+
+    def _game_add(self, request: Request) -> dict[str, object]:
+        """`start`, where it is given, is when the process began: an id alone may be another's meanwhile."""
+        pid, start = pid_of(request), request.get("start")
+        if start is not None and start != start_of(pid):
+            raise ControlError(f"process {pid} is another one meanwhile", FAILED)
+        return self.add_game(pid, "named by the user")
 
     def add_game(self, pid: int, reason: str) -> dict[str, object]:
         try:

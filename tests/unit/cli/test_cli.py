@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from scx_gamer import control
-from scx_gamer.cli import errors, main
+from scx_gamer.cli import app, errors, main
+from scx_gamer.cli.commands import COMMANDS, Command, parse
 from scx_gamer.config.settings import ConfigError
 from scx_gamer.control import ControlError
 from scx_gamer.libbpf import BpfError, LibbpfTooOld
@@ -53,6 +54,60 @@ def imported_by(args: list[str]) -> set[str]:
 @pytest.mark.parametrize("args", [["version"], ["--version"]])
 def test_version_is_light(args: list[str]) -> None:
     assert not imported_by(args) & {"typer", "json", "socket", "ctypes", "prometheus_client"}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run", "--mode", "always"],  # to where the kernel or the lock refuses
+        ["status", "--mangohud"],
+        ["status"],
+        ["start"],
+        ["agent"],
+        ["exec", "--", "/absent/command"],
+    ],
+)
+def test_what_runs_beside_a_game_starts_without_typer(args: list[str]) -> None:
+    assert not imported_by(args) & {"typer", "click", "pydantic", "rich"}
+
+
+@pytest.mark.parametrize("args", [["run", "--help"], ["exec", "-h"], ["status", "--absent"]])
+def test_help_and_errors_of_those_are_typers(args: list[str]) -> None:
+    assert "typer" in imported_by(args)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_both_ways_of_a_command_take_the_same(
+    monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    """Typer, built from the table, and the start-up path give the same values to the same function."""
+    got: list[dict[str, object]] = []
+
+    def call(_self: Command, **values: object) -> int:
+        got.append(values)
+        return 0
+
+    monkeypatch.setattr(Command, "call", call)
+    words = ["--", "game", "--json", "--help"] if command.words else []
+    lines = [[command.name, *words]]
+    for option in command.options:
+        value = ["x"] if option.takes_value else []
+        lines.append([command.name, option.flag, *value])
+        if value:
+            lines.append([command.name, f"{option.flag}=x"])
+    for line in lines:
+        found = parse(line)
+        assert found is not None
+        assert app.run(line) == 0
+        assert got.pop() == found[1], line
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_function_of_each_command_takes_its_options(command: Command) -> None:
+    module, _, name = command.function.partition(":")
+    function = getattr(importlib.import_module(f"scx_gamer.cli.{module}"), name)
+    wanted = {option.name for option in command.options} | ({"command"} if command.words else set())
+    assert set(inspect.signature(function).parameters) == wanted
 
 
 def test_devices_never_touches_bpf() -> None:
@@ -205,71 +260,6 @@ def test_games_list_of_a_hostile_name(
     out = capsys.readouterr().out
     assert len(out.splitlines()) == 2
     assert "\x1b" not in out
-
-
-def exec_(*args: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "scx_gamer", "exec", *args],
-        cwd=TOP,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize(
-    ("command", "code"),
-    [
-        (["true"], 0),
-        (["sh", "-c", "exit 42"], 42),
-        (["sh", "-c", "kill -KILL $$"], 137),
-        (["/absent/command"], 127),
-        (["/etc/passwd"], 126),
-    ],
-)
-def test_exec_passes_the_exit_status_through(command: list[str], code: int) -> None:
-    with exec_("--", *command) as process:
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == code
-    lines = err.splitlines()
-    assert "runs without boost" in lines[0]
-    assert len(lines) == (2 if code in (126, 127) else 1)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
-def test_exec_forwards_signals(number: signal.Signals) -> None:
-    script = f"trap 'echo got; exit 3' {number.name[3:]}; echo ready; while :; do sleep 0.05; done"
-    with exec_("sh", "-c", script) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(number)
-        assert process.stdout.readline() == "got\n"
-        assert process.wait(30) == 3
-
-
-@pytest.mark.parametrize(
-    ("command", "prints"),
-    [
-        # not through a shell: that clears the mask itself
-        (["grep", "SigBlk", "/proc/self/status"], "SigBlk:\t0000000000000000\n"),
-        (["printf", "%s", "--help"], "--help"),
-    ],
-)
-def test_exec_gives_the_command_its_own_signal_mask_and_options(
-    command: list[str], prints: str
-) -> None:
-    with exec_(*command) as process:
-        out, _ = process.communicate(timeout=30)
-    assert out == prints
-
-
-def test_exec_marks_itself_and_takes_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    from scx_gamer.cli import launch
-
-    asked = answering(monkeypatch, {})
-    assert launch.run_as_game(["true"]) == 0
-    assert asked == [("game_add", {"pid": os.getpid()}), ("game_remove", {"pid": os.getpid()})]
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

@@ -162,6 +162,17 @@ def test_exec_is_the_game_as_long_as_it_lives(cli: Cli) -> None:
         assert scraped()["game_active"] == 0
 
 
+def test_an_idle_supervisor_is_small(cli: Cli) -> None:
+    """Started as the unit starts it, no game there: the limit is 30 MB, shared pages of libraries included."""
+    (cli.etc / "config.toml").write_text("[metrics]\nport = 0\n")
+    with cli.running("auto") as process:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+        assert found is not None
+        print(f"MEASURED idle supervisor: {int(found[1]) / 1024:.1f} MB resident")
+        assert int(found[1]) <= 30 * 1024
+
+
 def test_stop_stays_off_and_start_brings_it_back(cli: Cli) -> None:
     with cli.running("always"):
         assert cli("stop").returncode == 0

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Commands that start without typer: one table of their options and help, for the start-up path and for typer.
+
+typer 0.29 imports pydantic: 18 MB and 0.1 s, spent for nothing in a daemon, a game's launcher or an overlay's line.
+Arguments that the table takes are dispatched at once. For help and for wrong arguments, typer answers from the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+from scx_gamer.system.errors import ScxGamerError
+from scx_gamer.system.exit_codes import USAGE
+
+
+class UsageError(ScxGamerError):
+    """A value that an option does not take."""
+
+    code = USAGE
+
+
+class Option(NamedTuple):
+    """A switch, or an option with one value."""
+
+    flag: str
+    help: str
+    takes_value: bool = False
+
+    @property
+    def name(self) -> str:
+        """The parameter of the function that gets it."""
+        return {"--json": "as_json"}.get(self.flag) or self.flag.removeprefix("--")
+
+
+class Command(NamedTuple):
+    """`function` is module:name below scx_gamer.cli; it returns the exit code."""
+
+    name: str
+    function: str
+    help: str
+    options: tuple[Option, ...] = ()
+    words: str = ""  # what its words are, where it takes all words from the first that is no option
+
+    def call(self, **values: object) -> int:
+        """Import the function and run it."""
+        module, _, name = self.function.partition(":")
+        code = getattr(import_module(f"scx_gamer.cli.{module}"), name)(**values)
+        assert isinstance(code, int)
+        return code
+
+
+_JSON = Option("--json", "Answer as JSON.")
+
+COMMANDS = (
+    Command(
+        "run",
+        "daemon:run",
+        "Run the supervisor in the foreground until SIGTERM or SIGINT.",
+        (
+            Option("--mode", "auto or always; else the configuration's.", takes_value=True),
+            Option("--config", "Folder to read instead of /etc.", takes_value=True),
+        ),
+    ),
+    Command(
+        "agent",
+        "agent:agent",
+        "Tell the supervisor which program of this session has the focus, until SIGTERM. As the user, not root.",
+    ),
+    Command(
+        "status",
+        "state:status",
+        "Show what the supervisor does and why.",
+        (
+            _JSON,
+            Option("--watch", "Repeat every second."),
+            Option("--mangohud", "One line for MangoHud's exec."),
+        ),
+    ),
+    Command("start", "state:start", "Let the scheduler attach again: now, or when a game runs."),
+    Command("stop", "state:stop", "Detach the scheduler and keep it off, over a reboot too."),
+    Command("restart", "state:restart", "Detach and attach a new scheduler."),
+    Command(
+        "exec",
+        "launch:run_as_game",
+        "Run a command as the game: this process becomes the command and is a game until it ends.",
+        words="The command and its arguments.",
+    ),
+    Command("version", "version:version", "Print the version.", (_JSON,)),
+)
+
+
+def parse(args: Sequence[str]) -> tuple[Command, dict[str, object]] | None:
+    """The command and the values of its options; None for words that typer has to answer."""
+    command = next((one for one in COMMANDS if args and one.name == args[0]), None)
+    if command is None:
+        return None
+    words = list(args[1:])
+    if command.words:
+        return _words(command, words)
+    values: dict[str, object] = {
+        option.name: None if option.takes_value else False for option in command.options
+    }
+    flags = {option.flag: option for option in command.options}
+    while words:
+        flag, equals, value = words.pop(0).partition("=")
+        option = flags.get(flag)
+        if option is None or (equals and not option.takes_value):
+            return None
+        if option.takes_value and not equals:
+            if not words or words[0].startswith("-"):
+                return None
+            value = words.pop(0)
+        values[option.name] = value if option.takes_value else True
+    return command, values
+
+
+def _words(command: Command, words: list[str]) -> tuple[Command, dict[str, object]] | None:
+    if words[:1] == ["--"]:
+        del words[0]
+    elif words[:1] in (["-h"], ["--help"]):
+        return None
+    return (command, {"command": words}) if words else None
