@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import typing
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -23,11 +25,27 @@ class UserBusError(ScxGamerError):
         self.name = name
 
 
+@contextmanager
+def _decorator_of_old_typing() -> Iterator[None]:
+    """Lend typing what dbus-next 0.2.3 imports and Python 3.15 removed: it marked decorators for type checkers only."""
+    name = "no_type_check_decorator"
+    if hasattr(typing, name):
+        yield
+        return
+    setattr(typing, name, lambda decorator: decorator)
+    try:
+        yield
+    finally:
+        delattr(typing, name)
+
+
 class UserBus:
     """`async with UserBus(address)`. Raises UserBusError."""
 
     def __init__(self, address: str) -> None:
         try:
+            with _decorator_of_old_typing():
+                import dbus_next.service  # noqa: F401
             from dbus_next.aio.message_bus import MessageBus
             from dbus_next.constants import MessageType, RequestNameReply
             from dbus_next.message import Message
