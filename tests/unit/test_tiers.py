@@ -1,39 +1,186 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a folder of VM tests that failed beside other guests counts for."""
+"""Tiers of the tests: the plan names every folder, a batch keeps to its kind of guest, and red stays red."""
 
 from __future__ import annotations
 
+import threading
+import time
+from pathlib import Path
+
 import pytest
 
-from tests.tiers import MOST_AGAIN, Result, alone_again
+from tests import tiers
+from tests.suite import guests, table
+from tests.suite.jobs import SET_UP, Emit, Job, Result, Runner, check, pytest_counts
+from tests.suite.plan import TREE, VM, PlanError, batches, load
+from tests.suite.progress import Progress, Times
+from tests.vm.vmlib import kernels
+
+OLDEST, NEWEST = kernels.table()["oldest"], kernels.table()["newest"]
 
 
-def result(name: str, failed: int) -> Result:
-    return Result(f"vm newest {name}", 2 - failed, failed, 1.0, f"FAILED {name}")
+def results(jobs: list[Job], workers: int = 2) -> list[Result]:
+    return [r for r in Runner(jobs, workers).results(60) if r is not None]
 
 
-@pytest.mark.parametrize("second", [0, 1])
-def test_the_run_alone_counts_and_both_are_shown(
-    second: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked = []
+def job(name: str, *, passed: int = 1, failed: int = 0, alone: bool = False) -> Job:
+    def run(emit: Emit) -> None:
+        emit(Result("tier", name, passed, failed, 0.0, ""))
 
-    def again(name: str) -> Result:
-        asked.append(name)
-        return result(name, second)
+    return Job("tier", (name,), run, alone=alone)
 
-    found = list(alone_again([result("good", 0), result("bad", 1)], again))
-    assert asked == ["bad"]
-    assert [(r.name, r.failed) for r in found] == [
-        ("vm newest good", 0),
-        ("vm newest bad, alone", second),
+
+def test_every_folder_is_planned_and_every_planned_folder_is_there() -> None:
+    assert set(load().folders) == {path.parent.name for path in VM.glob("*/test_*.py")}
+
+
+def test_a_folder_left_out_of_make_test_says_why_and_what_finds_its_faults() -> None:
+    for folder in load().folders.values():
+        assert bool(folder.test) != bool(folder.reason and folder.instead), folder.name
+        assert folder.test or folder.rest, f"{folder.name} never runs"
+
+
+def test_make_test_has_both_kernels_and_each_kind_of_guest() -> None:
+    planned = [f for f in load().folders.values() if f.test]
+    assert {k for f in planned for k in f.test} == {OLDEST, NEWEST}
+    assert {f.guest.name for f in planned} == {f.guest.name for f in load().folders.values()}
+
+
+def test_the_map_in_the_readme_is_the_plan() -> None:
+    text = (TREE / "tests/README.md").read_text()
+    assert table.markdown(load()) in text, "put the output of tests/tiers.py --table there"
+
+
+def test_a_batch_is_of_one_kind_in_the_order_of_the_plan() -> None:
+    folders = list(load().folders.values())
+    order = [f.name for f in folders]
+    packed = batches(NEWEST, folders, {})
+    assert sorted(f.name for b in packed for f in b.folders) == sorted(order)
+    for batch in packed:
+        assert len({(f.guest.name, f.cpus, f.alone) for f in batch.folders}) == 1
+        assert [f.name for f in batch.folders] == sorted(
+            (f.name for f in batch.folders), key=order.index
+        )
+        assert len(batch.folders) == 1 or not any(f.own_guest for f in batch.folders)
+
+
+def test_a_batch_ends_where_it_would_take_too_long() -> None:
+    plain = [f for f in load().folders.values() if f.guest.name == "plain" and not f.alone]
+    seconds = dict.fromkeys((f.name for f in plain), 100.0)
+    packed = batches(NEWEST, [f for f in plain if not f.own_guest], seconds, limit_s=250.0)
+    assert max(len(b.folders) for b in packed) == 2
+
+
+def test_an_unknown_folder_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESTS", "attach nonsense")
+    with pytest.raises(PlanError, match="no folder nonsense"):
+        tiers.tier_jobs(load(), Times(Path("/nonexistent/times")), "vm:newest")
+
+
+def test_jobs_that_measure_time_run_after_the_others_and_one_by_one() -> None:
+    begun: list[str] = []
+    side_by_side: list[int] = []
+    running = threading.Semaphore(0)
+
+    def measuring(name: str, alone: bool) -> Job:
+        def run(emit: Emit) -> None:
+            running.release()
+            begun.append(name)
+            time.sleep(0.05)
+            if alone:
+                side_by_side.append(running._value)
+            running.acquire()
+            emit(Result("tier", name, 1, 0, 0.0, ""))
+
+        return Job("tier", (name,), run, alone=alone)
+
+    jobs = [measuring(f"alone {n}", True) for n in range(3)] + [
+        measuring(f"other {n}", False) for n in range(3)
     ]
-    assert "| FAILED bad" in capsys.readouterr().out
+    assert len(results(jobs)) == 6
+    assert [name.split()[0] for name in begun] == ["other"] * 3 + ["alone"] * 3
+    assert side_by_side == [1, 1, 1]
 
 
-def test_many_failures_are_not_tried_again() -> None:
-    def again(name: str) -> Result:
-        raise AssertionError(name)
+def test_what_a_job_does_not_report_has_failed() -> None:
+    def silent(emit: Emit) -> None:
+        emit(Result("tier", "one", 1, 0, 0.0, ""))
 
-    bad = [result(f"bad{number}", 1) for number in range(MOST_AGAIN + 1)]
-    assert list(alone_again(bad, again)) == bad
+    def broken(_emit: Emit) -> None:
+        raise OSError("no guest")
+
+    found = results([Job("tier", ("one", "two"), silent), Job("tier", ("three",), broken)])
+    assert {r.name: r.failed for r in found} == {"one": 0, "two": 1, "three": 1}
+    assert "OSError: no guest" in next(r.output for r in found if r.name == "three")
+
+
+def test_what_was_not_prepared_does_not_run() -> None:
+    ran: list[str] = []
+
+    def run(_emit: Emit) -> None:
+        ran.append("ran")
+
+    found = results([Job("tier", ("one", "two"), run, needs=("false", "true"))])
+    assert not ran
+    assert sum(r.failed for r in found if r.tier == "tier") == 2
+    assert "false" in next(r.output for r in found if r.name == "two")
+    assert [r.failed for r in found if r.tier == SET_UP and r.name == "prepare false"] == [1]
+
+
+def test_a_command_that_is_missing_fails_its_check() -> None:
+    (found,) = results([check("lint", "one", ["/nonexistent/tool"])])
+    assert found.failed == 1 and "is missing" in found.output
+
+
+def test_a_skipped_test_and_a_silent_failure_count_as_failed() -> None:
+    assert pytest_counts("3 passed, 1 skipped in 2 s", 0) == (3, 1)
+    assert pytest_counts("no tests ran", 5) == (0, 1)
+
+
+def test_the_summary_counts_a_tier_without_tests_and_a_failed_preparation() -> None:
+    jobs = [job("one"), Job("empty", (), lambda _emit: None)]
+    lines, passed, failed = tiers.summary(
+        jobs, [Result("tier", "one", 2, 0, 1.0, ""), Result(SET_UP, "prepare x", 0, 1, 1.0, "")]
+    )
+    assert (passed, failed) == (2, 2)
+    assert "empty: this tier ran no test" in lines
+
+
+def test_a_folder_whose_guest_dies_is_red_and_those_before_it_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guest is a script here that ends after the first folder."""
+    plan = load()
+    (batch,) = batches(NEWEST, plan.chosen(["attach", "libbpf"]), {}, limit_s=1e9)
+    one = guests._Run(batch, True, {f.name: f.seconds for f in batch.folders})
+    script = (
+        'echo "2 passed in 1 s" >$SCX_GAMER_SCRATCH/attach.out; echo "0 7" >$SCX_GAMER_SCRATCH/attach.done;'
+        "echo it panicked"
+    )
+    monkeypatch.setattr(guests._Run, "_command", lambda _self, _scratch: ["sh", "-c", script])
+    found: list[Result] = []
+    one.follow(found.append)
+    assert [(r.name, r.passed, r.failed, r.seconds) for r in found[:2]] == [
+        (f"vm {NEWEST} attach", 2, 0, 7.0),
+        (f"vm {NEWEST} libbpf", 0, 1, 0.0),
+    ]
+    assert "it panicked" in found[1].output
+
+
+def test_times_are_those_of_the_last_run_and_survive_a_broken_file(tmp_path: Path) -> None:
+    path = tmp_path / "times.json"
+    path.write_text("{ not json")
+    times = Times(path)
+    assert times.of("unit", 9.0) == 9.0
+    times.measured("unit", 4.2)
+    times.save()
+    assert Times(path).of("unit", 9.0) == 4.2
+
+
+def test_progress_says_how_long_is_left() -> None:
+    progress = Progress({"one": 60.0, "two": 120.0, "three": 60.0}, 2, guessed=False)
+    assert progress.seconds_left({}) == 120.0
+    progress.done("two")
+    line = progress.line({"one": time.monotonic() - 20})
+    assert "1 of 3 parts done" in line and "one (20 s)" in line and "last run's times" in line
+    assert progress.seconds_left({"one": time.monotonic() - 20}) == pytest.approx(60, abs=1)

@@ -159,3 +159,18 @@ def _offer_modules(folder: Path) -> None:
         link.symlink_to(folder)
     if not (folder / "modules.dep").exists():
         subprocess.run(["depmod", folder.name], check=True, capture_output=True)
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m tests.vm.vmlib.kernels NAME …`: have these kernels in the cache, and print their images."""
+    try:
+        for name in arguments:
+            print(find(name).image)
+    except FetchError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 69
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

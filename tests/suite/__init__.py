@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runner of the test tiers: the plan (tests/tiers.toml), jobs on the host and in guests, progress and the summary."""

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tiers that need no guest: lint, unit, policy, fuzz, packages, and the extras of `make test-all`."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Iterator
+
+from tests.suite.jobs import (
+    PYTHON,
+    TREE,
+    Emit,
+    Job,
+    check,
+    execute,
+    one_check,
+    pytest,
+    pytest_counts,
+)
+from tests.suite.plan import Extra, Plan
+
+_BASH = (b"#!/usr/bin/env bash", b"#!/bin/sh", b"#!/bin/bash")
+
+
+def _c_files() -> list[str]:
+    return sorted(
+        str(path.relative_to(TREE))
+        for folder in ("bpf", "scx_gamer", "tests")
+        for path in (TREE / folder).rglob("*.[ch]")
+    )
+
+
+def _scripts() -> list[str]:
+    paths = [*TREE.glob("packaging/**/*"), *TREE.glob(".ci/*"), *TREE.glob("tests/vm/**/*")]
+    return sorted(
+        str(path.relative_to(TREE))
+        for path in paths
+        if path.is_file() and path.open("rb").read(64).startswith(_BASH)
+    )
+
+
+def _newest_clang_format() -> str:
+    names = ("clang-format", *(f"clang-format-{version}" for version in range(16, 25)))
+    return next((name for name in reversed(names) if shutil.which(name)), names[0])
+
+
+def lint() -> Iterator[Job]:
+    commands = {
+        "mypy": [PYTHON, "-m", "mypy"],
+        "ruff check": ["build/venv/bin/ruff", "check", "."],
+        "ruff format": ["build/venv/bin/ruff", "format", "--check", "."],
+        "clang-format": [_newest_clang_format(), "--dry-run", "-Werror", *_c_files()],
+        "shellcheck": ["shellcheck", "-S", "warning", *_scripts()],
+        "regressions": [PYTHON, "tests/regressions.py"],
+        "english": [str(PYTHON), "tests/english.py"],
+    }
+    for name, command in commands.items():
+        yield check("lint", name, command)
+
+
+def unit() -> Iterator[Job]:
+    yield pytest("unit", "unit", "tests/unit")
+    yield pytest("unit", "agent", "tests/agent")
+
+
+def policy(seconds: int) -> Iterator[Job]:
+    yield pytest("policy", "policy", "tests/policy", env={"SCX_GAMER_FUZZ_S": str(seconds)})
+
+
+def fuzz(seconds: int) -> Iterator[Job]:
+    """A process for each parser."""
+    env = {"SCX_GAMER_FUZZ_S": str(seconds)}
+    for path in sorted((TREE / "tests/fuzz/corpus").iterdir()):
+        test = f"tests/fuzz/test_fuzz.py::test_whatever_comes[{path.name}]"
+        yield pytest("fuzz", f"fuzz {path.name}", test, env=env)
+    yield pytest("fuzz", "fuzz itself", "tests/fuzz", "-k", "not whatever", env=env)
+
+
+def packages() -> Iterator[Job]:
+    yield pytest("packages", "packages", "tests/packages")
+
+
+def extra(one: Extra) -> Job:
+    """Counts of pytest where the command ends with them; else the command is one check."""
+
+    def count(output: str, status: int) -> tuple[int, int]:
+        counted = pytest_counts(output, status)
+        return counted if counted[0] else one_check(output, status)
+
+    def run(emit: Emit) -> None:
+        emit(execute(one.name, one.name, shlex.split(one.command), count))
+
+    return Job(one.name, (one.name,), run)
+
+
+def tiers(plan: Plan, level: str) -> dict[str, list[Job]]:
+    """Jobs by tier; `level` says how long to fuzz."""
+    seconds = plan.fuzz_s[level]
+    return {
+        "lint": list(lint()),
+        "unit": list(unit()),
+        "policy": list(policy(seconds)),
+        "fuzz": list(fuzz(seconds)),
+        "packages": list(packages()),
+    }

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Jobs of a run: a queue over the CPUs, first come first served; those that measure time run by themselves."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+TREE = Path(__file__).resolve().parents[2]
+PYTHON = "build/venv/bin/python"
+Counter = Callable[[str, int], tuple[int, int]]
+# Preparations and boots: their time counts, and a failed one does; they are no tests.
+SET_UP = "set-up"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of one part of a tier."""
+
+    tier: str
+    name: str
+    passed: int
+    failed: int
+    seconds: float
+    output: str
+
+
+Emit = Callable[[Result], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work for one CPU. `parts` names the results that it emits, `needs` the commands that must succeed before."""
+
+    tier: str
+    parts: tuple[str, ...]
+    run: Callable[[Emit], None]
+    needs: tuple[str, ...] = ()
+    alone: bool = False
+
+
+def one_check(_output: str, status: int) -> tuple[int, int]:
+    return (1, 0) if status == 0 else (0, 1)
+
+
+def pytest_counts(output: str, status: int) -> tuple[int, int]:
+    """Counts from pytest's closing line; a run that failed without a failed test counts as one."""
+    counts = {
+        word: int(n)
+        for n, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", output[-400:])
+    }
+    failed = counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
+    # A skipped test is a part that did not run: that is never fine here.
+    failed += counts.get("skipped", 0)
+    if status and not failed:
+        failed = 1
+    return counts.get("passed", 0), failed
+
+
+def execute(
+    tier: str,
+    name: str,
+    command: Sequence[str],
+    count: Counter,
+    env: Mapping[str, str] | None = None,
+) -> Result:
+    started = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, check=False, env={**os.environ, **(env or {})},
+        )  # fmt: skip
+    except FileNotFoundError as err:
+        missing = f"{err.filename} is missing: run packaging/bootstrap test"
+        return Result(tier, name, 0, 1, 0.0, missing)
+    passed, failed = count(done.stdout, done.returncode)
+    return Result(tier, name, passed, failed, time.monotonic() - started, done.stdout)
+
+
+def check(tier: str, name: str, command: Sequence[str]) -> Job:
+    return Job(tier, (name,), lambda emit: emit(execute(tier, name, command, one_check)))
+
+
+def pytest(tier: str, name: str, *arguments: str, env: Mapping[str, str] | None = None) -> Job:
+    """A folder for temporary files of its own: runs side by side would clean up each other's."""
+
+    def run(emit: Emit) -> None:
+        with tempfile.TemporaryDirectory(prefix="t-") as root:
+            command = [PYTHON, "-m", "pytest", "-q", f"--basetemp={root}/b", *arguments]
+            emit(execute(tier, name, command, pytest_counts, env))
+
+    return Job(tier, (name,), run)
+
+
+@dataclass
+class _Prepared:
+    """Commands that several jobs need: each runs once, and the jobs wait for it."""
+
+    done: dict[str, Result] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    busy: dict[str, threading.Lock] = field(default_factory=dict)
+
+    def run(self, command: str) -> Result:
+        with self.lock:
+            own = self.busy.setdefault(command, threading.Lock())
+        with own:
+            if command not in self.done:
+                self.done[command] = execute(
+                    SET_UP, f"prepare {command}", ["sh", "-c", command], one_check
+                )
+            return self.done[command]
+
+
+class Runner:
+    """Runs jobs on `workers` threads and yields results as they come."""
+
+    def __init__(self, jobs: Sequence[Job], workers: int) -> None:
+        self._waiting = deque(job for job in jobs if not job.alone)
+        self._alone = deque(job for job in jobs if job.alone)
+        self._workers = workers
+        self._results: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
+        self._prepared = _Prepared()
+        self.running: dict[str, float] = {}  # name of a part and when it began
+
+    def results(self, every_s: float) -> Iterator[Result | None]:
+        """Each result; None about every `every_s` seconds, for the caller to say how far the run is."""
+        needs = dict.fromkeys(n for job in (*self._waiting, *self._alone) for n in job.needs)
+        prepare = deque(needs)
+        for phase in (self._waiting, self._alone):
+            workers = self._workers if phase is self._waiting else 1
+            threads = [
+                threading.Thread(target=self._work, args=(prepare, phase), daemon=True)
+                for _ in range(workers)
+            ]
+            for thread in threads:
+                thread.start()
+            next_beat = time.monotonic() + every_s
+            while any(thread.is_alive() for thread in threads) or not self._results.empty():
+                with suppress(queue.Empty):
+                    yield self._results.get(timeout=1)
+                if time.monotonic() >= next_beat:
+                    next_beat += every_s
+                    yield None
+
+    def _work(self, prepare: deque[str], jobs: deque[Job]) -> None:
+        # Preparations first, so that no job waits for one that nobody has begun.
+        while (command := _take(prepare)) is not None:
+            self._prepare(command)
+        while (job := _take(jobs)) is not None:
+            self._run(job)
+
+    def _prepare(self, command: str) -> None:
+        self.running[f"prepare {command}"] = time.monotonic()
+        self._results.put(self._prepared.run(command))
+        del self.running[f"prepare {command}"]
+
+    def _run(self, job: Job) -> None:
+        missing = [n for n in job.needs if self._prepared.run(n).failed]
+        left = list(job.parts)
+        began = time.monotonic()
+        if left:
+            self.running[left[0]] = began
+
+        def emit(result: Result) -> None:
+            self.running.pop(result.name, None)
+            if result.name in left:
+                left.remove(result.name)
+            if left:
+                self.running[left[0]] = time.monotonic()
+            self._results.put(result)
+
+        try:
+            if not missing:
+                job.run(emit)
+            why = f"it needs {'; '.join(missing)}, which failed" if missing else "it gave no result"
+        except Exception as err:  # a broken runner must not look like a green one
+            why = f"{type(err).__name__}: {err}"
+        for name in tuple(left):
+            emit(Result(job.tier, name, 0, 1, time.monotonic() - began, why))
+
+
+def _take(things: deque[_T]) -> _T | None:
+    try:
+        return things.popleft()
+    except IndexError:
+        return None
