@@ -23,7 +23,7 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall -Wextra 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o) $(BUILD)/bpf/sched_faulty.bpf.o
 
-.PHONY: help bootstrap bootstrap-demo bootstrap-test bpf workload run test test-all lint test-unit test-policy test-fuzz test-packages test-vm test-python \
+.PHONY: demo-guest help bootstrap bootstrap-demo bootstrap-test bpf workload run test test-all lint test-unit test-policy test-fuzz test-packages test-vm test-python \
 	test-kernels test-mutations test-soak bench schema clean
 
 help:
@@ -57,15 +57,19 @@ $(BUILD)/bpf/sched_faulty.bpf.o: bpf/sched.bpf.c
 -include scx_gamer/bench/build.mk
 -include packaging/install.mk
 
-# A kernel that has sched_ext needs no virtual machine, and so none of what the tests install.
+# A kernel that has sched_ext needs no virtual machine; any other gets one, and nothing of what only the tests install.
 SCHED_EXT ?= /sys/kernel/sched_ext
 AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-# What `bpf` and `workload` need is there before make looks at their prerequisites again.
+# The set-up runs first: what `bpf` and `workload` need is there before make looks at their prerequisites again.
 run:
-	@if [ -d $(SCHED_EXT) ]; then packaging/bootstrap build; else packaging/bootstrap test; fi
-	@if [ -d $(SCHED_EXT) ]; then $(MAKE) --no-print-directory bpf && exec $(AS_ROOT) $(CURDIR)/$(VENV)/bin/scx-gamer run; \
-	else $(MAKE) --no-print-directory bpf workload && exec tests/vm/run --steady --cpus 2 --timeout 900 -- $(PY) -m scx_gamer.bench.demo; fi
+	@if [ -d $(SCHED_EXT) ]; then packaging/bootstrap build && $(MAKE) --no-print-directory bpf && \
+	exec $(AS_ROOT) $(CURDIR)/$(VENV)/bin/scx-gamer run; \
+	else packaging/bootstrap demo && $(MAKE) -s --no-print-directory -j3 bpf workload demo-guest && \
+	exec tests/vm/run --steady --cpus 2 --timeout 900 -- $(PY) -m scx_gamer.bench.demo; fi
+
+demo-guest:
+	@exec tests/vm/run --prepare --steady
 
 test: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload

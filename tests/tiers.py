@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.suite import guests, host, table
 from tests.suite.jobs import SET_UP, Job, Result, Runner
 from tests.suite.plan import Folder, Plan, PlanError, load
-from tests.suite.progress import Progress, Times
+from tests.suite.progress import BusyCpus, Progress, Times
 from tests.vm.vmlib import kernels
 
 BEAT_S = 60.0
@@ -145,7 +145,7 @@ def main(wanted: list[str]) -> int:
     if wanted == ["--table"]:
         print(table.markdown(load()))
         return 0
-    began = time.monotonic()
+    began, busy = time.monotonic(), BusyCpus()
     try:
         plan, times = load(), Times()
         jobs = [job for name in wanted for job in tier_jobs(plan, times, name)]
@@ -157,7 +157,8 @@ def main(wanted: list[str]) -> int:
     if wanted == ["all"]:
         lines = [*table.what_ran(results), "", *lines]
     minutes = (time.monotonic() - began) / 60
-    print("\n".join(["", *lines, f"{minutes:.1f} min in all, on {os.cpu_count()} CPUs"]))
+    used = f"{minutes:.1f} min in all, on {os.cpu_count()} CPUs, {busy.percent():.0f} % busy"
+    print("\n".join(["", *lines, used]))
     print(f"\n{passed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 

@@ -166,7 +166,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scx_gamer.bench.demo", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
     parser.add_argument("--hogs", type=float, default=2.0, help="CPU hogs per CPU")
     args = parser.parse_args()

@@ -91,11 +91,19 @@ def test_old_headers_are_named(tmp_path: Path) -> None:
     assert headers_problem([tmp_path / "absent", tmp_path]) == ""
 
 
-def test_the_lockstep_packages_wait_until_they_are_asked_for() -> None:
-    text = (TOP / "packaging/bootstrap").read_text()
-    before, _, rest = text.partition('if [ "$level" = lockstep ]; then')
-    inside, _, after = rest.partition("\nfi\n")
-    for package in ("libglib2.0-dev", "libfdt-dev", "flex", "bison", "ninja-build"):
-        assert package in inside
-        assert package not in before + after
+def listed(level: str) -> set[str]:
+    return set(run("packaging/bootstrap", "list", level).split())
+
+
+def test_each_level_installs_no_more_than_it_needs() -> None:
+    """As on this machine, a Debian: nobody who builds or sees the demonstration gets what only tests use."""
+    build, demo, tests, lockstep = map(listed, ("build", "demo", "test", "lockstep"))
+    only_tests = {"prometheus", "kwin-wayland", "sway", "lintian", "chocolate-doom", "mmdebstrap"}
+    assert only_tests <= tests and not only_tests & (build | demo | lockstep)
+    assert not {"ninja-build", "libglib2.0-dev", "qemu-system-x86"} & build
+    assert "python3-bpfcc" in build and "python3-bpfcc" not in demo
+    assert not {"ninja-build", "libglib2.0-dev", "libfdt-dev"} & tests
+    assert {"ninja-build", "libglib2.0-dev", "libfdt-dev", "flex", "bison"} <= lockstep
+    assert lockstep <= demo or "qemu-system-x86" in demo
+    assert build <= tests
     assert 'bootstrap" lockstep' in (TOP / "tests/vm/lockstep/build").read_text()

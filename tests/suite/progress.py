@@ -69,6 +69,23 @@ class Progress:
         )
 
 
+class BusyCpus:
+    """Share of this machine's CPU time that was used since the start: what is left over would carry more jobs."""
+
+    def __init__(self) -> None:
+        self._before = self._read()
+
+    @staticmethod
+    def _read() -> tuple[int, int]:
+        """Idle ticks and all ticks, waiting for a disk being idle."""
+        words = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return words[3] + words[4], sum(words)
+
+    def percent(self) -> float:
+        idle, total = (now - then for now, then in zip(self._read(), self._before, strict=True))
+        return 100 * (1 - idle / total) if total else 0.0
+
+
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 

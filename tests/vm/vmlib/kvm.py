@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,9 +13,14 @@ from tests.vm.vmlib.debs import cache_dir
 PROBE_S = 15
 
 
+def possible() -> bool:
+    """Return True if there is something to try: the device, and a QEMU that takes it."""
+    return os.access("/dev/kvm", os.R_OK | os.W_OK) and bool(shutil.which("qemu-system-x86_64"))
+
+
 def works(image: Path) -> bool:
     """True when a kernel runs to its end (a panic for want of a root) under KVM; asked once a boot of this machine."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+    if not possible():
         return False
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     known = cache_dir() / f"kvm-{boot}"
