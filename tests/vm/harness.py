@@ -25,6 +25,7 @@ from scx_gamer.system.procfs import stat_of
 from tests.processes import end
 
 SCHED_EXT = Path("/sys/kernel/sched_ext")
+TREE = Path(__file__).resolve().parents[2]
 
 # Our modules as the installed command has them, with the options given as JSON.
 _RUN = """
@@ -153,6 +154,24 @@ def directories() -> Iterator[Path]:
         yield root
     finally:
         shutil.rmtree(root)
+
+
+@contextmanager
+def open_tree() -> Iterator[Path]:
+    """This tree at a path that every user can enter; the clone itself may be below a home that is closed to others."""
+    with tempfile.TemporaryDirectory(prefix="scxg-tree-", dir="/run") as folder:
+        os.chmod(folder, 0o755)
+        subprocess.run(["mount", "--bind", TREE, folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def python_in(tree: Path) -> str:
+    """The interpreter of these tests, by its path in `tree`."""
+    running = Path(sys.executable)
+    return str(tree / running.relative_to(TREE)) if running.is_relative_to(TREE) else str(running)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.service.session_hints import BURST
-from tests.vm.harness import Supervised, start_supervisor, wait_until
+from tests.vm.harness import Supervised, open_tree, python_in, start_supervisor, wait_until
 
 USER, OTHER = 4711, 4712
 
@@ -33,10 +32,10 @@ for text in sys.stdin:
 
 
 class Client:
-    def __init__(self, sup: Supervised, uid: int) -> None:
+    def __init__(self, sup: Supervised, uid: int, tree: Path) -> None:
         path = str(sup.root / "run/hints.sock")
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _CLIENT, path],
+            [python_in(tree), "-I", "-c", _CLIENT, path],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             user=uid, group=uid, extra_groups=[], cwd="/",
         )  # fmt: skip
@@ -61,11 +60,12 @@ class Client:
 
 @contextmanager
 def as_user(sup: Supervised, uid: int) -> Iterator[Client]:
-    client = Client(sup, uid)
-    try:
-        yield client
-    finally:
-        client.close()
+    with open_tree() as tree:
+        client = Client(sup, uid, tree)
+        try:
+            yield client
+        finally:
+            client.close()
 
 
 @contextmanager
@@ -124,6 +124,7 @@ def test_a_users_hints() -> None:
 def test_the_agent_itself_reaches_the_supervisor(tmp_path: Path) -> None:
     """The command, as a user, listening to a stand-in for niri's socket: its focus arrives."""
     with (
+        open_tree() as tree,
         start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup,
         program(USER) as pid,
     ):
@@ -150,13 +151,13 @@ def test_the_agent_itself_reaches_the_supervisor(tmp_path: Path) -> None:
             "NIRI_SOCKET": path,
             "SCX_GAMER_RUNTIME_DIR": str(sup.root / "run"),
         }
-        top = str(Path(__file__).resolve().parents[3])
-        fake = subprocess.Popen([sys.executable, "-I", "-c", niri, path, str(pid)], **who)
+        python = python_in(tree)
+        fake = subprocess.Popen([python, "-I", "-c", niri, path, str(pid)], **who)
         agent = None
         try:
             wait_until("the socket", (folder / "niri").exists)
             agent = subprocess.Popen(
-                [sys.executable, "-m", "scx_gamer", "agent"], env=env | {"PYTHONPATH": top}, **who
+                [python, "-m", "scx_gamer", "agent"], env=env | {"PYTHONPATH": str(tree)}, **who
             )
             wait_until("the focus", lambda: sup.status()["detection"]["focus_pid"] == pid, 180)
             agent.terminate()
