@@ -5,16 +5,16 @@
  * Wall-clock earliest deadline first. A task queued at t carries key = t + rel - credit, with 0 <= rel <= D and
  * 0 <= credit <= W. All keys are on one clock, so they compare across queues and ageing is implicit.
  *
- * No task starves. Take a task queued at t. Whoever is queued after t + D + W has a later key, so what can run
- * before it on its C CPUs is what was queued by then: each of the N runnable tasks is in a queue at most once, and
- * each time it comes to the front it runs for at most S, the longest slice rounded up to a tick. Hence
+ * No task starves. Take a task queued at t that may run on C CPUs. A task queued after t + D + W has a later key, so
+ * only tasks queued by then can run before it. Let N be the runnable tasks that may run on one of its CPUs: each is in a
+ * queue at most once, and at the head it runs for at most S, the longest slice rounded up to a tick. Hence
  *
  *	wait <= D + W + L + (ceil(N / C) + 1) * S
  *
  * where a task that comes back within the window is counted by the window itself. L is the order that is given up for
- * speed: a task handed from its waker to its waker's CPU may be later than the head of the queue, and with more than
- * one cache a CPU prefers its own queue to an older head elsewhere, and looks there now and then only. A task that can
- * run on one CPU only is served by that CPU alone: C is 1 for it, and N the tasks that this CPU serves.
+ * speed: a task inserted behind its waker may be later than the head of the queue, and with more than one cache a CPU
+ * prefers its own queue to an older head elsewhere, and compares with those once in SCXG_REMOTE_SCAN_NS. Tasks that may
+ * not run on a CPU never count in its comparisons.
  */
 #ifndef SCXG_POLICY_H
 #define SCXG_POLICY_H

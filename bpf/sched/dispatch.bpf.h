@@ -10,14 +10,14 @@
 #include "queue.bpf.h"
 
 /* Return true if the head of the CPU's own queue goes before the head of the shared one. */
-static __always_inline bool is_pinned_first(struct cpu_ctx *cc, u64 own, u64 shared)
+static __always_inline bool is_pinned_first(s32 cpu, struct cpu_ctx *cc, u64 own, u64 shared)
 {
 	u64 head = 0;
 
 	if (!cc->has_pinned)
 		return false;
 	if (scxg_can_peek())
-		head = head_key(own);
+		head = head_key(own, cpu);
 	else if (scx_bpf_dsq_nr_queued(own) <= 0)
 		head = NO_KEY;
 	if (head == NO_KEY) {
@@ -25,7 +25,7 @@ static __always_inline bool is_pinned_first(struct cpu_ctx *cc, u64 own, u64 sha
 		return false;
 	}
 	if (scxg_can_peek())
-		return head <= head_key(shared);
+		return head <= head_key(shared, cpu);
 	return scx_bpf_dsq_nr_queued(shared) <= 0 || (cc->alternate++ & 1) == 0;
 }
 
@@ -69,12 +69,12 @@ static __always_inline bool consume_overdue(s32 cpu, struct cpu_ctx *cc, u64 own
 	if (now - cc->last_remote_scan < SCXG_REMOTE_SCAN_NS)
 		return false;
 	cc->last_remote_scan = now;
-	near = scxg_min(head_key(shared), head_key(own));
+	near = scxg_min(head_key(shared, cpu), head_key(own, cpu));
 	bpf_for(i, 0, nr_llcs)
 	{
 		if (DSQ_LLC_BASE + i == shared)
 			continue;
-		key = head_key(DSQ_LLC_BASE + i);
+		key = head_key(DSQ_LLC_BASE + i, cpu);
 		if (key < far_key) {
 			far_key = key;
 			far = DSQ_LLC_BASE + i;
@@ -106,7 +106,7 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	if (consume_overdue(cpu, cc, own, shared))
 		return;
-	if (is_pinned_first(cc, own, shared) && scxg_move_to_local(own))
+	if (is_pinned_first(cpu, cc, own, shared) && scxg_move_to_local(own))
 		return;
 	if (scxg_move_to_local(shared) || (cc->has_pinned && scxg_move_to_local(own)) ||
 	    consume_remote(cpu, shared))

@@ -36,8 +36,13 @@ static __always_inline bool is_pinned(const struct task_struct *p)
 	return p->nr_cpus_allowed == 1 || scxg_migration_disabled(p);
 }
 
-/* Key of a DSQ's head, NO_KEY if it is empty. */
-static __always_inline u64 head_key(u64 dsq)
+/*
+ * Key of the first task in a DSQ that may run on @cpu, NO_KEY if there is none. Earlier tasks that may not run there do
+ * not count: the kernel skips them when it moves a task to the local DSQ, so comparing their keys would hold up this
+ * CPU's tasks behind tasks that it never runs. A global function: the verifier walks it once, by itself, instead of once for
+ * every path that calls it.
+ */
+__noinline u64 head_key(u64 dsq, s32 cpu)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
@@ -45,22 +50,27 @@ static __always_inline u64 head_key(u64 dsq)
 
 	if (bpf_ksym_exists(scx_bpf_dsq_peek)) { /* one look-up, no lock */
 		p = scx_bpf_dsq_peek(dsq);
-		return p ? p->scx.dsq_vtime : key;
-	}
-	if (scx_bpf_dsq_nr_queued(dsq) <= 0)
+		if (!p)
+			return key;
+		if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+			return p->scx.dsq_vtime;
+	} else if (scx_bpf_dsq_nr_queued(dsq) <= 0) {
 		return key;
+	}
 	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
-		p = bpf_iter_scx_dsq_next(&it);
-		if (p)
-			key = p->scx.dsq_vtime;
+		while ((p = bpf_iter_scx_dsq_next(&it))) {
+			if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+				key = p->scx.dsq_vtime;
+				break;
+			}
+		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
 	return key;
 }
 
 /*
- * The earliest key in the queues that a CPU takes from; 0 where it is unknown. A global function: the verifier walks it
- * once, by itself, instead of once for every path that calls it.
+ * The earliest key in the queues that a CPU takes from; 0 where it is unknown. Global, as head_key.
  */
 __noinline u64 earliest_key(s32 cpu, u64 now)
 {
@@ -70,7 +80,8 @@ __noinline u64 earliest_key(s32 cpu, u64 now)
 	if (!cc || !scxg_can_peek() ||
 	    (nr_llcs > 1 && now >= cc->last_remote_scan + SCXG_REMOTE_SCAN_NS))
 		return 0;
-	return scxg_min(head_key(llc_dsq(cpu)), cc->has_pinned ? head_key(cpu_dsq(cpu)) : NO_KEY);
+	return scxg_min(head_key(llc_dsq(cpu), cpu),
+			cc->has_pinned ? head_key(cpu_dsq(cpu), cpu) : NO_KEY);
 }
 
 /*
@@ -79,7 +90,7 @@ __noinline u64 earliest_key(s32 cpu, u64 now)
  */
 __noinline bool is_queue_head(s32 cpu, u64 key)
 {
-	return !scxg_can_peek() || key <= head_key(llc_dsq(cpu));
+	return !scxg_can_peek() || key <= head_key(llc_dsq(cpu), cpu);
 }
 
 /* Number of tasks in a CPU's local DSQ, which the kernel runs before it asks dispatch. */

@@ -25,6 +25,8 @@ struct task {
 	bool sync; /* woken by a task that is about to sleep */
 	int cpu;   /* ran there last */
 	bool bound;
+	int first, span; /* CPUs that it may run on, from `first` around; bound: one of them */
+	int rivals;	 /* tasks that may run on one of these, with itself */
 };
 
 struct cpu {
@@ -52,6 +54,7 @@ static struct heap shared[MAX_CPUS], own[MAX_CPUS];
 static u32 stamps[MAX_CPUS];
 static struct event *events;
 static int nr_cpus, nr_llcs, nr_tasks, nr_events;
+static u32 restricted; /* percent of the tasks that may run on a few CPUs only */
 static struct scxg_tunables tun;
 static u64 now, seed;
 static enum machine {
@@ -111,11 +114,35 @@ static void push(struct heap *h, struct task *t)
 	h->at[i] = t;
 }
 
-static struct task *pop(struct heap *h)
+static bool is_allowed(const struct task *t, int cpu)
 {
-	struct task *top = h->at[0], *last = h->at[--h->n];
-	int i = 0, c;
+	return t->bound ? cpu == t->cpu : (cpu - t->first + nr_cpus) % nr_cpus < t->span;
+}
 
+/* The earliest task in a heap that may run on this CPU; -1 if there is none. */
+static int first_for(const struct heap *h, int cpu)
+{
+	int found = -1;
+
+	if (!h->n || is_allowed(h->at[0], cpu))
+		return h->n - 1 < 0 ? -1 : 0;
+	for (int i = 1; i < h->n; i++)
+		if (is_allowed(h->at[i], cpu) && (found < 0 || h->at[i]->key < h->at[found]->key))
+			found = i;
+	return found;
+}
+
+static struct task *take(struct heap *h, int i)
+{
+	struct task *top = h->at[i], *last = h->at[--h->n];
+	int c;
+
+	if (i == h->n)
+		return top;
+	while (i && h->at[(i - 1) / 2]->key > last->key) {
+		h->at[i] = h->at[(i - 1) / 2];
+		i = (i - 1) / 2;
+	}
 	while ((c = 2 * i + 1) < h->n) {
 		if (c + 1 < h->n && h->at[c + 1]->key < h->at[c]->key)
 			c++;
@@ -129,10 +156,21 @@ static struct task *pop(struct heap *h)
 	return top;
 }
 
-static u64 head(const struct heap *h)
+/* As head_key() of sched/queue.bpf.h. */
+static u64 head_on(const struct heap *h, int cpu)
 {
+	int i = first_for(h, cpu);
+
 	looks++;
-	return h->n ? h->at[0]->key : ~0ULL;
+	return i < 0 ? ~0ULL : h->at[i]->key;
+}
+
+/* The earliest task that this CPU may take, as the kernel moves it to a local DSQ; NULL if there is none. */
+static struct task *pop(struct heap *h, int cpu)
+{
+	int i = first_for(h, cpu);
+
+	return i < 0 ? NULL : take(h, i);
 }
 
 static int llc(int cpu)
@@ -142,11 +180,11 @@ static int llc(int cpu)
 
 static void check_wait(const struct task *t)
 {
-	/* policy.h: one CPU serves a task bound to it; a slice ends at the tick after it. */
-	u64 c = t->bound ? 1 : nr_cpus, wait = now - t->queued;
+	/* policy.h: C are the task's CPUs, N the tasks that these serve; a slice ends at the tick after it. */
+	u64 c = t->bound ? 1 : t->span, wait = now - t->queued;
 	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS + SCXG_SYNC_LEAD_NS +
 		    (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS + SCXG_REMOTE_SCAN_NS : 0) +
-		    ((nr_tasks + c - 1) / c + 1) * (SCXG_SLICE_MAX_NS + TICK);
+		    ((t->rivals + c - 1) / c + 1) * (SCXG_SLICE_MAX_NS + TICK);
 
 	wait_sum += wait;
 	if (wait > bound)
@@ -208,7 +246,7 @@ static void queue(struct task *t, bool wakes)
 static struct task *pick(int cpu)
 {
 	struct heap *mine = &own[cpu], *near = &shared[llc(cpu)], *far = NULL;
-	u64 mine_key, near_key, far_key = ~0ULL;
+	u64 mine_key, near_key, far_key = ~0ULL, key;
 	struct task *t = cpus[cpu].local;
 
 	decisions++;
@@ -216,29 +254,34 @@ static struct task *pick(int cpu)
 		cpus[cpu].local = NULL;
 		return t;
 	}
-	mine_key = head(mine);
-	near_key = head(near);
+	mine_key = head_on(mine, cpu);
+	near_key = head_on(near, cpu);
 	if (nr_llcs > 1 && now - cpus[cpu].last_remote_scan >= SCXG_REMOTE_SCAN_NS) {
 		cpus[cpu].last_remote_scan = now;
 		for (int i = 0; i < nr_llcs; i++) {
-			if (&shared[i] != near && head(&shared[i]) < far_key) {
+			key = &shared[i] == near ? ~0ULL : head_on(&shared[i], cpu);
+			if (key < far_key) {
 				far = &shared[i];
-				far_key = far->at[0]->key;
+				far_key = key;
 			}
 		}
 		if (far && scxg_is_overdue(far_key, scxg_min(mine_key, near_key)))
-			return pop(far);
+			return pop(far, cpu);
 	}
 	if (mine->n && mine_key <= near_key)
-		return pop(mine);
-	if (near->n || mine->n)
-		return pop(near->n ? near : mine);
+		return pop(mine, cpu);
+	t = pop(near, cpu);
+	if (!t)
+		t = pop(mine, cpu);
+	if (t)
+		return t;
 	for (int i = 1; i < nr_llcs; i++) {
 		struct heap *other = &shared[(llc(cpu) + i) % nr_llcs];
 
 		looks++;
-		if (other->n)
-			return pop(other);
+		t = pop(other, cpu);
+		if (t)
+			return t;
 	}
 	return NULL;
 }
@@ -304,12 +347,12 @@ static void preempt(const struct task *t)
 
 	/* Somebody else would get the CPU. */
 	if (!scxg_is_favoured(t->f.class_id) && t->f.class_id != SCXG_CLASS_KTHREAD &&
-	    t->key > head(&shared[llc(t->cpu)]))
+	    t->key > head_on(&shared[llc(t->cpu)], t->cpu))
 		return;
 	for (int i = 0; i < (t->bound ? 1 : 8); i++) {
 		int cpu = (t->cpu + i) % nr_cpus;
 
-		score = preempt_score(t, cpu);
+		score = is_allowed(t, cpu) ? preempt_score(t, cpu) : 0;
 		if (score > best) {
 			best = score;
 			victim = cpu;
@@ -328,12 +371,14 @@ static bool insert_sync_wakeup(struct task *t)
 	struct cpu *c = &cpus[here];
 	u64 key;
 
-	if (t->bound || !c->running || c->local || !scxg_is_short(&c->running->f) ||
-	    t->f.debt >= SCXG_DEBT_LIGHT_NS || scxg_is_favoured(t->f.class_id) ||
+	if (!is_allowed(t, here) || t->bound || !c->running || c->local ||
+	    !scxg_is_short(&c->running->f) || t->f.debt >= SCXG_DEBT_LIGHT_NS ||
+	    scxg_is_favoured(t->f.class_id) ||
 	    (nr_llcs > 1 && now - c->last_remote_scan >= SCXG_REMOTE_SCAN_NS))
 		return false;
 	key = scxg_key(&t->f, &tun, now);
-	if (!scxg_may_insert_sync(key, scxg_min(head(&own[here]), head(&shared[llc(here)]))))
+	if (!scxg_may_insert_sync(
+		key, scxg_min(head_on(&own[here], here), head_on(&shared[llc(here)], here))))
 		return false;
 	t->key = key;
 	t->slice = scxg_slice(t->f.class_id, t->f.game_active, &tun);
@@ -358,7 +403,7 @@ static void wake(struct task *t)
 	for (int i = 0; i < (t->bound ? 1 : nr_cpus); i++) {
 		int cpu = (t->cpu + i) % nr_cpus;
 
-		if (!cpus[cpu].running) {
+		if (!cpus[cpu].running && is_allowed(t, cpu)) {
 			t->kept = false;
 			run(cpu, t, SCXG_SLICE_MAX_NS);
 			return;
@@ -414,6 +459,34 @@ static void make_task(struct task *t)
 	t->cpu = rnd(nr_cpus);
 	t->bound = t->f.class_id == SCXG_CLASS_KTHREAD || rnd(8) == 0;
 	t->sync = rnd(2);
+	t->first = 0;
+	t->span = nr_cpus;
+	if (rnd(100) >= restricted)
+		return;
+	if (rnd(4))
+		t->burst_ns = bursts[4];
+	/* Most of the restricted ones share their CPUs, as a program's threads do. */
+	t->first = rnd(4) ? 0 : rnd(nr_cpus);
+	t->span = 1 + (int)rnd(nr_cpus < 3 ? nr_cpus : 3);
+	t->bound |= t->span == 1; /* it has that CPU's queue */
+	if (!t->bound || t->span == 1)
+		t->cpu = (t->first + (int)rnd(t->span)) % nr_cpus;
+}
+
+static void count_rivals(struct task *t)
+{
+	if (!restricted && !t->bound) {
+		t->rivals = nr_tasks;
+		return;
+	}
+	t->rivals = 0;
+	for (int i = 0; i < nr_tasks; i++) {
+		bool meets = false;
+
+		for (int n = 0; n < (t->bound ? 1 : t->span) && !meets; n++)
+			meets = is_allowed(&tasks[i], t->bound ? t->cpu : (t->first + n) % nr_cpus);
+		t->rivals += meets;
+	}
 }
 
 static void reset(void)
@@ -439,6 +512,8 @@ static void simulate(u64 end)
 		push_event((struct event){
 		    .time = 1 + rnd(10 * SCXG_NS_PER_MS), .cpu = -1, .task = &tasks[i]});
 	}
+	for (int i = 0; i < nr_tasks; i++)
+		count_rivals(&tasks[i]);
 	while (nr_events && now < end) {
 		struct event e;
 
@@ -482,6 +557,7 @@ static void draw(u64 number)
 	nr_llcs = 1 + (int)rnd(nr_cpus < 4 ? nr_cpus : 4);
 	nr_tasks = 1 + (int)rnd(24 * nr_cpus);
 	machine = (enum machine)rnd(3);
+	restricted = rnd(2) ? rnd(100) : 0;
 }
 
 static enum machine machine_named(const char *name)

@@ -30,6 +30,14 @@ def test_ten_thousand_random_task_sets_keep_the_bound(simulator: Path) -> None:
     assert max(f.worst_ms / f.bound_ms for f in done) > 0.3
 
 
+@pytest.mark.parametrize("number", [910, 2564, 6638])
+def test_hogs_restricted_to_a_few_cpus_delay_no_task_of_the_others(
+    simulator: Path, number: int
+) -> None:
+    """Sets in which comparing with heads that may not run here breaks the bound."""
+    _sets(simulator, number, 1)
+
+
 @pytest.mark.parametrize("machine", ["plain", "smt", "biglittle"])
 @pytest.mark.parametrize(
     ("cpus", "caches", "tasks"),
