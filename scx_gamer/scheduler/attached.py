@@ -112,6 +112,13 @@ class AttachedScheduler:
     @staticmethod
     def _loaded(observe: Observe, topology: Topology, generation: int, stack: ExitStack) -> Object:
         test_path, test_values = _test_build()
+        limits = observe.abi.constants
+        topology = topology.with_llcs(limits["SCXG_MAX_LLCS"])
+        if topology.nr_cpus > limits["SCXG_MAX_CPUS"]:
+            raise AttachUnsupported(
+                f"the highest CPU number is {topology.nr_cpus - 1}: "
+                f"the scheduler has room for {limits['SCXG_MAX_CPUS']} CPUs"
+            )
         try:
             obj = stack.enter_context(Object.open(test_path or find_object("sched")))
             known = frozenset(obj.btf.variables(".rodata"))

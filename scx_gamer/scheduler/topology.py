@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""CPUs, caches, SMT siblings and capacity, as the kernel shows them in sysfs."""
+"""CPUs, caches, SMT siblings and capacity, as the kernel shows them in sysfs.
+
+Only CPUs that are online make a cache. sysfs keeps no cache or core of the others: counted as caches of their own, the
+eight absent ones of 32 possible CPUs made ten caches of two, and so did each CPU that SMT control had switched off.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scx_gamer.system.errors import ScxGamerError
@@ -19,12 +23,12 @@ class TopologyError(ScxGamerError):
 
 @dataclass(frozen=True)
 class Cpu:
-    """One possible CPU. An offline one has what sysfs still says, or a place of its own."""
+    """One CPU number up to the highest present one."""
 
     number: int
     online: bool
-    llc: int  # dense index, 0..nr_llcs-1
-    siblings: tuple[int, ...]  # SMT, with itself
+    llc: int  # dense index, 0..nr_llcs-1; 0 for a CPU that is not online: it runs nothing
+    siblings: tuple[int, ...]  # SMT, those online, with itself
     capacity: int  # 1024 is the fastest
     node: int
 
@@ -46,6 +50,13 @@ class Topology:
         """The next SMT sibling, or the CPU itself."""
         siblings = self.cpus[number].siblings
         return siblings[(siblings.index(number) + 1) % len(siblings)]
+
+    def with_llcs(self, limit: int) -> Topology:
+        """The same with at most `limit` caches: neighbours share one where the machine has more."""
+        if self.nr_llcs <= limit:
+            return self
+        cpus = tuple(replace(cpu, llc=cpu.llc * limit // self.nr_llcs) for cpu in self.cpus)
+        return Topology(cpus, limit)
 
 
 def parse_list(text: str) -> tuple[int, ...]:
@@ -105,45 +116,50 @@ def _last_cache(cpu: str, number: int) -> tuple[int, ...] | None:
 def read(sysfs: Path = SYSFS) -> Topology:
     """The topology below `sysfs`; raises TopologyError only if the list of CPUs is unreadable."""
     root = f"{sysfs}/cpu"
-    possible = _list(f"{root}/possible")
-    if not possible:
-        raise TopologyError(f"{root}/possible is missing or empty", hint="is /sys mounted?")
-    online = set(_list(f"{root}/online") or possible)
+    present = _list(f"{root}/present") or _list(f"{root}/possible")
+    if not present:
+        raise TopologyError(f"{root}/present and possible are missing or empty")
+    online = set(_list(f"{root}/online") or present)
     nodes = _nodes(f"{sysfs}/node")
-    shares: dict[int, tuple[int, ...]] = {}
-    siblings: dict[int, tuple[int, ...]] = {}
-    capacity: dict[int, int] = {}
-    for number in range(possible[-1] + 1):
+    llcs: dict[int, int] = {}  # by the lowest online CPU that shares
+    cpus: list[Cpu] = []
+    for number in range(present[-1] + 1):
         cpu = f"{root}/cpu{number}"
+        llc = 0
+        if number in online:
+            key = min(online.intersection(_shares(cpu, number)))
+            llc = llcs.setdefault(key, len(llcs))
         smt = _list(f"{cpu}/topology/thread_siblings_list")
-        siblings[number] = smt if smt and number in smt else (number,)
-        shared = _last_cache(cpu, number)
-        if shared is None and number in online:
-            # a guest without cache leaves: CPUs of one package share
-            package = _list(f"{cpu}/topology/package_cpus_list")
-            shared = package if package and number in package else None
-        shares[number] = shared or (number,)
-        capacity[number] = (
-            _number(f"{cpu}/cpu_capacity") or _number(f"{cpu}/acpi_cppc/highest_perf") or 0
+        if smt is None or number not in smt:
+            smt = (number,)
+        cpus.append(
+            Cpu(
+                number=number,
+                online=number in online,
+                llc=llc,
+                siblings=tuple(n for n in smt if n in online or n == number),
+                capacity=_number(f"{cpu}/cpu_capacity")
+                or _number(f"{cpu}/acpi_cppc/highest_perf")
+                or 0,
+                node=nodes.get(number, 0),
+            )
         )
-    llcs: dict[int, int] = {}  # by the lowest CPU that shares
-    llc_of: dict[int, int] = {}
-    for number in range(possible[-1] + 1):
-        key = min(shares[number])
-        llc_of[number] = llcs.setdefault(key, len(llcs))
-    fastest = max(capacity.values()) or 1
-    cpus = tuple(
-        Cpu(
-            number=number,
-            online=number in online,
-            llc=llc_of[number],
-            siblings=siblings[number],
-            capacity=capacity[number] * _CAPACITY_FULL // fastest or _CAPACITY_FULL,
-            node=nodes.get(number, 0),
-        )
-        for number in range(possible[-1] + 1)
+    fastest = max(cpu.capacity for cpu in cpus) or 1
+    scaled = (
+        replace(cpu, capacity=cpu.capacity * _CAPACITY_FULL // fastest or _CAPACITY_FULL)
+        for cpu in cpus
     )
-    return Topology(cpus, len(llcs))
+    return Topology(tuple(scaled), len(llcs))
+
+
+def _shares(cpu: str, number: int) -> tuple[int, ...]:
+    """The CPUs with the same last-level cache, with itself."""
+    shared = _last_cache(cpu, number)
+    if shared is None:
+        # A guest without cache leaves: CPUs of one package share.
+        package = _list(f"{cpu}/topology/package_cpus_list")
+        shared = package if package and number in package else None
+    return shared or (number,)
 
 
 def _nodes(root: str) -> dict[int, int]:

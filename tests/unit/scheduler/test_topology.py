@@ -13,6 +13,73 @@ from scx_gamer.scheduler import topology
 from scx_gamer.scheduler.topology import TopologyError
 
 
+def with_some_gone(
+    root: Path, possible: int, present: str, online: str, threads: int, per_cache: int
+) -> Path:
+    """A tree as Linux 6.12 keeps it: a CPU that is not present has no folder, one that is off no topology and no cache.
+
+    Siblings are neighbours; lists name online CPUs alone.
+    """
+    base = root / "cpu"
+    base.mkdir()
+    for name, cpus in (("possible", f"0-{possible - 1}"), ("present", present), ("online", online)):
+        (base / name).write_text(cpus + "\n")
+    on = set(topology.parse_list(online))
+
+    def those(number: int, size: int) -> str:
+        first = number // size * size
+        return ",".join(str(n) for n in range(first, first + size) if n in on)
+
+    for number in topology.parse_list(present):
+        cpu = base / f"cpu{number}"
+        cpu.mkdir()
+        if number not in on:
+            continue
+        (cpu / "topology").mkdir()
+        (cpu / "topology/thread_siblings_list").write_text(those(number, threads))
+        folder = cpu / "cache/index3"
+        folder.mkdir(parents=True)
+        (folder / "level").write_text("3")
+        (folder / "type").write_text("Unified")
+        (folder / "shared_cpu_list").write_text(those(number, per_cache))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("possible", "present", "online", "threads", "per_cache", "cpus", "llcs"),
+    [
+        (32, "0-23", "0-23", 2, 12, 24, 2),  # firmware that allows for more CPUs than are fitted
+        (16, "0-15", ",".join(map(str, range(0, 16, 2))), 2, 16, 16, 1),  # SMT off
+        (128, "0-3", "0-3", 1, 4, 4, 1),  # a guest that may grow
+        (32, "0-23", "0-5,12-17", 2, 12, 24, 2),
+        (8, "0-7", "4-7", 1, 4, 8, 1),  # the first cache is off
+    ],
+    ids=["absent", "smt off", "4 of 128", "half of each", "first off"],
+)
+def test_cpus_that_are_not_there_make_no_cache(
+    tmp_path: Path, possible: int, present: str, online: str, threads: int, per_cache: int,
+    cpus: int, llcs: int,
+) -> None:  # fmt: skip
+    found = topology.read(with_some_gone(tmp_path, possible, present, online, threads, per_cache))
+    assert (found.nr_cpus, found.nr_llcs) == (cpus, llcs)
+    on = [cpu for cpu in found.cpus if cpu.online]
+    assert [cpu.number for cpu in on] == list(topology.parse_list(online))
+    # The caches that CPUs are queued at are those that some CPU takes from.
+    assert {cpu.llc for cpu in on} == set(range(llcs)) >= {cpu.llc for cpu in found.cpus}
+    assert {(a.number // per_cache == b.number // per_cache) == (a.llc == b.llc)
+            for a in on for b in on} == {True}  # fmt: skip
+    assert all(found.cpus[found.sibling(cpu.number)].online for cpu in on)
+
+
+def test_more_caches_than_the_scheduler_knows(tmp_path: Path) -> None:
+    """128 cores, each with a second-level cache of its own and nothing above it."""
+    found = topology.read(with_some_gone(tmp_path, 128, "0-127", "0-127", 1, 1))
+    assert found.nr_llcs == 128 and found.with_llcs(128) is found
+    few = found.with_llcs(64)
+    assert few.nr_llcs == 64
+    assert [cpu.llc for cpu in few.cpus] == [n // 2 for n in range(128)]
+
+
 def machine(
     root: Path,
     cpus: int,
