@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import SnapshotBody
 
 
 def register(app: typer.Typer) -> None:
@@ -32,14 +35,14 @@ def register(app: typer.Typer) -> None:
                 return
 
 
-def _snapshot() -> dict[str, Any]:
+def _snapshot() -> SnapshotBody:
     from scx_gamer.cli import remote
 
     answer = remote.request("snapshot")
-    return answer if isinstance(answer, dict) else {}
+    return cast("SnapshotBody", answer if isinstance(answer, dict) else {})
 
 
-def _watch(terminal: Any, first: dict[str, Any], delay: float) -> None:
+def _watch(terminal: Any, first: SnapshotBody, delay: float) -> None:
     from scx_gamer.cli import topview
     from scx_gamer.control import ControlError
     from scx_gamer.metrics import shipped_names

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +16,9 @@ from rich.table import Table
 
 from scx_gamer.system.text import printable
 from scx_gamer.trace.answer import time_text
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import GameFacts, SnapshotBody
 
 SORTS = ("class", "cpu", "p99", "tasks")
 _KEYS = "q quit  s sort  r reverse  up/down game  p pin"
@@ -28,7 +31,6 @@ _COLORS = {
     "backoff": "yellow",
     "off": "yellow",
 }
-Snapshot = Mapping[str, Any]
 
 
 @dataclass
@@ -40,7 +42,7 @@ class View:
     chosen: int = 0  # row in the list of games
     pinned: int | None = None  # pid
 
-    def press(self, key: str, games: Sequence[Mapping[str, Any]]) -> bool:
+    def press(self, key: str, games: Sequence[GameFacts]) -> bool:
         """False when the key ends the view."""
         if key in ("q", "escape"):
             return False
@@ -58,7 +60,7 @@ class View:
             self.chosen = 0
         return True
 
-    def order(self, games: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def order(self, games: Sequence[GameFacts]) -> list[GameFacts]:
         """The pinned one first, the others as they came."""
         return sorted(games, key=lambda game: game["pid"] != self.pinned)
 
@@ -118,11 +120,12 @@ def percentile_us(counts: Sequence[int], share: float) -> float:
 
 
 def class_rows(
-    now: Snapshot, before: Snapshot, names: Sequence[str], seconds: float
+    now: SnapshotBody, before: SnapshotBody, names: Sequence[str], seconds: float
 ) -> list[ClassRow]:
     """One row for each class, over the time between two snapshots."""
     stats, old = now.get("cpu_stats") or {}, before.get("cpu_stats") or {}
-    tasks = (now.get("scheduler") or {}).get("tasks") or {}
+    live = now.get("scheduler")
+    tasks = live["tasks"] if live else {}
     size = len(stats.get("wait_hist", ())) // max(len(names), 1)
 
     def delta(name: str, at: int) -> int:
@@ -162,7 +165,7 @@ def ordered(rows: Sequence[ClassRow], view: View) -> list[ClassRow]:
     return found[::-1] if view.reverse else found
 
 
-def costs(now: Snapshot, before: Snapshot) -> list[tuple[str, float, float]]:
+def costs(now: SnapshotBody, before: SnapshotBody) -> list[tuple[str, float, float]]:
     """(program, nanoseconds per run, runs) of what ran between two snapshots, dearest first."""
     old = before.get("programs") or {}
     found = []
@@ -173,7 +176,9 @@ def costs(now: Snapshot, before: Snapshot) -> list[tuple[str, float, float]]:
     return sorted(found, key=lambda row: -row[1] * row[2])
 
 
-def rates(now: Snapshot, before: Snapshot, seconds: float) -> list[tuple[str, float, float]]:
+def rates(
+    now: SnapshotBody, before: SnapshotBody, seconds: float
+) -> list[tuple[str, float, float]]:
     """(lane, events per second, windows per second)."""
     old = before.get("windows") or {}
     found = []
@@ -186,8 +191,8 @@ def rates(now: Snapshot, before: Snapshot, seconds: float) -> list[tuple[str, fl
 
 
 def render(
-    now: Snapshot,
-    before: Snapshot,
+    now: SnapshotBody,
+    before: SnapshotBody,
     seconds: float,
     view: View,
     names: Sequence[str],
@@ -230,15 +235,16 @@ def render(
     return lines + out.getvalue().splitlines()
 
 
-def _head(now: Snapshot, lost: str) -> list[str]:
+def _head(now: SnapshotBody, lost: str) -> list[str]:
     state = str(now.get("state", "starting"))
-    kernel = now.get("kernel") or {}
+    kernel = now.get("kernel")
+    release = kernel["release"] if kernel else "-"
     since = _ago(now.get("since_s") or 0)
     lines = [
         f"[bold]scx-gamer {escape(str(now.get('version', '')))}[/]  "
         f"[{_COLORS.get(state, 'default')} bold]{escape(state)}[/] {since}  "
         f"mode {escape(str(now.get('mode', '-')))}  generation {now.get('generation', '-')}  "
-        f"kernel {_safe(kernel.get('release', '-'), 24)}"
+        f"kernel {_safe(release, 24)}"
     ]
     if lost:
         lines.append(f"[red]{_safe(lost, 200)}[/]")
@@ -248,7 +254,7 @@ def _head(now: Snapshot, lost: str) -> list[str]:
     return lines
 
 
-def _flow(now: Snapshot, before: Snapshot, seconds: float) -> list[str]:
+def _flow(now: SnapshotBody, before: SnapshotBody, seconds: float) -> list[str]:
     room = now.get("input") or {}
     said = "  ".join(
         f"{lane} {events:.0f}/s ({opened:.0f} windows/s)"
@@ -256,7 +262,6 @@ def _flow(now: Snapshot, before: Snapshot, seconds: float) -> list[str]:
     )
     why = f" ({_safe(room['why'], 60)})" if room.get("why") else ""
     live = now.get("scheduler")
-    loop = now.get("loop") or {}
     queue = "-"
     if live:
         queue = (
@@ -265,10 +270,12 @@ def _flow(now: Snapshot, before: Snapshot, seconds: float) -> list[str]:
         )
         if not live.get("effects", 1):
             queue += "  [yellow]boosts off: no heartbeat[/]"
+    late, latest = 0.0, 0.0
+    if loop := now.get("loop"):
+        late, latest = loop["lag_last_ms"], loop["lag_max_ms"]
     return [
         f"input  {escape(str(room.get('path', 'none')))}{why}  {said}",
-        f"queue  {queue}   loop {loop.get('lag_last_ms', 0):.1f} ms late"
-        f" (most {loop.get('lag_max_ms', 0):.1f})",
+        f"queue  {queue}   loop {late:.1f} ms late (most {latest:.1f})",
     ]
 
 
@@ -299,21 +306,23 @@ def _classes(rows: Sequence[ClassRow], view: View) -> Table:
     return table
 
 
-def _costs_and_exits(now: Snapshot, before: Snapshot) -> list[str]:
+def _costs_and_exits(now: SnapshotBody, before: SnapshotBody) -> list[str]:
     spent = costs(now, before)
     text = "  ".join(f"{escape(name)} {time_text(ns / 1e3)}" for name, ns, _ in spent[:6])
-    counters = now.get("counters") or {}
-    exits = ", ".join(f"{kind} {n}" for kind, n in sorted((counters.get("exits") or {}).items()))
+    by_kind, restarts = {}, 0
+    if counters := now.get("counters"):
+        by_kind, restarts = counters["exits"], counters["restarts"]
+    exits = ", ".join(f"{kind} {n}" for kind, n in sorted(by_kind.items()))
     last = now.get("last_exit")
     said = f"  last: {_safe(last.get('reason') or last.get('name') or '-', 50)}" if last else ""
     return [
         f"cost   {text or '- (sysctl kernel.bpf_stats_enabled=1 counts it)'}",
-        f"exits  {escape(exits) or 'none'}  restarts {counters.get('restarts', 0)}"
+        f"exits  {escape(exits) or 'none'}  restarts {restarts}"
         f"  failures {now.get('failures', 0)}{said}",
     ]
 
 
-def _games(now: Snapshot, view: View, threads: Sequence[tuple[str, int, float]]) -> list[str]:
+def _games(now: SnapshotBody, view: View, threads: Sequence[tuple[str, int, float]]) -> list[str]:
     games = view.order(now.get("games") or ())
     if not games:
         return ["games  none"]

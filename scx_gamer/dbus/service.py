@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scx_gamer import __version__
 from scx_gamer.control import ControlError
@@ -32,6 +32,9 @@ from scx_gamer.dbus.session import Session
 from scx_gamer.system.exit_codes import BAD_CONFIG, NO_PERMISSION, USAGE
 from scx_gamer.system.loop import Loop, Timer
 from scx_gamer.system.procfs import start_of
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import StatusBody
 
 log = logging.getLogger(__name__)
 
@@ -478,18 +481,13 @@ def _machine_id() -> str:
     return found if re.fullmatch("[0-9a-f]{32}", found) else ""
 
 
-def properties_of(status: Values, profile: str) -> dict[str, Any]:
+def properties_of(status: StatusBody, profile: str) -> dict[str, Any]:
     """The properties as the supervisor's status has them."""
-    last = status.get("last_exit") or {}
-    games = status.get("games") or []
+    last, games = status.get("last_exit"), status.get("games")
     return {
-        "State": str(status.get("state", "idle")),
+        "State": status.get("state", "idle"),
         "ActiveProfile": profile,
-        "ActiveGame": int(games[0]["pid"]) if games else 0,
-        "LastExit": [
-            str(last.get("name", "")),
-            int(last.get("code", 0)),
-            str(last.get("reason", "")),
-        ],
+        "ActiveGame": games[0]["pid"] if games else 0,
+        "LastExit": [last["name"], last["code"], last["reason"]] if last else ["", 0, ""],
         "Version": __version__,
     }

@@ -14,7 +14,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scx_gamer import __version__, control, doctor
 from scx_gamer.config.settings import ConfigError, load
@@ -23,6 +23,9 @@ from scx_gamer.scheduler import sysfs
 from scx_gamer.system import child
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.paths import paths
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import GameFacts, SnapshotBody, StatusBody
 
 UNIT = "scx-gamer.service"
 _JOURNAL_LINES = 1000
@@ -93,7 +96,7 @@ def gather() -> dict[str, str]:
         except (KeyError, TypeError) as err:  # a supervisor of another version
             missing.append(f"{name}: the supervisor's answer lacks {err}")
 
-    snapshot: dict[str, Any] = {}
+    snapshot: SnapshotBody = {}
 
     def status() -> str:
         snapshot.update(control.request("snapshot"))
@@ -122,7 +125,7 @@ def gather() -> dict[str, str]:
     return {"README.txt": CONTENTS, **found}
 
 
-def _game_names(snapshot: dict[str, Any]) -> list[str]:
+def _game_names(snapshot: StatusBody) -> list[str]:
     """Every text that a game's entry has, but the reason, which is ours."""
     return [
         value
@@ -132,7 +135,7 @@ def _game_names(snapshot: dict[str, Any]) -> list[str]:
     ]
 
 
-def _anonymous(game: dict[str, Any]) -> dict[str, Any]:
+def _anonymous(game: GameFacts) -> dict[str, Any]:
     """Numbers, the rule and a stand-in for the name are enough for a bug report."""
     kept = {k: v for k, v in game.items() if isinstance(v, int | float | bool)}
     return kept | {key: game[key] for key in ("comm", "rule") if key in game}
@@ -156,7 +159,7 @@ def _exits(found: dict[str, str], missing: list[str], hide: Redactor) -> None:
         newest = sorted(paths().exits.glob("*.json"), key=lambda path: path.stat().st_mtime)
         for path in newest[-_MAX_EXITS:]:
             body = json.loads(_read(path))
-            status = (body.get("context") or {}).get("status") or {}
+            status: Any = (body.get("context") or {}).get("status") or {}
             hide.hide(_game_names(status), "game")
             if "games" in status:
                 status["games"] = [_anonymous(game) for game in status["games"]]

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from scx_gamer.metrics.exporter import Exporter
 from scx_gamer.metrics.samples import NS, Names, samples, shipped_names, wait_buckets
@@ -22,14 +22,16 @@ from scx_gamer.system.text import printable
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from scx_gamer.control.snapshot import SnapshotBody
+
 
 class Source(Protocol):
     """Who is asked: Supervisor.snapshot(). It only reads: input interrupts it."""
 
-    def snapshot(self) -> dict[str, Any]: ...
+    def snapshot(self) -> SnapshotBody: ...
 
 
-def families(snap: dict[str, Any], names: Names | None = None) -> Iterator[Metric]:
+def families(snap: SnapshotBody, names: Names | None = None) -> Iterator[Metric]:
     """All metrics of a snapshot, grouped by name."""
     from prometheus_client.core import (
         CounterMetricFamily,
@@ -106,13 +108,13 @@ def scrape(source: Source, names: Names | None = None) -> bytes:
 class Taken:
     """A snapshot that came over the control socket."""
 
-    body: dict[str, Any]
+    body: SnapshotBody
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> SnapshotBody:
         return self.body
 
 
-def text_of(snapshot: dict[str, Any]) -> str:
+def text_of(snapshot: SnapshotBody) -> str:
     """One scrape of a snapshot that is already here."""
     return scrape(Taken(snapshot)).decode()
 

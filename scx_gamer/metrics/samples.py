@@ -6,18 +6,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scx_gamer.scheduler import sysfs
 from scx_gamer.scheduler.exits import KIND_NAMES
 from scx_gamer.scheduler.machine import State
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import NetworkCounters, ProfileFacts, SnapshotBody
 
 NS = 1e-9  # in seconds
 _BUS_CALLS = dict.fromkeys(("answered", "refused", "malformed"), 0)
 
 # One sample: name, label values, value.
 Sample = tuple[str, tuple[str, ...], float]
-Snapshot = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def shipped_names() -> Names:
     return Names(abi.names("class"), abi.names("msg"), abi.names("path"))
 
 
-def samples(snap: Snapshot, names: Names) -> Iterator[Sample]:
+def samples(snap: SnapshotBody, names: Names) -> Iterator[Sample]:
     """All values but the histogram's. What the snapshot lacks is not exported."""
     yield from _supervisor(snap)
     yield from _detection(snap)
@@ -47,7 +49,8 @@ def samples(snap: Snapshot, names: Names) -> Iterator[Sample]:
     yield from _input(snap, names)
     yield from _by_class(snap, names)
     yield from _scheduler(snap)
-    yield from _network(snap.get("network_counters", {}))
+    if "network_counters" in snap:
+        yield from _network(snap["network_counters"])
     for name, (metric, factor) in _PROCESS.items():
         if name in snap.get("process", {}):
             yield metric, (), snap["process"][name] * factor
@@ -58,7 +61,7 @@ def _each(name: str, values: Mapping[str, float]) -> Iterator[Sample]:
         yield name, (label,), value
 
 
-def _supervisor(snap: Snapshot) -> Iterator[Sample]:
+def _supervisor(snap: SnapshotBody) -> Iterator[Sample]:
     yield "build_info", (snap["version"],), 1
     yield "mode", (snap["mode"],), 1
     for state in State:
@@ -70,13 +73,14 @@ def _supervisor(snap: Snapshot) -> Iterator[Sample]:
     yield "retry_seconds", (), snap.get("retry_in_s") or 0
     yield "games", (), len(snap["games"])
     yield "game_active", (), bool(snap["games"])
-    counters = snap.get("counters", {})
-    yield from _each("attaches", counters.get("attaches", {}))
-    yield from _each("exits", dict.fromkeys(KIND_NAMES, 0) | counters.get("exits", {}))
-    yield "restarts", (), counters.get("restarts", 0)
+    if "counters" in snap:
+        yield from _each("attaches", snap["counters"]["attaches"])
+        yield from _each("exits", dict.fromkeys(KIND_NAMES, 0) | snap["counters"]["exits"])
+        yield "restarts", (), snap["counters"]["restarts"]
     for hook, said in snap.get("hooks", {}).items():
         yield "hook_loaded", (hook,), said == "ok"
-    yield from _profile(snap.get("profile") or {})
+    if "profile" in snap:
+        yield from _profile(snap["profile"])
     bus = snap.get("bus", {})
     yield "bus_connected", (), bus.get("connected", False)
     yield from _each("bus_calls", _BUS_CALLS | bus.get("calls", {}))
@@ -90,9 +94,7 @@ def _supervisor(snap: Snapshot) -> Iterator[Sample]:
     yield "loop_pass_max_seconds", (), loop["pass_max_ms"] / 1e3
 
 
-def _profile(profile: Mapping[str, Any]) -> Iterator[Sample]:
-    if not profile:
-        return
+def _profile(profile: ProfileFacts) -> Iterator[Sample]:
     yield "profile", (profile["active"],), 1
     yield "profile_changes", (), profile["changes"]
     yield "profile_errors", (), len(profile["errors"])
@@ -101,7 +103,7 @@ def _profile(profile: Mapping[str, Any]) -> Iterator[Sample]:
     yield from _each("tunable", profile["tunables"])
 
 
-def _detection(snap: Snapshot) -> Iterator[Sample]:
+def _detection(snap: SnapshotBody) -> Iterator[Sample]:
     found = snap.get("detection")
     if found is None:
         return
@@ -119,19 +121,21 @@ def _detection(snap: Snapshot) -> Iterator[Sample]:
         yield "exec_to_class_max_seconds", (), control["class_delay_max_ns"][0] * NS
 
 
-def _kernel(snap: Snapshot) -> Iterator[Sample]:
+def _kernel(snap: SnapshotBody) -> Iterator[Sample]:
     kernel = snap["kernel"]
     yield "kernel_info", (kernel["release"],), 1
     yield "enabled", (), kernel["sched_ext"] == "enabled"
     yield "foreign_scheduler", (), kernel["loaded"] not in ("", sysfs.OURS)
-    if snap.get("enable_seq") is not None:
-        yield "kernel_enable_seq", (), snap["enable_seq"]
-    if snap.get("nr_rejected") is not None:
-        yield "kernel_rejected", (), snap["nr_rejected"]
+    for metric, count in (
+        ("kernel_enable_seq", snap.get("enable_seq")),
+        ("kernel_rejected", snap.get("nr_rejected")),
+    ):
+        if count is not None:
+            yield metric, (), count
     yield from _each("kernel_events", snap.get("kernel_events", {}))
 
 
-def _messages(snap: Snapshot, names: Names) -> Iterator[Sample]:
+def _messages(snap: SnapshotBody, names: Names) -> Iterator[Sample]:
     control = snap.get("control", {})
     for number, count in enumerate(control.get("msgs", ())):
         if number and number in names.messages:
@@ -144,25 +148,23 @@ def _messages(snap: Snapshot, names: Names) -> Iterator[Sample]:
             yield "process_events", (event.removesuffix("s"),), control[event][0]
     if "events_lost" in control:
         yield "ring_lost", ("observe",), control["events_lost"][0]
-    feed = snap.get("feed", {})
-    lost = {str(kind).lower(): count for kind, count in feed.get("dropped", {}).items()}
-    known = dict.fromkeys((name for number, name in names.messages.items() if number), 0)
-    yield from _each("messages_lost", known | lost)
-    if "ring_full" in feed:
+    if "feed" in snap:
+        feed = snap["feed"]
+        lost = {str(kind).lower(): count for kind, count in feed["dropped"].items()}
+        known = dict.fromkeys((name for number, name in names.messages.items() if number), 0)
+        yield from _each("messages_lost", known | lost)
         yield "control_ring_full", (), feed["ring_full"]
         yield "messages_waiting", (), feed["waiting"]
-    events = snap.get("events", {})
-    yield from _each(
-        "events", {str(kind).lower(): n for kind, n in events.get("by_type", {}).items()}
-    )
-    for reason in ("stale", "unknown"):
-        if reason in events:
-            yield "events_refused", (reason,), events[reason]
-    if "handler_failures" in events:
+    if "events" in snap:
+        events = snap["events"]
+        by_type = {str(kind).lower(): count for kind, count in events["by_type"].items()}
+        yield from _each("events", by_type)
+        yield "events_refused", ("stale",), events["stale"]
+        yield "events_refused", ("unknown",), events["unknown"]
         yield "event_handler_failures", (), events["handler_failures"]
 
 
-def _input(snap: Snapshot, names: Names) -> Iterator[Sample]:
+def _input(snap: SnapshotBody, names: Names) -> Iterator[Sample]:
     for path in (*names.paths.values(), "none"):
         yield "input_path", (path,), path == snap["input"]["path"]
     yield from _each("input_devices", snap["input"].get("lanes", {}))
@@ -178,7 +180,7 @@ def _input(snap: Snapshot, names: Names) -> Iterator[Sample]:
             yield "input_events", (lane, path), window["events"][number]
 
 
-def _network(net: Mapping[str, Any]) -> Iterator[Sample]:
+def _network(net: NetworkCounters) -> Iterator[Sample]:
     for name in ("limits", "refusals", "orphans", "orphaned", "leftovers"):
         if name in net:
             yield f"network_{name}", (), net[name]
@@ -188,25 +190,30 @@ def _network(net: Mapping[str, Any]) -> Iterator[Sample]:
         yield f"network_{unit}", (direction, verdict), value
 
 
-def _by_class(snap: Snapshot, names: Names) -> Iterator[Sample]:
+def _by_class(snap: SnapshotBody, names: Names) -> Iterator[Sample]:
     stats = snap.get("cpu_stats", {})
     for field, (metric, factor) in _CLASS_STATS.items():
         for number, value in enumerate(stats.get(field, ())):
             yield metric, (names.classes[number],), value * factor
 
 
-def _scheduler(snap: Snapshot) -> Iterator[Sample]:
+def _scheduler(snap: SnapshotBody) -> Iterator[Sample]:
     stats = snap.get("cpu_stats", {})
     for field, metric in _PLAIN_STATS.items():
         if field in stats:
             yield metric, (), stats[field][0]
     if "events_lost" in stats:
         yield "ring_lost", ("sched",), stats["events_lost"][0]
-    live = snap.get("scheduler") or {}
-    for field, (metric, factor) in _LIVE.items():
-        if field in live:
-            yield metric, (), live[field] * factor
-    yield from _each("tasks", live.get("tasks", {}))
+    live = snap.get("scheduler")
+    if live is not None:
+        yield "timer_ticks", (), live["ticks"]
+        yield "timer_error", (), live["timer_failed"]
+        yield "effects", (), live["effects"]
+        yield "effects_off", (), live["effects_off"]
+        yield "queued", (), live["nr_queued"]
+        yield "oldest_wait_seconds", (), live["oldest_wait_ns"] * NS
+        yield "oldest_wait_max_seconds", (), live["oldest_wait_max_ns"] * NS
+        yield from _each("tasks", live["tasks"])
     for program, (ns, runs) in snap.get("programs", {}).items():
         yield "program_seconds", (program,), ns * NS
         yield "program_runs", (program,), runs
@@ -220,7 +227,7 @@ _VERDICTS = {
     "dropped_packets": ("dropped", "packets"),
     "exempt_bytes": ("exempt", "bytes"),
 }
-# What scxg_cpu_stats, scxg_sched_state and the process offer, and as what it is exported.
+# Fields of scxg_cpu_stats and of the process, and the metrics that they become.
 _CLASS_STATS = {
     "enqueues": ("enqueues", 1),
     "runs": ("runs", 1),
@@ -237,15 +244,6 @@ _PLAIN_STATS = {
     "boosted": "boosted",
     "ctx_missing": "context_missing",
     "ctx_reset": "context_resets",
-}
-_LIVE = {
-    "ticks": ("timer_ticks", 1),
-    "timer_failed": ("timer_error", 1),
-    "effects": ("effects", 1),
-    "effects_off": ("effects_off", 1),
-    "nr_queued": ("queued", 1),
-    "oldest_wait_ns": ("oldest_wait_seconds", NS),
-    "oldest_wait_max_ns": ("oldest_wait_max_seconds", NS),
 }
 _PROCESS = {
     "cpu_ns": ("process_cpu_seconds", NS),

@@ -99,19 +99,6 @@ class ActiveProfile:
         base = (self.base_error,) if self.base_error else ()
         return (*base, *self.profiles.errors)
 
-    def status(self) -> dict[str, object]:
-        """Return the part of `status` whose schema is in docs/profiles.md."""
-        return {
-            "active": self.name,
-            "chosen": self.chosen,
-            "why": self.why,
-            "settings": dict(self.active.settings) if self.active else {},
-            "errors": [str(error) for error in self.errors()],
-            "disabled": dict(self.disabled),
-            "changes": self.changes,
-            "reloads": dict(self.reloads),
-        }
-
     # ---- changes -------------------------------------------------------------------------------
 
     def start(self, chosen: str) -> None:

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from scx_gamer.scheduler.machine import State
+from scx_gamer.service.status import exit_facts
 from scx_gamer.system.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scx_gamer.control.server import Operation
+    from scx_gamer.control.snapshot import GameFacts, StatusBody
     from scx_gamer.games.detector import GamesRoom
     from scx_gamer.scheduler.exits import ExitRecord
     from scx_gamer.scheduler.machine import Machine
@@ -47,11 +49,10 @@ class BusSignals:
         """Return the properties without the rest of the status, because clients poll them."""
         from scx_gamer.dbus.service import properties_of
 
-        last = self._machine.last_exit
-        facts = {
+        facts: StatusBody = {
             "state": str(self._machine.state),
-            "games": self._games.listing(),
-            "last_exit": last and {"name": last.name, "code": last.code, "reason": last.reason},
+            "games": cast("list[GameFacts]", self._games.listing()),
+            "last_exit": exit_facts(self._machine.last_exit),
         }
         return properties_of(facts, self._profile.name)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scx_gamer import netlimit
 from scx_gamer.control import ControlError
@@ -18,6 +18,9 @@ from scx_gamer.service.status import Status
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.procfs import start_of
 from scx_gamer.system.text import printable
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import ProfileFacts, StatusBody
 
 Request: TypeAlias = Mapping[str, Any]
 
@@ -59,25 +62,25 @@ class Operations:
         table |= {name: Operation(call, root_only=True) for name, call in changes.items()}
         return table | netlimit.operations(self._services.network)
 
-    def _applied(self) -> dict[str, object]:
+    def _applied(self) -> StatusBody:
         """Return the status after the consequences of the operation."""
         self._changes.apply()
         return self._status.status()
 
     # ---- scheduler ---------------------------------------------------------------------------
 
-    def start(self) -> dict[str, object]:
+    def start(self) -> StatusBody:
         machine = self._services.machine
         machine.user_start()
         if machine.state is State.CONFLICT:
             raise ControlError(machine.cause, NO_PERMISSION)
         return self._applied()
 
-    def stop(self) -> dict[str, object]:
+    def stop(self) -> StatusBody:
         self._services.machine.user_stop()
         return self._applied()
 
-    def restart(self) -> dict[str, object]:
+    def restart(self) -> StatusBody:
         machine = self._services.machine
         if machine.off:
             raise ControlError("the scheduler is switched off: use `scx-gamer start`", FAILED)
@@ -86,21 +89,21 @@ class Operations:
 
     # ---- games -------------------------------------------------------------------------------
 
-    def _game_add(self, request: Request) -> dict[str, object]:
+    def _game_add(self, request: Request) -> StatusBody:
         """`start`, where it is given, is when the process began: an id alone may be another's meanwhile."""
         pid, start = pid_of(request), request.get("start")
         if start is not None and start != start_of(pid):
             raise ControlError(f"process {pid} is another one meanwhile", FAILED)
         return self.add_game(pid, "named by the user")
 
-    def add_game(self, pid: int, reason: str) -> dict[str, object]:
+    def add_game(self, pid: int, reason: str) -> StatusBody:
         try:
             self._services.games.add(pid, reason)
         except GameError as err:
             raise ControlError(str(err), FAILED, err.errno) from err
         return self._applied()
 
-    def remove_game(self, pid: int) -> dict[str, object]:
+    def remove_game(self, pid: int) -> StatusBody:
         if not self._services.games.remove(pid):
             raise ControlError(f"{pid} is no game: see `scx-gamer games list`", FAILED)
         return self._applied()
@@ -123,13 +126,13 @@ class Operations:
             for name, one in sorted(found.items())
         ]
 
-    def _profile_set(self, request: Request) -> dict[str, object]:
+    def _profile_set(self, request: Request) -> ProfileFacts:
         name, sticky = request.get("name"), request.get("sticky", True)
         if not isinstance(name, str) or not isinstance(sticky, bool):
             raise ControlError("give the profile's name as text: name", USAGE)
         return self.set_profile(name, sticky=sticky)
 
-    def set_profile(self, name: str, *, sticky: bool) -> dict[str, object]:
+    def set_profile(self, name: str, *, sticky: bool) -> ProfileFacts:
         """Use a profile from here on; `sticky`: after the next start too."""
         try:
             self._services.profile.choose(name)
@@ -141,7 +144,7 @@ class Operations:
         self._changes.apply()
         return self._status.profile()
 
-    def reload(self) -> dict[str, object]:
+    def reload(self) -> ProfileFacts:
         """Read configuration and profiles again; the errors name the parts that keep their old values."""
         self._reload("asked to")
         self._changes.apply()

@@ -6,20 +6,36 @@ from __future__ import annotations
 import os
 import platform
 import time
+from typing import TYPE_CHECKING, cast
 
 from scx_gamer import __version__
 from scx_gamer.observe.observer import Observe
 from scx_gamer.scheduler import counters, sysfs
 from scx_gamer.scheduler.attached import program_costs
 from scx_gamer.scheduler.exits import ExitRecord
-from scx_gamer.scheduler.machine import Machine
 from scx_gamer.service.services import Services
 from scx_gamer.system.loop import Loop
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import (
+        BusFacts,
+        DetectionFacts,
+        FeedFacts,
+        GameFacts,
+        InputFacts,
+        LastExit,
+        NetworkCounters,
+        NetworkFacts,
+        ProfileFacts,
+        SchedulerFacts,
+        SnapshotBody,
+        StatusBody,
+    )
 
 SCHEMA = 1
 
 
-def unsupported(reason: str) -> dict[str, object]:
+def unsupported(reason: str) -> StatusBody:
     """Return the status on a kernel that cannot run the scheduler."""
     return {"schema": SCHEMA, "version": __version__, "state": "unsupported", "cause": reason}
 
@@ -30,17 +46,25 @@ class Status:
     def __init__(self, services: Services, loop: Loop, began_ns: int) -> None:
         self._services, self._loop, self._began_ns = services, loop, began_ns
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> StatusBody:
         """The stable schema of `status --json`; a field may be added, none changes its meaning."""
         services, store = self._services, self._services.store
-        observe, loop = services.observe, self._loop.stats()
-        body: dict[str, object] = {
+        machine, observe, loop = services.machine, services.observe, self._loop.stats()
+        retry_s = machine.retry_in_s()
+        body: StatusBody = {
             "schema": SCHEMA,
             "version": __version__,
             "pid": os.getpid(),
             "uptime_s": round((time.monotonic_ns() - self._began_ns) / 1e9, 3),
             "mode": services.profile.mode,
             "generation": store.state.generation,
+            "state": str(machine.state),
+            "cause": machine.cause,
+            "since_s": round((time.monotonic_ns() - machine.since_ns) / 1e9, 3),
+            "retry_in_s": None if retry_s is None else round(retry_s, 1),
+            "failures": machine.recent_failures(),
+            "last_exit": exit_facts(machine.last_exit),
+            "scheduler": self._scheduler(),
             "kernel": {
                 "release": platform.release(),
                 "sched_ext": sysfs.state(),
@@ -49,15 +73,14 @@ class Status:
             "unclean_ends": store.state.unclean_ends,
             "state_write_errors": store.write_errors,
             "sleeps": services.heartbeat.sleeps,
-            "games": services.games.listing(),
-            **self._machine(services.machine),
+            "games": cast("list[GameFacts]", services.games.listing()),
             "hooks": dict.fromkeys(sorted(observe.hooks), "ok") | observe.unavailable,
-            "feed": observe.feed.counters(),
+            "feed": cast("FeedFacts", observe.feed.counters()),
             "profile": self.profile(),
             "input": self._input(),
             "session_hints": dict(services.hints.results),
-            "detection": services.games.status(),
-            "network": services.network.status(),
+            "detection": cast("DetectionFacts", services.games.status()),
+            "network": cast("NetworkFacts", services.network.status()),
             "loop": {
                 "passes": loop.passes,
                 "lag_last_ms": loop.lag_last_ns / 1e6,
@@ -66,18 +89,27 @@ class Status:
             },
         }
         if services.bus is not None:
-            body["bus"] = services.bus.counters()
+            body["bus"] = cast("BusFacts", services.bus.counters())
         return body
 
-    def profile(self) -> dict[str, object]:
+    def profile(self) -> ProfileFacts:
         """Return the active profile, and the tunables as the kernel has them, not as they were sent."""
         observe = self._services.observe
         values = observe.tunables.array("value")
         names = observe.abi.names("tun")
-        body = self._services.profile.status()
-        body["tunables"] = {n: values[i] for i, n in names.items() if i < len(values)}
-        body["watch"] = self._services.watch
-        return body
+        active = self._services.profile
+        return {
+            "active": active.name,
+            "chosen": active.chosen,
+            "why": active.why,
+            "settings": dict(active.active.settings) if active.active else {},
+            "errors": [str(error) for error in active.errors()],
+            "disabled": dict(active.disabled),
+            "changes": active.changes,
+            "reloads": dict(active.reloads),
+            "tunables": {n: values[i] for i, n in names.items() if i < len(values)},
+            "watch": self._services.watch,
+        }
 
     def devices(self) -> list[dict[str, object]]:
         """Return the input devices and their rates; empty while input is off."""
@@ -87,28 +119,20 @@ class Status:
             for info in (monitor.devices() if monitor is not None else ())
         ]
 
-    def _machine(self, machine: Machine) -> dict[str, object]:
-        retry = machine.retry_in_s()
-        return {
-            "state": str(machine.state),
-            "cause": machine.cause,
-            "since_s": round((time.monotonic_ns() - machine.since_ns) / 1e9, 3),
-            "retry_in_s": None if retry is None else round(retry, 1),
-            "failures": machine.recent_failures(),
-            "last_exit": _exit(machine.last_exit),
-            "scheduler": self._scheduler(),
-        }
-
-    def _scheduler(self) -> dict[str, object] | None:
+    def _scheduler(self) -> SchedulerFacts | None:
         attached = self._services.generations.attached
         if attached is None:
             return None
         view, names = attached.state, self._services.observe.abi.names("class")
-        fields = ("ticks", "timer_failed", "effects", "effects_off", "nr_queued")
-        waits = ("oldest_wait_ns", "oldest_wait_max_ns")
         return {
             "generation": attached.generation,
-            **{name: view.get(name) for name in (*fields, *waits)},
+            "ticks": view.get("ticks"),
+            "timer_failed": view.get("timer_failed"),
+            "effects": view.get("effects"),
+            "effects_off": view.get("effects_off"),
+            "nr_queued": view.get("nr_queued"),
+            "oldest_wait_ns": view.get("oldest_wait_ns"),
+            "oldest_wait_max_ns": view.get("oldest_wait_max_ns"),
             "tasks": {names.get(i, str(i)): count for i, count in enumerate(view.array("tasks"))},
         }
 
@@ -117,7 +141,7 @@ class Status:
         attached = self._services.generations.attached
         return attached.state.get("effects") if attached is not None else None
 
-    def _input(self) -> dict[str, object]:
+    def _input(self) -> InputFacts:
         monitor = self._services.input
         if monitor is None:
             return {"path": "none", "devices": 0, "why": self._services.input_error}
@@ -129,39 +153,49 @@ class Status:
             "why": "",
         }
 
-    def snapshot(self) -> dict[str, object]:
+    def snapshot(self) -> SnapshotBody:
         """Return everything that the metrics show; input may interrupt it, because it only reads."""
         from scx_gamer import metrics
 
-        services, body = self._services, self.status()
-        attempts = services.machine.counters()
-        body["counters"] = {
-            "attaches": attempts.attaches,
-            "exits": attempts.exits,
-            "restarts": attempts.restarts,
-        }
-        body["cpu_stats"], costs = services.generations.counters()
+        services, attempts = self._services, self._services.machine.counters()
+        stats, costs = services.generations.counters()
         counters.merge(costs, program_costs(services.observe.object))
-        body["programs"] = costs
-        body |= _observed(services.observe)
+        body: SnapshotBody = {
+            **self.status(),
+            "counters": {
+                "attaches": attempts.attaches,
+                "exits": attempts.exits,
+                "restarts": attempts.restarts,
+            },
+            "cpu_stats": stats,
+            "programs": costs,
+            **_observed(services.observe),
+            "network_counters": cast("NetworkCounters", services.network.counters()),
+            "process": metrics.process(),
+            "kernel_events": sysfs.events(),
+            "enable_seq": sysfs.counter("enable_seq"),
+            "nr_rejected": sysfs.counter("nr_rejected"),
+        }
         if services.input is not None:
             body["input_counters"] = dict(services.input.counters)
-        body["network_counters"] = services.network.counters()
-        body["process"] = metrics.process()
-        body["kernel_events"] = sysfs.events()
-        body["enable_seq"] = sysfs.counter("enable_seq")
-        body["nr_rejected"] = sysfs.counter("nr_rejected")
         return body
 
 
-def _exit(record: ExitRecord | None) -> dict[str, object] | None:
+def exit_facts(record: ExitRecord | None) -> LastExit | None:
+    """Return an exit as the status shows it, without its dump."""
     if record is None:
         return None
-    names = ("kind", "name", "code", "generation", "reason", "message")
-    return {name: getattr(record, name) for name in names}
+    return {
+        "kind": record.kind,
+        "name": record.name,
+        "code": record.code,
+        "generation": record.generation,
+        "reason": record.reason,
+        "message": record.message,
+    }
 
 
-def _observed(observe: Observe) -> dict[str, object]:
+def _observed(observe: Observe) -> SnapshotBody:
     btf = observe.object.btf
     lane = counters.fields_of(btf, "scxg_lane_state")
     return {

@@ -1,27 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""status.json and hud in the runtime directory: for those who do not speak to the socket."""
+"""status.json and hud in the runtime directory, for readers without a connection to the socket."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from scx_gamer.system.files import write_atomic
 from scx_gamer.system.paths import Paths
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import StatusBody
 
 log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Writes on change; a disk that does not take it is said once."""
+    """Writer of both files; a failure is logged once."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._failed = False
         self.write_errors = 0
 
-    def write(self, status: Mapping[str, object], hud: str) -> None:
+    def write(self, status: StatusBody, hud: str) -> None:
         try:
             data = json.dumps(status, indent=1, default=str).encode() + b"\n"
             write_atomic(self._paths.status_file, data, 0o644, sync=False)

@@ -40,7 +40,7 @@ with Loop() as loop:
 """
 
 
-def snapshot(seconds: float, **more: Any) -> dict[str, Any]:
+def snapshot(seconds: float, **more: Any) -> Any:
     """After so many seconds: the game runs 250 %, its waits are 8 us but one in fifty is 2 ms."""
     size = len(CLASSES)
     hist = [[0] * BUCKETS for _ in CLASSES]

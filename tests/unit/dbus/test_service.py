@@ -30,7 +30,7 @@ class World:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.held: list[tuple[str, str]] = []
-        self.status: dict[str, Any] = {"state": "idle", "games": [], "last_exit": None}
+        self.status: Any = {"state": "idle", "games": [], "last_exit": None}
         self.profile = "auto"
 
     def _op(self, name: str, result: Any = None, root_only: bool = True) -> Operation:

@@ -128,7 +128,7 @@ class Fixed:
     def __init__(self, body: dict[str, Any]) -> None:
         self.body = body
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Any:
         return self.body
 
 

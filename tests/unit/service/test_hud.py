@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from scx_gamer.cli import main
 from scx_gamer.scheduler.machine import State
 from scx_gamer.service import hud
 
-ATTACHED = {
+ATTACHED: Any = {
     "state": "attached",
     "games": [{"comm": "doom\n\x1b[2J"}],
     "input": {"path": "kernel"},
@@ -19,13 +21,14 @@ ATTACHED = {
 
 def test_attached_names_the_game_and_the_input_path() -> None:
     assert hud.line(ATTACHED) == "scx_gamer: attached  doom\\x0a\\x1b[2J  input kernel"
-    stale = {**ATTACHED, "scheduler": {"effects": 0}}
+    stale: Any = {**ATTACHED, "scheduler": {"effects": 0}}
     assert hud.line(stale).endswith("boosts off")
 
 
 @pytest.mark.parametrize("state", [str(s) for s in State])
 def test_each_state_is_one_short_line(state: str) -> None:
-    line = hud.line({"state": state, "cause": "x" * 300 + "\n", "games": [{"comm": "c" * 99}]})
+    status: Any = {"state": state, "cause": "x" * 300 + "\n", "games": [{"comm": "c" * 99}]}
+    line = hud.line(status)
     assert line.startswith(f"scx_gamer: {state}")
     assert len(line) <= hud.WIDTH
     assert "\n" not in line

@@ -14,7 +14,9 @@ import pytest
 
 from scx_gamer import control
 from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.control.snapshot import SnapshotBody, StatusBody
 from scx_gamer.games.proc import Process, ProcFs, Tree
+from tests.typed import mismatches
 from tests.vm.harness import (
     SCHED_EXT,
     directories,
@@ -43,6 +45,8 @@ def test_attaches_shows_itself_and_leaves_nothing() -> None:
         status = sup.status()
         assert status["kernel"]["loaded"] == "scx_gamer" and status["scheduler"]["effects"] == 1
         wait_until("timer ticks", lambda: ticks_grow(status["scheduler"]["ticks"], sup.status))
+        assert not list(mismatches(status, StatusBody))
+        assert not list(mismatches(sup.ask("snapshot"), SnapshotBody))
         published = json.loads((sup.root / "run/status.json").read_text())
         assert published["state"] == "attached" and published["pid"] == sup.pid
         line = (sup.root / "run/hud").read_text()

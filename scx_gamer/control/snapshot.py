@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Types of the answers `status` and `snapshot`: the one place of their keys, for the daemon and for every reader.
+
+The answers are JSON objects, and most readers are other processes, perhaps of another version. Hence TypedDicts: mypy
+checks each key and value of the daemon and of the readers, and nothing is converted. Import this module for types only.
+A key at the top may be absent; keys may be added, and none changes its meaning (docs/profiles.md, docs/metrics.md).
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+Values = dict[str, list[int]]  # fields of a BPF struct; a number is a list of one
+
+
+class KernelFacts(TypedDict):
+    release: str
+    sched_ext: str  # as /sys/kernel/sched_ext/state
+    loaded: str  # name of the loaded scheduler
+
+
+class LastExit(TypedDict):
+    kind: int
+    name: str
+    code: int
+    generation: int
+    reason: str
+    message: str
+
+
+class SchedulerFacts(TypedDict):
+    """The maps of the attached scheduler."""
+
+    generation: int
+    ticks: int
+    timer_failed: int
+    effects: int
+    effects_off: int
+    nr_queued: int
+    oldest_wait_ns: int
+    oldest_wait_max_ns: int
+    tasks: dict[str, int]  # by class
+
+
+class InputFacts(TypedDict, total=False):
+    """Lanes and held keys only where input is on."""
+
+    path: str
+    devices: int
+    lanes: dict[str, int]
+    held: int
+    why: str
+
+
+class GameFacts(TypedDict):
+    pid: int
+    comm: str
+    reason: str
+    processes: int
+    rule: str
+    name: str
+    app_id: str
+    main_pid: int
+    since_s: float
+    active: bool
+
+
+class DetectionFacts(TypedDict):
+    source: str
+    why: str
+    filter: str
+    filter_why: str
+    names: int
+    desktop_games: int
+    processes_known: int
+    classes: dict[str, int]
+    by_rule: dict[str, int]
+    hints: dict[str, int]
+    focus_pid: int
+    reconciles: int
+    losses: int
+    data_error: str
+    threads: str
+    threads_why: str
+    threads_resting: bool
+    thread_roles: dict[str, int]
+
+
+class ProfileFacts(TypedDict):
+    active: str
+    chosen: str
+    why: str
+    settings: dict[str, object]
+    errors: list[str]
+    disabled: dict[str, str]  # name -> reason
+    changes: int
+    reloads: dict[str, int]
+    tunables: dict[str, int]  # as the kernel has them
+    watch: str
+
+
+class NetworkFacts(TypedDict):
+    available: bool
+    why: str
+    wishes: list[dict[str, object]]
+    limits: list[dict[str, object]]
+    orphans: int
+
+
+class NetworkCounters(TypedDict):
+    limits: int
+    orphans: int
+    orphaned: int
+    refusals: int
+    leftovers: int
+    traffic: dict[str, int]  # by "lane.counter"
+
+
+class BusFacts(TypedDict):
+    connected: bool
+    calls: dict[str, int]
+    holds: list[dict[str, str]]
+    rests: int
+
+
+class FeedFacts(TypedDict):
+    """The control ring."""
+
+    sent: dict[str, int]
+    dropped: dict[str, int]
+    ring_full: int
+    waiting: int
+    drains: int
+
+
+class LoopFacts(TypedDict):
+    passes: int
+    lag_last_ms: float
+    lag_max_ms: float
+    pass_max_ms: float
+
+
+class Attempts(TypedDict):
+    attaches: dict[str, int]
+    exits: dict[str, int]
+    restarts: int
+
+
+class EventFacts(TypedDict):
+    by_type: dict[str, int]
+    stale: int
+    unknown: int
+    handler_failures: int
+
+
+class StatusBody(TypedDict, total=False):
+    """`status --json`, and status.json in the runtime directory."""
+
+    schema: int
+    version: str
+    pid: int
+    uptime_s: float
+    mode: str
+    generation: int
+    state: str
+    cause: str
+    since_s: float
+    retry_in_s: float | None
+    failures: int
+    last_exit: LastExit | None
+    scheduler: SchedulerFacts | None
+    kernel: KernelFacts
+    unclean_ends: int
+    state_write_errors: int
+    sleeps: int
+    games: list[GameFacts]
+    hooks: dict[str, str]  # "ok", or why the hook is unavailable
+    feed: FeedFacts
+    profile: ProfileFacts
+    input: InputFacts
+    session_hints: dict[str, int]
+    detection: DetectionFacts
+    network: NetworkFacts
+    loop: LoopFacts
+    bus: BusFacts  # absent while the bus is off
+
+
+class SnapshotBody(StatusBody, total=False):
+    """`snapshot`: the status and everything else that the metrics show."""
+
+    counters: Attempts
+    cpu_stats: Values
+    programs: Values  # nanoseconds and runs
+    control: Values
+    windows: dict[str, Values]  # by lane
+    events: EventFacts
+    input_counters: dict[str, int]  # absent while input is off
+    network_counters: NetworkCounters
+    process: dict[str, int]
+    kernel_events: dict[str, int]
+    enable_seq: int | None
+    nr_rejected: int | None
