@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,6 @@ class SupervisorOptions:
     config_dir: str = ""  # read again on SIGHUP; empty: the values above are all there is
     mode_fixed: bool = False  # the command line said it
     network: Mapping[str, object] = field(default_factory=dict)  # [network]; empty: no limits
-    sched_object: Path | None = None  # another scheduler object: tests only
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "always"):

@@ -64,9 +64,6 @@ class KernelBtf:
             return found
         return {}
 
-    def has_function(self, name: str) -> bool:
-        return self._id(name, KIND_FUNC) > 0
-
     def parameters(self, function: str) -> list[str]:
         """Names of a function's parameters, empty when the kernel has no such function."""
         type_id = self._id(function, KIND_FUNC)

@@ -97,12 +97,6 @@ class NetRoom:
             known.limit = wish.limit
         self._sweep()
 
-    def lift(self) -> None:
-        """End what the game's settings limit; what the user asked for stays."""
-        for wish in [w for w in self._wishes.values() if w.origin == "settings"]:
-            self._end(wish)
-        self._sweep()
-
     # ---- the user's wishes -----------------------------------------------------------------------
 
     def limit(self, target: Target, limit: Limit, for_s: float | None) -> dict[str, object]:

@@ -11,7 +11,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from scx_gamer.control import ControlError
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
@@ -26,13 +26,6 @@ RESULTS = ("used", "unused", "malformed", "owner", "rate", "session", "stale")
 _USERS = 64  # whose rate is remembered
 _FUTURE_S = 1.0
 _KINDS = {FOCUS: ("focus", "focus"), GAMEMODE: ("game", "game-gone")}  # active, not active
-
-
-@runtime_checkable
-class HintSink(Protocol):
-    """Who makes use of hints. `kind`: focus (pid 0: nothing known has it), game, game-gone."""
-
-    def hint(self, source: str, pid: int, kind: str) -> bool: ...
 
 
 class HintError(ControlError):

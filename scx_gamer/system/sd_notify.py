@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from collections.abc import MutableMapping
 
 log = logging.getLogger(__name__)
@@ -47,9 +46,6 @@ class Notifier:
 
     def status(self, status: str) -> None:
         self._send(f"STATUS={status}")
-
-    def reloading(self) -> None:
-        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         self._send("STOPPING=1")
