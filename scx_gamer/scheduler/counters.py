@@ -11,12 +11,12 @@ _MAXIMA = frozenset({"wait_max_ns"})
 
 
 def fields_of(btf: Btf, struct: str) -> tuple[str, ...]:
-    """The names of a struct's numbers."""
+    """Return the names of a struct's numbers."""
     return tuple(name for name in btf.struct(struct).fields if name != "pad")
 
 
 def read(view: StructView, names: tuple[str, ...]) -> Values:
-    """Flat values of one struct."""
+    """Read the values of one struct."""
     return {name: list(view.array(name)) for name in names}
 
 
@@ -33,7 +33,7 @@ def merge(into: Values, more: Values) -> None:
 
 
 def over_cpus(stats: Mapped, names: tuple[str, ...]) -> Values:
-    """One struct, summed over all CPUs."""
+    """Return one struct, summed over all CPUs."""
     total: Values = {}
     for view in stats:
         merge(total, read(view, names))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Exit dumps: what the kernel said when it threw the scheduler out, for a bug report."""
+"""Exit dumps: the kernel's report on a scheduler that it ended, for a bug report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEEP = 20
 
 
 def save(directory: Path, record: ExitRecord, context: dict[str, object]) -> Path | None:
-    """Write one dump with its context, drop the oldest; None (logged) if it cannot be written."""
+    """Write one dump with its context and drop the oldest; log a failure and return None."""
     path = directory / f"{record.generation}-{record.name}.json"
     data = json.dumps({"exit": asdict(record), "context": context}, indent=1, default=str)
     try:

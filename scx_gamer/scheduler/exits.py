@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What follows an exit of the scheduler: a pure table."""
+"""Exits of the scheduler, and the action that follows each: a pure table."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ _NAMES = {
     KIND_ERROR_BPF: "error_bpf",
     KIND_ERROR_STALL: "stall",
 }
-KIND_NAMES = frozenset(_NAMES.values()) - {"none"} | {"other"}  # all that kind_name can give
+KIND_NAMES = frozenset(_NAMES.values()) - {"none"} | {"other"}  # all results of kind_name
 
 
 class Action(enum.Enum):
-    """What the supervisor does after an exit."""
+    """The supervisor's action after an exit."""
 
     DONE = "done"
     RESTART = "restart"  # a new generation after a short settle, not counted
-    OFF = "off"  # the user or the kernel wants it off: sticky
+    OFF = "off"  # by the user or the kernel: stays off
     COUNT = "count"  # a failure: backoff, in the end fallback
 
 
 @dataclass(frozen=True)
 class ExitRecord:
-    """What ops.exit left in the exit_info map."""
+    """The contents of the exit_info map, which ops.exit writes."""
 
     kind: int
     code: int = 0
@@ -63,27 +63,27 @@ class ExitRecord:
         return kind_name(self.kind)
 
     def line(self) -> str:
-        """One line for a log or for `status`."""
+        """Return one line for a log or for `status`."""
         text = ": ".join(part for part in (self.reason, self.message) if part)
         hotplug = ", CPU hotplug" if self.code & CODE_HOTPLUG else ""
         return f"exit {self.kind} ({self.name}{hotplug}) {printable(' '.join(text.split()), 1200)}".rstrip()
 
 
 def kind_name(kind: int) -> str:
-    """A bounded set of names: any kind we do not know is an error or `other`."""
+    """Return a name of a bounded set: an unknown kind is `error` or `other`."""
     if kind in _NAMES:
         return _NAMES[kind]
     return "error" if kind >= KIND_ERROR else "other"
 
 
 def classify(kind: int, code: int) -> Action:
-    """The action for an exit kind and code."""
+    """Return the action for an exit kind and code."""
     if kind in (KIND_DONE, KIND_UNREG):
         return Action.DONE
     if kind in (KIND_UNREG_BPF, KIND_UNREG_KERN) and code & CODE_RESTART:
         return Action.RESTART
     if kind in (KIND_UNREG_KERN, KIND_SYSRQ, KIND_PARENT):
         return Action.OFF
-    # errors, kinds of newer kernels, and our own BPF leaving without asking for a restart:
-    # counted, so that trying again is bounded
+    # errors, kinds of newer kernels, and an exit of our own BPF code without a request to restart:
+    # counted, so that the retries are bounded
     return Action.COUNT

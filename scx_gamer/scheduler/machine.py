@@ -30,9 +30,6 @@ class State(enum.StrEnum):
 class Attached(Protocol):
     """One attached scheduler."""
 
-    @property
-    def generation(self) -> int: ...
-
     def ended(self) -> ExitRecord | None:
         """The record of ops.exit, None while the scheduler runs."""
         ...

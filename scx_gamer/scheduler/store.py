@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What must survive the supervisor: sticky off, the generation, failures, how the last run ended."""
+"""The state that survives the supervisor: off, the generation, failures, and the end of the last run."""
 
 from __future__ import annotations
 
@@ -37,17 +37,19 @@ class State:
     off_reason: str = ""
     generation: int = 0
     failures: tuple[Failure, ...] = ()
-    fallback_boot: str = ""  # the boot in which we gave up
-    running_boot: str = ""  # set while a supervisor runs: found at start, its end was unclean
+    fallback_boot: str = ""  # the boot in which the budget of failures ran out
+    running_boot: str = (
+        ""  # set while a supervisor runs; found at the start, it tells of an unclean end
+    )
     unclean_ends: int = 0
-    profile: str = ""  # what the user set to stay
+    profile: str = ""  # the user's choice
 
     def with_failure(self, failure: Failure) -> State:
         return replace(self, failures=(*self.failures, failure)[-_MAX_FAILURES:])
 
 
 def boot_id(proc: Path = Path("/proc")) -> str:
-    """The kernel's name for this boot; empty when it cannot be read."""
+    """Return the kernel's name for this boot; empty when it is unreadable."""
     try:
         return (proc / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -62,7 +64,7 @@ def _failure(entry: dict[str, Any]) -> Failure:
 
 
 def _parse(text: bytes) -> State:
-    """Raises ValueError for anything that is not a whole, sane state."""
+    """Parse a whole, sane state; raises ValueError for anything else."""
     raw: Any = json.loads(text)
     if not isinstance(raw, dict) or raw.get("schema") != _SCHEMA:
         raise ValueError(f"no state of schema {_SCHEMA}")
@@ -95,7 +97,7 @@ class StateStore:
     """state.json, with the generation once more in the runtime directory.
 
     The second copy covers a full disk: within one boot the generation never goes backwards, even
-    if the state directory could not be written. A clean end that the disk took leaves none.
+    if the state directory is not writable. A clean end that reached the disk removes the copy.
     """
 
     def __init__(self, paths: Paths) -> None:
@@ -107,7 +109,7 @@ class StateStore:
         self.state = State()
 
     def load(self) -> State:
-        """Never fails: what cannot be used is kept aside and replaced by the safe default."""
+        """Read the state; a file that is unusable is moved aside and replaced by the safe default."""
         try:
             with self._file.open("rb") as file:
                 data = file.read(_MAX_FILE_BYTES + 1)
@@ -128,7 +130,7 @@ class StateStore:
             self._file.replace(aside)
             where = f"kept as {aside}"
         except OSError as also:
-            where = f"cannot be kept aside: {also.strerror}"
+            where = f"it could not be moved aside: {also.strerror}"
         log.error("%s is unusable (%s), %s; starting from defaults", self._file, err, where)
         # The lost generation is unknown. Seconds since 1970 are above any that restarts reach.
         return State(generation=int(time.time()))
@@ -141,7 +143,7 @@ class StateStore:
         return int(text) if text.isdecimal() and int(text) < _MAX_GENERATION else 0
 
     def _dumped_generation(self) -> int:
-        """Exit dumps carry their generation in the name: <generation>-<kind>.json."""
+        """Return the highest generation in the names of exit dumps: <generation>-<kind>.json."""
         best = 0
         try:
             names = [entry.name for entry in self._exits.iterdir()]
@@ -154,7 +156,7 @@ class StateStore:
         return best
 
     def save(self, **changes: Any) -> bool:
-        """Change fields and write; False if the disk did not take it (the change holds here)."""
+        """Change fields and write them; False if the write failed, in which case the change holds in memory."""
         before = self.state
         self.state = replace(self.state, **changes)
         if self.state.generation < before.generation:
@@ -167,10 +169,10 @@ class StateStore:
             written = self._write(self._seen, number, sync=False)
         written = self._write(self._file, data, sync=True) and written
         if written and before.running_boot and not self.state.running_boot:
-            self._forget_copy()
+            self._remove_copy()
         return written
 
-    def _forget_copy(self) -> None:
+    def _remove_copy(self) -> None:
         try:
             self._seen.unlink(missing_ok=True)
         except OSError as err:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the kernel says about sched_ext: support, state, and whose scheduler is loaded."""
+"""sched_ext in sysfs: support, state, and the name of the loaded scheduler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _read(root: Path, name: str) -> str | None:
 
 
 def unsupported(root: Path = SCHED_EXT) -> str | None:
-    """Why this kernel cannot, in one line; None if it can."""
+    """Return why this kernel cannot run a scheduler, in one line; None if it can."""
     if _read(root, "state") is not None:
         return None
     if not root.is_dir():
@@ -29,17 +29,17 @@ def unsupported(root: Path = SCHED_EXT) -> str | None:
 
 
 def state(root: Path = SCHED_EXT) -> str:
-    """`disabled`, `enabled`, `enabling`, `disabling`, or empty."""
+    """Return `disabled`, `enabled`, `enabling`, `disabling`, or nothing."""
     return _read(root, "state") or ""
 
 
 def loaded(root: Path = SCHED_EXT) -> str:
-    """The name of the loaded scheduler, ours or another's; empty if none."""
+    """Return the name of the loaded scheduler, ours or another; empty without one."""
     return _read(root, "root/ops") or ""
 
 
 def events(root: Path = SCHED_EXT) -> dict[str, int]:
-    """`root/events`, since 6.15; empty where there are none."""
+    """Return the counters of `root/events`, which kernels have since 6.15."""
     found: dict[str, int] = {}
     for line in (_read(root, "root/events") or "").splitlines():
         name, _, value = line.partition(" ")
@@ -49,6 +49,6 @@ def events(root: Path = SCHED_EXT) -> dict[str, int]:
 
 
 def counter(name: str, root: Path = SCHED_EXT) -> int | None:
-    """`enable_seq`, `nr_rejected` and the like; None where the kernel has it not."""
+    """Return a counter such as `enable_seq` or `nr_rejected`; None where the kernel lacks it."""
     text = _read(root, name)
     return int(text) if text is not None and text.isdecimal() else None
