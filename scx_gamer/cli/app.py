@@ -94,6 +94,8 @@ def run(args: list[str]) -> int:
         result = command.main(args, prog_name="scx-gamer", standalone_mode=False)
     except typer.Abort:
         return INTERRUPTED
+    except SystemExit as ended:  # click's answer to a closed pipe
+        raise BrokenPipeError from ended
     except Exception as error:
         # typer's own, whichever click it carries
         message = getattr(error, "format_message", None)

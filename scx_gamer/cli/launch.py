@@ -24,7 +24,6 @@ def run_as_game(command: Sequence[str]) -> int:
     The mark is for this process id and its start time, which execve keeps. The supervisor sees the end of the process.
     """
     _mark()
-    sys.stdout.flush()
     for number in _IGNORED_BY_PYTHON:  # execve passes an ignored signal on
         signal.signal(number, signal.SIG_DFL)
     try:
