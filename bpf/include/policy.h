@@ -61,6 +61,7 @@ struct scxg_facts {
 	u32 class_id;  /* enum scxg_class */
 	bool game_active;
 	bool window_open; /* any input lane */
+	bool is_kthread;
 };
 
 static inline u64 scxg_min(u64 a, u64 b)
@@ -154,6 +155,16 @@ static inline bool scxg_is_short(const struct scxg_facts *f)
 	return scxg_is_responsive(f->maturity, f->burst, f->burst_avg);
 }
 
+/*
+ * Return true for a kernel worker that any CPU may run and that does little: page flips, encryption and the queues of
+ * drivers are the second half of the game's own requests. It is as urgent as a kernel thread bound to a CPU.
+ */
+static inline bool scxg_is_light_worker(const struct scxg_facts *f)
+{
+	return f->is_kthread && f->class_id == SCXG_CLASS_NORMAL && f->debt < SCXG_DEBT_LIGHT_NS &&
+	       scxg_max(f->burst, f->burst_avg) < SCXG_REL_GAME_NS;
+}
+
 /* Relative deadline in ns, at most D whatever the tunables say. */
 static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunables *tun)
 {
@@ -177,6 +188,8 @@ static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunable
 			rel += scxg_max(behind_game, delay);
 		break;
 	default:
+		if (scxg_is_light_worker(f))
+			return 0;
 		rel += behind_game;
 	}
 	return scxg_min(rel, SCXG_DEADLINE_MAX_NS);
@@ -283,7 +296,7 @@ static inline u32 scxg_preempt_score(const struct scxg_facts *waker, const struc
 	}
 	if (r->class_id == SCXG_CLASS_GAME)
 		return SCXG_SCORE_NONE;
-	if (waker->class_id == SCXG_CLASS_KTHREAD)
+	if (waker->class_id == SCXG_CLASS_KTHREAD || scxg_is_light_worker(waker))
 		return r->class_id == SCXG_CLASS_BACKGROUND ? SCXG_SCORE_BACKGROUND
 		       : r->burst >= SCXG_HOG_BURST_NS	    ? SCXG_SCORE_HOG
 							    : SCXG_SCORE_NONE;

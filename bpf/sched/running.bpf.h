@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* ops.running and ops.stopping: the running task is published for searches, and its run is accounted. */
+/*
+ * ops.running, ops.stopping and ops.yield: the running task is published for searches, its run is accounted, and it may
+ * end its turn.
+ */
 #ifndef SCXG_SCHED_RUNNING_H
 #define SCXG_SCHED_RUNNING_H
 
@@ -89,13 +92,35 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	tc->used += ran;
 	tc->stopped_ns = now;
 	tc->debt = scxg_debt_ran(tc->debt, ran);
-	if (runnable)
+	/*
+	 * A running task is also dequeued, and put back at once, where its affinity, nice value or group changes. It did
+	 * not sleep then: else a hog that sets its own affinity once in 1 ms would never have debt.
+	 */
+	if (runnable || !p->__state)
 		return;
 	tc->burst_avg = scxg_burst_avg(tc->burst_avg, tc->burst, tc->maturity);
 	tc->burst = 0;
 	tc->asleep_ns = now;
 	if (tc->maturity < MATURITY_MAX)
 		tc->maturity++;
+}
+
+/*
+ * sched_yield ends the turn, and with it the place: a thread that spins for a lock would else come back before the owner of
+ * the lock. To yield to a certain task is not supported.
+ */
+SEC("struct_ops/scxg_yield")
+bool BPF_PROG(scxg_yield, struct task_struct *from, struct task_struct *to)
+{
+	struct task_ctx *tc;
+
+	if (to)
+		return false;
+	tc = bpf_task_storage_get(&task_ctxs, from, NULL, 0);
+	if (tc)
+		tc->key = 0;
+	scxg_set_slice(from, 0);
+	return true;
 }
 
 #endif /* SCXG_SCHED_RUNNING_H */

@@ -158,6 +158,7 @@ static __always_inline bool view_init(struct view *v, struct task_struct *p)
 	v->facts.burst_avg = v->tc ? v->tc->burst_avg : 0;
 	v->facts.maturity = v->tc ? v->tc->maturity : 0;
 	v->facts.game_active = v->state->effects && v->ctl->game_active;
+	v->facts.is_kthread = p->flags & PF_KTHREAD;
 	return true;
 }
 
@@ -186,14 +187,27 @@ static __always_inline void view_read_window(struct view *v)
 
 /* ---- tasks come and go ---------------------------------------------------------------------- */
 
-SEC("struct_ops/scxg_set_weight")
-void BPF_PROG(scxg_set_weight, struct task_struct *p, u32 weight)
+/* Classify again at the next enqueue. */
+static __always_inline void forget_class(struct task_struct *p)
 {
 	struct task_ctx *tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
 
-	/* Nice and policy are part of the class: classify again at the next enqueue. */
 	if (tc)
 		tc->class_epoch = ~0ULL;
+}
+
+/* Nice and policy are part of the class. */
+SEC("struct_ops/scxg_set_weight")
+void BPF_PROG(scxg_set_weight, struct task_struct *p, u32 weight)
+{
+	forget_class(p);
+}
+
+/* A kernel thread has run once before kthread_bind() binds it to its CPU. */
+SEC("struct_ops/scxg_set_cpumask")
+void BPF_PROG(scxg_set_cpumask, struct task_struct *p, const struct cpumask *cpumask)
+{
+	forget_class(p);
 }
 
 SEC("struct_ops.s/scxg_init_task")

@@ -77,6 +77,7 @@ FIELDS = [
     "is_short",
     "is_kthread",
     "pending",
+    "worker",
 ]
 DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0)
 

@@ -8,7 +8,7 @@
 
 struct request {
 	u64 burst, burst_avg, maturity, class_id, game_active, window_open, now, wait, index, value,
-	    far, near, debt, slept, w_class_id, w_debt, is_short, is_kthread, pending;
+	    far, near, debt, slept, w_class_id, w_debt, is_short, is_kthread, pending, worker;
 	u64 tun[SCXG_NR_TUNABLES];
 };
 
@@ -30,6 +30,7 @@ int main(void)
 		    .class_id = (u32)r.class_id,
 		    .game_active = r.game_active != 0,
 		    .window_open = r.window_open != 0,
+		    .is_kthread = r.worker != 0,
 		};
 		struct scxg_facts waker = f;
 		struct scxg_running running = {

@@ -314,7 +314,7 @@ static u32 preempt_score(const struct task *t, int cpu)
 	    .debt = scxg_debt_ran(c->running->f.debt, now - c->since),
 	    .class_id = c->running->f.class_id,
 	    .is_short = scxg_is_short(&c->running->f),
-	    .is_kthread = c->running->f.class_id == SCXG_CLASS_KTHREAD,
+	    .is_kthread = c->running->f.is_kthread,
 	};
 
 	looks++;
@@ -452,6 +452,7 @@ static void make_task(struct task *t)
 
 	t->f.class_id = rnd(SCXG_NR_CLASSES);
 	t->f.game_active = true;
+	t->f.is_kthread = t->f.class_id == SCXG_CLASS_KTHREAD || rnd(8) == 0;
 	t->f.window_open = true; /* for ever: an 8 kHz mouse does that */
 	t->f.debt = SCXG_DEBT_NEW_NS;
 	t->burst_ns = bursts[rnd(5)];

@@ -254,3 +254,31 @@ def test_short_answering_game_thread_beats_the_games_older_workers(policy: Polic
     input_thread = policy(burst_avg=50_000, now=10**12 + 5 * MS, **facts)
     worker = policy(burst_avg=3 * MS, now=10**12, **facts)
     assert input_thread.key < worker.key
+
+
+@many
+@given(tunables, span, span, span, flag, flag)
+def test_a_light_kernel_worker_is_as_urgent_as_a_bound_one(
+    policy: Policy, tun: tuple[int, ...], burst: int, avg: int, debt: int, game: int, window: int
+) -> None:
+    """Page flips and dm-crypt are done by workers that any CPU may run; heavy ones stay behind the game."""
+    facts = {"burst": burst, "burst_avg": avg, "debt": debt, "game_active": game,
+             "window_open": window, "maturity": 9, "now": 10**12}  # fmt: skip
+    worker = policy(tun, class_id=NORMAL, worker=1, **facts)
+    program = policy(tun, class_id=NORMAL, **facts)
+    if max(burst, avg) < 2 * MS and debt < 2 * MS:
+        assert worker.rel == 0
+    else:
+        assert worker.rel == program.rel
+
+
+@many
+@given(st.integers(0, 2 * MS - 1), span, st.sampled_from((NORMAL, BACKGROUND, GAME)))
+def test_a_light_kernel_worker_preempts_as_a_bound_one(
+    policy: Policy, debt: int, burst: int, victim: int
+) -> None:
+    running = {"burst": burst, "debt": 20 * MS, "class_id": victim, "burst_avg": 0}
+    worker = policy(w_class_id=NORMAL, w_debt=debt, worker=1, **running)
+    bound = policy(w_class_id=KTHREAD, w_debt=debt, **running)
+    if burst < 2 * MS:  # the driver's waker has the burst of the running task
+        assert worker.gives_way == bound.gives_way

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Threads that yield, hogs that change themselves, kernel threads that are bound late."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.vm.attach.conftest import Life, attach
+
+TICKS = os.sysconf("SC_CLK_TCK")
+SECONDS = 2.0
+
+
+@contextmanager
+def beside_each_other(*programs: str) -> Iterator[list[int]]:
+    """Python programs that share CPU 0, by pid; they end with the test."""
+    with ExitStack() as stack:
+        pids = []
+        for program in programs:
+            words = [sys.executable, "-Sc", f"import os\nos.sched_setaffinity(0, {{0}})\n{program}"]
+            process = stack.enter_context(subprocess.Popen(words))
+            stack.callback(process.kill)
+            pids.append(process.pid)
+        yield pids
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def measured(life: Life, pids: list[int]) -> list[float]:
+    """CPU seconds of each."""
+    life.sleep(1.5)  # they have started, and have debt
+    before = [cpu_s(pid) for pid in pids]
+    life.sleep(SECONDS)
+    return [cpu_s(pid) - ran for pid, ran in zip(pids, before, strict=True)]
+
+
+def test_a_thread_that_yields_lets_the_others_go_first() -> None:
+    """A spinner that keeps its place comes back before the thread that it waits for, until its slice is used up."""
+    with attach() as life, beside_each_other(
+        "while True: os.sched_yield()", "while True: pass"
+    ) as pids:  # fmt: skip
+        spinner, hog = measured(life, pids)
+    print(f"MEASURED a spinner that yields ran {spinner:.2f} s, a hog beside it {hog:.2f} s")
+    assert hog > 0.5
+    assert spinner < 0.3 * hog
+
+
+def test_a_hog_that_changes_itself_is_a_hog() -> None:
+    """A running task is dequeued for a moment where its nice value changes: that is no sleep."""
+    changes = (
+        "import time\n"
+        "while True:\n"
+        "    for nice in (0, 1):\n"
+        "        os.setpriority(os.PRIO_PROCESS, 0, nice)\n"
+        "        end = time.monotonic_ns() + 1_000_000\n"
+        "        while time.monotonic_ns() < end: pass\n"
+    )
+    with attach() as life, beside_each_other(changes, "while True: pass") as pids:
+        changing, plain = measured(life, pids)
+    print(
+        f"MEASURED a hog that changes itself ran {changing:.2f} s, one that does not {plain:.2f} s"
+    )
+    assert changing + plain > 1
+    assert 0.5 < changing / plain < 2
+
+
+def test_a_kernel_thread_that_is_bound_after_its_first_run_counts_as_bound() -> None:
+    """kthread_create_on_cpu() binds a thread that has run already: pktgen starts one for each CPU."""
+    with attach() as life:
+        field = f"tasks[{life.abi.constants['SCXG_CLASS_KTHREAD']}]"
+        if subprocess.run(["modprobe", "-q", "pktgen"], check=False, timeout=60).returncode:
+            pytest.skip("this kernel has no pktgen")
+        try:
+            started = [
+                pid.name for pid in Path("/proc").glob("[0-9]*")
+                if (pid / "comm").read_text().startswith("kpktgend_")
+            ]  # fmt: skip
+            assert len(started) == os.cpu_count()
+            life.sleep(0.5)
+            with_them = life.state.get(field)
+        finally:
+            subprocess.run(["modprobe", "-r", "pktgen"], check=True, timeout=60)
+        time.sleep(0.5)
+        without = life.state.get(field)
+    print(f"MEASURED bound kernel threads: {with_them}, without pktgen's {without}")
+    assert with_them - without >= len(started) // 2  # workers of the kernel come and go meanwhile
