@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a supervisor reads and writes again and again adds nothing to the interpreter's table of interned names."""
+"""The repeated reads and writes of a supervisor add nothing to the interpreter's table of interned names."""
 
 from __future__ import annotations
 
