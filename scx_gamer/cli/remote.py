@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Asking the running supervisor: over the bus where there is one, else over its own socket.
+"""Requests to the running supervisor, by the bus or by its own socket.
 
-The bus knows who asks and lets polkit decide; the socket knows root and the others. A supervisor in directories of its
-own (SCX_GAMER_RUNTIME_DIR) is not the one on the bus, and asked by its socket.
+The bus knows who asks and lets polkit decide; the socket knows root and the others. Root takes the socket first, where
+nobody else can be in the way; others the bus. Where the first way is closed, the second is tried. A supervisor in
+directories of its own (SCX_GAMER_RUNTIME_DIR) is not the one on the bus, and asked by its socket alone.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scx_gamer import control
-from scx_gamer.control import ControlError
+from scx_gamer.control import ControlError, UnreachableError
+from scx_gamer.control.operations import OPERATIONS, Access
 from scx_gamer.system.exit_codes import BAD_CONFIG, FAILED, NO_PERMISSION, USAGE
 
 if TYPE_CHECKING:
@@ -21,15 +24,6 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 15.0
 _INTERACTIVE_S = 125.0
-_CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "start": ("Start", "s", ("profile",)),
-    "stop": ("Stop", "", ()),
-    "restart": ("Restart", "", ()),
-    "reload": ("Reload", "", ()),
-    "game_add": ("AddGame", "u", ("pid",)),
-    "game_remove": ("RemoveGame", "u", ("pid",)),
-    "profile_set": ("SetProfile", "sb", ("name", "sticky")),
-}
 _CODES = {
     "org.freedesktop.DBus.Error.AccessDenied": NO_PERMISSION,
     "org.freedesktop.DBus.Error.InvalidArgs": USAGE,
@@ -37,38 +31,77 @@ _CODES = {
 }
 
 
+class _ClosedError(ControlError):
+    """The bus cannot be asked: nobody is there (`absent`), or it took no more of ours."""
+
+    def __init__(self, what: str, *, absent: bool) -> None:
+        super().__init__(what, FAILED)
+        self.absent = absent
+
+
 def request(op: str, *, timeout_s: float | None = None, **args: Any) -> Any:
-    """The result of one operation; raises ControlError."""
-    if not os.environ.get("SCX_GAMER_RUNTIME_DIR"):
-        from scx_gamer.dbus import BusError
-        from scx_gamer.dbus.client import BusClient, NoService
-
+    """Return the result of one operation; raises ControlError."""
+    if os.environ.get("SCX_GAMER_RUNTIME_DIR"):
+        return _by_socket(op, timeout_s, args)
+    if os.geteuid() == 0:
         try:
-            with BusClient(timeout_s or _TIMEOUT_S) as bus:
-                if op in _CHANGES:
-                    return _change(bus, op, args)
-                if not args:
-                    return json.loads(bus.call("Query", "s", [op])[0])
-        except NoService:
-            pass  # no bus, or nobody there: the socket tells more
-        except BusError as err:
-            if not err.name.endswith("UnknownMethod") and op in _CHANGES:
-                raise ControlError(err.what, _CODES.get(err.name, FAILED)) from err
-            # a question that the bus does not answer is asked again below, for the same words as ever
-    if timeout_s is not None:
-        args["timeout_s"] = timeout_s
-    return control.request(op, **args)
+            return _by_socket(op, timeout_s, args)
+        except UnreachableError as socket_error:
+            try:
+                return _by_bus(op, timeout_s, args)
+            except _ClosedError:
+                raise socket_error from None
+    try:
+        return _by_bus(op, timeout_s, args)
+    except _ClosedError as bus_error:
+        try:
+            return _by_socket(op, timeout_s, args)
+        except ControlError:
+            if bus_error.absent:
+                raise
+            raise bus_error from None
 
 
-def _change(bus: BusClient, op: str, args: dict[str, Any]) -> Any:
+def _by_socket(op: str, timeout_s: float | None, args: Mapping[str, Any]) -> Any:
+    return control.request(op, timeout_s=timeout_s or _TIMEOUT_S, **args)
+
+
+def _by_bus(op: str, timeout_s: float | None, args: Mapping[str, Any]) -> Any:
+    """Raises _ClosedError where the socket may do better."""
+    spec = OPERATIONS[op]
+    changes = bool(spec.member) and spec.access is not Access.ALL
+    if not changes and not spec.query:
+        raise _ClosedError(f"the bus has no {op}", absent=True)
+    from scx_gamer.dbus import BusError
+    from scx_gamer.dbus.client import BusClient, NoService
+
+    try:
+        with BusClient(timeout_s or _TIMEOUT_S) as bus:
+            if changes:
+                return _change(bus, op, args)
+            return json.loads(bus.call("Query", "s", [op])[0])
+    except NoService as err:
+        raise _ClosedError(err.what, absent=True) from err
+    except BusError as err:
+        if err.name in _CODES:
+            raise ControlError(err.what, _CODES[err.name]) from err
+        if err.name and not err.name.startswith("org.freedesktop.DBus.Error."):
+            raise ControlError(err.what, FAILED) from err
+        raise _ClosedError(err.what, absent=False) from err
+
+
+def _change(bus: BusClient, op: str, args: Mapping[str, Any]) -> Any:
+    from scx_gamer.dbus import INTERFACE
     from scx_gamer.dbus.client import may_ask_for_a_password
+    from scx_gamer.dbus.interface import interfaces
 
-    member, signature, names = _CHANGES[op]
+    spec = OPERATIONS[op]
+    signature = interfaces()[INTERFACE].methods[spec.member].takes
     interactive = may_ask_for_a_password()
     if interactive:
         bus.extend(_INTERACTIVE_S)
-    body = [args.get(name, "") for name in names]
-    bus.call(member, signature, body, interactive=interactive)
+    body = [args.get(name, "") for name in spec.arguments]
+    bus.call(spec.member, signature, body, interactive=interactive)
     status = json.loads(bus.call("Query", "s", ["status"])[0])
     return status.get("profile", status) if op in ("profile_set", "reload") else status
 
@@ -91,8 +124,13 @@ def mark(pid: int, start: int | None, deadline: float) -> None:
         except NoService:
             pass
         except BusError as err:
-            raise ControlError(err.what, _CODES.get(err.name, FAILED)) from err
-    control.request("game_add", timeout_s=_left_s(deadline), pid=pid, start=start)
+            if err.name in _CODES:
+                raise ControlError(err.what, _CODES[err.name]) from err
+    if os.geteuid() == 0:
+        control.request("game_add", timeout_s=_left_s(deadline), pid=pid, start=start)
+    else:
+        left_s = _left_s(deadline)
+        control.request("hint", timeout_s=left_s, kind="gamemode", pid=pid, source="exec")
 
 
 def _left_s(deadline: float) -> float:

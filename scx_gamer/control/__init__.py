@@ -5,6 +5,6 @@ A stream socket in the runtime directory carries one JSON object per line each w
 """
 
 from scx_gamer.control.client import request
-from scx_gamer.control.protocol import MAX_REQUEST, ControlError
+from scx_gamer.control.protocol import MAX_REQUEST, ControlError, LimitError, UnreachableError
 
-__all__ = ["MAX_REQUEST", "ControlError", "request"]
+__all__ = ["MAX_REQUEST", "ControlError", "LimitError", "UnreachableError", "request"]

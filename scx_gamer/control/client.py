@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scx_gamer.control.protocol import MAX_ANSWER, ControlError
+from scx_gamer.control.protocol import MAX_ANSWER, ControlError, UnreachableError
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, NOT_RUNNING
 from scx_gamer.system.paths import paths
 
@@ -27,15 +27,15 @@ def request(op: str, *, timeout_s: float = 15.0, path: Path | None = None, **arg
                 sock.sendall(line)
             answer = _read_line(sock)
         except (FileNotFoundError, ConnectionRefusedError) as err:
-            raise ControlError(
+            raise UnreachableError(
                 "the supervisor is not running", NOT_RUNNING, err.errno or 0, "see `scx-gamer run`"
             ) from err
         except PermissionError as err:
-            raise ControlError(f"no access to {path}", NO_PERMISSION, err.errno or 0) from err
+            raise UnreachableError(f"no access to {path}", NO_PERMISSION, err.errno or 0) from err
         except TimeoutError as err:
-            raise ControlError(f"no answer to {op} in {timeout_s:g} s", FAILED) from err
+            raise UnreachableError(f"no answer to {op} in {timeout_s:g} s", FAILED) from err
         except OSError as err:
-            raise ControlError(f"{op}: {err.strerror}", FAILED, err.errno or 0) from err
+            raise UnreachableError(f"{op}: {err.strerror}", FAILED, err.errno or 0) from err
     try:
         decoded = json.loads(answer)
     except ValueError as err:
@@ -55,7 +55,7 @@ def _read_line(sock: socket.socket) -> bytes:
     while True:
         part = sock.recv(65536)
         if not part:
-            raise ControlError("the supervisor hung up", NOT_RUNNING)
+            raise UnreachableError("the supervisor hung up", NOT_RUNNING)
         parts.append(part)
         size += len(part)
         if part.endswith(b"\n"):

@@ -15,3 +15,11 @@ class ControlError(ScxGamerError):
 
     def __init__(self, what: str, code: int = FAILED, errno: int = 0, hint: str = "") -> None:
         super().__init__(what, errno, hint, code)
+
+
+class UnreachableError(ControlError):
+    """No answer came: the supervisor does not run, hung up, or did not answer in time."""
+
+
+class LimitError(ControlError):
+    """A share of the asking user's that is spent: refused at once, and later it may work."""

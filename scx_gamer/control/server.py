@@ -9,12 +9,13 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scx_gamer.control.operations import Operation
 from scx_gamer.control.protocol import MAX_ANSWER, MAX_REQUEST, ControlError
 from scx_gamer.system.budget import Budget
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
@@ -28,21 +29,6 @@ _IDLE_S = 10.0  # a client that neither asks nor reads for so long is dropped
 _MAX_REQUESTS = 64  # by one connection
 _ACCEPTS = 8  # in one pass
 _PER_SECOND, _BURST = 50.0, 100.0  # requests of one user, over all connections; root has no limit
-
-
-@dataclass(frozen=True)
-class Operation:
-    """`call` gets the request without `op`; it may raise ControlError."""
-
-    call: Callable[[Mapping[str, Any]], Any]
-    root_only: bool
-
-
-@dataclass(frozen=True)
-class PeerOperation:
-    """The same for everybody; `call` is also told which user asks."""
-
-    call: Callable[[Mapping[str, Any], int], Any]
 
 
 @dataclass
@@ -62,7 +48,7 @@ class ControlServer:
         self,
         loop: Loop,
         path: Path,
-        operations: Mapping[str, Operation | PeerOperation],
+        operations: Mapping[str, Operation],
     ) -> None:
         self._loop = loop
         self._path = path
@@ -201,11 +187,9 @@ class ControlServer:
             known = ", ".join(sorted(self.operations))
             return _error(f"unknown operation: one of {known}", USAGE)
         try:
-            if isinstance(operation, PeerOperation):
-                return {"ok": True, "result": operation.call(request, uid)}
             if operation.root_only and uid != 0:
                 return _error(f"{name} is for root only", NO_PERMISSION)
-            return {"ok": True, "result": operation.call(request)}
+            return {"ok": True, "result": operation.call(request, uid)}
         except ControlError as err:
             return _error(str(err), err.code)
 

@@ -7,11 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from scx_gamer.control.operations import Access
 from scx_gamer.dbus import BUS_NAME, wire
 from scx_gamer.dbus.connection import Connection
 
-MANAGE = f"{BUS_NAME}.manage"
-SET_PROFILE = f"{BUS_NAME}.set-profile"
 _INTERACTIVE_TIMEOUT_S = 120.0  # a person types a password
 _KNOWN_USERS = 256
 _MAX_ASKING = 32
@@ -50,8 +49,8 @@ class Authority:
     def forget(self, sender: str) -> None:
         self._users.pop(sender, None)
 
-    def may(self, sender: str, uid: int, action: str, interactive: bool, then: Verdict) -> None:
-        """Whether `sender` may do `action`. Root may; without polkit nobody else may."""
+    def may(self, sender: str, uid: int, access: Access, interactive: bool, then: Verdict) -> None:
+        """Ask whether `sender` has `access`. Root has; without polkit nobody else has."""
         if uid == 0:
             then(True, "")
             return
@@ -69,7 +68,7 @@ class Authority:
                 then(False, f"polkit cannot be asked ({error}); as root it works without")
                 return
             allowed, challenge = bool(reply.body[0][0]), bool(reply.body[0][1])
-            then(allowed, "it takes a password" if challenge else f"polkit denies {action}")
+            then(allowed, "it takes a password" if challenge else f"polkit denies {access.value}")
 
         lib = wire.library()
         name = "org.freedesktop.PolicyKit1"
@@ -80,7 +79,7 @@ class Authority:
             f"{name}.Authority",
             "CheckAuthorization",
             "(sa{sv})sa{ss}us",
-            [subject, action, {}, 1 if interactive else 0, ""],
+            [subject, f"{BUS_NAME}.{access.value}", {}, 1 if interactive else 0, ""],
             start=True,
         )
         if interactive:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scx_gamer import __version__
-from scx_gamer.control import ControlError
-from scx_gamer.control.server import Operation
+from scx_gamer.control import ControlError, LimitError
+from scx_gamer.control.operations import BY_MEMBER, OPERATIONS, Access, Operation
 from scx_gamer.dbus import (
     BUS_NAME,
     ERROR_PREFIX,
@@ -27,8 +27,7 @@ from scx_gamer.dbus import (
 from scx_gamer.dbus.connection import Connection
 from scx_gamer.dbus.holds import Holds
 from scx_gamer.dbus.interface import interfaces
-from scx_gamer.dbus.polkit import MANAGE, SET_PROFILE, Authority
-from scx_gamer.dbus.session import Session
+from scx_gamer.dbus.polkit import Authority
 from scx_gamer.system.exit_codes import BAD_CONFIG, NO_PERMISSION, USAGE
 from scx_gamer.system.loop import Loop, Timer
 from scx_gamer.system.procfs import start_of
@@ -48,18 +47,6 @@ _ERRORS = {
     NO_PERMISSION: "org.freedesktop.DBus.Error.AccessDenied",
     BAD_CONFIG: f"{ERROR_PREFIX}BadConfiguration",
 }
-# What Query hands out, without permission: the operations that only read and take nothing.
-QUERIES = ("status", "devices", "games", "snapshot", "profiles")
-# Methods that are one operation: the operation, the names of its arguments, who may.
-_PLAIN: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "Stop": ("stop", (), MANAGE),
-    "Restart": ("restart", (), MANAGE),
-    "Reload": ("reload", (), MANAGE),
-    "AddGame": ("game_add", ("pid",), MANAGE),
-    "RemoveGame": ("game_remove", ("pid",), MANAGE),
-    "SetProfile": ("profile_set", ("name", "sticky"), SET_PROFILE),
-}
-
 Values = Mapping[str, Any]
 
 
@@ -113,7 +100,6 @@ class BusService:
         self._bus: Connection | None = None
         self._authority: Authority | None = None
         self._holds = Holds(hold)
-        self._session: Session | None = None
         self._timer: Timer | None = None
         self._failures = 0
         self._closed = False
@@ -144,7 +130,7 @@ class BusService:
         if self.connected or self._failures == 0:
             log.warning("not on the bus: %s", why)
         self.connected = False
-        self._bus = self._authority = self._session = None
+        self._bus = self._authority = None
         self._holds.clear()
         if not self._closed:
             delay = _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
@@ -155,7 +141,6 @@ class BusService:
         bus = self._bus
         assert bus is not None
         self._authority = Authority(bus)
-        self._session = Session(bus, self._operations)
         rule = f"type='signal',sender='{_DBUS}',interface='{_DBUS}',member='NameOwnerChanged'"
         gone = "arg2=''"  # names that nobody has any more
         bus.call(wire.to_bus("AddMatch", "s", [f"{rule},{gone}"]), self._quiet)
@@ -264,12 +249,11 @@ class BusService:
             call.refuse(_ERRORS[USAGE], f"a text has at most {_MAX_TEXT} characters")
             return
         if interface == SESSION_INTERFACE:
-            if self._session is not None:
-                self._session.report(call, member)
+            self._do(call, self._report_focus if member == "ReportFocus" else self._report_game)
             return
-        action, work = self._work(member)
+        access, work = self._work(member)
         authority = self._authority
-        if action is None:
+        if access is Access.ALL:
             self._do(call, work)
         elif authority is not None:
 
@@ -279,11 +263,13 @@ class BusService:
                 else:
                     call.denied(why)
 
-            authority.may(call.sender, call.uid, action, call.interactive, verdict)
+            authority.may(call.sender, call.uid, access, call.interactive, verdict)
 
     def _do(self, call: Call, work: Callable[[Call], None]) -> None:
         try:
             work(call)
+        except LimitError as err:
+            call.refuse(f"{_DBUS}.Error.LimitsExceeded", str(err))
         except ControlError as err:
             call.refuse(_ERRORS.get(err.code, f"{ERROR_PREFIX}Failed"), str(err))
         except (
@@ -292,43 +278,46 @@ class BusService:
             log.exception("a call of %s failed", call.sender)
             call.refuse(f"{ERROR_PREFIX}Failed", "internal error: see the journal")
 
-    def _work(self, member: str) -> tuple[str | None, Callable[[Call], None]]:
-        """The action to be allowed, None for reading, and what to do then."""
-        if member in _PLAIN:
-            op, names, action = _PLAIN[member]
-
-            def plain(call: Call) -> None:
-                self._operate(op, dict(zip(names, call.args, strict=True)))
-                call.answer()
-
-            return action, plain
-        special: dict[str, tuple[str | None, Callable[[Call], None]]] = {
-            "Start": (MANAGE, self._start),
-            "HoldProfile": (SET_PROFILE, self._hold),
-            "ReleaseProfile": (None, self._release),
-            "ListProfiles": (None, self._list_profiles),
-            "ListGames": (None, self._list_games),
-            "Explain": (None, self._explain),
-            "Query": (None, self._query),
+    def _work(self, member: str) -> tuple[Access, Callable[[Call], None]]:
+        """Who may call a method, and its work."""
+        special: dict[str, tuple[Access, Callable[[Call], None]]] = {
+            "HoldProfile": (Access.SET_PROFILE, self._hold),
+            "ReleaseProfile": (Access.ALL, self._release),
+            "ListProfiles": (Access.ALL, self._list_profiles),
+            "ListGames": (Access.ALL, self._list_games),
+            "Explain": (Access.ALL, self._explain),
+            "Query": (Access.ALL, self._query),
         }
-        return special[member]
+        if member in special:
+            return special[member]
+        name = BY_MEMBER[member]
+        spec = OPERATIONS[name]
 
-    def _operate(self, op: str, args: Mapping[str, Any]) -> Any:
+        def plain(call: Call) -> None:
+            self._operate(name, dict(zip(spec.arguments, call.args, strict=True)), call.uid)
+            call.answer()
+
+        return spec.access, plain
+
+    def _operate(self, op: str, args: Mapping[str, Any], uid: int) -> Any:
         operation = self._operations.get(op)
         if operation is None:
             raise ControlError(f"this build has no {op}", USAGE)
-        return operation.call(args)
+        return operation.call(args, uid)
 
-    def _start(self, call: Call) -> None:
-        profile = call.args[0]
-        if profile:
-            self._operate("profile_set", {"name": profile, "sticky": False})
-        self._operate("start", {})
+    def _report_focus(self, call: Call) -> None:
+        self._operate("hint", {"kind": "focus", "pid": call.args[0]}, call.uid)
+        call.answer()
+
+    def _report_game(self, call: Call) -> None:
+        pid, source, active = call.args
+        hint = {"kind": "gamemode", "pid": pid, "source": source, "active": active}
+        self._operate("hint", hint, call.uid)
         call.answer()
 
     def _hold(self, call: Call) -> None:
         profile, reason = call.args
-        known = {row[0] for row in self._profiles()}
+        known = {row[0] for row in self._profiles(call.uid)}
         if profile not in known:
             raise ControlError("no such profile: see ListProfiles", USAGE)
         call.answer("u", [self._holds.take(call.sender, profile, reason)])
@@ -337,9 +326,9 @@ class BusService:
         self._holds.release(call.sender, call.args[0])
         call.answer()
 
-    def _profiles(self) -> list[list[str]]:
+    def _profiles(self, uid: int) -> list[list[str]]:
         """Name, what it says of itself, where it comes from."""
-        body = self._operate("profiles", {})
+        body = self._operate("profiles", {}, uid)
         rows = body.get("profiles", body) if isinstance(body, dict) else body
         return [
             [str(row.get(key) or "") for key in ("name", "description", "source")]
@@ -348,27 +337,27 @@ class BusService:
         ]
 
     def _list_profiles(self, call: Call) -> None:
-        call.answer("a(sss)", [self._profiles()])
+        call.answer("a(sss)", [self._profiles(call.uid)])
 
     def _list_games(self, call: Call) -> None:
         rows = [
             [int(g["pid"]), str(g.get("comm", "")), start_of(int(g["pid"])) or 0, str(g["reason"])]
-            for g in self._operate("games", {})
+            for g in self._operate("games", {}, call.uid)
         ]
         call.answer("a(usts)", [rows])
 
     def _explain(self, call: Call) -> None:
-        facts = self._operate("explain", {"pid": call.args[0]})
+        facts = self._operate("explain", {"pid": call.args[0]}, call.uid)
         variant = wire.library().Variant
         call.answer("a{sv}", [{str(k): variant(*_typed(v)) for k, v in facts.items()}])
 
     def _query(self, call: Call) -> None:
         what = call.args[0]
-        operation = self._operations.get(what) if what in QUERIES else None
-        if operation is None or operation.root_only:
-            known = ", ".join(name for name in QUERIES if name in self._operations)
+        operation = self._operations.get(what)
+        if operation is None or not operation.spec.query:
+            known = ", ".join(name for name, one in self._operations.items() if one.spec.query)
             raise ControlError(f"nothing of that name: {known}", USAGE)
-        call.answer("s", [json.dumps(operation.call({}), default=str)])
+        call.answer("s", [json.dumps(operation.call({}, call.uid), default=str)])
 
     # ---- what every service has ------------------------------------------------------------------
 

@@ -9,17 +9,17 @@ from typing import Any
 from scx_gamer.config import network
 from scx_gamer.config.network import Limit, UnitError
 from scx_gamer.control import ControlError
-from scx_gamer.control.server import Operation
+from scx_gamer.control.operations import Handler
 from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.limiter import NetRoom
 from scx_gamer.system.exit_codes import FAILED, USAGE
 
 
-def operations(room: NetRoom) -> dict[str, Operation]:
-    """net_status for everybody; net_limit, net_release and net_measure for root."""
+def operations(room: NetRoom) -> dict[str, Handler]:
+    """Return the calls of the operations net_*."""
 
-    def told(call: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
-        def wrapped(request: Mapping[str, Any]) -> Any:
+    def told(call: Callable[[Mapping[str, Any]], Any]) -> Handler:
+        def wrapped(request: Mapping[str, Any], _uid: int) -> Any:
             try:
                 return call(request)
             except UnitError as err:
@@ -30,10 +30,10 @@ def operations(room: NetRoom) -> dict[str, Operation]:
         return wrapped
 
     return {
-        "net_status": Operation(lambda _request: room.status(), root_only=False),
-        "net_limit": Operation(told(lambda request: _limit(room, request)), root_only=True),
-        "net_release": Operation(told(lambda request: _release(room, request)), root_only=True),
-        "net_measure": Operation(told(lambda _request: room.measure()), root_only=True),
+        "net_status": lambda _request, _uid: room.status(),
+        "net_limit": told(lambda request: _limit(room, request)),
+        "net_release": told(lambda request: _release(room, request)),
+        "net_measure": told(lambda _request: room.measure()),
     }
 
 

@@ -12,7 +12,7 @@ from scx_gamer.system.text import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scx_gamer.control.server import Operation
+    from scx_gamer.control.operations import Operation
     from scx_gamer.control.snapshot import GameFacts, StatusBody
     from scx_gamer.games.detector import GamesRoom
     from scx_gamer.scheduler.exits import ExitRecord

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Operations of the control socket and of the bus."""
+"""Calls behind the table of operations, the same for the control socket and the bus."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scx_gamer import netlimit
 from scx_gamer.control import ControlError
-from scx_gamer.control.server import Operation, pid_of
-from scx_gamer.games.detector import HINTS, GameError
+from scx_gamer.control.operations import Handler, Operation, bind
+from scx_gamer.control.server import pid_of
+from scx_gamer.games.detector import GameError
 from scx_gamer.profiles import ProfileError
 from scx_gamer.scheduler.machine import State
 from scx_gamer.service.change_queue import ChangeQueue
@@ -17,7 +18,6 @@ from scx_gamer.service.services import Services
 from scx_gamer.service.status import Status
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.procfs import start_of
-from scx_gamer.system.text import printable
 
 if TYPE_CHECKING:
     from scx_gamer.control.snapshot import ProfileFacts, StatusBody
@@ -39,28 +39,24 @@ class Operations:
         self._reload = reload
 
     def table(self) -> dict[str, Operation]:
-        """Return the operations by name; reading is open to everybody, changing to root."""
-        reads: dict[str, Callable[[Request], object]] = {
-            "status": lambda _request: self._status.status(),
-            "devices": lambda _request: self._status.devices(),
-            "games": lambda _request: self._services.games.listing(),
-            "explain": lambda request: self._services.games.explain(pid_of(request)),
-            "profiles": lambda _request: self._profiles(),
-            "snapshot": lambda _request: self._status.snapshot(),
-        }
-        changes: dict[str, Callable[[Request], object]] = {
-            "start": lambda _request: self.start(),
-            "stop": lambda _request: self.stop(),
-            "restart": lambda _request: self.restart(),
-            "hint": self._hint,
+        """Return the calls by name, each with its row of the table."""
+        calls: dict[str, Handler] = {
+            "status": lambda _request, _uid: self._status.status(),
+            "devices": lambda _request, _uid: self._status.devices(),
+            "games": lambda _request, _uid: self._services.games.listing(),
+            "explain": self._explain,
+            "profiles": lambda _request, _uid: self._profiles(),
+            "snapshot": lambda _request, _uid: self._status.snapshot(),
+            "hint": self._services.hints.take,
+            "start": self._start,
+            "stop": lambda _request, _uid: self.stop(),
+            "restart": lambda _request, _uid: self.restart(),
+            "reload": lambda _request, _uid: self.reload(),
             "game_add": self._game_add,
-            "game_remove": lambda request: self.remove_game(pid_of(request)),
+            "game_remove": lambda request, _uid: self.remove_game(pid_of(request)),
             "profile_set": self._profile_set,
-            "reload": lambda _request: self.reload(),
         }
-        table = {name: Operation(call, root_only=False) for name, call in reads.items()}
-        table |= {name: Operation(call, root_only=True) for name, call in changes.items()}
-        return table | netlimit.operations(self._services.network)
+        return bind(calls | netlimit.operations(self._services.network))
 
     def _applied(self) -> StatusBody:
         """Return the status after the consequences of the operation."""
@@ -68,6 +64,14 @@ class Operations:
         return self._status.status()
 
     # ---- scheduler ---------------------------------------------------------------------------
+
+    def _start(self, request: Request, _uid: int) -> StatusBody:
+        profile = request.get("profile", "")
+        if not isinstance(profile, str):
+            raise ControlError("give the profile's name as text: profile", USAGE)
+        if profile:
+            self.set_profile(profile, sticky=False)
+        return self.start()
 
     def start(self) -> StatusBody:
         machine = self._services.machine
@@ -89,7 +93,7 @@ class Operations:
 
     # ---- games -------------------------------------------------------------------------------
 
-    def _game_add(self, request: Request) -> StatusBody:
+    def _game_add(self, request: Request, _uid: int) -> StatusBody:
         """`start`, where it is given, is when the process began: an id alone may be another's meanwhile."""
         pid, start = pid_of(request), request.get("start")
         if start is not None and start != start_of(pid):
@@ -108,14 +112,8 @@ class Operations:
             raise ControlError(f"{pid} is no game: see `scx-gamer games list`", FAILED)
         return self._applied()
 
-    def _hint(self, request: Request) -> dict[str, object]:
-        """Take a hint of a user session; `pid` 0 with `focus` means that the focus is unknown."""
-        source, kind, pid = (request.get(name) for name in ("source", "kind", "pid"))
-        if not isinstance(source, str) or not isinstance(kind, str):
-            raise ControlError("give source and kind as text", USAGE)
-        if kind not in HINTS or type(pid) is not int or not 0 <= pid < 1 << 31:
-            raise ControlError(f"give a pid, and as kind one of {', '.join(HINTS)}", USAGE)
-        return {"used": self._services.games.hint(printable(source, 40), pid, kind)}
+    def _explain(self, request: Request, _uid: int) -> dict[str, object]:
+        return self._services.games.explain(pid_of(request))
 
     # ---- profiles ----------------------------------------------------------------------------
 
@@ -126,7 +124,7 @@ class Operations:
             for name, one in sorted(found.items())
         ]
 
-    def _profile_set(self, request: Request) -> ProfileFacts:
+    def _profile_set(self, request: Request, _uid: int) -> ProfileFacts:
         name, sticky = request.get("name"), request.get("sticky", True)
         if not isinstance(name, str) or not isinstance(sticky, bool):
             raise ControlError("give the profile's name as text: name", USAGE)

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hints from user sessions: whose they are, whether they count, how many a second. They never name a file.
+"""The one gate for hints of user sessions, whichever way they come: hints socket, control socket or bus.
 
-A hint says which process has the focus, or that GameMode has one for a game. It is taken for processes of the
-caller's own user, from the session in front, and for that user's games; anything else is refused with its reason.
+A hint says which process has the focus, or that GameMode or `exec` has one for a game. It never names a file. It is
+taken for processes of the caller's own user, from the session in front, and for that user's games; anything else is
+refused with its reason.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scx_gamer.control import ControlError
+from scx_gamer.control import ControlError, LimitError
+from scx_gamer.system.budget import Budget
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.procfs import uids_of
 
@@ -23,9 +26,9 @@ BURST = 20.0
 OLDEST_S = 5.0
 # What becomes of a hint: counted from the start, so that a counter that is not there means something.
 RESULTS = ("used", "unused", "malformed", "owner", "rate", "session", "stale")
-_USERS = 64  # whose rate is remembered
 _FUTURE_S = 1.0
 _KINDS = {FOCUS: ("focus", "focus"), GAMEMODE: ("game", "game-gone")}  # active, not active
+_SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 class HintError(ControlError):
@@ -54,32 +57,27 @@ class Hints:
         self._game_owners = game_owners
         self._proc = proc
         self._now_ns = now_ns
-        self._left: OrderedDict[int, tuple[float, int]] = OrderedDict()  # uid -> hints left, when
+        self._budget = Budget(PER_SECOND, BURST, now_ns)
         self.results: Counter[str] = Counter(dict.fromkeys(RESULTS, 0))
 
     def take(self, request: Mapping[str, Any], uid: int) -> dict[str, object]:
-        """One hint of the user `uid`; raises HintError. `used` is false when it says nothing new."""
+        """Take one hint of the user `uid`. `used` is false when it says nothing new.
+
+        Raises HintError, and LimitError for one too many.
+        """
+        if not self._budget.take(uid):
+            self.results["rate"] += 1
+            raise LimitError(f"more than {PER_SECOND:g} hints a second")
         try:
-            self._spend(uid)
-            kind, pid, active = _read(request)
+            kind, pid, active, source = _read(request)
             self._check_age(request.get("time_ns"))
             self._check(uid, kind, pid)
         except HintError as err:
             self.results[err.reason] += 1
             raise
-        used = self._offer("agent", pid, _KINDS[kind][0 if active else 1])
+        used = self._offer(source, pid, _KINDS[kind][0 if active else 1])
         self.results["used" if used else "unused"] += 1
         return {"used": used}
-
-    def _spend(self, uid: int) -> None:
-        now = self._now_ns()
-        left, before = self._left.pop(uid, (BURST, now))
-        left = min(BURST, left + (now - before) / 1e9 * PER_SECOND)
-        self._left[uid] = (max(0.0, left - 1), now) if left >= 1 else (left, now)
-        while len(self._left) > _USERS:
-            self._left.popitem(last=False)
-        if left < 1:
-            raise HintError(f"more than {PER_SECOND:g} hints a second", FAILED, "rate")
 
     def _check_age(self, time_ns: object) -> None:
         if time_ns is None:
@@ -106,7 +104,8 @@ class Hints:
         return bool(owners) and (uid == 0 or owners == {uid})
 
 
-def _read(request: Mapping[str, Any]) -> tuple[str, int, bool]:
+def _read(request: Mapping[str, Any]) -> tuple[str, int, bool, str]:
+    """Kind, pid, active and source of a well-formed hint."""
     kind, pid, active = request.get("kind"), request.get("pid"), request.get("active", True)
     if not isinstance(kind, str) or kind not in _KINDS:
         raise HintError(f"kind is one of {', '.join(_KINDS)}", USAGE, "malformed")
@@ -114,4 +113,7 @@ def _read(request: Mapping[str, Any]) -> tuple[str, int, bool]:
         raise HintError("give the process as a number: pid", USAGE, "malformed")
     if type(active) is not bool:
         raise HintError("active is true or false", USAGE, "malformed")
-    return kind, pid, active
+    source = request.get("source", "agent")
+    if not isinstance(source, str) or not _SOURCE.fullmatch(source):
+        raise HintError("a source is one short word", USAGE, "malformed")
+    return kind, pid, active, source

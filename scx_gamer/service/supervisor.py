@@ -19,7 +19,7 @@ from scx_gamer import netlimit
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.config.settings import load, tunable_limits
 from scx_gamer.config.watch import FolderWatch, WatchError, with_subfolders
-from scx_gamer.control.server import ControlServer, PeerOperation
+from scx_gamer.control.server import ControlServer
 from scx_gamer.games.detector import GamesRoom
 from scx_gamer.libbpf import BpfError
 from scx_gamer.observe.observer import Event, Observe
@@ -269,7 +269,7 @@ class Supervisor:
         table = Operations(services, self._status, self._changes, self._reload).table()
         if services.bus is not None:
             services.bus.serve(table)
-        hint = {"hint": PeerOperation(services.hints.take)}
+        hint = {"hint": table["hint"]}
         for path, operations in (
             (self._paths.control_socket, table),
             (self._paths.hints_socket, hint),

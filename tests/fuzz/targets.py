@@ -15,7 +15,8 @@ from scx_gamer.config import network as network_config
 from scx_gamer.config import settings
 from scx_gamer.config.toml import ConfigError, parse
 from scx_gamer.control import ControlError
-from scx_gamer.control.server import ControlServer, Operation, pid_of
+from scx_gamer.control.operations import OPERATIONS, Operation
+from scx_gamer.control.server import ControlServer, pid_of
 from scx_gamer.dbus import BusError, wire
 from scx_gamer.games import lists as detect
 from scx_gamer.games.desktop import flatpak_command, parse_entry
@@ -166,8 +167,8 @@ def messages(_scratch: Path) -> Target:
     server = object.__new__(ControlServer)
     server.requests = 0
     server.operations = {
-        "explain": Operation(pid_of, root_only=False),
-        "stop": Operation(lambda _request: None, root_only=True),
+        "explain": Operation(lambda request, _uid: pid_of(request), OPERATIONS["explain"]),
+        "stop": Operation(lambda _request, _uid: None, OPERATIONS["stop"]),
     }
 
     def target(data: bytes) -> None:

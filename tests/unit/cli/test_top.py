@@ -28,12 +28,13 @@ LEAVE = b"\x1b[?1049l"
 SERVER = """
 import json, os, sys, time
 from pathlib import Path
-from scx_gamer.control.server import ControlServer, Operation
+from scx_gamer.control.operations import OPERATIONS, Operation
+from scx_gamer.control.server import ControlServer
 from scx_gamer.system.loop import Loop
 from tests.unit.cli.test_top import snapshot
 began = time.monotonic()
 with Loop() as loop:
-    answer = Operation(lambda _request: snapshot(time.monotonic() - began), root_only=False)
+    answer = Operation(lambda *_: snapshot(time.monotonic() - began), OPERATIONS["snapshot"])
     server = ControlServer(loop, Path(sys.argv[1], "control.sock"), {"snapshot": answer})
     print("ready", flush=True)
     loop.run()

@@ -17,7 +17,8 @@ import pytest
 
 from scx_gamer import control
 from scx_gamer.control import protocol, server
-from scx_gamer.control.server import ControlServer, Operation
+from scx_gamer.control.operations import Access, Operation, Spec
+from scx_gamer.control.server import ControlServer
 from scx_gamer.system.budget import Budget
 from scx_gamer.system.loop import Loop
 
@@ -39,9 +40,11 @@ def user(uid: int) -> Iterator[None]:
 def path() -> Iterator[Path]:
     """A socket that any user reaches, and a server on a thread, with answers of 1 MiB."""
     table = {
-        "large": Operation(lambda _request: "x" * (1 << 20), root_only=False),
-        "endless": Operation(lambda _request: "x" * (protocol.MAX_ANSWER + 1), root_only=False),
-        "status": Operation(lambda _request: {"state": "idle"}, root_only=False),
+        "large": Operation(lambda _request, _uid: "x" * (1 << 20), Spec(Access.ALL)),
+        "endless": Operation(
+            lambda _request, _uid: "x" * (protocol.MAX_ANSWER + 1), Spec(Access.ALL)
+        ),
+        "status": Operation(lambda _request, _uid: {"state": "idle"}, Spec(Access.ALL)),
     }
     reader, writer = os.pipe()
     with tempfile.TemporaryDirectory() as folder, Loop() as loop:

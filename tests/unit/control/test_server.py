@@ -8,13 +8,14 @@ import json
 import socket
 from pathlib import Path
 
-from scx_gamer.control.server import ControlServer, Operation
+from scx_gamer.control.operations import Access, Operation, Spec
+from scx_gamer.control.server import ControlServer
 from scx_gamer.system.loop import Loop
 
 
 def test_requests_that_come_together_are_all_answered(tmp_path: Path) -> None:
     path, seen = tmp_path / "control.sock", 0
-    count = Operation(lambda request: request["n"], root_only=False)
+    count = Operation(lambda request, _uid: request["n"], Spec(Access.ALL))
     with Loop() as loop, socket.socket(socket.AF_UNIX) as client:
         server = ControlServer(loop, path, {"count": count})
         client.connect(str(path))

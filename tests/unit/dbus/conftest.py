@@ -26,6 +26,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
   <auth>EXTERNAL</auth>
   <limit name="max_connections_per_user">512</limit>
   <policy context="default">
+    <allow user="*"/>
     <allow send_destination="*" eavesdrop="true"/>
     <allow own="*"/>
     <allow receive_sender="*"/>
@@ -57,6 +58,11 @@ class Daemon:
         assert self._process.stdout is not None
         assert select.select([self._process.stdout], [], [], 20)[0], "dbus-daemon does not start"
         self._process.stdout.readline()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self) -> None:
         process, self._process = self._process, None

@@ -101,21 +101,21 @@ def test_every_interface_and_no_other_is_in_the_bus_policy() -> None:
 
 
 def test_every_method_knows_who_may() -> None:
-    from scx_gamer.dbus.polkit import MANAGE, SET_PROFILE
+    from scx_gamer.control.operations import Access
     from scx_gamer.dbus.service import BusService
 
     actions = {
-        action: (TREE / "packaging/polkit/org.scxgamer.Supervisor1.policy")
+        access: (TREE / "packaging/polkit/org.scxgamer.Supervisor1.policy")
         .read_text()
-        .count(f'"{action}"')
-        for action in (MANAGE, SET_PROFILE)
+        .count(f'"{BUS_NAME}.{access.value}"')
+        for access in (Access.MANAGE, Access.SET_PROFILE)
     }
     assert set(actions.values()) == {1}
     reading = {"ReleaseProfile", "ListProfiles", "ListGames", "Explain", "Query"}
     blank = object.__new__(BusService)
     for name in own()[INTERFACE].methods:
-        action, _ = blank._work(name)
-        assert (action is None) == (name in reading), name
+        access, _ = blank._work(name)
+        assert (access is Access.ALL) == (name in reading), name
 
 
 def test_nothing_is_left_to_the_garbage_collector() -> None:

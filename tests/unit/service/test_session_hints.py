@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scx_gamer.control import ControlError
+from scx_gamer.control import ControlError, LimitError
 from scx_gamer.service.session_hints import BURST, PER_SECOND, RESULTS, HintError, Hints
 from scx_gamer.system import logind
 from scx_gamer.system.procfs import uids_of
@@ -43,11 +43,12 @@ class World:
         return True
 
     def refusal(self, uid: int = ME, **request: Any) -> str:
-        with pytest.raises(HintError) as caught:
+        with pytest.raises((HintError, LimitError)) as caught:
             self.hints.take(request, uid)
         assert "\n" not in str(caught.value) and not self.taken
-        assert caught.value.reason in RESULTS
-        return caught.value.reason
+        reason = caught.value.reason if isinstance(caught.value, HintError) else "rate"
+        assert reason in RESULTS
+        return reason
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ _JUNK = (
 )
 @given(
     request=st.dictionaries(
-        st.sampled_from(["kind", "pid", "active", "time_ns", "op", "path"]),
+        st.sampled_from(["kind", "pid", "active", "source", "time_ns", "op", "path"]),
         _JUNK | st.sampled_from(["focus", "gamemode", 10, 11]),
     ),
     uid=st.sampled_from([ME, OTHER, 0, 65534]),

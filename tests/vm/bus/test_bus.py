@@ -56,11 +56,9 @@ def test_root_moves_the_scheduler_and_signals_tell(always: None) -> None:
         assert {"auto", "gaming", "lowlatency", "powersave", "server"} <= profiles
 
 
-def test_the_command_goes_over_the_bus(always: None) -> None:
+def test_the_command_of_a_user_goes_over_the_bus(always: None) -> None:
     before = control.request("status")["bus"]["calls"]["answered"]
-    done = subprocess.run(
-        ["/usr/bin/scx-gamer", "status", "--json"], capture_output=True, text=True, timeout=60
-    )
+    done = as_user(STRANGER, "scx-gamer", "status", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["state"] == "attached", done.stderr
     assert control.request("status")["bus"]["calls"]["answered"] > before
 

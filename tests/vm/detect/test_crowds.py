@@ -155,7 +155,7 @@ def test_alt_tab_changes_boosts_and_nothing_else(
     before = sup.wait_state("attached")
 
     def focus(pid: int) -> tuple[int, int]:
-        sup.ask("hint", source="test", kind="focus", pid=pid)
+        sup.ask("hint", kind="focus", pid=pid)
         wait_until("the focus", lambda: control(sup, "focus_tgid") == pid, 60)
         return control(sup, "focus_tgid"), control(sup, "focus_away")
 

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The one table of operations: names on the control socket, methods of the bus, arguments, and who may.
+
+The command, the socket and the bus all read it. Whatever is not in it cannot be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+Handler: TypeAlias = Callable[
+    [Mapping[str, Any], int], Any
+]  # the request without `op`, and the asking user's uid
+
+
+class Access(Enum):
+    """Who may. Over the socket root alone may change anything; over the bus polkit decides by these actions."""
+
+    ALL = ""
+    MANAGE = "manage"
+    SET_PROFILE = "set-profile"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """`member`: method of the bus, empty for none; `query`: what Query hands out."""
+
+    access: Access
+    member: str = ""
+    arguments: tuple[str, ...] = ()
+    query: bool = False
+
+
+OPERATIONS: dict[str, Spec] = {
+    "status": Spec(Access.ALL, query=True),
+    "devices": Spec(Access.ALL, query=True),
+    "games": Spec(Access.ALL, query=True),
+    "snapshot": Spec(Access.ALL, query=True),
+    "profiles": Spec(Access.ALL, query=True),
+    "explain": Spec(Access.ALL, "Explain", ("pid",)),
+    "hint": Spec(Access.ALL),  # the gate of session hints decides
+    "start": Spec(Access.MANAGE, "Start", ("profile",)),
+    "stop": Spec(Access.MANAGE, "Stop"),
+    "restart": Spec(Access.MANAGE, "Restart"),
+    "reload": Spec(Access.MANAGE, "Reload"),
+    "game_add": Spec(Access.MANAGE, "AddGame", ("pid",)),
+    "game_remove": Spec(Access.MANAGE, "RemoveGame", ("pid",)),
+    "profile_set": Spec(Access.SET_PROFILE, "SetProfile", ("name", "sticky")),
+    "net_status": Spec(Access.ALL),
+    "net_limit": Spec(Access.MANAGE),
+    "net_release": Spec(Access.MANAGE),
+    "net_measure": Spec(Access.MANAGE),
+}
+BY_MEMBER = {spec.member: name for name, spec in OPERATIONS.items() if spec.member}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`call` may raise ControlError."""
+
+    call: Handler
+    spec: Spec
+
+    @property
+    def root_only(self) -> bool:
+        return self.spec.access is not Access.ALL
+
+
+def bind(calls: Mapping[str, Handler]) -> dict[str, Operation]:
+    """The table with its calls; KeyError for a name that the table lacks."""
+    return {name: Operation(call, OPERATIONS[name]) for name, call in calls.items()}
