@@ -120,7 +120,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Passes", "ops", [("passes", rate("loop_passes_total"))]),
         ("Scrape", "s", [("scrape", g("scrape_seconds"))]),
         ("Bus", "short", [("connected", g("bus_connected")), ("{{result}}", g("bus_calls_total")),
-                          ("rests", g("bus_rests_total")), ("holds", g("bus_holds"))]),
+                          ("over budget", g("bus_over_budget_total")), ("holds", g("bus_holds"))]),
     ],
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 5.0
 _PER_PASS = 1  # messages handled before input has its turn again
-_PER_SECOND = 500  # beyond it reading rests: the bus keeps what is sent, and refuses in the end
+_LOOKS_PER_PASS = 32  # and how many are looked at: a call beyond a user's share costs a twentieth of one that is served
 _MAX_UNSENT = 4 << 20  # a bus that does not take answers is left
 _MAX_PENDING = 128
 _READ = 65536
@@ -34,21 +34,22 @@ class Connection:
         on_call: Callable[[bytes, bool], None],
         on_signal: Callable[[Any], None],
         on_lost: Callable[[str], None],
+        admits: Callable[[str], bool] = lambda _sender: True,
     ) -> None:
+        """`admits`: whether a call of this sender is looked at."""
         self._loop = loop
         self._on_ready, self._on_call = on_ready, on_call
         self._on_signal, self._on_lost = on_signal, on_lost
+        self._admits = admits
         self._frames = wire.Frames()
         self._line = bytearray()
         self._authenticated = False
         self._unsent = bytearray()
         self._serial = 0
         self._pending: dict[int, tuple[Reply, Timer]] = {}
-        self._rest: Timer | None = None
         self._again: Timer | None = None
-        self._second = (0, 0)  # the second, and the messages handled in it
         self.name = ""
-        self.paused = 0
+        self.refused = 0
         self._lib = wire.library()
         path = wire.bus_socket()
         flags = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -61,7 +62,6 @@ class Connection:
             raise BusError(f"no bus at {path}: {err.strerror}", errno=err.errno or 0) from err
         self._sock: socket.socket | None = sock
         loop.add_fd(sock.fileno(), self._on_readable, name="bus")
-        self._reading = True
         self._giving_up = loop.call_later(
             CALL_TIMEOUT_S, lambda: self._lose("the bus does not answer"), name="bus greeting"
         )
@@ -111,7 +111,7 @@ class Connection:
         if len(self._unsent) > _MAX_UNSENT:
             self._unsent.clear()
             self._loop.call_later(0, lambda: self._lose("it takes nothing"), name="bus stuck")
-        elif self._reading:
+        else:
             self._loop.watch_writable(sock.fileno(), bool(self._unsent))
 
     # ---- in ----------------------------------------------------------------------------------
@@ -166,15 +166,17 @@ class Connection:
 
     def _work(self) -> bool:
         """Handle some of what was read; True when there is more for the next pass."""
-        for _ in range(_PER_PASS):
+        handled = 0
+        for _ in range(_LOOKS_PER_PASS):
             if self._sock is None:
                 return False
-            if not self._allowed():
-                return True
             found = self._frames.next()
             if found is None:
                 return False
-            self._handle(*found)
+            if self._handle(*found):
+                handled += 1
+                if handled == _PER_PASS:
+                    break
         if self._again is None:
             self._again = self._loop.call_later(0, self._more, name="bus backlog")
         return True
@@ -186,38 +188,38 @@ class Connection:
         except BusError as err:
             self._lose(str(err))
 
-    def _allowed(self) -> bool:
-        """Whether this second has room for one more; else reading rests until it has."""
-        now = self._loop.now_ns()
-        second, count = self._second
-        if now - second >= 1_000_000_000:
-            second, count = now, 0
-        self._second = (second, count + 1)
-        if count < _PER_SECOND:
-            return True
-        if self._rest is None and self._sock is not None:
-            self.paused += 1
-            self._reading = False
-            self._loop.remove_fd(self._sock.fileno())
-            left_s = (second + 1_000_000_000 - now) / 1e9
-            self._rest = self._loop.call_later(left_s, self._rested, name="bus rests")
-        return False
+    def _refuse(self, frame: bytes, sender: str) -> None:
+        """Answer a call that was not looked at, if it waits for an answer: a user's share is spent."""
+        self.refused += 1
+        lib = self._lib
+        if not frame[2] & lib.MessageFlag.NO_REPLY_EXPECTED.value:
+            self.send(
+                lib.Message(
+                    message_type=lib.MessageType.ERROR,
+                    reply_serial=wire.serial_of(frame),
+                    destination=sender,
+                    error_name="org.freedesktop.DBus.Error.LimitsExceeded",
+                    signature="s",
+                    body=["too many calls a second of yours: try again later"],
+                )
+            )
 
-    def _rested(self) -> None:
-        self._rest = None
-        if self._sock is None:
-            return
-        self._loop.add_fd(self._sock.fileno(), self._on_readable, name="bus")
-        self._reading = True
-        self._flush()
-        self._more()
-
-    def _handle(self, frame: bytes, whole: bool) -> None:
-        kind = frame[1]
+    def _handle(self, frame: bytes, whole: bool) -> bool:
+        """Return False for a call that was refused unread."""
         types = self._lib.MessageType
-        if kind == types.METHOD_CALL.value:
+        if frame[1] == types.METHOD_CALL.value:
+            sender = wire.sender_of(frame)
+            if not self._admits(sender):
+                self._refuse(frame, sender)
+                return False
             self._on_call(frame, whole)
-            return
+        else:
+            self._take(frame, whole)
+        return True
+
+    def _take(self, frame: bytes, whole: bool) -> None:
+        """An answer or a signal."""
+        kind, types = frame[1], self._lib.MessageType
         try:
             message = self._loop.run_interruptible(
                 wire.decode, frame if whole else wire.without_body(frame)
@@ -251,7 +253,7 @@ class Connection:
         sock, self._sock = self._sock, None
         if sock is None:
             return
-        for timer in (self._giving_up, self._rest, self._again):
+        for timer in (self._giving_up, self._again):
             if timer is not None:
                 timer.cancel()
         for _, timer in self._pending.values():

@@ -25,26 +25,40 @@ class Authority:
     def __init__(self, bus: Connection) -> None:
         self._bus = bus
         self._users: OrderedDict[str, int] = OrderedDict()
+        self._waiting: dict[str, list[Callable[[int | None, str], None]]] = {}
         self._asking: dict[int, int] = {}  # uid -> questions that wait
 
     def user(self, sender: str, then: Callable[[int | None, str], None]) -> None:
         """The uid of a bus name. A unique name never changes hands while the bus lives, so it is asked once."""
         known = self._users.get(sender)
         if known is not None:
-            self._users.move_to_end(sender)
             then(known, "")
+            return
+        waiting = self._waiting.setdefault(sender, [])
+        waiting.append(then)
+        if len(waiting) > 1:
             return
 
         def answered(reply: Any, error: str) -> None:
-            if reply is None or not reply.body or not isinstance(reply.body[0], int):
-                then(None, f"the bus does not say who you are: {error}")
-                return
-            self._users[sender] = reply.body[0]
-            while len(self._users) > _KNOWN_USERS:
-                self._users.popitem(last=False)
-            then(reply.body[0], "")
+            uid, why = None, f"the bus does not say who you are: {error}"
+            if reply is not None and reply.body and isinstance(reply.body[0], int):
+                uid, why = reply.body[0], ""
+                self._users[sender] = uid
+                while len(self._users) > _KNOWN_USERS:
+                    self._users.popitem(last=False)
+            for one in self._waiting.pop(sender):
+                one(uid, why)
 
         self._bus.call(wire.to_bus("GetConnectionUnixUser", "s", [sender]), answered)
+
+    def known(self, sender: str) -> int | None:
+        """Return the uid of a bus name, None while the bus has not said it; it is asked then."""
+        uid = self._users.get(sender)
+        if uid is not None:
+            self._users.move_to_end(sender)
+        elif sender not in self._waiting:
+            self.user(sender, lambda _uid, _why: None)
+        return uid
 
     def forget(self, sender: str) -> None:
         self._users.pop(sender, None)

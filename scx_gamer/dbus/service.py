@@ -28,6 +28,7 @@ from scx_gamer.dbus.connection import Connection
 from scx_gamer.dbus.holds import Holds
 from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.polkit import Authority
+from scx_gamer.system.budget import Budget
 from scx_gamer.system.exit_codes import BAD_CONFIG, NO_PERMISSION, USAGE
 from scx_gamer.system.loop import Loop, Timer
 from scx_gamer.system.procfs import start_of
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PER_SECOND, _BURST = 50.0, 100.0  # calls of one user, over all connections; root has no limit
 _RETRY_S = (1.0, 2.0, 5.0, 10.0)
 _MAX_TEXT = 256
 _SHORT = 512  # bytes: such a frame is decoded at once
@@ -100,6 +102,8 @@ class BusService:
         self._bus: Connection | None = None
         self._authority: Authority | None = None
         self._holds = Holds(hold)
+        self._budget = Budget(_PER_SECOND, _BURST)
+        self._refused = 0  # by connections that are gone
         self._timer: Timer | None = None
         self._failures = 0
         self._closed = False
@@ -121,15 +125,22 @@ class BusService:
                 on_call=self._on_call,
                 on_signal=self._on_signal,
                 on_lost=self._lost,
+                admits=self._admits,
             )
         except BusError as err:
             self._lost(str(err))
+
+    def _admits(self, sender: str) -> bool:
+        """Spend a call of the sender's user; root's are free. Names whose user is not known yet share one budget."""
+        uid = self._authority.known(sender) if self._authority is not None else None
+        return uid == 0 or self._budget.take("new" if uid is None else uid)
 
     def _lost(self, why: str) -> None:
         """Everything that hung on the connection goes with it."""
         if self.connected or self._failures == 0:
             log.warning("not on the bus: %s", why)
         self.connected = False
+        self._refused += self._bus.refused if self._bus is not None else 0
         self._bus = self._authority = None
         self._holds.clear()
         if not self._closed:
@@ -429,12 +440,12 @@ class BusService:
                     self._authority.forget(name)
 
     def counters(self) -> dict[str, object]:
-        paused = self._bus.paused if self._bus is not None else 0
+        refused = self._bus.refused if self._bus is not None else 0
         return {
             "connected": self.connected,
             "calls": dict(self.calls),
             "holds": self._holds.listing(),
-            "rests": paused,
+            "over_budget": self._refused + refused,
         }
 
     def close(self) -> None:

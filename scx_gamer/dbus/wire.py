@@ -155,6 +155,41 @@ def decode(frame: bytes) -> Any:
     return message
 
 
+def serial_of(frame: bytes) -> int:
+    """Return the serial that an answer to this message names."""
+    return int(struct.unpack_from("<I" if frame[:1] == b"l" else ">I", frame, 8)[0])
+
+
+_SENDER = 7  # code of the header field
+
+
+def sender_of(frame: bytes) -> str:
+    """Return who sent a message, without decoding it; empty where the header has no such field that makes sense."""
+    number = struct.Struct("<I" if frame[:1] == b"l" else ">I").unpack_from
+    try:
+        at, end = _FIXED, _FIXED + number(frame, 12)[0]
+        while at < end:
+            at += -at & 7
+            code, kind = frame[at], frame[at + 2 : at + 4]
+            at += 4
+            if kind == b"g\0":
+                at += frame[at] + 2
+                continue
+            at += -at & 3
+            if kind == b"u\0":
+                at += 4
+                continue
+            if kind not in (b"s\0", b"o\0"):
+                return ""
+            length = number(frame, at)[0]
+            if code == _SENDER:
+                return frame[at + 4 : at + 4 + length].decode("ascii", "replace")
+            at += length + 5
+    except (struct.error, IndexError):
+        pass
+    return ""
+
+
 def without_body(frame: bytes) -> bytes:
     """The same message with nothing in its body: who sent it and what it wants, whatever it brings along."""
     order = "<" if frame[:1] == b"l" else ">"

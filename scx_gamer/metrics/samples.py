@@ -84,7 +84,7 @@ def _supervisor(snap: SnapshotBody) -> Iterator[Sample]:
     bus = snap.get("bus", {})
     yield "bus_connected", (), bus.get("connected", False)
     yield from _each("bus_calls", _BUS_CALLS | bus.get("calls", {}))
-    yield "bus_rests", (), bus.get("rests", 0)
+    yield "bus_over_budget", (), bus.get("over_budget", 0)
     yield "bus_holds", (), len(bus.get("holds", ()))
     yield from _each("session_hints", snap.get("session_hints") or {})
     loop = snap["loop"]

@@ -114,7 +114,7 @@ SPECS: dict[str, Spec] = {
     "tunable": _g("Tunables as the kernel has them, each in the unit of its name.", "tunable"),
     "bus_connected": _g("1 while the service is on the system bus."),
     "bus_calls": _c("Calls over the bus, by what became of them.", "result"),
-    "bus_rests": _c("Times reading of the bus rested because too much was sent."),
+    "bus_over_budget": _c("Calls of the bus refused unread because their user's share was spent."),
     "bus_holds": _g("Profiles held by programs."),
     "session_hints": _c("Hints from user sessions, by what became of them.", "result"),
     "loop_passes": _c("Passes of the event loop."),

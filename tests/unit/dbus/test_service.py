@@ -8,6 +8,7 @@ import random
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from scx_gamer import control
 from scx_gamer.control import ControlError
 from scx_gamer.control.operations import OPERATIONS, Access, Operation, Spec
 from scx_gamer.control.server import ControlServer
-from scx_gamer.dbus import BUS_NAME, INTERFACE, SESSION_INTERFACE, BusError, wire
+from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, SESSION_INTERFACE, BusError, wire
 from scx_gamer.dbus.client import BusClient, NoService
 from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.service import BusService, properties_of
@@ -283,12 +284,30 @@ def test_reports_are_limited(service: BusService, world: World) -> None:
     assert "LimitsExceeded" in answers and answers[:10] == [""] * 10
 
 
+@pytest.fixture
+def stranger(service: BusService, turn: Turning) -> Iterator[BusClient]:
+    """A connection that the service takes for an ordinary user's."""
+    with BusClient(60) as client:
+        client.call("Ping", interface="org.freedesktop.DBus.Peer")
+        authority = service._authority
+        assert authority is not None
+        turn.do(lambda: authority._users.update({own_name(client): 4242}))
+        yield client
+
+
+def flood(client: BusClient, member: str, count: int, *, answered: bool) -> None:
+    """Send the call so many times, and read nothing."""
+    message = wire.call(BUS_NAME, OBJECT_PATH, "org.freedesktop.DBus.Peer", member)
+    if not answered:
+        message.flags |= wire.library().MessageFlag.NO_REPLY_EXPECTED
+    client._sock.settimeout(60)
+    client._sock.sendall(b"".join(wire.encode(message, n) for n in range(1, count + 1)))
+
+
 def test_flood_leaves_the_loop_to_others(
-    service: BusService, turn: Turning, monkeypatch: pytest.MonkeyPatch
+    service: BusService, turn: Turning, stranger: BusClient
 ) -> None:
     """Ten thousand calls at once: a timer of the loop is late by a few messages' work, and memory stays."""
-    # what a busy machine reaches too
-    monkeypatch.setattr("scx_gamer.dbus.connection._PER_SECOND", 50)
     late: list[float] = []
 
     def beat(due: float) -> None:
@@ -296,19 +315,42 @@ def test_flood_leaves_the_loop_to_others(
         if len(late) < 100:
             turn.loop.call_later(0.02, lambda: beat(time.monotonic() + 0.02), name="beat")
 
-    with BusClient(60) as client:
-        message = wire.call(
-            BUS_NAME, "/org/scxgamer/Supervisor1", INTERFACE, "Query", "s", ["status"]
-        )
-        message.flags |= wire.library().MessageFlag.NO_REPLY_EXPECTED
-        data = b"".join(wire.encode(message, number) for number in range(1, 10_001))
-        turn.do(lambda: beat(time.monotonic()))
-        client._sock.settimeout(60)
-        client._sock.sendall(data)
-        wait(lambda: len(late) >= 100, 60)
+    turn.do(lambda: beat(time.monotonic()))
+    flood(stranger, "Ping", 10_000, answered=False)
+    wait(lambda: len(late) >= 100, 60)
     late.sort()
-    assert service.counters()["rests"]
+    assert service.counters()["over_budget"]
     assert late[90] < 0.05, f"p90 {late[90] * 1000:.0f} ms"
+
+
+def test_a_flood_of_one_user_delays_no_other(
+    service: BusService, world: World, stranger: BusClient
+) -> None:
+    """At 500 messages a second for all, root's Stop came 40 s after 20 000 pings of one user."""
+    with BusClient(60) as mine:
+        mine.call("Ping", interface="org.freedesktop.DBus.Peer")
+        flood(stranger, "Ping", 20_000, answered=False)
+        begun = time.monotonic()
+        mine.call("Stop")
+        took = time.monotonic() - begun
+    assert world.asked == [("stop", {})]
+    assert int(str(service.counters()["over_budget"])) > 15_000
+    assert took < 10, f"{took:.1f} s"
+
+
+def test_who_has_spent_his_share_is_told_at_once(service: BusService, stranger: BusClient) -> None:
+    kinds = wire.library().MessageType
+    ends: Counter[str] = Counter()
+    begun = time.monotonic()
+    for sent in range(100, 501, 100):  # the bus itself lets 128 wait
+        flood(stranger, "Ping", 100, answered=True)
+        while ends.total() < sent:
+            answer = stranger.receive()
+            if answer.message_type in (kinds.METHOD_RETURN, kinds.ERROR):
+                ends[answer.error_name or "answered"] += 1
+    took = time.monotonic() - begun
+    assert 80 <= ends["answered"] <= 100 + 50 * took + 1, (ends, took)
+    assert ends[f"{ERROR}LimitsExceeded"] == 500 - ends["answered"]
 
 
 def test_ten_thousand_hostile_calls(service: BusService, world: World) -> None:

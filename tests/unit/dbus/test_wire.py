@@ -143,3 +143,18 @@ def test_a_message_is_encoded_as_it_would_encode_itself() -> None:
     for serial, message in enumerate((call, answer, refusal, signal, wire.to_bus("Hello")), 1):
         made = wire.encode(message, serial)
         assert made == bytes(message._marshall())
+
+
+@given(st.binary(max_size=60), st.integers(0, 160))
+@settings(max_examples=300, deadline=None)
+def test_the_sender_is_found_without_decoding(data: bytes, keep: int) -> None:
+    """The same as the decoder finds, for whole messages; for others a text, and never an exception."""
+    call = wire.call(BUS_NAME, OBJECT_PATH, INTERFACE, "SetProfile", "sb", ["gaming", True])
+    call.serial, call.sender, call.destination = 0x01020304, ":1.7", "org.example.X"
+    for made in (wire.call(BUS_NAME, OBJECT_PATH, INTERFACE, "Stop"), call):
+        made.serial = made.serial or 1
+        frame = bytes(made._marshall())
+        assert wire.sender_of(frame) == (wire.decode(frame).sender or "")
+        assert wire.serial_of(frame) == made.serial
+        assert isinstance(wire.sender_of(frame[:keep] + data + frame[keep + len(data) :]), str)
+    assert wire.sender_of(data) in ("", wire.sender_of(data))

@@ -109,7 +109,7 @@ def snapshot() -> dict[str, Any]:
             "tasks": {"game": 36},
         },
         "programs": {"scxg_enqueue": (37, 38)},
-        "bus": {"connected": True, "calls": {"answered": 54}, "rests": 55, "holds": [{}]},
+        "bus": {"connected": True, "calls": {"answered": 54}, "over_budget": 55, "holds": [{}]},
         "process": {"cpu_ns": 39, "resident_bytes": 40, "open_fds": 41, "threads": 42},
     }
 
