@@ -21,9 +21,14 @@ from scx_gamer.system.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
 
-_DEADLINE_S = 5.0
+_DEADLINE_S = 5.0  # for the answer to be read
+_SILENT_S = 2.0  # for the request to be whole
+_CACHED_S = 1.0  # an answer serves everybody who asks within it
+_ACCEPTS = 8  # in one pass
 _PART_S = 0.001  # of work between two passes of the loop, and one part more
-_MAX_CONNECTIONS = 16
+_MAX_CONNECTIONS = (
+    16  # beyond it the newest is let in: those who do nothing cannot lock Prometheus out
+)
 _MAX_REQUEST = 8192
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -39,13 +44,14 @@ class _Connection:
     sock: socket.socket
     deadline: Timer
     request: bytearray = field(default_factory=bytearray)
+    waits: bool = False  # the request is whole
     answer: memoryview | None = None
 
 
 class Exporter:
     """Listens from the constructor to close(). `scrape` yields the parts of one answer, empty ones included.
 
-    Who asks while an answer is put together gets the next one; all of them the same.
+    Requests that arrive during a scrape share the next response, and those within a second of one get it again.
     """
 
     def __init__(
@@ -59,6 +65,8 @@ class Exporter:
         self._parts: Iterator[bytes] | None = None
         self._body = bytearray()
         self._timer: Timer | None = None
+        self._cached = b""
+        self._cached_ns = 0
         self.scrapes = 0
         self.refused = 0
         family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
@@ -74,7 +82,7 @@ class Exporter:
                 raise ExporterError(
                     f"metrics cannot listen on {address} port {port}: {error.strerror}",
                     error.errno or 0,
-                    "set another metrics.port, or metrics.enabled = false",
+                    "set another metrics.port",
                 ) from error
             self.port: int = self._listen.getsockname()[1]
             loop.add_fd(self._listen.fileno(), self._accept, name="metrics")
@@ -101,22 +109,32 @@ class Exporter:
             self._drop(fd)
 
     def _accept(self, _fd: int) -> None:
-        try:
-            sock, _ = self._listen.accept()
-        except OSError as error:  # the client left again, or no fd is free
-            log.debug("metrics: accept: %s", error.strerror)
-            return
+        for _ in range(_ACCEPTS):
+            try:
+                sock, _address = self._listen.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # the client left again, or no fd is free
+                log.debug("metrics: accept: %s", error.strerror)
+                return
+            self._admit(sock)
+
+    def _admit(self, sock: socket.socket) -> None:
         if len(self._open) >= _MAX_CONNECTIONS:
-            self.refused += 1
-            sock.close()
-            return
+            self._make_room()
         sock.setblocking(False)
         fd = sock.fileno()
-        deadline = self._loop.call_later(
-            _DEADLINE_S, lambda: self._too_late(fd), name="metrics deadline"
-        )
-        self._open[fd] = _Connection(sock, deadline)
+        self._open[fd] = _Connection(sock, self._deadline(fd, _SILENT_S))
         self._loop.add_fd(fd, self._serve, name="scraper")
+        self._serve(fd)  # a scraper's request comes along with its connection
+
+    def _make_room(self) -> None:
+        """Drop the oldest connection that says nothing, else that reads nothing, else the oldest that waits."""
+        order = sorted(self._open.items(), key=lambda item: (item[1].waits, item[1].answer is None))
+        self._too_late(order[0][0])
+
+    def _deadline(self, fd: int, seconds: float) -> Timer:
+        return self._loop.call_later(seconds, lambda: self._too_late(fd), name="metrics deadline")
 
     def _too_late(self, fd: int) -> None:
         self.refused += 1
@@ -162,6 +180,13 @@ class Exporter:
         if refusal:
             self._answer(fd, connection, refusal)
             return
+        connection.waits = True
+        connection.deadline.cancel()
+        connection.deadline = self._deadline(fd, _DEADLINE_S)
+        if self._cached and self._loop.now_ns() - self._cached_ns < _CACHED_S * 1e9:
+            self.scrapes += 1
+            self._answer(fd, connection, self._cached)
+            return
         self._loop.watch_writable(fd, False, readable=False)  # what else it says is not read
         self._waiting.append(connection)
         self._go_on()
@@ -187,6 +212,7 @@ class Exporter:
                 gc.disable()  # a thousand objects that go with the answer: each look at them is in vain
             if not self._loop.run_interruptible(self._work, self._parts):
                 answer, count = _response("200 OK", bytes(self._body)), 1
+                self._cached, self._cached_ns = answer, self._loop.now_ns()
         except Exception:  # a metric that cannot be read must not end the supervisor
             log.exception("metrics: a scrape failed")
             answer = _response("500 Internal Server Error")
@@ -223,10 +249,18 @@ def _refusal(request: bytes) -> bytes:
         return _response("405 Method Not Allowed")
     if words[1].partition("?")[0] != "/metrics":
         return _response("404 Not Found", b"see /metrics\n")
+    headers = [line.partition(":") for line in lines[1:]]
+    if any(_of_a_page(name.strip().lower(), value.strip()) for name, _, value in headers):
+        return _response("403 Forbidden", b"not for web pages\n")
     hosts = [line[5:].strip() for line in lines if line[:5].lower() == "host:"]
     if not all(_is_local(host) for host in hosts):  # a web page that rebound its name to us
         return _response("403 Forbidden")
     return b""
+
+
+def _of_a_page(name: str, value: str) -> bool:
+    """Return True for a header that a browser adds to a page's request; `none` is typed in by its user."""
+    return name == "origin" or (name == "sec-fetch-site" and value.lower() != "none")
 
 
 def _is_local(host: str) -> bool:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -84,6 +84,11 @@ def test_a_scrape(exporter: Exporter) -> None:
         (b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1.evil.example:9\r\n\r\n", b"403"),
         (b"GET /metrics HTTP/1.1\r\nHost: [::1]:9\r\n\r\n", b"200"),
         (b"GET /metrics HTTP/1.0\r\n\r\n", b"200"),
+        (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n", b"403"),
+        (b"GET /metrics HTTP/1.1\r\nORIGIN : http://localhost\r\n\r\n", b"403"),
+        (b"GET /metrics HTTP/1.1\r\nSec-Fetch-Site: same-origin\r\n\r\n", b"403"),
+        (b"GET /metrics HTTP/1.1\r\nsec-fetch-site: cross-site\r\n\r\n", b"403"),
+        (b"GET /metrics HTTP/1.1\r\nSec-Fetch-Site: none\r\n\r\n", b"200"),
         (b"GET /" + b"x" * 9000, b"431"),
     ],
 )
@@ -111,6 +116,45 @@ def test_a_silent_scraper_holds_up_nobody_and_is_dropped(monkeypatch: pytest.Mon
         while exporter.refused < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert exporter.refused == 2
+
+
+def test_silent_connections_end_and_do_not_lock_a_scraper_out() -> None:
+    """Somebody opens connections without end and says nothing: a scraper is answered, and they end by themselves."""
+    with serving(two_parts) as exporter, ExitStack() as stack:
+
+        def open_some(number: int) -> list[socket.socket]:
+            new = [
+                socket.create_connection(("127.0.0.1", exporter.port), timeout=5)
+                for _ in range(number)
+            ]
+            return [stack.enter_context(one) for one in new]
+
+        silent = open_some(3 * module._MAX_CONNECTIONS)
+        assert get(exporter.port).endswith(b"metric 1\n")
+        for one in open_some(module._MAX_CONNECTIONS):  # and these ask, and read nothing
+            one.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert get(exporter.port).endswith(b"metric 1\n")
+        begun = time.monotonic()
+        late = open_some(1)[0]
+        assert late.recv(1) == b""
+        assert module._SILENT_S - 0.5 < time.monotonic() - begun < module._SILENT_S + 2
+        with suppress(ConnectionResetError):
+            assert silent[-1].recv(1) == b""
+
+
+def test_an_answer_serves_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+
+    def scrape() -> Iterator[bytes]:
+        begun.append(1)
+        yield b"metric %d\n" % len(begun)
+
+    monkeypatch.setattr(module, "_CACHED_S", 30.0)
+    with serving(scrape) as exporter:
+        assert [get(exporter.port)[-2:] for _ in range(5)] == [b"1\n"] * 5
+        assert exporter.scrapes == 5 and len(begun) == 1
+        monkeypatch.setattr(module, "_CACHED_S", 0.0)
+        assert get(exporter.port).endswith(b"metric 2\n")
 
 
 def test_who_says_no_more_is_answered() -> None:
@@ -184,8 +228,11 @@ def test_a_failing_scrape_is_an_answer_not_the_end(caplog: pytest.LogCaptureFixt
     assert "a scrape failed" in caplog.text
 
 
-def test_the_collector_rests_while_an_answer_is_put_together() -> None:
+def test_the_collector_rests_while_an_answer_is_put_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Also amid it, between two parts; and not after an answer, a failure or an end before its time."""
+    monkeypatch.setattr(module, "_CACHED_S", 0.0)
     seen: list[bool] = []
     failing = False
 

@@ -173,6 +173,7 @@ def test_cost_of_a_scrape(supervisor: Supervised, capsys: pytest.CaptureFixture[
     before = supervisor.cpu_s()
     size = 0
     for _ in range(scrapes):
+        time.sleep(1.1)  # longer than an answer is kept
         size = len(get(f"http://{TARGET}/metrics"))
     cost_ms = 1000 * (supervisor.cpu_s() - before) / scrapes
     text = get(f"http://{TARGET}/metrics").decode()
