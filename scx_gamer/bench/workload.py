@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from scx_gamer.system import child
 from scx_gamer.system.errors import ScxGamerError
+from scx_gamer.system.paths import checkout_variable
 
 _CHECKOUT = Path(__file__).resolve().parents[2] / "build" / "bin" / "workload"
 _PACKAGED = Path(__file__).resolve().parents[1] / "bin" / "workload"
@@ -24,8 +25,8 @@ class BenchError(ScxGamerError):
 
 
 def find_workload() -> Path:
-    """The program: SCX_GAMER_WORKLOAD, else the checkout's build, else the package's own."""
-    named = os.environ.get("SCX_GAMER_WORKLOAD")
+    """The program: in a checkout SCX_GAMER_WORKLOAD, else the checkout's build, else the package's own."""
+    named = checkout_variable("SCX_GAMER_WORKLOAD")
     for path in [Path(named).absolute()] if named else [_CHECKOUT, _PACKAGED]:
         if os.access(path, os.X_OK):
             return path

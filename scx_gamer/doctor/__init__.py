@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from scx_gamer.doctor import conflicts, kernel, machine, ours, programs
+from scx_gamer.doctor import conflicts, kernel, machine, ours, privileges, programs
 from scx_gamer.doctor.model import WARN, Finding, Report
 from scx_gamer.libbpf import BpfError, LibbpfTooOld
 
@@ -39,6 +39,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     ours.detection,
     ours.configuration,
     ours.supervisor,
+    privileges.privileges,
     ours.profiles,
     machine.file_watch,
 )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes as C
 import mmap
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scx_gamer.libbpf.errors import BpfError, LibbpfTooOld
+from scx_gamer.system.paths import checkout_variable
 
 FLOOR = (1, 4)
 PRINT_DEBUG = 2  # enum libbpf_print_level
@@ -233,7 +233,7 @@ class Native:
 
 
 def _candidates() -> list[str]:
-    chosen = os.environ.get("SCX_GAMER_LIBBPF")
+    chosen = checkout_variable("SCX_GAMER_LIBBPF")
     if chosen:
         return [chosen]
     checkout = Path(__file__).resolve().parents[2] / "build" / "sysroot" / "usr" / "lib"
@@ -278,5 +278,5 @@ def real() -> Native:
         found.append(f"{path} is {version[0]}.{version[1]}")
     raise LibbpfTooOld(
         "libbpf 1.4 or later is needed, " + ("; ".join(found) if found else "none was found"),
-        hint="install libbpf1 (Debian 12: from bookworm-backports) or name one in SCX_GAMER_LIBBPF",
+        hint="install libbpf1 (Debian 12: from bookworm-backports)",
     )

@@ -174,7 +174,7 @@ class NetRoom:
             programs = Programs()
         except BpfError as err:
             self.error = str(err)
-            raise NetError(f"traffic cannot be limited: {err}", err.errno) from err
+            raise NetError(f"traffic cannot be limited: {err}", err.errno, _missing(err)) from err
         self._stack.callback(programs.close)
         self.error = ""
         self._programs = programs
@@ -396,6 +396,12 @@ class NetRoom:
         self._stack.close()
         self._registry = None
         self._programs = None
+
+
+def _missing(err: BpfError) -> str:
+    """Name the drop-in where the unit's capabilities do not suffice."""
+    denied = err.errno in (errno.EPERM, errno.EACCES)
+    return "the unit needs CAP_NET_ADMIN: see /usr/share/scx-gamer/systemd" if denied else ""
 
 
 def _remove_leftovers(mount: Path) -> int:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +15,7 @@ from scx_gamer.scheduler import counters, sysfs, topology
 from scx_gamer.scheduler.errors import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.scheduler.exits import KIND_ERROR, ExitRecord
 from scx_gamer.scheduler.topology import Topology
+from scx_gamer.system.paths import checkout_variable
 
 OPS = "scx_gamer_ops"
 OPS_FLAGS = ("SCX_OPS_ENQ_EXITING", "SCX_OPS_ENQ_MIGRATION_DISABLED")  # the second from 6.15 on
@@ -25,9 +25,9 @@ TEST_RODATA = "SCX_GAMER_SCHED_RODATA"  # its switches: fault_error_ms=3000,…
 
 def _test_build() -> tuple[Path | None, dict[str, int]]:
     """Return the object and the .rodata values that a test names by environment, which only root can set."""
-    path = os.environ.get(TEST_OBJECT)
+    path = checkout_variable(TEST_OBJECT)
     values: dict[str, int] = {}
-    for part in os.environ.get(TEST_RODATA, "").split(","):
+    for part in checkout_variable(TEST_RODATA).split(","):
         name, equals, value = part.partition("=")
         if path and equals:
             values[name] = int(value)

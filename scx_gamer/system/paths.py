@@ -11,6 +11,12 @@ from pathlib import Path
 from scx_gamer.system.errors import ScxGamerError
 
 NAME = "scx-gamer"
+_TREE = Path(__file__).resolve().parents[2]
+
+
+def checkout_variable(variable: str) -> str:
+    """Return a variable of the environment that tests set; empty in an installed build, which loads its own files only."""
+    return os.environ.get(variable, "") if (_TREE / "pyproject.toml").is_file() else ""
 
 
 class PathError(ScxGamerError):

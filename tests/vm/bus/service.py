@@ -33,7 +33,9 @@ def service(
     folder = Path("/etc/scx-gamer")
     folder.mkdir(exist_ok=True)
     word = "true" if kernel_input else "false"
-    (folder / "config.toml").write_text(f"[input]\nkernel_path = {word}\n[metrics]\nenabled = true\n")
+    (folder / "config.toml").write_text(
+        f"[input]\nkernel_path = {word}\n[metrics]\nenabled = true\n"
+    )
     Path("/var/lib/scx-gamer/state.json").unlink(missing_ok=True)
     before = set(kernel.names("prog").values())
     log = open("/run/scx-gamer.log", "wb")  # noqa: SIM115

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Capabilities of the running supervisor that a feature needs and the unit has only with a drop-in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scx_gamer import control
+from scx_gamer.doctor.model import INFO, OK, WARN, Finding
+from scx_gamer.system import procfs
+
+FOLDER = "/usr/share/scx-gamer/systemd"
+
+
+@dataclass(frozen=True)
+class Extra:
+    """`bit`: number of the capability in linux/capability.h."""
+
+    bit: int
+    name: str
+    file: str
+    without: str
+
+
+EXTRAS = (
+    Extra(12, "CAP_NET_ADMIN", "network-limits.conf", "traffic cannot be limited"),
+    Extra(
+        2,
+        "CAP_DAC_READ_SEARCH",
+        "closed-files.conf",
+        "desktop entries in homes closed to others, and the environment of games, are not read",
+    ),
+)
+
+
+def of_process(pid: int, proc: Path = procfs.PROC) -> int | None:
+    """Return the effective capabilities of a process; None for one that is gone."""
+    try:
+        text = procfs.read(pid, "status", proc, 4096).decode("ascii", "replace")
+    except OSError:
+        return None
+    fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    try:
+        return int(fields.get("CapEff", ""), 16)
+    except ValueError:
+        return None
+
+
+def privileges() -> Iterator[Finding]:
+    """Report for each such feature whether the running supervisor may."""
+    try:
+        status = control.request("status", timeout_s=5.0)
+    except control.ControlError:
+        return  # said already
+    pid = status.get("pid")
+    held = of_process(pid) if type(pid) is int else None
+    if held is None:
+        return
+    limits_asked = bool((status.get("network") or {}).get("error"))
+    for extra in EXTRAS:
+        if held >> extra.bit & 1:
+            yield Finding(OK, "privileges", f"the supervisor has {extra.name}")
+            continue
+        level = WARN if extra.name == "CAP_NET_ADMIN" and limits_asked else INFO
+        to_do = f"copy {FOLDER}/{extra.file} into /etc/systemd/system/scx-gamer.service.d, if it is wanted"
+        yield Finding(level, "privileges", f"without {extra.name} {extra.without}", to_do)
