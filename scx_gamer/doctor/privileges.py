@@ -58,7 +58,7 @@ def privileges() -> Iterator[Finding]:
     held = of_process(pid) if type(pid) is int else None
     if held is None:
         return
-    limits_asked = bool((status.get("network") or {}).get("error"))
+    limits_asked = bool((status.get("network") or {}).get("why"))
     for extra in EXTRAS:
         if held >> extra.bit & 1:
             yield Finding(OK, "privileges", f"the supervisor has {extra.name}")

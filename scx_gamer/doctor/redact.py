@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import platform
 import pwd
@@ -15,11 +16,23 @@ NOBODY = 65534
 
 _HOMES = re.compile(r"(/(?:var/)?home/)[^/\s\"':,;\\]+")
 _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|\b[0-9a-f]{32}\b", re.I)
-_MAC = re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b", re.I)
-_IPV4 = re.compile(
-    r"\b(?!127\.|0\.)(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b(?!\.\d)"
+_MAC = re.compile(r"\b(?:[0-9a-f]{2}([:-]))(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}\b", re.I)
+# What may be an address: `ipaddress` decides.
+_IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
+_IPV6 = re.compile(r"(?<![\w:.])[0-9a-f:]*:[0-9a-f:]*:[0-9a-f:.]*(?:%[\w.-]+)?", re.I)
+# What our own lines say of games, devices and other programs: the words to hide, and the kind of their stand-in.
+_LEARNT = (
+    ("game", re.compile(r"\bgame (.+) \(pid \d+\)(?:: rule| ended)")),
+    ("game", re.compile(r"\b(?:exe|cmdline|app_?id) (.+?) of the game that runs")),
+    ("device", re.compile(r"\binput\d+ (.+): (?:[^:,]+, \w+ lane|gone|E[A-Z]+)$", re.M)),
+    ("target", re.compile(r"\blimited by the user: (.+)$", re.M)),
+    ("target", re.compile(r"\bthe time of the limit of (.+) is over$", re.M)),
+    (
+        "target",
+        re.compile(r"netlimit\S*: (.+?)(?: is (?:not|no longer) limited\b| is gone$|: )", re.M),
+    ),
 )
-_IPV6 = re.compile(r"\b(?:[0-9a-f]{1,4}:){3,7}(?::?[0-9a-f]{1,4}){1,4}\b", re.I)
+_EVIDENCE = re.compile(r"(\bgame .+ \(pid \d+\): rule [\w-]+): .*")
 # name[pid] in what the kernel says of tasks: alone in a sentence, after curr=, or after a state letter
 _TASK = re.compile(
     r"(?P<lead>curr=|^ [ *][A-Za-z] |^|\(|(?:task|by|of) )(?P<name>[^\n\[\]()]{1,15})\[(?P<pid>\d+)\]",
@@ -56,12 +69,18 @@ class Redactor:
                 number = sum(v.startswith(f"{kind}-") for v in self.names.values()) + 1
                 self.names[word] = f"{kind}-{number}"
 
+    def learn(self, text: str) -> str:
+        """Hide from here on every name that our log lines or a status told; the text without evidence of games."""
+        for kind, pattern in _LEARNT:
+            self.hide((word.strip() for word in pattern.findall(text)), kind)
+        return _EVIDENCE.sub(r"\1", text)
+
     def __call__(self, text: str) -> str:
         text = _HOMES.sub(r"\1USER", text)
         text = _UUID.sub("ID", text)
         text = _MAC.sub("ADDRESS", text)
-        text = _IPV4.sub("ADDRESS", text)
-        text = _IPV6.sub("ADDRESS", text)
+        text = _IPV6.sub(_address, text)
+        text = _IPV4.sub(_address, text)
         for name in sorted(self.names, key=len, reverse=True):
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", self.names[name], text)
         return text
@@ -75,6 +94,19 @@ class Redactor:
         if not _KERNEL.match(name):
             name = self._tasks.setdefault(name, f"task-{len(self._tasks) + 1}")
         return f"{match['lead']}{name}[{match['pid']}]"
+
+
+def _address(match: re.Match[str]) -> str:
+    """A stand-in for an address of a network; loopback, the unspecified one, and what is none stay."""
+    found = match[0]
+    bare = found.rstrip(".:") if not found.endswith("::") else found
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return found
+    if address.is_loopback or address.is_unspecified:
+        return found
+    return "ADDRESS" + found[len(bare) :]
 
 
 def _users() -> Iterator[str]:

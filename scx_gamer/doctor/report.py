@@ -47,7 +47,8 @@ What a scx-gamer report holds:
   missing.txt    what of these could not be had, and why
 What is taken out of all of them:
   users' names and home folders, the machine's name, machine and boot ids, network and hardware addresses,
-  the names of games, and in what the kernel wrote the names of processes other than its own
+  the names of games, now and earlier, of input devices, of what has its traffic limited, and in what the kernel
+  wrote the names of processes other than its own
 What is never read: the environment and the command line of any process, key presses, files other than those above
 """
 
@@ -101,6 +102,7 @@ def gather() -> dict[str, str]:
     def status() -> str:
         snapshot.update(control.request("snapshot"))
         hide.hide(_game_names(snapshot), "game")
+        hide.hide(_targets(snapshot), "target")
         body = control.request("status")
         body["games"] = [_anonymous(game) for game in body.get("games", ())]
         return _json(body)
@@ -119,7 +121,10 @@ def gather() -> dict[str, str]:
     take("state.json", lambda: _read(paths().state_file))
     _exits(found, missing, hide)
     _configuration(found, missing)
-    take("journal.txt", lambda: hide.tasks(journal()))
+    take("journal.txt", lambda: hide.tasks(hide.learn(journal())))
+    for name, text in found.items():  # a name that one of them tells is hidden in all
+        if name == "status.json" or name.startswith("exits/"):
+            hide.learn(text)
     found["missing.txt"] = "".join(f"{line}\n" for line in missing) or "nothing\n"
     found = {name: hide(text) for name, text in found.items()}
     return {"README.txt": CONTENTS, **found}
@@ -133,6 +138,13 @@ def _game_names(snapshot: StatusBody) -> list[str]:
         for key, value in game.items()
         if isinstance(value, str) and key not in ("reason", "rule")
     ]
+
+
+def _targets(snapshot: Any) -> list[str]:
+    """Names of programs, units and control groups whose traffic is or was to be limited."""
+    network = snapshot.get("network") or {}
+    rows = [*network.get("limits", ()), *network.get("wishes", ())]
+    return [str(row[key]) for row in rows for key in ("cgroup", "target") if key in row]
 
 
 def _anonymous(game: GameFacts) -> dict[str, Any]:
@@ -161,6 +173,7 @@ def _exits(found: dict[str, str], missing: list[str], hide: Redactor) -> None:
             body = json.loads(_read(path))
             status: Any = (body.get("context") or {}).get("status") or {}
             hide.hide(_game_names(status), "game")
+            hide.hide(_targets(status), "target")
             if "games" in status:
                 status["games"] = [_anonymous(game) for game in status["games"]]
             ended = body.get("exit") or {}

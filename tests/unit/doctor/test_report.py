@@ -29,6 +29,13 @@ PERSONAL = {
     "Mustermann": "a user's full name",
     HOST: "the machine's name",
     GAME: "a game",
+    "Older Secret": "a game that ended",
+    "oldersecret": "its program",
+    "Annas Board": "a device",
+    "app-hiddentorrent": "a program whose traffic is limited",
+    "2001:db8::17": "a short address",
+    "fe80::1": "a link's address",
+    "2001:DB8:0:0::A": "an address in capitals",
     "Web Content": "another process",
     "firefox": "another process",
     "192.168.17.4": "an address",
@@ -58,7 +65,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "etc/config.toml").write_text(
         f'# of {PERSON} on {HOST}, /home/{PERSON}/x, 192.168.17.4 2001:db8:1:2:3:4:5:6\nmode = "auto"\n'
     )
-    state = {"schema": 1, "off": False, "running_boot": "0c97f1ba-6d16-4d44-a5c3-8f1c1f5bd0ad"}
+    # the archive's other files name the earlier game too
+    state = {
+        "schema": 1,
+        "x": "Older Secret",
+        "off": False,
+        "running_boot": "0c97f1ba-6d16-4d44-a5c3-8f1c1f5bd0ad",
+    }
     (tmp_path / "state/state.json").write_text(json.dumps(state))
     (tmp_path / "state/exits").mkdir()
     status = {"games": [{"pid": 5, "comm": GAME, "reason": "named"}]}
@@ -76,6 +89,16 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     journal.write_text(
         "#!/bin/sh\necho \"$@\" > " + str(tmp_path / "asked") + "\n"
         f"echo '[1.5] scx-gamer[77]: {GAME} of {PERSON} (firefox[1200]) aa:bb:cc:dd:ee:01'\n"
+        "cat <<'END'\n"
+        "[1.0] scx-gamer[77]: INFO scx_gamer.games.detector: game Older Secret (pid 9): rule wine: pid 9 runs"
+        " oldersecret.exe in Wine\n"
+        "[1.1] scx-gamer[77]: INFO scx_gamer.service.active_profile: profile x: exe oldersecret.exe"
+        " of the game that runs\n"
+        "[1.2] scx-gamer[77]: INFO scx_gamer.games.detector: game Older Secret (pid 9) ended\n"
+        "[1.3] scx-gamer[77]: INFO scx_gamer.input.monitor: input3 Annas Board: keyboard, keyboard lane\n"
+        "[1.4] scx-gamer[77]: INFO scx_gamer.netlimit.limiter: limited by the user: unit:app-hiddentorrent*\n"
+        "[1.5] scx-gamer[77]: peers 2001:db8::17, [fe80::1%eth0]:22 and 2001:DB8:0:0::A. At 12:30:05.\n"
+        "END\n"
     )  # fmt: skip
     journal.chmod(0o755)
     monkeypatch.setattr(child, "SEARCH_PATH", f"{tmp_path / 'bin'}:{child.SEARCH_PATH}")
@@ -178,6 +201,14 @@ def test_list_writes_nothing(machine: Path, capsys: pytest.CaptureFixture[str]) 
         ("12:30:05.123", "12:30:05.123"),
         ("annabel and anna", "annabel and USER"),
         ("fe80:0:0:0:1:2:3:4", "ADDRESS"),
+        ("from 2001:db8::1.", "from ADDRESS."),
+        ("[fe80::1%wlan0]:22", "[ADDRESS]:22"),
+        ("2a00:1450:4001:81b::200e/64", "ADDRESS/64"),
+        ("::ffff:192.168.1.7", "ADDRESS"),
+        ("::1 and [::]:9714", "::1 and [::]:9714"),
+        ("scx_gamer::x std::abs", "scx_gamer::x std::abs"),
+        ("aa-bb-cc-dd-ee-ff", "ADDRESS"),
+        ("1.2.3.4.5", "1.2.3.4.5"),
     ],
 )
 def test_what_is_taken_out(text: str, wanted: str) -> None:

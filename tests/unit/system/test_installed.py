@@ -44,7 +44,7 @@ def test_hooks_of_tests_work_in_a_checkout_alone(installed: bool, tmp_path: Path
 
 
 def test_no_other_variable_names_a_file_to_load() -> None:
-    """Every variable of ours that the package reads: folders of the daemon, and the tests' through `checkout_variable`."""
+    """The package reads variables for the daemon's folders, and the tests' through `checkout_variable`."""
     found = set()
     for path in (TREE / "scx_gamer").rglob("*.py"):
         found |= set(re.findall(r"SCX_GAMER_(\w*[A-Z])", path.read_text()))
