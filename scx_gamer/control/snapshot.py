@@ -120,7 +120,7 @@ class BusFacts(TypedDict):
     connected: bool
     calls: dict[str, int]
     holds: list[dict[str, str]]
-    rests: int
+    over_budget: int  # calls refused unread
 
 
 class FeedFacts(TypedDict):

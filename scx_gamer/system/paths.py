@@ -15,7 +15,7 @@ _TREE = Path(__file__).resolve().parents[2]
 
 
 def checkout_variable(variable: str) -> str:
-    """Return a variable of the environment that tests set; empty in an installed build, which loads its own files only."""
+    """Return a variable that tests set; empty in an installed build, which loads no file but its own."""
     return os.environ.get(variable, "") if (_TREE / "pyproject.toml").is_file() else ""
 
 
