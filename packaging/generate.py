@@ -18,6 +18,9 @@ from scx_gamer.cli.app import build
 
 TOP = Path(__file__).resolve().parents[1]
 DATE = "November 21, 2026"
+# REUSE-IgnoreStart: of the generated pages
+LICENSE = "SPDX-License-Identifier: GPL-2.0-only"
+# REUSE-IgnoreEnd
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def plain(text: str) -> str:
 
 def command_page(found: list[Command]) -> str:
     lines = [
-        '.\\" SPDX-License-Identifier: GPL-2.0-only',
+        f'.\\" {LICENSE}',
         f".Dd {DATE}",
         ".Dt SCX-GAMER 1",
         ".Os",
@@ -198,7 +201,7 @@ def limits() -> dict[str, tuple[str, str]]:
 
 def settings_page() -> str:
     lines = [
-        '.\\" SPDX-License-Identifier: GPL-2.0-only',
+        f'.\\" {LICENSE}',
         f".Dd {DATE}",
         ".Dt SCX-GAMER-CONFIG 5",
         ".Os",
@@ -253,7 +256,7 @@ def bash(found: list[Command]) -> str:
     for command in found:
         cases.append(f"\t'{command.name}') words='{' '.join(flags(command))}' ;;")
     return (
-        "# SPDX-License-Identifier: GPL-2.0-only\n"
+        f"# {LICENSE}\n"
         "_scx_gamer() {\n"
         "\tlocal word path='' words='' i\n"
         "\tCOMPREPLY=()\n"
@@ -292,7 +295,7 @@ def zsh(found: list[Command]) -> str:
         )
         cases.append(f"\t{quoted(command.name)}) rows=({rows} '--help:Show help') ;;")
     return (
-        "#compdef scx-gamer\n# SPDX-License-Identifier: GPL-2.0-only\n"
+        f"#compdef scx-gamer\n# {LICENSE}\n"
         "_scx_gamer_rows() {\n\trows=()\n\tcase $1 in\n" + "\n".join(cases) + "\n\tesac\n}\n"
         "_scx_gamer() {\n"
         "\tlocal at='' word i\n\tlocal -a rows\n"
@@ -311,7 +314,7 @@ def zsh(found: list[Command]) -> str:
 
 def fish(found: list[Command]) -> str:
     lines = [
-        "# SPDX-License-Identifier: GPL-2.0-only",
+        f"# {LICENSE}",
         "function __scx_gamer_path",
         "    for token in (commandline -opc)[2..-1]",
         "        string match -q -- '-*' $token; or echo $token",

@@ -174,5 +174,5 @@ def test_arch_builds_and_packages(tmp_path: Path) -> None:
     )
     run("bash", "-c", code)
     found = files(target)
-    assert {"usr/bin/scx-gamer", "usr/share/licenses/scx-gamer/LICENSE"} <= found
+    assert {"usr/bin/scx-gamer", "usr/share/licenses/scx-gamer/GPL-2.0-only.txt"} <= found
     assert "usr/lib/scx-gamer/scx_gamer/bpf/sched.bpf.o" in found

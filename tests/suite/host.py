@@ -54,6 +54,7 @@ def lint() -> Iterator[Job]:
         "shellcheck": ["shellcheck", "-S", "warning", *_scripts()],
         "regressions": [PYTHON, "tests/regressions.py"],
         "english": [str(PYTHON), "tests/english.py"],
+        "licences": ["build/venv/bin/reuse", "lint", "--lines"],
     }
     for name, command in commands.items():
         yield check("lint", name, command)

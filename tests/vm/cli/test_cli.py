@@ -164,7 +164,7 @@ def test_exec_is_the_game_as_long_as_it_lives(cli: Cli) -> None:
 
 def test_an_idle_supervisor_is_small(cli: Cli) -> None:
     """Started as the unit starts it, no game there: the limit is 30 MB, shared pages of libraries included."""
-    (cli.etc / "config.toml").write_text("[metrics]\nport = 0\n")
+    (cli.etc / "config.toml").write_text("")
     with cli.running("auto") as process:
         status = Path(f"/proc/{process.pid}/status").read_text()
         found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
