@@ -9,6 +9,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "abi.h"
+#include "input_policy.h"
 #include "policy.h"
 #include "shared_maps.h"
 #include "events.h"
@@ -23,13 +24,27 @@ struct {
 	__uint(max_entries, SCXG_CONTROL_RING_BYTES);
 } control_ring SEC(".maps");
 
-/* N of inputN -> lane. Written by the supervisor, which classified the device; counters by on_input. */
+/* N of inputN -> lanes. Written by the supervisor, which classified the device; counters by on_input. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, SCXG_MAX_DEVICES);
 	__type(key, u32);
 	__type(value, struct scxg_device);
 } devices SEC(".maps");
+
+/* Where each absolute axis of a device last counted. */
+struct axes {
+	u64 seen; /* bit a code */
+	s32 counted[SCXG_ABS_AXES];
+};
+
+/* N of inputN -> its axes. An entry is made by the device's first motion, and taken back by the supervisor. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SCXG_MAX_DEVICES);
+	__type(key, u32);
+	__type(value, struct axes);
+} axes SEC(".maps");
 
 /*
  * First 15 characters of a program's name -> enum scxg_name_flag. Written by the games room, from what its rules look
@@ -57,6 +72,7 @@ struct scxg_tracked scxg_anchor_tracked = {};
 enum scxg_limits scxg_anchor_limits = 0;
 enum scxg_lane scxg_anchor_lane = 0;
 enum scxg_held scxg_anchor_held = 0;
+enum scxg_source scxg_anchor_source = 0;
 enum scxg_class scxg_anchor_class = 0;
 enum scxg_input_path scxg_anchor_path = 0;
 enum scxg_tunable scxg_anchor_tunable = 0;
@@ -102,6 +118,9 @@ static __always_inline void extend_window(struct scxg_control *ctl, struct scxg_
 	if (was_open)
 		return;
 	state->opened++;
+	/* Whoever hears of it asks which keys are held, which counts while a game runs. */
+	if (!ctl->game_active)
+		return;
 	ev = event_begin(ctl, SCXG_EV_WINDOW);
 	if (ev) {
 		ev->lane = lane;
@@ -125,12 +144,65 @@ static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 
 
 /* ---- input ---------------------------------------------------------------------------------- */
 
-/* The lane of a device, or NONE. Read once: the verifier trusts only the copy that was checked. */
-static __always_inline u32 lane_of(struct scxg_device *device)
+/* The lane that an event of this source opens. */
+static __always_inline u32 lane_of(struct scxg_device *device, u32 source)
 {
-	u32 lane = *(volatile u32 *)&device->lane;
+	u32 lane = *((u8 *)device + (source & (SCXG_NR_SOURCES - 1)));
 
-	return lane < SCXG_NR_LANES ? lane : SCXG_LANE_NONE;
+	_Static_assert(__builtin_offsetof(struct scxg_device, lane_key) == 0 &&
+			   __builtin_offsetof(struct scxg_device, lane_abs) == SCXG_SOURCE_ABS,
+		       "the lanes are in the order of enum scxg_source");
+	return lane & (SCXG_NR_LANES - 1);
+}
+
+/* enum scxg_held of one lane. */
+static __always_inline u32 held_in(u32 held, u32 lane)
+{
+	return held >> (lane * SCXG_HELD_BITS) & ((1 << SCXG_HELD_BITS) - 1);
+}
+
+/*
+ * Make @held what the device holds, keeping the bits in @keep. A lane whose last holder lets go is closed at once, as
+ * far as its window has ended; while another device holds it, the lease stays. A global function, as open_lane() is:
+ * the verifier walks it once, not once for each way that leads to it.
+ */
+__noinline int set_held(u32 number, u32 held, u32 keep)
+{
+	struct scxg_device *device = bpf_map_lookup_elem(&devices, &number);
+	struct scxg_windows *win = scxg_windows();
+	u32 old, now;
+
+	if (!device || !win)
+		return 0;
+	old = *(volatile u32 *)&device->held;
+	now = held | (old & keep);
+	/* Reports of a device come one after the other; who meets the drain's message leaves it to the next poll. */
+	if (old == now || __sync_val_compare_and_swap(&device->held, old, now) != old)
+		return 0;
+#pragma unroll
+	for (u32 lane = SCXG_LANE_NONE + 1; lane < SCXG_NR_LANES; lane++) {
+		struct scxg_lane_state *state = &win->lane[lane];
+
+		if (!held_in(old, lane) && held_in(now, lane))
+			__sync_fetch_and_add(&state->holders, 1);
+		else if (held_in(old, lane) && !held_in(now, lane) &&
+			 __sync_fetch_and_add(&state->holders, -1) == 1)
+			state->held_until_ns = 0;
+	}
+	return 0;
+}
+
+/* A report that counted: open the lane's window, and hold it where a key of the lane is down. */
+__noinline int open_lane(u32 lane, u32 held)
+{
+	struct scxg_control *ctl = scxg_control();
+	struct scxg_tunables *tun = scxg_tunables();
+	u64 now = bpf_ktime_get_ns();
+
+	if (ctl && tun)
+		open_window(ctl, lane, SCXG_PATH_KERNEL, now, now + scxg_boost_ns(tun, lane),
+			    held ? now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS : 0);
+	return 0;
 }
 
 /* N of the name "inputN", or -1. */
@@ -154,57 +226,155 @@ static __always_inline int input_number(struct input_dev *dev)
 	return -1;
 }
 
-/* Which keys are down is asked of the device itself: a count of our own would drift. No code leaves this function. */
-static __always_inline bool any_key_down(struct input_dev *dev)
+/*
+ * The lanes that keys hold, as enum scxg_held by lane. The device itself is asked: a count of our own would drift. No
+ * code leaves this function.
+ */
+static __always_inline u32 keys_held(struct input_dev *dev, struct scxg_device *device)
 {
-	unsigned long any = 0;
+	u64 keys = 0, buttons = 0;
+	u32 held = 0;
 
-	for (int i = 0; i < 12; i++)
-		any |= dev->key[i];
-	return any != 0;
+#pragma unroll
+	for (u32 i = 0; i < SCXG_KEY_WORDS; i++) {
+		u64 down = dev->key[i] & scxg_holding_bits(i);
+
+		keys |= down & ~scxg_button_bits(i);
+		buttons |= down & scxg_button_bits(i);
+	}
+	if (keys)
+		held |= SCXG_HELD_KEYS << (lane_of(device, SCXG_SOURCE_KEY) * SCXG_HELD_BITS);
+	if (buttons)
+		held |= SCXG_HELD_KEYS << (lane_of(device, SCXG_SOURCE_BUTTON) * SCXG_HELD_BITS);
+	return held & SCXG_HELD_ALL;
 }
 
-SEC("fexit/input_event")
+/* Whether an axis is farther from where it last counted than its dead zone; then it counted here. */
+static __always_inline bool axis_acts(struct axes *known, const struct scxg_absinfo *info, u32 permille,
+				      const struct input_value *v)
+{
+	u32 code = v->code & (SCXG_ABS_AXES - 1);
+	u64 bit = 1ULL << code;
+	bool acts = known->seen & bit ? scxg_axis_acts(info, permille, known->counted[code], v->value)
+				      : scxg_axis_first_acts(info, v->value);
+
+	if (acts || !(known->seen & bit))
+		known->counted[code] = v->value;
+	known->seen |= bit;
+	return acts;
+}
+
+static __always_inline struct axes *axes_of(u32 number)
+{
+	static const struct axes none = {};
+	struct axes *known = bpf_map_lookup_elem(&axes, &number);
+
+	if (known)
+		return known;
+	bpf_map_update_elem(&axes, &number, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&axes, &number);
+}
+
+/*
+ * The sources that act in @count values that the input core kept of a report, bit a source. Addresses as numbers, since
+ * a global function takes no pointer of the kernel's; both are read with care.
+ */
+__noinline int sources_acting(u32 number, u32 count, u64 vals, u64 absinfo)
+{
+	struct scxg_device *device = bpf_map_lookup_elem(&devices, &number);
+	u32 acting = 0;
+	int i;
+
+	if (!device)
+		return 0;
+	bpf_for(i, 0, (int)count)
+	{
+		struct scxg_absinfo info;
+		struct input_value v;
+		struct axes *known;
+		u32 source;
+		bool acts;
+
+		if (bpf_probe_read_kernel(&v, sizeof(v), (void *)(vals + i * sizeof(v))))
+			break;
+		source = scxg_source_of(v.type, v.code);
+		if (source == SCXG_NR_SOURCES || lane_of(device, source) == SCXG_LANE_NONE)
+			continue;
+		if (source == SCXG_SOURCE_ABS) {
+			known = axes_of(number);
+			if (!known || bpf_probe_read_kernel(&info, sizeof(info),
+							    (void *)(absinfo + v.code * sizeof(info))))
+				continue;
+			acts = axis_acts(known, &info, device->dead_permille, &v);
+		} else {
+			acts = scxg_value_acts(source, v.value);
+		}
+		acting |= (u32)acts << source;
+	}
+	return acting;
+}
+
+/* A report has ended, or what the core kept of it fills its buffer. Not passed on yet: no reader is told before us. */
+static __always_inline void on_report(struct input_dev *dev, u32 count)
+{
+	struct scxg_device *device;
+	int number = input_number(dev);
+	u32 key = number, acting, held = 0, lanes = 0;
+	u64 vals = 0, absinfo = 0;
+
+	if (number < 0)
+		return;
+	device = bpf_map_lookup_elem(&devices, &key);
+	if (!device)
+		return;
+	device->reports++;
+	device->grabbed = dev->grab != NULL;
+	bpf_probe_read_kernel(&vals, sizeof(vals), &dev->vals);
+	bpf_probe_read_kernel(&absinfo, sizeof(absinfo), &dev->absinfo);
+	acting = sources_acting(key, count, vals, absinfo);
+	if (!acting)
+		return;
+	device->acts++;
+	device->last_ns = bpf_ktime_get_ns();
+	if (acting & (1 << SCXG_SOURCE_KEY | 1 << SCXG_SOURCE_BUTTON)) {
+		held = keys_held(dev, device);
+		set_held(key, held, SCXG_HELD_ALL_AXES);
+	}
+#pragma unroll
+	for (u32 source = 0; source < SCXG_NR_SOURCES; source++)
+		lanes |= (acting >> source & 1) << lane_of(device, source);
+#pragma unroll
+	for (u32 lane = SCXG_LANE_NONE + 1; lane < SCXG_NR_LANES; lane++)
+		if (lanes & 1 << lane)
+			open_lane(lane, held_in(held, lane));
+}
+
+/*
+ * Drivers report every control in every report, pressed or not; the core drops what did not change, what is within the
+ * axis' fuzz, and all of an inhibited device. What it kept is in dev->vals until the report ends, when it is passed to
+ * the readers, so one look then sees what they will. A report of more values is passed in parts: input_event_dispose()
+ * does so when two places are left, which one event may fill.
+ */
+static __always_inline int on_event(struct input_dev *dev, unsigned int type, unsigned int code)
+{
+	u32 count = dev->num_vals;
+
+	if (count && ((type == EV_SYN && code == SYN_REPORT) || count + 4 >= dev->max_vals))
+		on_report(dev, count);
+	return 0;
+}
+
+SEC("fentry/input_event")
 int BPF_PROG(on_input, struct input_dev *dev, unsigned int type, unsigned int code, int value)
 {
-	struct scxg_control *ctl;
-	struct scxg_tunables *tun;
-	struct scxg_windows *win;
-	struct scxg_device *device;
-	u64 now, held_until = 0;
-	int number;
-	u32 key, lane;
+	return on_event(dev, type, code);
+}
 
-	if (type != EV_KEY && type != EV_REL && type != EV_ABS)
-		return 0;
-	number = input_number(dev);
-	if (number < 0)
-		return 0;
-	key = number;
-	device = bpf_map_lookup_elem(&devices, &key);
-	ctl = scxg_control();
-	tun = scxg_tunables();
-	win = scxg_windows();
-	if (!device || !ctl || !tun || !win)
-		return 0;
-	lane = lane_of(device);
-	if (lane == SCXG_LANE_NONE)
-		return 0;
-	now = bpf_ktime_get_ns();
-	device->events++;
-	device->last_ns = now;
-	if (type == EV_KEY) {
-		bool down = any_key_down(dev);
-
-		/* Another device that holds this lane renews its lease within a poll period. */
-		if (!down && device->held == SCXG_HELD_KEYS)
-			lane_state(win, lane)->held_until_ns = 0;
-		device->held = (device->held & SCXG_HELD_AXES) | (down ? SCXG_HELD_KEYS : 0);
-		if (down)
-			held_until = now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS;
-	}
-	open_window(ctl, lane, SCXG_PATH_KERNEL, now, now + scxg_boost_ns(tun, lane), held_until);
-	return 0;
+/* What a program writes to a device's node: a remapper's events go this way, past input_event(). */
+SEC("fentry/input_inject_event")
+int BPF_PROG(on_inject, struct input_handle *handle, unsigned int type, unsigned int code, int value)
+{
+	return on_event(handle->dev, type, code);
 }
 
 /* ---- processes ------------------------------------------------------------------------------ */
@@ -354,22 +524,18 @@ static __always_inline bool class_set(struct scxg_control *ctl, const struct scx
 static __always_inline bool held_set(struct scxg_control *ctl, const struct scxg_msg *msg, u64 now)
 {
 	struct scxg_windows *win = scxg_windows();
-	struct scxg_lane_state *state;
 	struct scxg_device *device;
-	u32 number = msg->index, lane;
+	u32 number = msg->index;
 
 	device = bpf_map_lookup_elem(&devices, &number);
-	if (!device || !win || msg->value > (SCXG_HELD_KEYS | SCXG_HELD_AXES))
+	if (!device || !win || msg->value & ~(u64)SCXG_HELD_ALL)
 		return false;
-	lane = lane_of(device);
-	if (lane == SCXG_LANE_NONE)
-		return false;
-	state = lane_state(win, lane);
-	if (msg->value)
-		extend_window(ctl, state, lane, now, 0, now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS);
-	else if (device->held)
-		state->held_until_ns = 0;
-	device->held = msg->value;
+	set_held(number, msg->value, 0);
+#pragma unroll
+	for (u32 lane = SCXG_LANE_NONE + 1; lane < SCXG_NR_LANES; lane++)
+		if (held_in(msg->value, lane))
+			extend_window(ctl, &win->lane[lane], lane, now, 0,
+				      now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS);
 	return true;
 }
 

@@ -24,7 +24,7 @@ enum scxg_limits {
 	SCXG_MAX_CPUS = 1024,
 	SCXG_MAX_LLCS = 64,
 	SCXG_MAX_CLASSES_TRACKED = 16384, /* entries of the tgid -> class map */
-	SCXG_MAX_DEVICES = 1024,	  /* entries of the device map */
+	SCXG_MAX_DEVICES = 1024,	  /* entries of the maps of devices and of their axes */
 	SCXG_MAX_NAMES = 1024,		  /* entries of the map of names */
 	SCXG_MAX_THREADS = 4096,	  /* entries of the map of threads with a role */
 	SCXG_MAX_TRACKED = 16384,	  /* entries of the map of followed processes */
@@ -61,15 +61,27 @@ enum scxg_lane {
 
 /* Which path opened a window. */
 enum scxg_input_path {
-	SCXG_PATH_KERNEL = 0, /* fexit on input_event */
+	SCXG_PATH_KERNEL = 0, /* fentry on input_event */
 	SCXG_PATH_EVDEV = 1,  /* supervisor, through the control ring */
 	SCXG_NR_PATHS = 2,
 };
 
-/* Why a device holds its lane open: value of SCXG_MSG_HELD, and scxg_device.held. */
+/* What an event of a device is: each has a lane of its own, because one node may be keyboard and mouse. */
+enum scxg_source {
+	SCXG_SOURCE_KEY = 0,
+	SCXG_SOURCE_BUTTON = 1, /* of a mouse, a pad, a tool */
+	SCXG_SOURCE_REL = 2,
+	SCXG_SOURCE_ABS = 3,
+	SCXG_NR_SOURCES = 4,
+};
+
+/* Why a device holds a lane open: a byte a lane in the value of SCXG_MSG_HELD and in scxg_device.held. */
 enum scxg_held {
 	SCXG_HELD_KEYS = 1, /* a key or button is down */
 	SCXG_HELD_AXES = 2, /* a stick or trigger is off its rest: only a poll sees it come back */
+	SCXG_HELD_BITS = 8, /* bits a lane */
+	SCXG_HELD_ALL = 0x03030300,
+	SCXG_HELD_ALL_AXES = 0x02020200,
 };
 
 /* What an exec of a name in map `names` leads to. */
@@ -169,7 +181,7 @@ enum scxg_msg_type {
 	SCXG_MSG_NONE = 0,
 	SCXG_MSG_HEARTBEAT = 1,
 	SCXG_MSG_INPUT = 2,	/* lane, path EVDEV: open or extend the lane's window */
-	SCXG_MSG_HELD = 3,	/* input number, enum scxg_held: true state of keys and sticks */
+	SCXG_MSG_HELD = 3,	/* input number, enum scxg_held by lane: true state of keys and sticks */
 	SCXG_MSG_CLASS_SET = 4, /* tgid, class; value 1: time_ns is that of its exec */
 	SCXG_MSG_CLASS_DEL = 5, /* tgid */
 	SCXG_MSG_FOCUS = 6,	/* tgid, 0 for none; value 1: it is part of no game */
@@ -226,8 +238,9 @@ struct scxg_event {
 struct scxg_lane_state {
 	u64 until_ns; /* open while now < max(until_ns, held_until_ns) */
 	u64 held_until_ns;
-	u64 opened; /* closed -> open transitions */
-	u64 events[SCXG_NR_PATHS];
+	u64 holders; /* devices that hold it */
+	u64 opened;  /* closed -> open transitions */
+	u64 events[SCXG_NR_PATHS]; /* reports that counted */
 };
 
 struct scxg_windows {
@@ -270,10 +283,16 @@ struct scxg_control {
 
 /* Map `devices`: input number (the N of inputN) -> what the supervisor classified. */
 struct scxg_device {
-	u32 lane; /* enum scxg_lane */
-	u32 held; /* enum scxg_held, 0 when all is at rest */
-	u64 events;
-	u64 last_ns;
+	u8 lane_key; /* enum scxg_lane by enum scxg_source */
+	u8 lane_button;
+	u8 lane_rel;
+	u8 lane_abs;
+	u32 held; /* enum scxg_held by lane, 0 when all is at rest */
+	u32 dead_permille; /* of the way of an axis; scx_gamer/input/acts.py */
+	u32 grabbed;	   /* 1: at the last report one reader had it for itself */
+	u64 reports;	   /* that the input core passed on */
+	u64 acts;	   /* of these, the ones that counted */
+	u64 last_ns;	   /* of the last act */
 };
 
 /* Map `classes`: tgid -> class. */

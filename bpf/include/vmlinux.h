@@ -193,9 +193,27 @@ struct device {
 	struct kobject kobj;
 };
 
+struct input_value {
+	__u16 type;
+	__u16 code;
+	__s32 value;
+};
+
+struct input_absinfo;
+struct input_handle;
+
 struct input_dev {
+	struct input_absinfo *absinfo;
 	unsigned long key[12];
+	struct input_handle *grab;
 	struct device dev;
+	unsigned int num_vals;
+	unsigned int max_vals;
+	struct input_value *vals;
+};
+
+struct input_handle {
+	struct input_dev *dev;
 };
 
 enum scx_exit_kind {
@@ -286,8 +304,7 @@ enum scx_ent_flags {
 #define SCHED_BATCH 3
 #define SCHED_IDLE 5
 
-#define EV_KEY 1
-#define EV_REL 2
-#define EV_ABS 3
+#define EV_SYN 0
+#define SYN_REPORT 0
 
 #endif /* __VMLINUX_H__ */

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""devices: what was found, its lane, its path. Loads nothing and needs no root."""
+"""devices: each input device, its lane and why, its path. Opens no device, loads nothing and needs no root."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scx_gamer.cli import output
+
+if TYPE_CHECKING:
+    from scx_gamer.input import DeviceInfo
 
 
 def register(app: typer.Typer) -> None:
@@ -18,44 +23,76 @@ def register(app: typer.Typer) -> None:
     def devices(
         as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
     ) -> None:
-        """List the input devices, the lane each one opens and the path that watches it."""
-        from scx_gamer.input import scan_devices
-
-        found = [asdict(info) for info in scan_devices()]
-        watched = _watched()
-        for entry in found:
-            entry["kind"] = _word(entry["kind"])
-            entry["lane"] = _word(entry["lane"])
-            entry.update(watched.get(entry["number"], {}))
+        """List the input devices, the lane each one opens and why, and the path that watches it."""
+        entries = _entries()
         if as_json:
-            output.as_json(found)
+            output.as_json(entries)
             return
-        if not found:
+        if not entries:
             print("no input device on this machine")
             return
         output.table(
-            ("INPUT", "NODE", "KIND", "LANE", "PATH", "RATE", "NAME"),
+            ("INPUT", "NODE", "KIND", "LANE", "WHY", "PATH", "RATE", "STATE", "ID", "NAME"),
             (
                 (
                     d["number"],
                     d["event"] or "-",
                     d["kind"],
                     d["lane"],
+                    d["reason"],
                     d["path"] or "-",
                     "-" if d["rate_hz"] is None else f"{d['rate_hz']:.0f}/s",
+                    _state(d),
+                    d["ids"],
                     d["name"],
                 )
-                for d in found
+                for d in entries
             ),
         )
 
 
-def _word(value: object) -> str:
-    return str(getattr(value, "name", value)).lower()
+def _entries() -> list[dict[str, object]]:
+    from scx_gamer.config.settings import ConfigError, load
+    from scx_gamer.input import Overrides, overrides_of, scan_devices
+
+    try:
+        overrides = overrides_of(load().input.lanes)
+    except ConfigError:
+        overrides = Overrides()  # `doctor` and the supervisor tell what is wrong with it
+    found = scan_devices(overrides=overrides)
+    watched, readers = _watched(), _readers(found)
+    entries: list[dict[str, object]] = []
+    for info in found:
+        entry = asdict(info)
+        entry["kind"] = str(info.kind)
+        entry["lane"] = str(info.lane)
+        entry["lanes"] = {source: str(lane) for source, lane in asdict(info.lanes).items()}
+        entry["readers"] = readers.get(info.event or "")
+        entry.update(watched.get(info.number, {}))
+        entries.append(entry)
+    return entries
+
+
+def _readers(found: list[DeviceInfo]) -> Mapping[str, int]:
+    """Return how many processes read each node; empty for a user who may not see that."""
+    from scx_gamer.input.holders import holders
+
+    if os.geteuid() != 0:
+        return {}
+    return holders({info.event for info in found if info.event and info.lanes.each()})
+
+
+def _state(entry: Mapping[str, object]) -> str:
+    """Return what keeps a device's events from others, or that nobody takes them."""
+    if entry["grabbed"]:
+        return "grabbed"
+    if entry["readers"] == 0:
+        return "no reader"
+    return "-"
 
 
 def _watched() -> dict[int, dict[str, object]]:
-    """What a running supervisor says of the devices it watches; nothing when none answers."""
+    """Return the answer of a running supervisor about its devices; empty when none answers."""
     from scx_gamer import control
     from scx_gamer.cli import remote
 
@@ -64,7 +101,7 @@ def _watched() -> dict[int, dict[str, object]]:
     except (control.ControlError, OSError):
         return {}
     return {
-        d["number"]: {"path": d.get("path"), "rate_hz": d.get("rate_hz")}
+        d["number"]: {key: d.get(key) for key in ("path", "rate_hz", "grabbed")}
         for d in (answer if isinstance(answer, list) else ())
         if isinstance(d, dict) and isinstance(d.get("number"), int)
     }

@@ -27,6 +27,7 @@ class SupervisorOptions:
     config_dir: str = ""  # read again on SIGHUP; empty: the values above are all there is
     mode_fixed: bool = False  # the command line said it
     network: Mapping[str, object] = field(default_factory=dict)  # [network]; empty: no limits
+    input_lanes: Mapping[str, str] = field(default_factory=dict)  # [input] lanes
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "always"):

@@ -19,6 +19,8 @@ from scx_gamer.config.toml import ConfigError, Document, suggest, value_text
 from scx_gamer.system.text import printable
 
 MODES = ("auto", "always")
+LANES = ("none", "keyboard", "mouse", "gamepad")
+MAX_LANES, MAX_DEVICE_NAME = 64, 80  # of [input] lanes: entries, and characters of a device's name
 __all__ = [
     "MODES",
     "Config",
@@ -46,6 +48,7 @@ class DbusConfig:
 @dataclass(frozen=True)
 class InputConfig:
     kernel_path: bool
+    lanes: Mapping[str, str]  # name or vendor:product of a device -> its lane
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,16 @@ def _is_loopback(value: object) -> bool:
         return False
 
 
+def _is_lanes(value: object) -> bool:
+    """Return True for a table of a bounded number of devices, each with a lane."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= MAX_LANES
+        and all(len(name) <= MAX_DEVICE_NAME for name in value)
+        and all(isinstance(lane, str) and lane in LANES for lane in value.values())
+    )
+
+
 def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
@@ -121,6 +134,10 @@ _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "metrics.port": (_is_port, "use a whole number from 1 to 65535"),
     "dbus.enabled": (_is_bool, "use true or false"),
     "input.kernel_path": (_is_bool, "use true or false"),
+    "input.lanes": (
+        _is_lanes,
+        f'use at most {MAX_LANES} entries such as "046d:c52b" = "mouse", with a lane of {", ".join(LANES)}',
+    ),
     **{f"network.{key}": rule for key, rule in network.RULES.items()},
 }
 _TABLES = ("metrics", "dbus", "input", "network", "tunables")
@@ -179,7 +196,10 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
             port=_number(values["metrics.port"]),
         ),
         dbus=DbusConfig(enabled=values["dbus.enabled"] is True),
-        input=InputConfig(kernel_path=values["input.kernel_path"] is True),
+        input=InputConfig(
+            kernel_path=values["input.kernel_path"] is True,
+            lanes=_lanes(values["input.lanes"]),
+        ),
         network=MappingProxyType({key: values[f"network.{key}"] for key in network.RULES}),
         tunables=MappingProxyType(
             {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}
@@ -193,6 +213,11 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
 def _text(value: object) -> str:
     assert isinstance(value, str)  # a rule let it through
     return value
+
+
+def _lanes(value: object) -> Mapping[str, str]:
+    assert isinstance(value, dict)  # a rule let it through
+    return MappingProxyType(dict(value))
 
 
 def _number(value: object) -> int:

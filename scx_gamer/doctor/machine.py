@@ -84,7 +84,7 @@ def input_devices() -> Iterator[Finding]:
     """Whether there is a device that could open a boost window, and may be read."""
     from scx_gamer.input import scan_devices
 
-    found = [device for device in scan_devices() if device.lane]
+    found = [device for device in scan_devices() if device.lanes.each()]
     closed = [device for device in found if not device.readable]
     if not found:
         to_do = "plug one in: see `scx-gamer devices`"

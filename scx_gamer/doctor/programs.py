@@ -23,6 +23,10 @@ _HOOKS = {
         "opening boost windows in the kernel",
         "evdev does it instead, a little later; a kernel with CONFIG_FUNCTION_TRACER has the hook",
     ),
+    "on_inject": (
+        "seeing what remappers write to a device",
+        "such events open no window; a kernel with CONFIG_FUNCTION_TRACER has the hook",
+    ),
     "on_exec": (
         "seeing programs start",
         "the proc connector takes over, else a poll each second; a kernel with CONFIG_TRACEPOINTS has the hook",

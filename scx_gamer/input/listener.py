@@ -12,20 +12,20 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from scx_gamer.input.acts import Source
+from scx_gamer.input.classify import EV_ABS, EV_REL
 from scx_gamer.input.devices import DeviceInfo
 from scx_gamer.input.hotplug import FdLoop
 from scx_gamer.input.reader import (
     BATCH,
-    MASK_ALL,
     MASK_KEYS,
+    MASK_MOTION,
     MASK_NOTHING,
+    NO_BATCH,
     Batch,
-    Held,
     Reader,
 )
 
-NOTHING_HELD = Held()
-_NOTHING = Batch(0, 0, False)
 _HANGUP = select.EPOLLHUP | select.EPOLLERR
 _PAUSE_MIN_MS, _PAUSE_MAX_MS = 5, 100
 _AT_ONCE = (
@@ -33,12 +33,12 @@ _AT_ONCE = (
 )
 
 
-class RoomTimer(Protocol):
+class MonitorTimer(Protocol):
     def cancel(self) -> None: ...
 
 
-class RoomLoop(FdLoop, Protocol):
-    """What the room needs of the event loop."""
+class MonitorLoop(FdLoop, Protocol):
+    """The part of the event loop that input needs."""
 
     def call_later(self, delay_s: float, callback: Callable[[], None], *, name: str) -> Any: ...
 
@@ -47,8 +47,8 @@ class RoomLoop(FdLoop, Protocol):
     ) -> None: ...
 
 
-class RoomFeed(Protocol):
-    """What the room needs of the control ring's producer."""
+class ControlFeed(Protocol):
+    """The part of the control ring's producer that input needs."""
 
     def send(self, type_name: str, **fields: int) -> bool: ...
 
@@ -59,45 +59,52 @@ class RoomFeed(Protocol):
 
 @dataclass(slots=True)
 class Device:
-    """A device with a lane. `reader` is None where its node cannot be opened."""
+    """A device with a lane. `reader` is None while its node is closed or cannot be opened."""
 
     info: DeviceInfo
-    lane: int
-    reader: Reader | None
-    held: Held = NOTHING_HELD
-    unmask: RoomTimer | None = None
+    lanes: tuple[int, ...]  # by Source
+    reader: Reader | None = None
+    held: int = 0  # enum scxg_held by lane, as the kernel was told
+    acts: int = 0  # as counted by the kernel when its node was left closed
+    unmask: MonitorTimer | None = None
     flooded: bool = False
-    events: int = 0
+    reports: int = 0
     sampled_ns: int = 0
     rate_hz: float | None = None
 
+    @property
+    def mask(self) -> int:
+        """The event types that open a lane."""
+        motion = (self.lanes[Source.REL], 1 << EV_REL), (self.lanes[Source.ABS], 1 << EV_ABS)
+        return MASK_KEYS | sum(bit for lane, bit in motion if lane)
 
-class Room(Protocol):
-    """Who is told what a read brought."""
+
+class Monitor(Protocol):
+    """Receives the results of reads."""
 
     def failed(self, device: Device, err: OSError) -> None: ...
 
-    def poll_device(self, device: Device) -> Held: ...
+    def poll_device(self, device: Device) -> bool: ...
 
     def on_window(self, lane: int) -> None: ...
 
 
 class Listener:
     """One epoll for all devices: they are served together, so that a lane costs one message in a pass however many
-    devices and events it has. Listens from the constructor to close(); the devices stay the room's.
+    devices and events it has. Listens from the constructor to close(); the devices stay the monitor's.
     """
 
     def __init__(
         self,
-        loop: RoomLoop,
-        feed: RoomFeed,
+        loop: MonitorLoop,
+        feed: ControlFeed,
         counters: Counter[str],
-        room: Room,
+        monitor: Monitor,
         *,
         events: bool,
         boost_ms: Callable[[int], int],
     ) -> None:
-        self._loop, self._feed, self._counters, self._room = loop, feed, counters, room
+        self._loop, self._feed, self._counters, self._monitor = loop, feed, counters, monitor
         from scx_gamer.input import syscalls  # only a listener needs ctypes
 
         self._ready = syscalls.ready
@@ -122,16 +129,18 @@ class Listener:
         self._stack.close()
 
     def add(self, device: Device) -> None:
+        """Serve a device whose reader is open. Raises OSError."""
         if device.reader is None or self._epoll is None:
             return
         if self._events:
+            device.reader.listen()
             with suppress(OSError):  # without, an event waits until what runs has ended
                 device.reader.interrupt()
         # A hang-up is reported without being asked for.
         self._epoll.register(device.reader.fd, select.EPOLLIN if self._events else 0)
         self._by_fd[device.reader.fd] = device
         if self._events:
-            self._mask(device, MASK_ALL)
+            self._mask(device, device.mask)
 
     def remove(self, device: Device) -> None:
         """And close its reader."""
@@ -183,7 +192,10 @@ class Listener:
                     continue
                 if batch.count:
                     self._taken.append((device, batch))
-                    last[device.lane] = max(last.get(device.lane, 0), batch.last_ns)
+                for source, time_ns in batch.acted.items():
+                    lane = device.lanes[source]
+                    last[lane] = max(last.get(lane, 0), time_ns)
+            last.pop(0, None)
             for lane, time_ns in last.items():
                 tell("INPUT", index=lane, time_ns=time_ns)
         finally:
@@ -195,37 +207,44 @@ class Listener:
         if not taken:
             return
         self._counters["wakeups"] += 1
-        lanes = {device.lane: None for device, got in taken if isinstance(got, Batch)}
-        self._counters["messages"] += len(lanes)
+        lanes: dict[int, None] = {}  # in order, each once
         for device, got in taken:
             if isinstance(got, OSError):
-                self._room.failed(device, got)
+                self._monitor.failed(device, got)
                 continue
+            lanes.update(dict.fromkeys(_lanes_of(device, got)))
             flood = got.count >= BATCH
-            rest = self._pause(device, flood)
+            rest = self._pause(device, got, flood)
             self._counters["events"] += got.count + rest.count
             if got.dropped or rest.dropped or flood:
                 self._counters["resyncs"] += 1
-                self._room.poll_device(device)
+                self._monitor.poll_device(device)
+        self._counters["messages"] += len(lanes)
         for lane in lanes:
-            self._room.on_window(lane)
+            self._monitor.on_window(lane)
 
-    def _pause(self, device: Device, flood: bool) -> Batch:
+    def _pause(self, device: Device, got: Batch, flood: bool) -> Batch:
         """Stop listening to motion for half the window that it has just opened. Returns what came before that.
 
         Each wake-up costs about 20 us, 17 % of a CPU at 8 kHz, and says nothing new: the window
         is open. Motion after the pause extends it before it ends, so continuous motion keeps it
         open with some forty wake-ups a second. Keys still come through, unless the device floods:
-        then nothing does until the pause is over and the keys are asked for again.
+        then nothing does until the pause is over and the keys are asked for again. Motion that
+        would open another lane, or that has opened none, is not paused.
         """
+        motion = {device.lanes[source] for source in (Source.REL, Source.ABS)} - {0}
+        opened = _lanes_of(device, got)
+        if not flood and not (motion and motion <= opened):
+            return NO_BATCH
         if device.unmask is not None or not self._mask(
-            device, MASK_NOTHING if flood else MASK_KEYS
+            device, MASK_NOTHING if flood else device.mask & ~MASK_MOTION
         ):
-            return _NOTHING
+            return NO_BATCH
         if flood:
             device.flooded = True
             self._counters["floods"] += 1
-        pause_ms = min(max(self._boost_ms(device.lane) // 2, _PAUSE_MIN_MS), _PAUSE_MAX_MS)
+        shortest = min((self._boost_ms(lane) for lane in opened | motion), default=0)
+        pause_ms = min(max(shortest // 2, _PAUSE_MIN_MS), _PAUSE_MAX_MS)
         device.unmask = self._loop.call_later(
             pause_ms / 1000, lambda: self._resume(device), name="input pause"
         )
@@ -234,16 +253,16 @@ class Listener:
     def _resume(self, device: Device) -> None:
         device.unmask = None
         flooded, device.flooded = device.flooded, False
-        if self._mask(device, MASK_ALL) and flooded:
-            self._room.poll_device(device)
+        if self._mask(device, device.mask) and flooded:
+            self._monitor.poll_device(device)
 
     def _read(self, device: Device) -> Batch:
         if device.reader is not None:
             try:
                 return device.reader.read()
             except OSError as err:
-                self._room.failed(device, err)
-        return _NOTHING
+                self._monitor.failed(device, err)
+        return NO_BATCH
 
     def _mask(self, device: Device, types: int) -> bool:
         if device.reader is None:
@@ -251,6 +270,11 @@ class Listener:
         try:
             device.reader.set_mask(types)
         except OSError as err:
-            self._room.failed(device, err)
+            self._monitor.failed(device, err)
             return False
         return True
+
+
+def _lanes_of(device: Device, batch: Batch) -> set[int]:
+    """Return the lanes that this read opened."""
+    return {device.lanes[source] for source in batch.acted} - {0}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The input room: keeps the kernel told which devices there are, and which keys are held."""
+"""The input monitor: keeps the kernel told which devices there are, and which keys are held."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
+from scx_gamer.input.acts import Source, dead_permille
 from scx_gamer.input.classify import Lane
-from scx_gamer.input.devices import DEV, SYSFS, DeviceInfo, read_device, scan_devices
-from scx_gamer.input.hotplug import Hotplug
-from scx_gamer.input.listener import (
-    NOTHING_HELD,
-    Device,
-    Listener,
-    RoomFeed,
-    RoomLoop,
-    RoomTimer,
+from scx_gamer.input.devices import (
+    DEV,
+    SYSFS,
+    DeviceInfo,
+    overrides_of,
+    read_device,
+    scan_devices,
 )
-from scx_gamer.input.reader import Held, Reader, open_reader
+from scx_gamer.input.held import Held
+from scx_gamer.input.hotplug import Hotplug
+from scx_gamer.input.listener import ControlFeed, Device, Listener, MonitorLoop, MonitorTimer
+from scx_gamer.input.reader import open_reader
 from scx_gamer.system.errors import ScxGamerError
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ _SAMPLE_MIN_NS, _SAMPLE_MAX_NS = 1_900_000_000, 5_000_000_000  # span of a devic
 
 
 class InputError(ScxGamerError):
-    """The room cannot listen: `what` failed with `errno`, and `hint` says what to do."""
+    """The monitor cannot listen: `what` failed with `errno`, and `hint` says what to do."""
 
     separator = "; "
 
@@ -42,8 +45,8 @@ class InputError(ScxGamerError):
         super().__init__(f"{what}: {errno.errorcode.get(number, number)}", number, hint)
 
 
-class RoomAbi(Protocol):
-    """What the room needs of abi.h."""
+class MonitorAbi(Protocol):
+    """The part of abi.h that input needs."""
 
     @property
     def constants(self) -> Any: ...
@@ -53,32 +56,39 @@ class RoomAbi(Protocol):
     def unpack(self, name: str, data: Any) -> Mapping[str, Any]: ...
 
 
-class InputRoom:
-    """Owns the open devices, their entries of the `devices` map, and the hotplug monitor.
+class InputMonitor:
+    """Owns the open nodes, the entries of the `devices` map, and the hotplug monitor.
 
-    On the kernel path no event wakes the supervisor: the fexit program opens the windows, and the
-    devices are open only to ask which keys are held. On the evdev path its listener reads the events.
+    On the kernel path no event wakes the supervisor: the hook opens the windows, and nodes are open only to ask which
+    keys are held. On the evdev path the listener reads the events.
+
+    Opening a node has effects: a Steam Controller leaves its desktop mode, a Wii Remote begins to stream, a USB pad is
+    polled and stays awake. So none is open without a game. With one, keyboards, mice and touch surfaces are, as every
+    compositor has them open; on the kernel path a controller only once it was used.
     """
 
     def __init__(
         self,
-        loop: RoomLoop,
-        feed: RoomFeed,
+        loop: MonitorLoop,
+        feed: ControlFeed,
         maps: Mapping[str, Any],
-        abi: RoomAbi,
+        abi: MonitorAbi,
         *,
         kernel_path: bool,
         missed: Callable[[], int] = lambda: 0,
+        lanes: Mapping[str, str] = MappingProxyType({}),
         sysfs: Path = SYSFS,
         dev: Path = DEV,
     ) -> None:
         self._loop = loop
         self._feed = feed
         self._map = maps["devices"]
+        self._axes = maps["axes"]
         self._maps = maps
         self._abi = abi
         self._kernel_path = kernel_path
         self._missed, self._missed_seen = missed, 0  # events that the hook did not run for
+        self._overrides = overrides_of(lanes)
         self._sysfs = sysfs
         self._dev = dev
         constants = abi.constants
@@ -88,15 +98,18 @@ class InputRoom:
             for lane in Lane
             if lane is not Lane.NONE
         }
+        self._pads = self._lanes[Lane.GAMEPAD]
         self._poll_s = int(constants["SCXG_HELD_POLL_MS"]) / 1000
         self._watch_s = 0.75 * int(constants["SCXG_HELD_LEASE_MS"]) / 1000
         self._held_keys = int(constants["SCXG_HELD_KEYS"])
         self._held_axes = int(constants["SCXG_HELD_AXES"])
+        self._held_bits = int(constants["SCXG_HELD_BITS"])
         self._max_devices = int(constants["SCXG_MAX_DEVICES"])
         self._devices: dict[int, Device] = {}
         self._present: set[int] = set()  # with those that nobody listens to
         self._active: set[int] = set()
-        self._timer: RoomTimer | None = None
+        self._game = False
+        self._timer: MonitorTimer | None = None
         self._windows: Any = None
         self._tunables: Any = None
         self._listener: Listener | None = None
@@ -157,7 +170,9 @@ class InputRoom:
     # ---- devices that come and go ----------------------------------------------------------------
 
     def _rescan(self) -> None:
-        present = {info.number: info for info in scan_devices(self._sysfs, self._dev)}
+        present = {
+            info.number: info for info in scan_devices(self._sysfs, self._dev, self._overrides)
+        }
         self._present = set(present)
         for number in [number for number in self._devices if number not in present]:
             self._drop(number)
@@ -165,7 +180,7 @@ class InputRoom:
             self._add(info)
 
     def _on_added(self, name: str) -> None:
-        info = read_device(self._sysfs, name, self._dev)
+        info = read_device(self._sysfs, name, self._dev, self._overrides)
         if info is not None:  # else it is gone again
             self._present.add(info.number)
             self._add(info)
@@ -176,51 +191,95 @@ class InputRoom:
             self._present.discard(number)
             self._drop(number)
 
+    def set_lanes(self, lanes: Mapping[str, str]) -> None:
+        """Take the administrator's lanes of devices, and apply what changed."""
+        overrides = overrides_of(lanes)
+        if overrides == self._overrides:
+            return
+        self._overrides = overrides
+        for info in scan_devices(self._sysfs, self._dev, overrides):
+            device = self._devices.get(info.number)
+            if device is not None and device.info.lanes != info.lanes:
+                self._drop(info.number)
+        self._rescan()
+
+    def set_game(self, active: bool) -> None:
+        """Open the nodes whose state a game needs, or close them all."""
+        if active == self._game:
+            return
+        self._game = active
+        for device in list(self._devices.values()):
+            if not active:
+                self._close_node(device)
+            elif self._opens_with_game(device):
+                self._open_node(device)
+            else:
+                device.acts = self._entry(device).get("acts", 0)
+        if active:
+            self.resync()
+
+    def _opens_with_game(self, device: Device) -> bool:
+        return not self._kernel_path or self._pads not in device.lanes
+
     def _add(self, info: DeviceInfo) -> None:
-        if info.lane is Lane.NONE or info.event is None or info.number in self._devices:
+        if not info.lanes.each() or info.event is None or info.number in self._devices:
             return
         if len(self._devices) >= self._max_devices:
             self._count_error("too many input devices, ignoring", info, errno.ENOSPC)
             return
-        lane = self._lanes[info.lane]
-        with ExitStack() as undo:
-            reader: Reader | None = None
-            try:
-                device_dir = f"{self._sysfs}/input{info.number}"
-                reader = open_reader(info.event, info.kind, device_dir)
-                undo.callback(reader.close)
-            except OSError as err:
-                if err.errno in (errno.ENODEV, errno.ENXIO, errno.ENOENT):
-                    return  # unplugged already
-                # The kernel path still opens its windows; only held keys go unseen.
-                self._count_error("cannot open", info, err.errno or 0)
-            device = Device(replace(info, path=self.path), lane, reader)
-            key = info.number.to_bytes(4, sys.byteorder)
-            self._map.update(key, self._abi.pack("scxg_device", lane=lane))
-            undo.callback(self._map.delete, key)
-            if self._listener is not None:
-                self._listener.add(device)
-            self._devices[info.number] = device
-            undo.pop_all()
+        lanes = tuple(self._lanes[getattr(info.lanes, source.name.lower())] for source in Source)
+        device = Device(replace(info, path=self.path), lanes)
+        fields = {f"lane_{source.name.lower()}": lanes[source] for source in Source}
+        fields["dead_permille"] = dead_permille(info.kind, info.lane)
+        key = info.number.to_bytes(4, sys.byteorder)
+        self._map.update(key, self._abi.pack("scxg_device", **fields))
+        self._devices[info.number] = device
         self.counters["added"] += 1
         log.info("input%d %s: %s, %s lane", info.number, info.name, info.kind, info.lane)
-        # Keys may be down from before we looked, and the lane may be watched already.
-        if lane in self._active:
-            self.poll_device(device)
-        self.on_window(lane)
+        if self._game and self._opens_with_game(device):
+            self._open_node(device)
+        # Keys may be down from before we looked, and a lane may be watched already.
+        for lane in sorted(set(lanes) & self._boost.keys()):
+            if lane in self._active:
+                self.poll_device(device)
+            self.on_window(lane)
+
+    def _open_node(self, device: Device) -> None:
+        """Open the device's node; without it the kernel path still opens its windows, but held keys go unseen."""
+        info = device.info
+        if device.reader is not None or self._listener is None or info.event is None:
+            return
+        permille = dead_permille(info.kind, info.lane)
+        try:
+            device.reader = open_reader(
+                info.event, info.kind, f"{self._sysfs}/input{info.number}", permille
+            )
+            self._listener.add(device)
+        except OSError as err:
+            self._listener.remove(device)
+            if err.errno not in (errno.ENODEV, errno.ENXIO, errno.ENOENT):  # unplugged already
+                self._count_error("cannot open", info, err.errno or 0)
+
+    def _close_node(self, device: Device) -> None:
+        if self._listener is not None:
+            self._listener.remove(device)
+        if device.held:
+            self._send_held(device, 0)
 
     def _drop(self, number: int) -> None:
         device = self._devices.pop(number, None)
         if device is None:
             return
+        key = number.to_bytes(4, sys.byteorder)
         with ExitStack() as last:  # whatever fails before, the descriptor goes
             if self._listener is not None:
                 last.callback(self._listener.remove, device)
             # The kernel may know of a key that no poll has seen. While the map still has the device: a
             # message about one that it does not know is refused.
-            self._send_held(device, NOTHING_HELD)
+            self._send_held(device, 0)
             self._feed.flush()
-            self._map.delete(number.to_bytes(4, sys.byteorder))
+            self._map.delete(key)
+            self._axes.delete(key)
         self.counters["removed"] += 1
         log.info("input%d %s: gone", number, device.info.name)
 
@@ -240,8 +299,8 @@ class InputRoom:
     # ---- held keys and sticks --------------------------------------------------------------------
 
     def on_window(self, lane: int) -> None:
-        """A lane went from closed to open: watch its keys until it is closed again."""
-        if lane in self._active or lane not in self._boost:
+        """A lane went from closed to open: watch its keys until it is closed again. Without a game nobody asks."""
+        if not self._game or lane in self._active or lane not in self._boost:
             return
         self._active.add(lane)
         self._poll_lane(lane)
@@ -270,6 +329,9 @@ class InputRoom:
 
     def _tick(self) -> None:
         self._timer = None
+        if not self._game:
+            self._active.clear()
+            return
         self._ask_for_missed()
         now = time.monotonic_ns()
         delay_s = self._watch_s
@@ -299,36 +361,64 @@ class InputRoom:
         return any(
             device.held or (device.reader is not None and device.reader.has_axes)
             for device in self._devices.values()
-            if device.lane == lane
+            if lane in device.lanes
         )
 
     def _poll_lane(self, lane: int) -> bool:
-        """Renew the lane's held devices; whether any is held."""
+        """Renew the lane's held devices; return True if any holds it."""
         held = False
-        for device in [device for device in self._devices.values() if device.lane == lane]:
-            held |= bool(self.poll_device(device))
+        for device in [device for device in self._devices.values() if lane in device.lanes]:
+            if device.reader is None and self._used(device):
+                self._open_node(device)
+            self.poll_device(device)
+            held |= self._holds(device, lane)
         self._sample_lane(lane, time.monotonic_ns())
         return held
 
-    def poll_device(self, device: Device) -> Held:
-        """What of it is held now, told to the kernel."""
+    def _used(self, device: Device) -> bool:
+        """Return True if the kernel saw a closed device act since the game began."""
+        return self._kernel_path and self._entry(device).get("acts", 0) > device.acts
+
+    def _entry(self, device: Device) -> dict[str, int]:
+        """Return the device's entry of the map; empty when it is gone."""
+        data = self._map.lookup(device.info.number.to_bytes(4, sys.byteorder))
+        return {} if data is None else dict(self._abi.unpack("scxg_device", data))
+
+    def _holds(self, device: Device, lane: int) -> bool:
+        return bool(device.held >> lane * self._held_bits & (1 << self._held_bits) - 1)
+
+    def poll_device(self, device: Device) -> bool:
+        """Tell the kernel what of the device is held now; return True if anything is."""
         if device.reader is None:
-            return NOTHING_HELD
+            return False
         self.counters["polls"] += 1
         try:
-            held = device.reader.held(time.monotonic_ns())
+            held = self._by_lane(device, device.reader.held(time.monotonic_ns()))
         except OSError as err:
             self.failed(device, err)
-            return NOTHING_HELD
+            return False
         if held or device.held:
             self._send_held(device, held)
-        return device.held
+        return bool(device.held)
 
-    def _send_held(self, device: Device, held: Held) -> None:
-        value = held.keys * self._held_keys + held.axes * self._held_axes
+    def _by_lane(self, device: Device, held: Held) -> int:
+        """Return enum scxg_held by lane: a key holds the lane of keys, a stick that of axes."""
+        parts = (
+            (held.keys, Source.KEY, self._held_keys),
+            (held.buttons, Source.BUTTON, self._held_keys),
+            (held.axes, Source.ABS, self._held_axes),
+        )
+        value = 0
+        for is_held, source, bit in parts:
+            lane = device.lanes[source]
+            if is_held and lane in self._boost:
+                value |= bit << lane * self._held_bits
+        return value
+
+    def _send_held(self, device: Device, value: int) -> None:
         # A release that found the ring full stays marked as held and is told again.
         if self._feed.send("HELD", index=device.info.number, value=value):
-            device.held = held
+            device.held = value
 
     def _sample_lane(self, lane: int, now_ns: int) -> None:
         """The rate of the lane's devices over the last two seconds or more, from the kernel's counters.
@@ -339,25 +429,25 @@ class InputRoom:
             return
         for device in self._devices.values():
             elapsed_ns = now_ns - device.sampled_ns
-            if device.lane != lane or elapsed_ns < _SAMPLE_MIN_NS:
+            if lane not in device.lanes or elapsed_ns < _SAMPLE_MIN_NS:
                 continue
-            data = self._map.lookup(device.info.number.to_bytes(4, sys.byteorder))
-            if data is None:
+            reports = self._entry(device).get("reports")
+            if reports is None:
                 continue
-            events = int(self._abi.unpack("scxg_device", data)["events"])
-            if events > device.events and elapsed_ns < _SAMPLE_MAX_NS:
-                device.rate_hz = round((events - device.events) * 1e9 / elapsed_ns, 1)
-            device.events, device.sampled_ns = events, now_ns
+            if reports > device.reports and elapsed_ns < _SAMPLE_MAX_NS:
+                device.rate_hz = round((reports - device.reports) * 1e9 / elapsed_ns, 1)
+            device.reports, device.sampled_ns = reports, now_ns
 
     # ---- what others see -------------------------------------------------------------------------
 
     def devices(self) -> list[DeviceInfo]:
-        """Every input device, the listened-to ones with their path and last rate."""
+        """Every input device, the listened-to ones with their path, last rate, and whether a reader grabbed them."""
         found = []
-        for info in scan_devices(self._sysfs, self._dev):
+        for info in scan_devices(self._sysfs, self._dev, self._overrides):
             device = self._devices.get(info.number)
             if device is not None:
-                info = replace(info, path=self.path, rate_hz=device.rate_hz)
+                grabbed = bool(self._entry(device).get("grabbed")) if self._kernel_path else None
+                info = replace(info, path=self.path, rate_hz=device.rate_hz, grabbed=grabbed)
             found.append(info)
         return found
 
@@ -368,8 +458,7 @@ class InputRoom:
 
     def lanes(self) -> dict[str, int]:
         """Devices listened to, by lane."""
-        names = {number: lane.name.lower() for lane, number in self._lanes.items()}
-        return dict(Counter(names[device.lane] for device in self._devices.values()))
+        return dict(Counter(str(device.info.lane) for device in self._devices.values()))
 
     def held(self) -> list[int]:
         """Numbers of the devices that have a key down or a stick off its rest."""

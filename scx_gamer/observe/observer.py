@@ -89,7 +89,7 @@ class Observe:
         try:
             wanted = frozenset(obj.programs) - {REQUIRED}
             if not kernel_input:
-                wanted -= {"on_input"}
+                wanted -= {"on_input", "on_inject"}
             for attempt in (0, 1):
                 for name, program in obj.programs.items():
                     program.set_autoload(name == REQUIRED or name in wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scx_gamer.config.network import NetworkSettings, settings_of
@@ -26,6 +26,7 @@ class Base:
     mode: str
     tunables: Mapping[str, int]
     network: Mapping[str, object]  # values of [network], or empty
+    input_lanes: Mapping[str, str] = field(default_factory=dict)  # of devices, as [input] has them
 
 
 class ActiveProfile:
@@ -78,6 +79,11 @@ class ActiveProfile:
     def mode(self) -> str:
         mode = self.active.mode if self.active else None
         return mode or self._base.mode
+
+    @property
+    def input_lanes(self) -> Mapping[str, str]:
+        """The administrator's lanes of devices."""
+        return self._base.input_lanes
 
     @property
     def name(self) -> str:

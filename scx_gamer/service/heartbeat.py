@@ -12,7 +12,7 @@ from scx_gamer.system.loop import Loop
 from scx_gamer.system.sd_notify import Notifier
 
 if TYPE_CHECKING:
-    from scx_gamer.input.monitor import InputRoom
+    from scx_gamer.input.monitor import InputMonitor
     from scx_gamer.observe.control_ring import Sender
     from scx_gamer.scheduler.machine import Machine
 
@@ -29,7 +29,7 @@ class Heartbeat:
         loop: Loop,
         machine: Machine,
         feed: Sender,
-        input_: InputRoom | None,
+        input_: InputMonitor | None,
         notifier: Notifier,
         period_s: float,
         on_beat: Callable[[], None],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scx_gamer.games.detector import GamesRoom
-    from scx_gamer.input.monitor import InputRoom
+    from scx_gamer.input.monitor import InputMonitor
     from scx_gamer.netlimit import NetRoom
     from scx_gamer.observe.observer import Observe
     from scx_gamer.scheduler.attached import Generations
@@ -34,6 +34,6 @@ class Services:
     network: NetRoom
     hints: Hints
     heartbeat: Heartbeat
-    input: InputRoom | None
+    input: InputMonitor | None
     input_error: str  # why input is None
     bus: BusSignals | None

@@ -115,7 +115,12 @@ class Status:
         """Return the input devices and their rates; empty while input is off."""
         monitor = self._services.input
         return [
-            {"number": info.number, "path": info.path, "rate_hz": info.rate_hz}
+            {
+                "number": info.number,
+                "path": info.path,
+                "rate_hz": info.rate_hz,
+                "grabbed": info.grabbed,
+            }
             for info in (monitor.devices() if monitor is not None else ())
         ]
 

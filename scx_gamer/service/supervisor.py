@@ -49,7 +49,7 @@ from scx_gamer.system.text import SafeFormatter
 
 if TYPE_CHECKING:
     from scx_gamer.config.settings import Config
-    from scx_gamer.input.monitor import InputRoom
+    from scx_gamer.input.monitor import InputMonitor
     from scx_gamer.service.bus_signals import BusSignals
 
 log = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ class Supervisor:
             observe.feed,
             constants,
             tunable_limits(constants),
-            Base(options.mode, options.tunables, options.network),
+            Base(options.mode, options.tunables, options.network, options.input_lanes),
             partial(read_base, options, constants),
             self._changes.profile_changed,
             self._profile_folders(),
@@ -221,21 +221,22 @@ class Supervisor:
         observe.on("EXEC", lambda _event: self._game_exec())
         return games
 
-    def _open_input(self, observe: Observe, stack: ExitStack) -> tuple[InputRoom | None, str]:
+    def _open_input(self, observe: Observe, stack: ExitStack) -> tuple[InputMonitor | None, str]:
         """Open the input monitor, or return why it is unavailable: a scheduler without input boosts is of use."""
         if not self._options.input:
             return None, "switched off"
         try:
-            from scx_gamer.input.monitor import InputError, InputRoom
+            from scx_gamer.input.monitor import InputError, InputMonitor
         except ImportError as err:
             return None, _no_input(f"{err}; install python-evdev and pyudev")
-        monitor = InputRoom(
+        monitor = InputMonitor(
             self.loop,
             observe.feed,
             observe.maps,
             observe.abi,
             kernel_path="on_input" in observe.hooks,
             missed=partial(observe.missed, "on_input"),
+            lanes=self._options.input_lanes,
         )
         stack.callback(monitor.close)
         try:
@@ -353,6 +354,10 @@ class Supervisor:
     def set_wanted(self, cause: str) -> None:
         games = "a game runs" if self.services.games.wanted else "no game any more"
         self.services.machine.set_wanted(self._wanted(), cause or games)
+        monitor = self.services.input
+        if monitor is not None:
+            monitor.set_lanes(self.services.profile.input_lanes)
+            monitor.set_game(self.services.games.wanted)
 
     def _wanted(self) -> bool:
         return self.services.profile.mode == "always" or self.services.games.wanted
@@ -396,11 +401,11 @@ def _no_input(why: str) -> str:
 def read_base(options: SupervisorOptions, constants: Mapping[str, int]) -> Base:
     """Read the settings that hold without a profile; without a folder, they are the options'. Raises ConfigError."""
     if not options.config_dir:
-        return Base(options.mode, options.tunables, options.network)
+        return Base(options.mode, options.tunables, options.network, options.input_lanes)
     config = load(Path(options.config_dir))
     config.check_tunables(constants)
     mode = options.mode if options.mode_fixed else config.mode
-    return Base(mode, config.tunables, config.network)
+    return Base(mode, config.tunables, config.network, config.input.lanes)
 
 
 def options_of(config: Config) -> SupervisorOptions:
@@ -416,6 +421,7 @@ def options_of(config: Config) -> SupervisorOptions:
         config_dir=str(config.directory),
         mode_fixed=config.mode_fixed,
         network=config.network,
+        input_lanes=config.input.lanes,
     )
 
 

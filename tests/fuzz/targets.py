@@ -24,7 +24,7 @@ from scx_gamer.games.explain import explain
 from scx_gamer.games.proc import ProcFs
 from scx_gamer.games.process_events import decode
 from scx_gamer.games.tracker import Tracker
-from scx_gamer.input import classify, reader
+from scx_gamer.input import acts, classify, devices, hid, reader
 from scx_gamer.leakcheck import kmemleak, memory
 from scx_gamer.libbpf import Abi, BpfError, Btf, find_object, object_btf
 from scx_gamer.libbpf.btf import elf_section
@@ -286,8 +286,32 @@ def sysfs(_scratch: Path) -> Target:
 
 def input_events(_scratch: Path) -> Target:
     def target(data: bytes) -> None:
-        batch = reader.parse_batch(data)
+        axes = acts.Axes(acts.DEAD_PERMILLE)
+        axes.learn(0, acts.Limits(0, 255), 128)
+        batch = reader.parse_batch(data, axes)
         assert 0 <= batch.count <= len(data)
+        assert len(batch.acted) <= min(batch.count, len(acts.Source))
+
+    return target
+
+
+def udev_entry(scratch: Path) -> Target:
+    (scratch / "event0").mkdir(exist_ok=True)
+    (scratch / "event0" / "dev").write_text("13:64\n")
+
+    def target(data: bytes) -> None:
+        (scratch / "c13:64").write_bytes(data)
+        found = devices.udev_properties(str(scratch), "event0", scratch)
+        assert all(isinstance(key, str) and "\n" not in key + value for key, value in found.items())
+
+    return target
+
+
+def report_descriptor(_scratch: Path) -> Target:
+    def target(data: bytes) -> None:
+        found = hid.applications(data)
+        assert len(found) <= hid.MAX_DESCRIPTOR
+        assert all(0 <= page < 1 << 16 and 0 <= usage < 1 << 16 for page, usage in found)
 
     return target
 
@@ -323,7 +347,8 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     made.__name__: made
     for made in (
         config_file, profile_file, detect_file, proc_tree, desktop_entry, kmemleak_report, slabinfo, state_file,
-        messages, hints, events, connector, btf, bus, network, sysfs, input_events, frame_log, trace_answer,
+        messages, hints, events, connector, btf, bus, network, sysfs, input_events, report_descriptor, udev_entry,
+        frame_log, trace_answer,
     )
 }  # fmt: skip
 

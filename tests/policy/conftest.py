@@ -158,3 +158,36 @@ def shaper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shaper]:
         yield Shaper(process)
         assert process.stdin is not None
         process.stdin.close()
+
+
+class InputPolicy:
+    """input_policy.h in a process of its own, under the sanitizers."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        self._sink, self._source = process.stdin, process.stdout
+
+    def ask(self, what: int, *words: int, size: int) -> bytes:
+        """Send one request; `size` bytes come back."""
+        request = array("i", [what, *words, *[0] * (8 - len(words))])
+        self._sink.write(request.tobytes())
+        self._sink.flush()
+        answer = self._source.read(size)
+        assert len(answer) == size, "a sanitizer ended input_policy.h"
+        return answer
+
+
+@pytest.fixture(scope="session")
+def input_policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InputPolicy]:
+    binary = _compile(
+        "input.c",
+        tmp_path_factory.mktemp("input") / "input",
+        "-g",
+        "-O1",
+        SANITIZE,
+        "-fno-sanitize-recover=all",
+    )
+    with subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield InputPolicy(process)
+        assert process.stdin is not None
+        process.stdin.close()

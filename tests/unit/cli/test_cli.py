@@ -137,12 +137,19 @@ def test_devices_takes_path_and_rate_from_a_supervisor(
     from scx_gamer import input as room
     from scx_gamer.input import DeviceInfo, Kind, Lane
 
-    info = DeviceInfo(3, "/dev/input/event3", "m", Kind.MOUSE, Lane.MOUSE, None, None, True)
-    monkeypatch.setattr(room, "scan_devices", lambda: [info])
-    answering(monkeypatch, [{"number": 3, "path": "kernel", "rate_hz": 999.7}])
+    info = DeviceInfo(
+        3, "/dev/input/event3", "m", Kind.MOUSE, Lane.MOUSE, None, None, True,
+        ids="fefe:0001", reason="capabilities",
+    )  # fmt: skip
+    monkeypatch.setattr(room, "scan_devices", lambda overrides: [info])
+    answering(monkeypatch, [{"number": 3, "path": "kernel", "rate_hz": 999.7, "grabbed": True}])
     assert main(["devices"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^3 +/dev/input/event3 +mouse +mouse +kernel +1000/s +m$", out, re.MULTILINE)
+    assert re.search(
+        r"^3 +/dev/input/event3 +mouse +mouse +capabilities +kernel +1000/s +grabbed +fefe:0001 +m$",
+        out,
+        re.MULTILINE,
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scx_gamer.input import Kind, Lane, scan_devices
+from scx_gamer.input import Kind, Lane, devices, overrides_of, scan_devices
 from scx_gamer.input.devices import NAME_LEN, sanitise
+from scx_gamer.input.holders import holders
 
 
 def add(root: Path, number: int, event: int | None, name: bytes, **bits: str) -> None:
@@ -48,6 +50,88 @@ def test_scan(tmp_path: Path) -> None:
     assert mouse.event == str(tmp_path / "dev" / "event3")
     assert mouse.rate_hz is None
     assert mouse.path is None
+
+
+def node(
+    root: Path, number: int, *, driver: str = "", descriptor: bytes = b"", ids: str = ""
+) -> None:
+    """What the HID device above one inputN says of it."""
+    device = root / "class" / f"input{number}"
+    if driver:
+        (device / "device").mkdir()
+        (device / "device" / "driver").symlink_to(f"../../bus/hid/drivers/{driver}")
+        (device / "device" / "report_descriptor").write_bytes(descriptor)
+    if ids:
+        (device / "id").mkdir()
+        vendor, _, product = ids.partition(":")
+        (device / "id" / "vendor").write_text(vendor + "\n")
+        (device / "id" / "product").write_text(product + "\n")
+
+
+# Joystick with X, Y, Z of eight bits and nothing else; a consumer control after it. HID 1.11, appendix E.
+PEDALS = bytes.fromhex("05010904a101093009310932150026ff00750895038102c0050c0901a101c0")
+
+
+def test_pedals_that_look_like_a_sensor(tmp_path: Path) -> None:
+    for number, driver in ((1, "hid-generic"), (2, "wiimote"), (3, "")):
+        add(tmp_path, number, number, b"pedals", abs="7")
+        node(tmp_path, number, driver=driver, descriptor=PEDALS)
+    pedals, remote, sensor = scan_devices(tmp_path / "class", tmp_path / "dev")
+    assert (pedals.kind, pedals.reason) == (Kind.JOYSTICK, "HID application")
+    # A driver that makes nodes of its own: the descriptor does not tell which of them is the pad.
+    assert (remote.kind, sensor.kind) == (Kind.NONE, Kind.NONE)
+    assert sensor.reason == "capabilities"
+
+
+@pytest.mark.parametrize(
+    ("entry", "bits", "kind"),
+    [
+        ("ID_INPUT_JOYSTICK=1", {"abs": "7"}, Kind.JOYSTICK),
+        ("ID_INPUT_JOYSTICK=", {"abs": "7"}, Kind.NONE),
+        ("ID_INPUT_ACCELEROMETER=1", {"abs": "3003f", "key": "7fdb000000000000 0 0 0 0"}, Kind.NONE),
+        ("ID_INPUT_TABLET_PAD=1", {"abs": "3", "key": "fff000000000000 0 0 0 0"}, Kind.NONE),
+        ("ID_INPUT_JOYSTICK=1", {"key": "70000 0 0 0 0", "rel": "3"}, Kind.MOUSE),
+    ],
+)  # fmt: skip
+def test_udev_tells_what_bits_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, bits: dict[str, str], kind: Kind
+) -> None:
+    add(tmp_path, 1, 5, b"device", **bits)
+    (tmp_path / "class" / "input1" / "event5" / "dev").write_text("13:69\n")
+    (tmp_path / "c13:69").write_text(f"I:123\nE:ID_INPUT=1\nE:{entry}\nG:uaccess\n")
+    monkeypatch.setattr(devices, "UDEV_DATA", tmp_path)
+    (found,) = scan_devices(tmp_path / "class", tmp_path / "dev")
+    assert found.kind is kind
+
+
+def test_an_override_is_the_lane_and_its_reason(tmp_path: Path) -> None:
+    add(tmp_path, 1, 1, b"Some Mouse", key="70000 0 0 0 0", rel="3")
+    node(tmp_path, 1, ids="FEFE:0001")
+    add(tmp_path, 2, 2, b"Some Pad", key="7cdb000000000000 0 0 0 0", abs="3003f")
+    add(tmp_path, 3, 3, b"Some Keys", key="10000000000000 0")
+    lanes = overrides_of({"fefe:0001": "none", "Some Pad": "mouse", "Some Keys": "gamepad"})
+    mouse, pad, keys = scan_devices(tmp_path / "class", tmp_path / "dev", lanes)
+    assert (mouse.kind, mouse.lane, mouse.reason) == (Kind.MOUSE, Lane.NONE, "config: fefe:0001")
+    assert not mouse.lanes.each()
+    assert (pad.kind, pad.lane, pad.reason) == (Kind.GAMEPAD, Lane.MOUSE, "config: Some Pad")
+    assert pad.lanes.each() == {Lane.MOUSE}
+    assert (keys.lane, keys.lanes.each()) == (Lane.GAMEPAD, {Lane.GAMEPAD})
+
+
+def test_holders_are_counted_without_an_open(tmp_path: Path) -> None:
+    for pid, links in (
+        ("10", ["/dev/input/event1", "/dev/null"]),
+        ("11", ["/dev/input/event1"]),
+        ("self", []),
+    ):
+        folder = tmp_path / pid / "fd"
+        folder.mkdir(parents=True)
+        for number, link in enumerate(links):
+            (folder / str(number)).symlink_to(link)
+    (tmp_path / "12").mkdir()  # it ended between the two looks
+    nodes = {"/dev/input/event1", "/dev/input/event2"}
+    assert holders(nodes, tmp_path) == {"/dev/input/event1": 2, "/dev/input/event2": 0}
+    assert holders(nodes, tmp_path / "absent") == dict.fromkeys(nodes, 0)
 
 
 def test_vanished_attributes(tmp_path: Path) -> None:

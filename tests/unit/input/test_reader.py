@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Batches of raw events, and what counts as off its rest."""
+"""Batches of raw events: which of them are acts, and whether some were lost."""
 
 from __future__ import annotations
 
@@ -8,20 +8,58 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scx_gamer.input import Kind
-from scx_gamer.input.reader import Batch, make_axis, parse_batch, spring_axes
+from scx_gamer.input.acts import DEAD_PERMILLE, Axes, Limits, Source
+from scx_gamer.input.reader import NO_BATCH, Batch, parse_batch
 
 EVENT = struct.Struct("llHHi")
 DROPPED = (0, 3)
+KEY, REL, ABS = 1, 2, 3
+
+
+def axes() -> Axes:
+    """A stick of eight bits that is in its middle."""
+    made = Axes(DEAD_PERMILLE)
+    made.learn(0, Limits(0, 255), 128)
+    return made
+
+
+def events(*rows: tuple[int, int, int]) -> bytes:
+    """Rows of type, code and value, a second apart."""
+    return b"".join(EVENT.pack(at, 5, *row) for at, row in enumerate(rows, 1))
 
 
 def test_no_event() -> None:
-    assert parse_batch(b"") == Batch(0, 0, False)
+    assert parse_batch(b"", axes()) == NO_BATCH
 
 
-def test_last_stamp() -> None:
-    data = EVENT.pack(1, 2, 2, 0, 5) + EVENT.pack(3, 4, 0, 0, 0)
-    assert parse_batch(data) == Batch(2, 3_000_004_000, False)
+def test_the_last_act_of_each_source() -> None:
+    data = events(
+        (KEY, 30, 1), (REL, 0, 3), (KEY, 0x110, 1), (REL, 0, -1), (ABS, 0, 255), (0, 0, 0)
+    )
+    assert parse_batch(data, axes()) == Batch(
+        6,
+        False,
+        {
+            Source.KEY: 1_000_005_000,
+            Source.BUTTON: 3_000_005_000,
+            Source.REL: 4_000_005_000,
+            Source.ABS: 5_000_005_000,
+        },
+    )
+
+
+def test_what_no_player_does_is_no_act() -> None:
+    noise = [(ABS, 0, value) for value in (133, 128, 124, 131)]
+    repeat, nothing, scan, light = (KEY, 30, 2), (REL, 0, 0), (4, 4, 7), (0x11, 0, 1)
+    data = events(*noise, repeat, nothing, scan, light, (0, 0, 0))
+    assert parse_batch(data, axes()) == Batch(9, False, {})
+
+
+def test_a_slow_move_counts_once_a_dead_zone() -> None:
+    known, acts = axes(), 0
+    for value in range(128, 229):
+        acts += Source.ABS in parse_batch(events((ABS, 0, value)), known).acted
+    assert 8 <= acts <= 12
 
 
 @given(
@@ -35,50 +73,11 @@ def test_last_stamp() -> None:
         ),
         min_size=1,
         max_size=30,
-    )
+    ),
+    st.binary(max_size=EVENT.size - 1),
 )
-def test_lost_events_are_found(events: list[tuple[int, int, int, int, int]]) -> None:
-    batch = parse_batch(b"".join(EVENT.pack(*event) for event in events))
-    assert batch.count == len(events)
-    assert batch.dropped == any(event[2:4] == DROPPED for event in events)
-
-
-def test_values_that_look_like_lost_events() -> None:
-    assert not parse_batch(EVENT.pack(0x30000, 0x30000, 1, 30, 0x30000)).dropped
-    assert parse_batch(EVENT.pack(0x30000, 0x30000, 1, 30, 0) + EVENT.pack(0, 0, 0, 3, 0)).dropped
-
-
-def test_stick() -> None:
-    axis = make_axis(0, 0, 255, 15, trigger=False)
-    assert axis is not None
-    assert [axis.off(value) for value in (0, 110, 128, 140, 145, 255)] == [
-        True,
-        True,
-        False,
-        False,
-        True,
-        True,
-    ]
-
-
-def test_trigger_rests_at_its_minimum() -> None:
-    axis = make_axis(2, 0, 255, 0, trigger=True)
-    assert axis is not None
-    assert [axis.off(value) for value in (0, 20, 30, 255)] == [False, False, True, True]
-
-
-def test_axis_without_a_range() -> None:
-    assert make_axis(0, 0, 0, 0, trigger=False) is None
-
-
-def test_spring_axes() -> None:
-    assert spring_axes(Kind.GAMEPAD, frozenset({0, 1, 2, 5})) == {
-        0: False,
-        1: False,
-        2: False,
-        5: False,
-    }
-    with_right_stick = spring_axes(Kind.GAMEPAD, frozenset({0, 1, 2, 3, 4, 5}))
-    assert with_right_stick == {0: False, 1: False, 2: True, 3: False, 4: False, 5: True}
-    assert spring_axes(Kind.JOYSTICK, frozenset({0, 1, 6})) == {0: False, 1: False}  # no throttle
-    assert spring_axes(Kind.TOUCHPAD, frozenset({0, 1})) == {}
+def test_lost_events_are_found(rows: list[tuple[int, int, int, int, int]], torn: bytes) -> None:
+    batch = parse_batch(b"".join(EVENT.pack(*row) for row in rows) + torn, axes())
+    assert batch.count == len(rows)
+    assert batch.dropped == any(row[2:4] == DROPPED for row in rows)
+    assert set(batch.acted) <= set(Source)

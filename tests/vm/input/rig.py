@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The input room on real maps and a real loop, without the rest of the supervisor."""
+"""The input monitor on real maps and a real loop, without the rest of the supervisor."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from scx_gamer.input import InputRoom
+from scx_gamer.input import InputMonitor
 from scx_gamer.libbpf import Abi, Object, RingBuffer, UserRing, find_object
 from scx_gamer.libbpf.kernel import prog_info
 from scx_gamer.observe.control_ring import Feed
@@ -18,11 +18,12 @@ from scx_gamer.system.loop import Loop
 
 Scenario = Generator[float, None, None]
 GENERATION = 7
+HOOKS = ("on_input", "on_inject")
 OPTIONAL = ("on_exec", "on_exit", "on_fork")
 
 
 class Rig:
-    """Owns observe, the rings, the loop and the room. `play` runs a scenario inside the loop."""
+    """Owns observe, the rings, the loop and the monitor. `play` runs a scenario inside the loop."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -32,8 +33,10 @@ class Rig:
             observe = stack.enter_context(Object.open(find_object("observe")))
             for name in OPTIONAL:
                 observe.programs[name].set_autoload(False)
-            observe.programs["on_input"].set_autoload(path == "kernel")
+            for name in HOOKS:
+                observe.programs[name].set_autoload(path == "kernel")
             observe.load()
+            self.observe = observe
             self.maps = observe.maps
             self.abi = Abi(observe.btf)
             self.windows = stack.enter_context(self.maps["windows"].mapped("scxg_windows"))[0]
@@ -50,7 +53,7 @@ class Rig:
             self.loop.add_fd(ring.epoll_fd, lambda _fd: self._consume(ring), name="events")
             stack.callback(self.loop.remove_fd, ring.epoll_fd)
             self.loop.at_pass_end(self.feed.flush)
-            self.room = InputRoom(
+            self.room = InputMonitor(
                 self.loop,
                 self.feed,
                 self.maps,
@@ -59,12 +62,29 @@ class Rig:
                 missed=lambda: int(prog_info(observe.programs["on_input"].fd)["recursion_misses"]),
             )
             if path == "kernel":
-                stack.enter_context(observe.programs["on_input"].attach())
+                for name in HOOKS:
+                    stack.enter_context(observe.programs[name].attach())
             self._stack = stack.pop_all()
 
-    def start(self) -> None:
+    def start(self, *, game: bool = True) -> None:
         self.room.start()
         self._stack.callback(self.room.close)
+        if game:
+            self.set_game(True)
+
+    def set_game(self, active: bool) -> None:
+        """As the supervisor does when a game begins or ends."""
+        self.feed.send("GAME_ACTIVE", value=int(active))
+        self.feed.flush()
+        self.room.set_game(active)
+
+    def nodes(self) -> set[str]:
+        """Device nodes that this process has open."""
+        links = set()
+        for fd in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                links.add(os.readlink(f"/proc/self/fd/{fd}"))
+        return {link for link in links if link.startswith("/dev/input/event")}
 
     def _consume(self, ring: RingBuffer) -> None:
         ring.consume()
@@ -134,11 +154,11 @@ class Rig:
 
 
 class Writer:
-    """The C mouse. `begin` starts the motion, `rate` waits for the end."""
+    """The C mouse, or with "pad" the pad on a table. `begin` starts the reports, `rate` waits for the end."""
 
-    def __init__(self, binary: Path, rate: int, seconds: float) -> None:
+    def __init__(self, binary: Path, rate: int, seconds: float, *kind: str) -> None:
         self.process = subprocess.Popen(
-            [str(binary), str(rate), str(seconds)],
+            [str(binary), str(rate), str(seconds), *kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

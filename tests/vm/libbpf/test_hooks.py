@@ -13,7 +13,8 @@ from scx_gamer.observe.observer import Observe
 from scx_gamer.system.loop import Loop
 
 TARGETS = {
-    "on_input": b"fexit/input_event\0",
+    "on_input": b"fentry/input_event\0",
+    "on_inject": b"fentry/input_inject_event\0",
     "on_exec": b"tp_btf/sched_process_exec\0",
     "on_exit": b"tp_btf/sched_process_exit\0",
     "on_fork": b"tp_btf/sched_process_fork\0",

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which events count as an act of the player: the arithmetic of bpf/include/input_policy.h for the evdev path.
+
+tests/policy holds the two equal, for any axis and any value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from scx_gamer.input.classify import (
+    BTN_TOOLS,
+    BTN_TOUCH,
+    EV_ABS,
+    EV_KEY,
+    EV_REL,
+    KEY_UNKNOWN,
+    MAX_BITS,
+    Kind,
+    Lane,
+    is_button,
+)
+
+# How far an axis moves without being used, in thousandths of its way, unless the driver's flat or fuzz is more. A worn
+# or cheap stick wanders by 2 % (an arcade encoder at 128 to 133 of 255, github.com/Vegz78/McAirpos issue 10); games
+# ignore much more (XInput's dead zone is 24 % of half the way).
+DEAD_PERMILLE = 30
+DEAD_WHEEL_PERMILLE = 10  # a wheel turns by 900 degrees: 9 of them
+DEAD_POINTER_PERMILLE = 1  # pens and touch surfaces: two pixels of a screen
+
+ABS_AXES = 64  # ABS_CNT
+_KEY_REPEAT = 2
+
+
+class Source(IntEnum):
+    """Enum scxg_source of abi.h."""
+
+    KEY = 0
+    BUTTON = 1
+    REL = 2
+    ABS = 3
+
+
+def dead_permille(kind: Kind, lane: Lane) -> int:
+    """Return the share of an axis' way that is no act on a device of this kind."""
+    if kind is Kind.WHEEL:
+        return DEAD_WHEEL_PERMILLE
+    return DEAD_POINTER_PERMILLE if lane is Lane.MOUSE else DEAD_PERMILLE
+
+
+# Keys that hold a window while they are down. Not KEY_RESERVED and KEY_UNKNOWN, which are what a driver could not name
+# and may be down for good (an Elite 2's over Bluetooth is), nor the tools: which one is near is no touch.
+HOLDING = sum(
+    1 << code
+    for code in range(MAX_BITS)
+    if code not in (0, KEY_UNKNOWN) and (code not in BTN_TOOLS or code == BTN_TOUCH)
+)
+BUTTONS = sum(1 << code for code in range(MAX_BITS) if is_button(code))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of an absolute axis, as EVIOCGABS has them."""
+
+    minimum: int
+    maximum: int
+    fuzz: int = 0
+    flat: int = 0
+
+    @property
+    def way(self) -> int:
+        return max(self.maximum - self.minimum, 0)
+
+    def dead(self, permille: int) -> int:
+        """Return how far the axis moves without being used: at most a quarter of its way."""
+        dead = max(self.way * permille // 1000, self.flat, self.fuzz)
+        return min(dead, self.way // 4) if self.way else dead
+
+    def first_acts(self, value: int) -> bool:
+        """Return True if the first value ever seen is one that no axis rests at."""
+        if abs(2 * value - (self.minimum + self.maximum)) <= self.way // 2:
+            return False
+        return self.minimum < 0 or abs(value - self.minimum) > self.way // 8
+
+
+def source_of(kind: int, code: int) -> Source | None:
+    """Return the source of an event, None for what no player does."""
+    if kind == EV_KEY:
+        return Source.BUTTON if is_button(code) else Source.KEY
+    if kind == EV_REL:
+        return Source.REL
+    if kind == EV_ABS and code < ABS_AXES:
+        return Source.ABS
+    return None
+
+
+class Axes:
+    """Where each absolute axis of a device last counted."""
+
+    def __init__(self, permille: int) -> None:
+        self._permille = permille
+        self._dead: dict[int, int] = {}
+        self._limits: dict[int, Limits] = {}
+        self._counted: dict[int, int] = {}
+
+    def learn(self, code: int, limits: Limits, value: int | None = None) -> None:
+        """Take the limits of an axis, and where it is if that is known."""
+        self._limits[code] = limits
+        self._dead[code] = limits.dead(self._permille)
+        if value is not None:
+            self._counted[code] = value
+
+    def acts(self, code: int, value: int) -> bool:
+        """Return True if the axis is farther from where it last counted than its dead zone; it counts here then."""
+        counted = self._counted.get(code)
+        if counted is None:
+            limits = self._limits.get(code)
+            self._counted[code] = value
+            return limits is None or limits.first_acts(value)
+        if abs(value - counted) <= self._dead.get(code, 0):
+            return False
+        self._counted[code] = value
+        return True
+
+
+def value_acts(source: Source, value: int) -> bool:
+    """Return True if a key or a relative axis acts with this value; auto-repeat does not."""
+    return value != 0 if source is Source.REL else value != _KEY_REPEAT

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * input_policy.h on the host. A request is nine words of 32 bits: 0 minimum maximum fuzz flat permille seen counted value
+ * for an axis, answered with one byte, 1 when it acts, and eight of its dead zone; 1 type code value for the source of an
+ * event, answered with a byte for it and one for whether it acts; 2 word for the bits of a word of keys, answered with
+ * sixteen bytes, buttons and those that hold.
+ */
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "input_policy.h"
+
+static void axis(const s32 *req)
+{
+	struct scxg_absinfo a = {
+	    .minimum = req[1], .maximum = req[2], .fuzz = req[3], .flat = req[4]};
+	u64 dead = scxg_axis_dead(&a, (u32)req[5]);
+
+	putchar(req[6] ? scxg_axis_acts(&a, (u32)req[5], req[7], req[8])
+		       : scxg_axis_first_acts(&a, req[8]));
+	fwrite(&dead, sizeof(dead), 1, stdout);
+}
+
+int main(void)
+{
+	s32 req[9];
+
+	while (fread(req, sizeof(req), 1, stdin) == 1) {
+		u64 words[2] = {scxg_button_bits((u32)req[1]), scxg_holding_bits((u32)req[1])};
+		u32 source = scxg_source_of((u32)req[1], (u32)req[2]);
+
+		if (req[0] == 0) {
+			axis(req);
+		} else if (req[0] == 1) {
+			putchar((int)source);
+			putchar(scxg_value_acts(source, req[3]));
+		} else {
+			fwrite(words, sizeof(words), 1, stdout);
+		}
+		fflush(stdout);
+	}
+	return 0;
+}

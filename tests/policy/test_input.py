@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""input_policy.h and the evdev path's acts.py are one arithmetic, and it is the one that was meant."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scx_gamer.input.acts import (
+    BUTTONS,
+    DEAD_PERMILLE,
+    HOLDING,
+    Axes,
+    Limits,
+    Source,
+    source_of,
+    value_acts,
+)
+from scx_gamer.input.classify import MAX_BITS
+from tests.policy.conftest import InputPolicy
+
+NO_SOURCE = len(Source)
+KEY_WORDS = MAX_BITS // 64
+many = settings(max_examples=600, deadline=None)
+
+s32 = st.one_of(
+    st.integers(-(2**31), 2**31 - 1), st.integers(-40_000, 40_000), st.integers(-300, 300)
+)
+permilles = st.one_of(st.integers(0, 1000), st.sampled_from([1, 10, 30]))
+
+
+def _axis(
+    policy: InputPolicy, limits: Limits, permille: int, counted: int | None, value: int
+) -> tuple[bool, int]:
+    raw = policy.ask(
+        0, limits.minimum, limits.maximum, limits.fuzz, limits.flat, permille,
+        counted is not None, counted or 0, value, size=9,
+    )  # fmt: skip
+    return raw[0] == 1, struct.unpack("<Q", raw[1:])[0]
+
+
+@many
+@given(s32, s32, s32, s32, permilles, st.none() | s32, s32)
+def test_both_paths_agree_on_an_axis(
+    input_policy: InputPolicy,
+    low: int,
+    high: int,
+    fuzz: int,
+    flat: int,
+    permille: int,
+    counted: int | None,
+    value: int,
+) -> None:
+    limits = Limits(low, high, fuzz, flat)
+    axes = Axes(permille)
+    axes.learn(7, limits, counted)
+    acts, dead = _axis(input_policy, limits, permille, counted, value)
+    assert dead == max(limits.dead(permille), 0)
+    assert acts == axes.acts(7, value)
+    if acts and counted is not None:
+        assert not axes.acts(7, value), "it counts from where it is now"
+
+
+@many
+@given(
+    st.integers(0, 0x20),
+    st.one_of(st.integers(0, MAX_BITS - 1), st.integers(0, 0xFFFF)),
+    st.one_of(st.integers(-2, 3), s32),
+)
+def test_both_paths_agree_on_an_event(
+    input_policy: InputPolicy, kind: int, code: int, value: int
+) -> None:
+    answer = input_policy.ask(1, kind, code, value, size=2)
+    source = source_of(kind, code)
+    assert answer[0] == (NO_SOURCE if source is None else source)
+    if source in (Source.KEY, Source.BUTTON, Source.REL):
+        assert (answer[1] == 1) == value_acts(source, value)
+
+
+@pytest.mark.parametrize("word", range(KEY_WORDS))
+def test_both_paths_agree_on_the_state_of_keys(input_policy: InputPolicy, word: int) -> None:
+    buttons, holding = struct.unpack("<2Q", input_policy.ask(2, word, size=16))
+    mask = (1 << 64) - 1
+    assert buttons == BUTTONS >> 64 * word & mask
+    assert holding == HOLDING >> 64 * word & mask
+
+
+# Limits and values of streams that were seen, with where they are from.
+IDLE = [
+    # github.com/Vegz78/McAirpos issue 10: an encoder of 8 bits between 128 and 133
+    ("arcade encoder", Limits(0, 255, 0, 0), 128, [133, 129, 128, 132, 130, 133]),
+    # github.com/ardaku/stick issue 8: a HOTAS of 10 bits between 512 and 520
+    ("HOTAS", Limits(0, 1023, 3, 63), 512, [520, 514, 519, 512, 520]),
+    # drivers/hid/hid-wiimote-modules.c: the Nunchuk's accelerometer, -500 to 500, fuzz 2, flat 4
+    ("Nunchuk on a table", Limits(-500, 500, 2, 4), 100, [104, 98, 103, 110, 99, 112]),
+    # drivers/hid/hid-nintendo.c: sticks with fuzz 250, flat 500
+    ("Pro Controller's noise", Limits(-32767, 32767, 250, 500), 0, [260, -300, 500, -420, 0]),
+]
+USED = [
+    ("a stick", Limits(0, 255, 0, 0), 128, 255),
+    ("a stick, gently", Limits(-32768, 32767, 16, 128), 0, 4000),
+    ("a trigger", Limits(0, 1023, 3, 63), 0, 80),
+    ("a hat of three steps", Limits(-1, 1, 0, 0), 0, -1),
+    ("a hat back in its middle", Limits(-1, 1, 0, 0), 1, 0),
+    ("a switch of two", Limits(0, 1, 0, 0), 0, 1),
+    # input-event-codes.h, struct input_absinfo: flat is the driver's and may be anything
+    ("a flat wider than the axis", Limits(0, 255, 0, 4095), 0, 255),
+]
+
+
+@pytest.mark.parametrize(("name", "limits", "at", "values"), IDLE, ids=[one[0] for one in IDLE])
+def test_what_lies_on_a_table_never_acts(
+    input_policy: InputPolicy, name: str, limits: Limits, at: int, values: list[int]
+) -> None:
+    for value in values:
+        assert not _axis(input_policy, limits, DEAD_PERMILLE, at, value)[0], name
+
+
+@pytest.mark.parametrize(("name", "limits", "at", "value"), USED, ids=[one[0] for one in USED])
+def test_an_act_counts_at_once(
+    input_policy: InputPolicy, name: str, limits: Limits, at: int, value: int
+) -> None:
+    assert _axis(input_policy, limits, DEAD_PERMILLE, at, value)[0], name
+
+
+@pytest.mark.parametrize(
+    ("limits", "value", "acts"),
+    [
+        (Limits(0, 255), 128, False),  # a stick's middle
+        (Limits(0, 255), 131, False),
+        (Limits(0, 255), 0, False),  # a trigger's rest
+        (Limits(0, 255), 255, True),
+        (Limits(-32768, 32767), -32768, True),
+        (Limits(-32768, 32767), 4600, False),  # a drifting stick
+        (Limits(-1, 1), 0, False),
+        (Limits(-1, 1), 1, True),
+        (Limits(-1, 1), -1, True),
+    ],
+)
+def test_the_first_value_that_is_seen(
+    input_policy: InputPolicy, limits: Limits, value: int, acts: bool
+) -> None:
+    assert _axis(input_policy, limits, DEAD_PERMILLE, None, value)[0] == acts
+
+
+def test_repeat_is_no_act_and_unknown_keys_hold_nothing() -> None:
+    assert not value_acts(Source.KEY, 2)
+    assert value_acts(Source.KEY, 0) and value_acts(Source.KEY, 1)
+    assert not HOLDING >> 240 & 1
+    assert HOLDING >> 0x14A & 1 and not HOLDING >> 0x145 & 1
