@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer.scheduler import program_costs
+from scx_gamer.scheduler.attached import program_costs
 from tests.vm.costs.test_cost import counted
 from tests.vm.input import devices
 from tests.vm.input.conftest import writer, writer_binary
