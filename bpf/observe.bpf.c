@@ -34,11 +34,10 @@ struct {
 
 /* Where each absolute axis of a device last counted. */
 struct axes {
-	u64 seen; /* bit a code */
 	s32 counted[SCXG_ABS_AXES];
 };
 
-/* N of inputN -> its axes. An entry is made by the device's first motion, and taken back by the supervisor. */
+/* N of inputN -> its axes. An entry is made before the device's first motion, and taken back by the supervisor. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, SCXG_MAX_DEVICES);
@@ -205,13 +204,13 @@ __noinline int open_lane(u32 lane, u32 held)
 	return 0;
 }
 
-/* N of the name "inputN", or -1. */
-static __always_inline int input_number(struct input_dev *dev)
+/* N of the name "inputN" at this address, or -1. Global, so that what follows is walked once, not for each length. */
+__noinline int input_number(u64 address)
 {
 	char name[16] = {};
 	int number = 0, i;
 
-	if (bpf_probe_read_kernel_str(name, sizeof(name), dev->dev.kobj.name) < 7)
+	if (bpf_probe_read_kernel_str(name, sizeof(name), (void *)address) < 7)
 		return -1;
 	if (name[0] != 'i' || name[4] != 't')
 		return -1;
@@ -249,30 +248,56 @@ static __always_inline u32 keys_held(struct input_dev *dev, struct scxg_device *
 	return held & SCXG_HELD_ALL;
 }
 
-/* Whether an axis is farther from where it last counted than its dead zone; then it counted here. */
-static __always_inline bool axis_acts(struct axes *known, const struct scxg_absinfo *info, u32 permille,
-				      const struct input_value *v)
-{
-	u32 code = v->code & (SCXG_ABS_AXES - 1);
-	u64 bit = 1ULL << code;
-	bool acts = known->seen & bit ? scxg_axis_acts(info, permille, known->counted[code], v->value)
-				      : scxg_axis_first_acts(info, v->value);
+/* Addresses of devices whose axes are in the map, or of no interest; a device that collides is looked up each time. */
+#define KNOWN_DEVICES 64
+static u64 known_devices[KNOWN_DEVICES];
 
-	if (acts || !(known->seen & bit))
-		known->counted[code] = v->value;
-	known->seen |= bit;
-	return acts;
+static __always_inline u64 *known_device(struct input_dev *dev)
+{
+	return &known_devices[((u64)dev >> 11) & (KNOWN_DEVICES - 1)];
 }
 
-static __always_inline struct axes *axes_of(u32 number)
+/* Note where the axes of a device are, unless that is known. Addresses as numbers: see sources_acting(). */
+__noinline int note_axes(u32 number, u64 absinfo)
 {
 	static const struct axes none = {};
-	struct axes *known = bpf_map_lookup_elem(&axes, &number);
+	struct axes *noted;
+	int i;
 
-	if (known)
-		return known;
-	bpf_map_update_elem(&axes, &number, &none, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&axes, &number);
+	if (!absinfo || bpf_map_update_elem(&axes, &number, &none, BPF_NOEXIST))
+		return 0;
+	noted = bpf_map_lookup_elem(&axes, &number);
+	if (!noted)
+		return 0;
+	bpf_for(i, 0, SCXG_ABS_AXES)
+	{
+		struct scxg_absinfo info;
+
+		if (bpf_probe_read_kernel(&info, sizeof(info),
+					  (void *)(absinfo + i * sizeof(info))))
+			break;
+		noted->counted[i & (SCXG_ABS_AXES - 1)] = info.value;
+	}
+	return 0;
+}
+
+/* Whether an axis is farther from where it last counted than its dead zone; then it counted here. */
+static __always_inline bool axis_acts(u32 number, u64 absinfo, u32 permille,
+				      const struct input_value *v)
+{
+	struct axes *known = bpf_map_lookup_elem(&axes, &number);
+	u32 code = v->code & (SCXG_ABS_AXES - 1);
+	struct scxg_absinfo info;
+
+	if (!known) {
+		note_axes(number, absinfo); /* as it is now: this report does not count */
+		return false;
+	}
+	if (bpf_probe_read_kernel(&info, sizeof(info), (void *)(absinfo + code * sizeof(info))) ||
+	    !scxg_axis_acts(&info, permille, known->counted[code], v->value))
+		return false;
+	known->counted[code] = v->value;
+	return true;
 }
 
 /*
@@ -289,9 +314,7 @@ __noinline int sources_acting(u32 number, u32 count, u64 vals, u64 absinfo)
 		return 0;
 	bpf_for(i, 0, (int)count)
 	{
-		struct scxg_absinfo info;
 		struct input_value v;
-		struct axes *known;
 		u32 source;
 		bool acts;
 
@@ -300,30 +323,51 @@ __noinline int sources_acting(u32 number, u32 count, u64 vals, u64 absinfo)
 		source = scxg_source_of(v.type, v.code);
 		if (source == SCXG_NR_SOURCES || lane_of(device, source) == SCXG_LANE_NONE)
 			continue;
-		if (source == SCXG_SOURCE_ABS) {
-			known = axes_of(number);
-			if (!known || bpf_probe_read_kernel(&info, sizeof(info),
-							    (void *)(absinfo + v.code * sizeof(info))))
-				continue;
-			acts = axis_acts(known, &info, device->dead_permille, &v);
-		} else {
-			acts = scxg_value_acts(source, v.value);
-		}
+		acts = source == SCXG_SOURCE_ABS
+			   ? axis_acts(number, absinfo, device->dead_permille, &v)
+			   : scxg_value_acts(source, v.value);
 		acting |= (u32)acts << source;
 	}
 	return acting;
 }
 
+static __always_inline int number_of(struct input_dev *dev)
+{
+	u64 name = 0;
+
+	bpf_probe_read_kernel(&name, sizeof(name), &dev->dev.kobj.name);
+	return input_number(name);
+}
+
+/* The device's first absolute value, before the core takes it: where all of its axes are is known now or never. */
+static __always_inline void on_first_value(struct input_dev *dev)
+{
+	int number = number_of(dev);
+	struct scxg_device *device;
+	u64 absinfo = 0;
+	u32 key = number;
+
+	device = number < 0 ? NULL : bpf_map_lookup_elem(&devices, &key);
+	if (!device)
+		return; /* it may get a lane yet */
+	if (lane_of(device, SCXG_SOURCE_ABS) != SCXG_LANE_NONE) {
+		bpf_probe_read_kernel(&absinfo, sizeof(absinfo), &dev->absinfo);
+		note_axes(key, absinfo);
+	}
+	*known_device(dev) = (u64)dev;
+}
+
 /* A report has ended, or what the core kept of it fills its buffer. Not passed on yet: no reader is told before us. */
 static __always_inline void on_report(struct input_dev *dev, u32 count)
 {
+	u32 key, acting, held = 0, lanes = 0;
 	struct scxg_device *device;
-	int number = input_number(dev);
-	u32 key = number, acting, held = 0, lanes = 0;
 	u64 vals = 0, absinfo = 0;
+	int number = number_of(dev);
 
 	if (number < 0)
 		return;
+	key = number;
 	device = bpf_map_lookup_elem(&devices, &key);
 	if (!device)
 		return;
@@ -359,6 +403,8 @@ static __always_inline int on_event(struct input_dev *dev, unsigned int type, un
 {
 	u32 count = dev->num_vals;
 
+	if (type == SCXG_TYPE_ABS && *known_device(dev) != (u64)dev)
+		on_first_value(dev);
 	if (count && ((type == EV_SYN && code == SYN_REPORT) || count + 4 >= dev->max_vals))
 		on_report(dev, count);
 	return 0;
@@ -372,7 +418,8 @@ int BPF_PROG(on_input, struct input_dev *dev, unsigned int type, unsigned int co
 
 /* What a program writes to a device's node: a remapper's events go this way, past input_event(). */
 SEC("fentry/input_inject_event")
-int BPF_PROG(on_inject, struct input_handle *handle, unsigned int type, unsigned int code, int value)
+int BPF_PROG(on_inject, struct input_handle *handle, unsigned int type, unsigned int code,
+	     int value)
 {
 	return on_event(handle->dev, type, code);
 }

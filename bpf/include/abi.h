@@ -180,8 +180,8 @@ enum scxg_times {
 enum scxg_msg_type {
 	SCXG_MSG_NONE = 0,
 	SCXG_MSG_HEARTBEAT = 1,
-	SCXG_MSG_INPUT = 2,	/* lane, path EVDEV: open or extend the lane's window */
-	SCXG_MSG_HELD = 3,	/* input number, enum scxg_held by lane: true state of keys and sticks */
+	SCXG_MSG_INPUT = 2, /* lane, path EVDEV: open or extend the lane's window */
+	SCXG_MSG_HELD = 3, /* input number, enum scxg_held by lane: true state of keys and sticks */
 	SCXG_MSG_CLASS_SET = 4, /* tgid, class; value 1: time_ns is that of its exec */
 	SCXG_MSG_CLASS_DEL = 5, /* tgid */
 	SCXG_MSG_FOCUS = 6,	/* tgid, 0 for none; value 1: it is part of no game */
@@ -238,8 +238,8 @@ struct scxg_event {
 struct scxg_lane_state {
 	u64 until_ns; /* open while now < max(until_ns, held_until_ns) */
 	u64 held_until_ns;
-	u64 holders; /* devices that hold it */
-	u64 opened;  /* closed -> open transitions */
+	u64 holders;		   /* devices that hold it */
+	u64 opened;		   /* closed -> open transitions */
 	u64 events[SCXG_NR_PATHS]; /* reports that counted */
 };
 
@@ -287,7 +287,7 @@ struct scxg_device {
 	u8 lane_button;
 	u8 lane_rel;
 	u8 lane_abs;
-	u32 held; /* enum scxg_held by lane, 0 when all is at rest */
+	u32 held;	   /* enum scxg_held by lane, 0 when all is at rest */
 	u32 dead_permille; /* of the way of an axis; scx_gamer/input/acts.py */
 	u32 grabbed;	   /* 1: at the last report one reader had it for itself */
 	u64 reports;	   /* that the input core passed on */

@@ -120,23 +120,10 @@ static inline u64 scxg_distance(s32 a, s32 b)
 }
 
 /* Whether an axis that last counted at @counted acts with @value. */
-static inline bool scxg_axis_acts(const struct scxg_absinfo *a, u32 permille, s32 counted, s32 value)
+static inline bool scxg_axis_acts(const struct scxg_absinfo *a, u32 permille, s32 counted,
+				  s32 value)
 {
 	return scxg_distance(value, counted) > scxg_axis_dead(a, permille);
-}
-
-/*
- * The same of the first value of an axis that is ever seen, where it was before being unknown: in the middle half of its
- * way, or at an end that triggers rest at, it may have been there all the time.
- */
-static inline bool scxg_axis_first_acts(const struct scxg_absinfo *a, s32 value)
-{
-	u64 way = scxg_axis_way(a);
-	s64 twice = 2 * (s64)value, middle = (s64)a->minimum + a->maximum;
-
-	if ((u64)(twice > middle ? twice - middle : middle - twice) <= way / 2)
-		return false;
-	return a->minimum < 0 || scxg_distance(value, a->minimum) > way / 8;
 }
 
 #endif /* SCXG_INPUT_POLICY_H */

@@ -77,12 +77,6 @@ class Limits:
         dead = max(self.way * permille // 1000, self.flat, self.fuzz)
         return min(dead, self.way // 4) if self.way else dead
 
-    def first_acts(self, value: int) -> bool:
-        """Return True if the first value ever seen is one that no axis rests at."""
-        if abs(2 * value - (self.minimum + self.maximum)) <= self.way // 2:
-            return False
-        return self.minimum < 0 or abs(value - self.minimum) > self.way // 8
-
 
 def source_of(kind: int, code: int) -> Source | None:
     """Return the source of an event, None for what no player does."""
@@ -101,24 +95,16 @@ class Axes:
     def __init__(self, permille: int) -> None:
         self._permille = permille
         self._dead: dict[int, int] = {}
-        self._limits: dict[int, Limits] = {}
         self._counted: dict[int, int] = {}
 
-    def learn(self, code: int, limits: Limits, value: int | None = None) -> None:
-        """Take the limits of an axis, and where it is if that is known."""
-        self._limits[code] = limits
+    def learn(self, code: int, limits: Limits, value: int) -> None:
+        """Take the limits of an axis, and where it is."""
         self._dead[code] = limits.dead(self._permille)
-        if value is not None:
-            self._counted[code] = value
+        self._counted[code] = value
 
     def acts(self, code: int, value: int) -> bool:
         """Return True if the axis is farther from where it last counted than its dead zone; it counts here then."""
-        counted = self._counted.get(code)
-        if counted is None:
-            limits = self._limits.get(code)
-            self._counted[code] = value
-            return limits is None or limits.first_acts(value)
-        if abs(value - counted) <= self._dead.get(code, 0):
+        if abs(value - self._counted.setdefault(code, value)) <= self._dead.get(code, 0):
             return False
         self._counted[code] = value
         return True

@@ -40,6 +40,8 @@ _CONTROLLERS = frozenset({Kind.GAMEPAD, Kind.WHEEL, Kind.JOYSTICK})
 _HATS = range(ABS_HAT0X, ABS_HAT3Y + 1)
 _LEFT, _RIGHT, _FAR_RIGHT = (ABS_X, ABS_Y), (ABS_RX, ABS_RY), (ABS_Z, ABS_RZ)
 _PEDALS = (ABS_GAS, ABS_BRAKE)
+# Of a stick or a wheel: the others are levers and sensors, which are at rest where they are first seen.
+_SPRINGS = frozenset({*_LEFT, *_HATS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ def held_axes(kind: Kind, caps: Capabilities) -> frozenset[int]:
 class _Axis:
     """One axis: its rests, and how long it has been where it is."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, limits: Limits, springs: bool) -> None:
+        self.limits, self.springs = limits, springs
         self._tolerance = limits.dead(DEAD_PERMILLE)
         self._anchor: int | None = None
         self._since_ns = 0
@@ -88,6 +90,8 @@ class _Axis:
 
     def off(self, value: int, trigger: bool, rest_ns: int, now_ns: int) -> bool:
         """Return True if the axis is off its rest; beyond flat and beyond 10 % of its way."""
+        if self._anchor is None and not self.springs:
+            self._learnt = value
         if self._anchor is None or abs(value - self._anchor) > self._tolerance:
             self._anchor, self._since_ns = value, now_ns
         low, high, way = self.limits.minimum, self.limits.maximum, self.limits.way
@@ -108,7 +112,12 @@ class HeldState:
     """What a device holds, from its state at each poll."""
 
     def __init__(self, kind: Kind, limits: Mapping[int, Limits]) -> None:
-        self._axes = {code: _Axis(one) for code, one in limits.items() if one.way}
+        anywhere = kind in _RESTS_ANYWHERE
+        self._axes = {
+            code: _Axis(one, not anywhere or code in _SPRINGS)
+            for code, one in limits.items()
+            if one.way
+        }
         self._rest_ns = REST_NS if kind in _RESTS_ANYWHERE else CAP_NS
         self._springs = kind not in _RESTS_ANYWHERE
         self._reported = False

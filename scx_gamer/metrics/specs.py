@@ -61,10 +61,10 @@ SPECS: dict[str, Spec] = {
     "input_devices": _g("Input devices watched, by lane.", "lane"),
     "input_held": _g("Devices with a key down or a stick off its rest."),
     "input_work": _c(
-        "What the input room did: devices added and removed, polls, resyncs, floods, errors, events missed.",
+        "Work of the input monitor: devices added and removed, polls, resyncs, floods, errors, events missed.",
         "kind",
     ),
-    "input_events": _c("Input reports seen, by lane and path.", "lane", "path"),
+    "input_events": _c("Input reports that counted, by lane and path.", "lane", "path"),
     "input_delay_seconds": _g("From the newest input event to its window, on the evdev path."),
     "input_delay_max_seconds": _g("Longest way from input event to window, on the evdev path."),
     "windows_opened": _c("Times a lane's boost window went from closed to open.", "lane"),

@@ -169,7 +169,7 @@ class InputPolicy:
 
     def ask(self, what: int, *words: int, size: int) -> bytes:
         """Send one request; `size` bytes come back."""
-        request = array("i", [what, *words, *[0] * (8 - len(words))])
+        request = array("i", [what, *words, *[0] * (7 - len(words))])
         self._sink.write(request.tobytes())
         self._sink.flush()
         answer = self._source.read(size)

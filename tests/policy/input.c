@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * input_policy.h on the host. A request is nine words of 32 bits: 0 minimum maximum fuzz flat permille seen counted value
+ * input_policy.h on the host. A request is eight words of 32 bits: 0 minimum maximum fuzz flat permille counted value
  * for an axis, answered with one byte, 1 when it acts, and eight of its dead zone; 1 type code value for the source of an
  * event, answered with a byte for it and one for whether it acts; 2 word for the bits of a word of keys, answered with
  * sixteen bytes, buttons and those that hold.
@@ -16,14 +16,13 @@ static void axis(const s32 *req)
 	    .minimum = req[1], .maximum = req[2], .fuzz = req[3], .flat = req[4]};
 	u64 dead = scxg_axis_dead(&a, (u32)req[5]);
 
-	putchar(req[6] ? scxg_axis_acts(&a, (u32)req[5], req[7], req[8])
-		       : scxg_axis_first_acts(&a, req[8]));
+	putchar(scxg_axis_acts(&a, (u32)req[5], req[6], req[7]));
 	fwrite(&dead, sizeof(dead), 1, stdout);
 }
 
 int main(void)
 {
-	s32 req[9];
+	s32 req[8];
 
 	while (fread(req, sizeof(req), 1, stdin) == 1) {
 		u64 words[2] = {scxg_button_bits((u32)req[1]), scxg_holding_bits((u32)req[1])};

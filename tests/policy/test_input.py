@@ -33,17 +33,17 @@ permilles = st.one_of(st.integers(0, 1000), st.sampled_from([1, 10, 30]))
 
 
 def _axis(
-    policy: InputPolicy, limits: Limits, permille: int, counted: int | None, value: int
+    policy: InputPolicy, limits: Limits, permille: int, counted: int, value: int
 ) -> tuple[bool, int]:
     raw = policy.ask(
         0, limits.minimum, limits.maximum, limits.fuzz, limits.flat, permille,
-        counted is not None, counted or 0, value, size=9,
+        counted, value, size=9,
     )  # fmt: skip
     return raw[0] == 1, struct.unpack("<Q", raw[1:])[0]
 
 
 @many
-@given(s32, s32, s32, s32, permilles, st.none() | s32, s32)
+@given(s32, s32, s32, s32, permilles, s32, s32)
 def test_both_paths_agree_on_an_axis(
     input_policy: InputPolicy,
     low: int,
@@ -51,7 +51,7 @@ def test_both_paths_agree_on_an_axis(
     fuzz: int,
     flat: int,
     permille: int,
-    counted: int | None,
+    counted: int,
     value: int,
 ) -> None:
     limits = Limits(low, high, fuzz, flat)
@@ -60,7 +60,7 @@ def test_both_paths_agree_on_an_axis(
     acts, dead = _axis(input_policy, limits, permille, counted, value)
     assert dead == max(limits.dead(permille), 0)
     assert acts == axes.acts(7, value)
-    if acts and counted is not None:
+    if acts:
         assert not axes.acts(7, value), "it counts from where it is now"
 
 
@@ -124,26 +124,6 @@ def test_an_act_counts_at_once(
     input_policy: InputPolicy, name: str, limits: Limits, at: int, value: int
 ) -> None:
     assert _axis(input_policy, limits, DEAD_PERMILLE, at, value)[0], name
-
-
-@pytest.mark.parametrize(
-    ("limits", "value", "acts"),
-    [
-        (Limits(0, 255), 128, False),  # a stick's middle
-        (Limits(0, 255), 131, False),
-        (Limits(0, 255), 0, False),  # a trigger's rest
-        (Limits(0, 255), 255, True),
-        (Limits(-32768, 32767), -32768, True),
-        (Limits(-32768, 32767), 4600, False),  # a drifting stick
-        (Limits(-1, 1), 0, False),
-        (Limits(-1, 1), 1, True),
-        (Limits(-1, 1), -1, True),
-    ],
-)
-def test_the_first_value_that_is_seen(
-    input_policy: InputPolicy, limits: Limits, value: int, acts: bool
-) -> None:
-    assert _axis(input_policy, limits, DEAD_PERMILLE, None, value)[0] == acts
 
 
 def test_repeat_is_no_act_and_unknown_keys_hold_nothing() -> None:

@@ -153,6 +153,7 @@ def test_a_drifting_stick_is_rest_once_it_was_watched(drift: int) -> None:
 def test_levers_rest_where_they_are(
     kind: Kind, limits: dict[int, Limits], values: dict[int, int]
 ) -> None:
+    assert not poll(Kind.JOYSTICK, NUNCHUK, [(0, {HAT0X: 0, HAT0Y: 0, RX: 20, RY: 40, RZ: 210})])[0]
     first = min(values)
     jitter = [
         (0, values | {first: values[first] + i % 3}) for i in range(4 * REST_NS // SECOND + 4)
@@ -178,7 +179,7 @@ def test_keys() -> None:
     assert poll(Kind.MOUSE, {}, [(1 << 0x110, {})])[0] == Held(buttons=True)
     assert not steady(Kind.KEYBOARD, {}, {}, CAP_NS / SECOND, keys=1 << 17)
     # A weight on one key hides no other.
-    weight = [(1 << 17, {})] * (4 * CAP_NS // SECOND + 2)
+    weight: list[tuple[int, dict[int, int]]] = [(1 << 17, {})] * (4 * CAP_NS // SECOND + 2)
     assert poll(Kind.KEYBOARD, {}, [*weight, (1 << 17 | 1 << 30, {})])[-1]
 
 

@@ -58,7 +58,7 @@ def test_a_report_costs_its_driver_little(writer_binary: Path, kind: str, rate: 
     devices.load_modules()
     with counted(), closing(Rig("kernel")) as rig:
         rig.start()
-        with closing(Writer(writer_binary, rate, SECONDS, kind)) as writing:
+        with closing(Writer(writer_binary, rate, SECONDS, *["pad"] * (kind == "pad"))) as writing:
 
             def scenario() -> Scenario:
                 yield from rig.wait_device(f"writer {kind}")

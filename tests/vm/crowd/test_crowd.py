@@ -138,6 +138,17 @@ class Probe:
 
 
 @contextmanager
+def game() -> Iterator[None]:
+    """Run a game that does nothing: without one no node is open, and the evdev path opens no window."""
+    with subprocess.Popen(["sleep", "infinity"]) as process:
+        try:
+            control.request("game_add", pid=process.pid)
+            yield
+        finally:
+            process.kill()
+
+
+@contextmanager
 def crowd() -> Iterator[Crowd]:
     with ExitStack() as stack:
         made = Crowd(stack)
@@ -157,6 +168,7 @@ def test_twenty_pollers_and_ten_scrapers_delay_no_input(path: str) -> None:
     with ExitStack() as stack:
         kernel_input = path == "kernel"
         stack.enter_context(service("always", kernel_input=kernel_input, command=COMMAND))
+        stack.enter_context(game())
         probe = Probe(stack, path)
         late = []
         for number in range(ROUNDS):

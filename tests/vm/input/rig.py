@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -78,13 +79,15 @@ class Rig:
         self.feed.flush()
         self.room.set_game(active)
 
-    def nodes(self) -> set[str]:
-        """Device nodes that this process has open."""
-        links = set()
+    def nodes(self) -> Counter[str]:
+        """How often this process has each device node open; evdev's UInput opens its own too."""
+        links: Counter[str] = Counter()
         for fd in os.listdir("/proc/self/fd"):
             with suppress(OSError):
-                links.add(os.readlink(f"/proc/self/fd/{fd}"))
-        return {link for link in links if link.startswith("/dev/input/event")}
+                links[os.readlink(f"/proc/self/fd/{fd}")] += 1
+        return Counter(
+            {link: count for link, count in links.items() if link.startswith("/dev/input/")}
+        )
 
     def _consume(self, ring: RingBuffer) -> None:
         ring.consume()

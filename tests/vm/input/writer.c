@@ -56,7 +56,8 @@ static int make_pad(int fd)
 		if (ioctl(fd, UI_SET_KEYBIT, BTN_SOUTH + i))
 			return -1;
 	for (int i = 0; i < PAD_AXES; i++) {
-		struct uinput_abs_setup axis = {.code = i, .absinfo = {.value = 128, .maximum = 255}};
+		struct uinput_abs_setup axis = {.code = i,
+						.absinfo = {.value = 128, .maximum = 255}};
 
 		if (ioctl(fd, UI_ABS_SETUP, &axis))
 			return -1;
