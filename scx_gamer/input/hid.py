@@ -36,7 +36,7 @@ def applications(descriptor: bytes) -> frozenset[tuple[int, int]]:
     page, usages, found = 0, list[int](), set[tuple[int, int]]()
     for tag, value in _items(descriptor):
         if tag == _USAGE_PAGE:
-            page = value
+            page = value & 0xFFFF
         elif tag in (_USAGE, _USAGE_MINIMUM):
             usages.append(value)
         elif tag >> 2 & 0x03 == _MAIN:
