@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which events count as an act of the player: the arithmetic of bpf/include/input_policy.h for the evdev path.
+"""Acts of the player among input events: the arithmetic of bpf/include/input_policy.h for the evdev path.
 
 tests/policy holds the two equal, for any axis and any value.
 """
@@ -90,7 +90,7 @@ def source_of(kind: int, code: int) -> Source | None:
 
 
 class Axes:
-    """Where each absolute axis of a device last counted."""
+    """The value at which each absolute axis of a device last counted."""
 
     def __init__(self, permille: int) -> None:
         self._permille = permille

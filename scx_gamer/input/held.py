@@ -46,7 +46,7 @@ _SPRINGS = frozenset({*_LEFT, *_HATS})
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What of a device is off its rest."""
+    """The parts of a device that are off their rest."""
 
     keys: bool = False
     axes: bool = False
@@ -109,7 +109,7 @@ class _Axis:
 
 
 class HeldState:
-    """What a device holds, from its state at each poll."""
+    """The keys and axes that a device holds, from its state at each poll."""
 
     def __init__(self, kind: Kind, limits: Mapping[int, Limits]) -> None:
         anywhere = kind in _RESTS_ANYWHERE

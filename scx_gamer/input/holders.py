@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which processes have an input device open, from /proc alone: no node is opened for it."""
+"""Processes that have an input device open, from /proc alone: no node is opened for it."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_scan(tmp_path: Path) -> None:
 def node(
     root: Path, number: int, *, driver: str = "", descriptor: bytes = b"", ids: str = ""
 ) -> None:
-    """What the HID device above one inputN says of it."""
+    """Write the HID device above one inputN."""
     device = root / "class" / f"input{number}"
     if driver:
         (device / "device").mkdir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is held, polled four times a second, on layouts of real devices at rest and in use."""
+"""Held keys and axes, polled four times a second, on layouts of real devices at rest and in use."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ limits_of = st.builds(
 def test_any_device_comes_to_rest(
     kind: Kind, limits: dict[int, Limits], values: list[int], keys: int
 ) -> None:
-    """Whatever a driver says of its axes: a state that stays is rest in the end."""
+    """A state that stays is rest in the end, for any limits that a driver gives."""
     state = HeldState(kind, limits)
     for step, value in enumerate(values):
         state.update(step * SECOND, keys, dict.fromkeys(limits, value))

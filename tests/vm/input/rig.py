@@ -80,7 +80,7 @@ class Rig:
         self.room.set_game(active)
 
     def nodes(self) -> Counter[str]:
-        """How often this process has each device node open; evdev's UInput opens its own too."""
+        """Count the descriptors of this process by device node; evdev's UInput opens its own too."""
         links: Counter[str] = Counter()
         for fd in os.listdir("/proc/self/fd"):
             with suppress(OSError):
