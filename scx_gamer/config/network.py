@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What `[network]` may say: rates and times with units, targets, and the settings made of them."""
+"""The `[network]` section: rates and times with units, targets, and the settings made of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from scx_gamer.system.errors import ScxGamerError
 
-# Bytes a second: below, not even keep-alives get through; above, nobody is held back.
+# Bytes a second. Below the lowest, connections lose their keep-alives; above the highest, no line is a bottleneck.
 LOWEST_RATE = 16_000
 HIGHEST_RATE = 1_250_000_000
 SCOPES = ("internet", "all")
@@ -30,14 +30,14 @@ TARGET_HINT = 'write targets as "unit:PATTERN", "exe:NAME" or "app:NAME"'
 
 
 class UnitError(ScxGamerError, ValueError):
-    """A text that is no rate, time or target; str() says what would be."""
+    """A text that is not a rate, time or target. str() is the text and a hint with valid examples."""
 
     def __init__(self, text: str, hint: str) -> None:
         super().__init__(f"{text[:64]!a}", hint=hint)
 
 
 def parse_rate(text: str) -> int:
-    """Bytes a second; 0 for no limit. A bare number is bits a second. Raises UnitError."""
+    """Return bytes a second, 0 for no limit. A bare number is in bits a second. Raises UnitError."""
     if text.strip() in _NO_LIMIT:
         return 0
     found = _RATE.fullmatch(text.strip()[:64])
@@ -52,7 +52,7 @@ def parse_rate(text: str) -> int:
 
 
 def format_rate(rate: float) -> str:
-    """Bytes a second as people read it: 1000000 is `8 Mbit/s`."""
+    """Format bytes a second in bits: 1000000 is `8 Mbit/s`."""
     bits = float(rate) * 8
     for prefix in ("G", "M", "k"):
         if bits >= _PREFIX[prefix]:
@@ -61,7 +61,7 @@ def format_rate(rate: float) -> str:
 
 
 def parse_time(text: str) -> float:
-    """Seconds. Raises UnitError."""
+    """Return seconds. Raises UnitError."""
     found = _TIME.fullmatch(text.strip()[:64])
     seconds = float(found[1]) * _SECONDS[found[2] or ""] if found else 0.0
     if not 0 < seconds <= LONGEST_S:
@@ -71,7 +71,7 @@ def parse_time(text: str) -> float:
 
 @dataclass(frozen=True)
 class Target:
-    """Which programs: `kind` unit (a pattern), exe (path or last part of it), app, or pid."""
+    """A selection of programs. `kind` is unit (a pattern), exe (a path or its last part), app, or pid."""
 
     kind: str
     text: str
@@ -81,15 +81,15 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """As configuration has it. Raises UnitError."""
+    """Parse a target of the configuration, `KIND:TEXT`. Raises UnitError."""
     kind, colon, rest = text.strip().partition(":")
     if not colon or kind not in TARGET_KINDS or not rest or len(rest) > 256 or "\0" in rest:
         raise UnitError(text, TARGET_HINT)
     return Target(kind, rest)
 
 
-def parse_wish(text: str) -> Target:
-    """As the command line has it: a pid, a unit's name and an exe need no prefix. Raises UnitError."""
+def parse_cli_target(text: str) -> Target:
+    """Parse a target of the command line, where a pid, a unit name and an exe need no prefix. Raises UnitError."""
     text = text.strip()
     if re.fullmatch(r"[1-9][0-9]{0,9}", text):
         return Target("pid", text)
@@ -98,13 +98,13 @@ def parse_wish(text: str) -> Target:
     if text.endswith((".service", ".scope", ".slice")):
         return parse_target(f"unit:{text}")
     if ":" in text:
-        raise UnitError(text, f"give a process number, or {TARGET_HINT}")
+        raise UnitError(text, f"give a process ID, or {TARGET_HINT}")
     return parse_target(f"exe:{text}")
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What a holder asks for: bytes a second, 0 for no limit; which remotes; what is charged."""
+    """A requested limit: bytes a second (0 for no limit), the remotes it covers, the unit it is charged to."""
 
     down: int
     up: int
@@ -114,7 +114,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """One `[network]` section."""
+    """The values of a `[network]` section."""
 
     enabled: bool
     limit: Limit
@@ -152,7 +152,7 @@ def _parses(parse: Callable[[str], object], text: str) -> bool:
     return True
 
 
-# Key of [network] -> what accepts a value, and what to write instead of a wrong one.
+# Key of [network] -> predicate that accepts a value, and the hint for a value it refuses.
 RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "enabled": (_is_bool, "use true or false"),
     "down": (_is_rate, RATE_HINT),
@@ -165,7 +165,7 @@ RULES: dict[str, tuple[Callable[[object], bool], str]] = {
 
 
 def settings_of(values: Mapping[str, object]) -> NetworkSettings:
-    """Settings from values that RULES accepted, one for each key."""
+    """Return the settings of values that RULES accepted, one for each key."""
     return NetworkSettings(
         enabled=values["enabled"] is True,
         limit=Limit(

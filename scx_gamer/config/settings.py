@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Configuration: TOML files in, one validated, frozen Config out.
+"""The configuration: TOML files merged into one validated, frozen Config.
 
-Order, later wins key by key: the shipped config.toml, the admin's config.toml, then conf.d/*.toml
-sorted by name. The shipped file holds every key: defaults are written there and nowhere else.
+Files are merged key by key in this order, and later files override earlier ones: the shipped config.toml, the admin's
+config.toml, then conf.d/*.toml sorted by name. The shipped file holds every key and is the only place of a default.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ __all__ = [
 
 @dataclass(frozen=True)
 class MetricsConfig:
+    """The `[metrics]` section."""
+
     enabled: bool
     address: str
     port: int
@@ -42,43 +44,49 @@ class MetricsConfig:
 
 @dataclass(frozen=True)
 class DbusConfig:
+    """The `[dbus]` section."""
+
     enabled: bool
 
 
 @dataclass(frozen=True)
 class InputConfig:
+    """The `[input]` section."""
+
     kernel_path: bool
     lanes: Mapping[str, str]  # name or vendor:product of a device -> its lane
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the supervisor is told. `tunables` maps the lower-case name to a value in its unit."""
+    """The merged configuration. `tunables` maps a lower-case name to a value in the unit that the name ends with."""
 
     mode: str
     metrics: MetricsConfig
     dbus: DbusConfig
     input: InputConfig
-    network: Mapping[str, object]  # by key of network.RULES: a profile may say otherwise
+    network: Mapping[str, object]  # by key of network.RULES; a profile may override it
     tunables: Mapping[str, int]
     files: tuple[Path, ...]
     directory: Path
-    mode_fixed: bool = False  # by the command line: files do not change it
+    mode_fixed: bool = False  # set by the command line, so files do not change it
     _where: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def with_mode(self, mode: str) -> Config:
-        """The same with another mode, as the command line asked."""
+        """Return a copy with the mode of the command line."""
         return replace(self, mode=mode, mode_fixed=True)
 
     def check_tunables(self, constants: Mapping[str, int]) -> None:
-        """Refuse a tunable outside the limits of abi.h (`constants`: its enums, SCXG_ names)."""
+        """Raise ConfigError for a tunable outside the limits of abi.h. `constants` are its enumerators, SCXG_ names."""
         for name, value in self.tunables.items():
             where = self._where.get(f"tunables.{name}", "config")
             try:
                 low, high = limits(name, constants)
             except KeyError:
                 raise ConfigError(
-                    where, f"unknown tunable {name}", "the BPF objects do not know it: reinstall"
+                    where,
+                    f"unknown tunable {name}",
+                    "the BPF objects lack it: install scx-gamer again",
                 ) from None
             if not low <= value <= high:
                 raise ConfigError(
@@ -87,7 +95,7 @@ class Config:
 
 
 def limits(name: str, constants: Mapping[str, int]) -> tuple[int, int]:
-    """Lowest and highest value of a tunable. KeyError for a name abi.h does not have."""
+    """Return the lowest and highest value of a tunable. Raises KeyError for a name that abi.h lacks."""
     upper = name.upper()
     return constants[f"SCXG_MIN_{upper}"], constants[f"SCXG_MAX_{upper}"]
 
@@ -144,13 +152,13 @@ _TABLES = ("metrics", "dbus", "input", "network", "tunables")
 
 
 def tunable_limits(constants: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """Lowest and highest value of each tunable of abi.h (`constants`: its enums)."""
+    """Return the lowest and highest value of each tunable of abi.h. `constants` are its enumerators."""
     names = [n.removeprefix("SCXG_TUN_").lower() for n in constants if n.startswith("SCXG_TUN_")]
     return {name: limits(name, constants) for name in names}
 
 
 def vendor_file() -> Path:
-    """The shipped config.toml: of the source checkout, of the wheel, of this prefix, else the system's."""
+    """Return the shipped config.toml: of the source checkout, the wheel or this prefix, else of the system."""
     package = Path(__file__).resolve().parents[1]
     prefix = package.parents[2] if len(package.parents) > 2 else package
     for path in (
@@ -164,23 +172,25 @@ def vendor_file() -> Path:
 
 
 def config_dir() -> Path:
-    """Where the admin's files are."""
+    """Return the directory of the admin's files."""
     return Path(os.environ.get("SCX_GAMER_CONFIG_DIR") or "/etc/scx-gamer")
 
 
 def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
-    """Read, merge and validate. ConfigError for anything that is not right."""
+    """Read, merge and validate the configuration. Raises ConfigError for the first mistake."""
     shipped = vendor or vendor_file()
     admin = directory or config_dir()
-    # The usual folder need not exist; one that somebody names must.
+    # The default directory may be absent; one named by --config may not.
     if admin != config_dir() and not admin.is_dir():
         raise ConfigError(
-            printable(str(directory)), "not a directory", "give an existing folder to --config"
+            printable(str(directory)),
+            "is not a directory",
+            "give an existing directory to --config",
         )
     values, where = _read(shipped, known_tunables=None)
     missing = sorted(set(_RULES) - set(values))
     if missing:
-        raise ConfigError(str(shipped), f"lacks {missing[0]}", "reinstall scx-gamer")
+        raise ConfigError(str(shipped), f"lacks {missing[0]}", "install scx-gamer again")
     tunables = frozenset(k.removeprefix("tunables.") for k in values if k.startswith("tunables."))
     files = [shipped]
     for path in _admin_files(shipped, admin):
@@ -211,7 +221,7 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
 
 
 def _text(value: object) -> str:
-    assert isinstance(value, str)  # a rule let it through
+    assert isinstance(value, str)  # checked by its rule
     return value
 
 
@@ -221,12 +231,12 @@ def _lanes(value: object) -> Mapping[str, str]:
 
 
 def _number(value: object) -> int:
-    assert isinstance(value, int)  # a rule let it through
+    assert isinstance(value, int)  # checked by its rule
     return value
 
 
 def _admin_files(shipped: Path, admin: Path) -> list[Path]:
-    """config.toml, then the drop-ins: an admin's file masks the vendor's of the same name."""
+    """Return config.toml, then the drop-ins. An admin's drop-in masks the vendor's of the same name."""
     drop_ins: dict[str, Path] = {}
     for folder in (shipped.parent / "conf.d", admin / "conf.d"):
         try:
@@ -243,13 +253,13 @@ def _admin_files(shipped: Path, admin: Path) -> list[Path]:
 def _read(
     path: Path, known_tunables: frozenset[str] | None
 ) -> tuple[dict[str, object], dict[str, str]]:
-    """Flat key -> value, and key -> "file:line", of one file."""
+    """Return flat key -> value and key -> "file:line" of one file. Raises ConfigError."""
     document = toml.read(path)
     values: dict[str, object] = {}
     where: dict[str, str] = {}
     for keys, value in _flatten(document):
         place = document.place(*keys)
-        # a quoted dot is no table
+        # quote a key that contains a dot: the dot is not a table separator
         key = ".".join(f'"{k}"' if "." in k else k for k in keys)
         _check(key, value, place, known_tunables)
         values[key] = value
@@ -266,7 +276,9 @@ def _flatten(document: Document) -> list[tuple[tuple[str, ...], object]]:
             flat.extend(((key, name), inner) for name, inner in value.items())
         else:
             place = document.place(key)
-            raise ConfigError(place, f"{key} is a table", f"write [{key}] on a line of its own")
+            raise ConfigError(
+                place, f"{key} must be a table", f"write [{key}] on a line of its own"
+            )
     return flat
 
 

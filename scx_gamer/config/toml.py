@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A TOML file read whole and bounded, with the line of each key, for errors that say where."""
+"""Bounded reading of TOML files, with the line of each key for error messages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from scx_gamer.system.exit_codes import BAD_CONFIG
 from scx_gamer.system.text import printable
 
 MAX_BYTES = 1 << 20
-_MAX_LINES = 20_000  # looked through for a key; a file of ours has a hundred
+_MAX_LINES = 20_000  # searched for a key; the shipped files have about a hundred
 _MAX_STATEMENT = 200  # lines of one value
+_MAX_NESTING = 8  # tables searched for a key
 
 
 class ConfigError(ScxGamerError):
-    """A file that cannot be used. str() is one line: file, line, key, what would be right."""
+    """An unusable file. str() is one line: file and line, what is wrong with which key, what to write instead."""
 
     separator = "; "
     code = BAD_CONFIG
@@ -35,14 +36,14 @@ class ConfigError(ScxGamerError):
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed file. `shown` is its name, safe to print."""
+    """A parsed file. `shown` is its printable name."""
 
     shown: str
     tree: dict[str, object]
     text: str
 
     def place(self, *keys: str) -> str:
-        """`file:line` of a key; of the innermost table around it where it has no line of its own."""
+        """Return `file:line` of a key, or of the innermost enclosing table if the key has no line of its own."""
         lines = _positions(self.text)
         while keys and keys not in lines:
             keys = keys[:-1]
@@ -50,10 +51,10 @@ class Document:
 
 
 def read(path: Path, max_bytes: int = MAX_BYTES) -> Document:
-    """Raises ConfigError for what cannot be read, is too large, not UTF-8 or not TOML."""
+    """Read a file. Raises ConfigError if it is unreadable, too large, not UTF-8 or not TOML."""
     shown = printable(str(path))
     try:
-        # Never waits for a FIFO, and takes nothing but a file (or the /dev/null that disables one).
+        # O_NONBLOCK: opening a FIFO without a writer must not block.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         with open(fd, "rb") as file:
             raw = file.read(max_bytes + 1) or b""
@@ -61,28 +62,29 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> Document:
         raise unreadable(path, error) from error
     if len(raw) > max_bytes:
         size = f"{max_bytes >> 10} KiB" if max_bytes < 1 << 20 else f"{max_bytes >> 20} MiB"
-        raise ConfigError(shown, f"larger than {size}", "this is not a configuration file")
+        raise ConfigError(shown, f"is larger than {size}", "this is not a configuration file")
     return parse(raw, shown)
 
 
 def parse(raw: bytes, shown: str) -> Document:
-    """Raises ConfigError."""
+    """Parse a file's content. Raises ConfigError."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{shown}:{line}", "not UTF-8", "save the file as UTF-8") from error
+        raise ConfigError(f"{shown}:{line}", "is not UTF-8", "save the file as UTF-8") from error
     try:
         return Document(shown, tomllib.loads(text), text)
     except RecursionError as error:
-        raise ConfigError(shown, "nested too deeply", "no key needs nesting") from error
+        raise ConfigError(shown, "is nested too deeply", "write each table as [NAME]") from error
     except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         raise _not_toml(shown, error) from error
 
 
 def unreadable(path: Path, error: OSError) -> ConfigError:
-    why = error.strerror or "cannot be read"
-    return ConfigError(printable(str(path)), why, "make it readable", error.errno or 0)
+    """Return the ConfigError of a file or directory that could not be read."""
+    reason = error.strerror or "read error"
+    return ConfigError(printable(str(path)), reason, "make it readable", error.errno or 0)
 
 
 def _not_toml(shown: str, error: ValueError) -> ConfigError:
@@ -90,15 +92,15 @@ def _not_toml(shown: str, error: ValueError) -> ConfigError:
     match = re.search(r"\(at line (\d+), column (\d+)\)$", message)
     if match:
         what = printable(message[: match.start()].strip())
-        return ConfigError(f"{shown}:{match[1]}", f"not TOML: {what}", f"see column {match[2]}")
+        return ConfigError(f"{shown}:{match[1]}", f"is not TOML: {what}", f"see column {match[2]}")
     return ConfigError(
-        shown, f"not TOML: {printable(message)}", 'write lines such as mode = "auto"'
+        shown, f"is not TOML: {printable(message)}", 'write lines such as mode = "auto"'
     )
 
 
 @functools.lru_cache(maxsize=4)
 def _positions(text: str) -> dict[tuple[str, ...], int]:
-    """Key -> line, of a text that is TOML: each statement is parsed by itself."""
+    """Return key -> line of a valid TOML text, by parsing each statement separately."""
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     pending: list[str] = []
@@ -110,7 +112,7 @@ def _positions(text: str) -> dict[tuple[str, ...], int]:
         chunk = "\n".join(pending)
         try:
             tree = tomllib.loads(chunk)
-        except (ValueError, RecursionError):  # it goes on in the next line
+        except (ValueError, RecursionError):  # the statement continues in the next line
             if len(pending) > _MAX_STATEMENT:
                 pending.clear()
             continue
@@ -127,17 +129,17 @@ def _positions(text: str) -> dict[tuple[str, ...], int]:
 
 
 def _paths(tree: object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every key of nested tables, the outer ones first."""
+    """Yield every key of nested tables, outer keys first."""
     if isinstance(tree, list) and tree and isinstance(tree[0], dict):
         tree = tree[0]
-    if isinstance(tree, dict) and len(above) < 8:
+    if isinstance(tree, dict) and len(above) < _MAX_NESTING:
         for key, value in tree.items():
             yield (*above, key)
             yield from _paths(value, (*above, key))
 
 
 def value_text(value: object) -> str:
-    """A value as it would be written, short, for an error."""
+    """Return a value in short TOML notation, for an error message."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
@@ -150,7 +152,7 @@ def value_text(value: object) -> str:
 
 
 def suggest(key: str, known: Iterable[str]) -> str:
-    """What was probably meant."""
+    """Return a hint that names the closest known key, or all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(key[:64], names, n=1, cutoff=0.6)
     if not close:  # the right name in the wrong table

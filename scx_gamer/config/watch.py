@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Folders of configuration, watched by inotify in the loop: one call when their TOML files settled after a change."""
+"""Inotify watch on configuration directories: one callback once their TOML files have settled after a change."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from scx_gamer.system.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
 
-QUIET_S = 0.2  # editors write a file in several steps
-LONGEST_S = 2.0  # then it is read even if it goes on changing
+QUIET_S = 0.2  # without events; editors write a file in several steps
+LONGEST_S = 2.0  # after the first event, even while files keep changing
 _MAX_FOLDERS = 256
 _MASK = (
     inotify.CLOSE_WRITE | inotify.MOVED_TO | inotify.MOVED_FROM | inotify.CREATE | inotify.DELETE
@@ -26,11 +26,11 @@ _FOLDER_MASK = inotify.ISDIR | inotify.DELETE_SELF | inotify.MOVE_SELF | inotify
 
 
 class WatchError(ScxGamerError):
-    """The kernel cannot watch files."""
+    """A watch that could not be created: what failed, errno, what to do."""
 
 
 class FolderWatch:
-    """Watches until close(). A folder that is not there is watched for by its nearest parent that is."""
+    """A watch, active until close(). For a directory that does not exist, its nearest existing parent is watched."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class FolderWatch:
         folders: Callable[[], Iterable[Path]],
         on_change: Callable[[], None],
     ) -> None:
-        """Raises WatchError. `folders` is asked again after each change: sub-folders may have come."""
+        """Start watching. Raises WatchError. `folders` is called again after each change."""
         self._loop = loop
         self._folders = folders
         self._on_change = on_change
@@ -51,7 +51,9 @@ class FolderWatch:
                 notify = stack.enter_context(inotify.Inotify())
             except OSError as err:
                 hint = "raise fs.inotify.max_user_instances; until then changes need SIGHUP"
-                raise WatchError(f"inotify: {err.strerror}", err.errno or 0, hint) from err
+                raise WatchError(
+                    f"cannot create an inotify instance: {err.strerror}", err.errno or 0, hint
+                ) from err
             self._notify = notify
             loop.add_fd(notify.fileno(), self._on_readable, name="configuration folders")
             stack.callback(loop.remove_fd, notify.fileno())
@@ -60,7 +62,7 @@ class FolderWatch:
             self._stack = stack.pop_all()
 
     def _arm(self) -> None:
-        """Watch what is to be watched now; what is watched already stays so."""
+        """Add and remove watches so that they match the current directories."""
         wanted: set[Path] = set()
         for folder in list(self._folders())[:_MAX_FOLDERS]:
             while not folder.is_dir() and folder != folder.parent:
@@ -77,12 +79,12 @@ class FolderWatch:
 
     def _forget(self, folder: Path) -> None:
         number = self._watched.pop(folder)
-        if number in self._watched.values():  # two names of one folder
+        if number in self._watched.values():  # two paths of one directory share a watch
             return
         try:
             self._notify.remove(number)
-        except OSError as err:  # the folder is gone, and its watch with it
-            log.debug("%s: %s", folder, err.strerror)
+        except OSError as err:  # the kernel removes the watch of a deleted directory
+            log.debug("cannot remove the watch on %s: %s", folder, err.strerror)
 
     def _on_readable(self, _fd: int) -> None:
         try:
@@ -118,13 +120,13 @@ class FolderWatch:
 
 
 def with_subfolders(folders: Iterable[Path]) -> list[Path]:
-    """The folders, what encloses them, and their NAME.toml.d folders."""
+    """Return the directories and their NAME.toml.d subdirectories."""
     found: list[Path] = []
     for folder in folders:
         found.append(folder)
         try:
             entries = sorted(os.scandir(folder), key=lambda e: e.name)
-        except OSError:  # not there (yet)
+        except OSError:  # it does not exist (yet)
             continue
         found.extend(Path(e.path) for e in entries if e.name.endswith(".toml.d") and e.is_dir())
     return found

@@ -49,13 +49,13 @@ def _limit(room: NetRoom, request: Mapping[str, Any]) -> dict[str, object]:
         raise ControlError(f"kind is one of {', '.join(network.KINDS)}", USAGE)
     lasts = _text(request, "for", "")
     for_s = network.parse_time(lasts) if lasts else None
-    target = network.parse_wish(_text(request, "target", ""))
+    target = network.parse_cli_target(_text(request, "target", ""))
     return room.limit(target, Limit(down, up, scope, kind), for_s)
 
 
 def _release(room: NetRoom, request: Mapping[str, Any]) -> dict[str, object]:
     text = _text(request, "target", "")
-    target = network.parse_wish(text) if text else None
+    target = network.parse_cli_target(text) if text else None
     count = room.release(target)
     if target is not None and not count:
         raise ControlError(f"{target} has no limit of yours: see `scx-gamer net status`", FAILED)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Profiles: settings by game, from TOML files. Knows nothing of processes or of the kernel."""
+"""Profiles: settings per game, from TOML files. Imports `config` and `system`, nothing of processes or BPF."""
 
 from scx_gamer.profiles.load import (
     ProfileSet,

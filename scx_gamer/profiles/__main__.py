@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Prints the JSON Schema of profiles; `make schema` keeps it in the tree."""
+"""Print the JSON Schema of profiles. `make schema` writes it to profiles/schema.json."""
 
 from scx_gamer.config.settings import tunable_limits
 from scx_gamer.libbpf import Abi, find_object, object_btf

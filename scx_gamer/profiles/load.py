@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Profiles from files. One TOML file each, its name is the profile's.
+"""Loading of profiles: one TOML file each, named after the profile.
 
-A file of the admin's masks the vendor's of the same name, a link to /dev/null disables it, and files in
-NAME.toml.d/ override single keys, in the order of their names. A profile that is wrong costs itself alone.
+An admin's file masks the vendor's of the same name, and a link to /dev/null disables it. Files in NAME.toml.d/ override
+single keys, in the order of their names. An invalid profile does not affect the others.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 
 @dataclass(frozen=True)
 class ProfileSet:
-    """All profiles that can be used, by name, and why the others cannot."""
+    """All valid profiles by name, and the errors of the others."""
 
     profiles: Mapping[str, Profile]
     errors: tuple[ConfigError, ...] = ()
 
     def get(self, name: str) -> Profile:
-        """Raises ProfileError with what was probably meant."""
+        """Return a profile by name. Raises ProfileError with the closest known name."""
         found = self.profiles.get(name)
         if found is None:
             for error in self.errors:
                 if f"/{name}.toml" in error.where:
                     raise ProfileError(error.where, error.what, error.hint)
-            hint = suggest(name, self.profiles).replace("known keys", "there are")
+            hint = suggest(name, self.profiles).replace("known keys", "known profiles")
             raise ProfileError(printable(name, 64), "no such profile", hint)
         return found
 
     def find(self, games: list[Game]) -> Found | None:
-        """The profile of what runs; None when there is none for it."""
+        """Return the profile of the running games, None if no profile matches."""
         return find(self.profiles.values(), games)
 
 
 def folders(admin: Path | None = None, vendor: Path | None = None) -> tuple[Path, Path]:
-    """Where profiles are: the vendor's folder, the admin's folder."""
+    """Return the directories of profiles: the vendor's, the admin's."""
     return vendor or vendor_file().parent / "profiles", (admin or config_dir()) / "profiles"
 
 
 def load(limits: Limits, vendor: Path, admin: Path, before: ProfileSet | None = None) -> ProfileSet:
-    """Read both folders. A profile that is wrong is left as it was in `before`, else left out."""
+    """Read both directories. An invalid profile keeps its version in `before`, or is left out."""
     profiles: dict[str, Profile] = {}
     errors: list[ConfigError] = []
     names: set[str] = set()
@@ -92,12 +92,12 @@ def _names(folder: Path) -> Iterator[str]:
         if not _NAME.fullmatch(stem):
             where = printable(str(folder / entry))
             hint = "use lower-case letters, digits and - in the file's name"
-            raise ProfileError(where, "no name for a profile", hint)
+            raise ProfileError(where, "is not a valid profile name", hint)
         yield stem
 
 
 def files_of(name: str, vendor: Path, admin: Path) -> list[Path]:
-    """The files that make up a profile: the first is whole, the others override it."""
+    """Return the files of a profile: the base, then its overrides in order."""
     own = admin / f"{name}.toml"
     base = own if os.path.lexists(own) else vendor / f"{name}.toml"
     drop_ins: dict[str, Path] = {}
@@ -113,31 +113,33 @@ def files_of(name: str, vendor: Path, admin: Path) -> list[Path]:
 
 
 def read(name: str, limits: Limits, vendor: Path, admin: Path) -> Profile | None:
-    """One profile of its files; None for one that is disabled. Raises ConfigError."""
+    """Read one profile from its files; None if it is disabled. Raises ConfigError."""
     files = files_of(name, vendor, admin)
-    if _is_nothing(files[0]):
+    if _is_disabled(files[0]):
         return None
     if len(files) > 1 and not os.path.lexists(files[0]):
         where = printable(str(files[1]))
         raise ProfileError(
-            where, f"overrides {name}.toml, which is not there", "give it a name that is"
+            where,
+            f"overrides {name}.toml, which does not exist",
+            "name the directory after an existing profile",
         )
-    documents = [toml.read(path, MAX_BYTES) for path in files if not _is_nothing(path)]
+    documents = [toml.read(path, MAX_BYTES) for path in files if not _is_disabled(path)]
     profile = of_documents(name, documents, limits)
-    at_vendors = all(path.is_relative_to(vendor) for path in files)
+    shipped = all(path.is_relative_to(vendor) for path in files)
     return Profile(
         profile.name, profile.title, profile.match, profile.settings, profile.why, profile.where,
-        tuple(files), at_vendors,
+        tuple(files), shipped,
     )  # fmt: skip
 
 
-def _is_nothing(path: Path) -> bool:
-    """Whether it is a link to /dev/null."""
+def _is_disabled(path: Path) -> bool:
+    """Return True if `path` is a link to /dev/null."""
     return path.is_symlink() and os.path.realpath(path) == os.devnull
 
 
 def of_documents(name: str, documents: list[Document], limits: Limits) -> Profile:
-    """Validate and merge, the later wins key by key. Raises ProfileError for the first mistake."""
+    """Validate and merge documents key by key; later ones override. Raises ProfileError for the first mistake."""
     settings: dict[str, object] = {}
     where: dict[str, str] = {}
     why: dict[str, str] = {}
@@ -158,7 +160,7 @@ def of_documents(name: str, documents: list[Document], limits: Limits) -> Profil
                 setting = f"{section}.{key}" if section else key
                 settings[setting] = value
                 where[setting] = place
-                why.pop(setting, None)  # the reason was for another value
+                why.pop(setting, None)  # that reason was for the overridden value
     for setting in why:
         if setting not in settings:
             raise ProfileError(
@@ -185,7 +187,7 @@ def _match(found: Mapping[str, object]) -> Match:
 
 
 def _checked(document: Document, limits: Limits) -> Iterator[tuple[str, str, object]]:
-    """Section (empty at the top), key and value of everything in a file, [why] last."""
+    """Yield section (empty for top-level keys), key and value of a file, [why] last. Raises ProfileError."""
     known = sections(limits)
     for name, value in sorted(document.tree.items(), key=lambda item: item[0] == "why"):
         section = known.get(name)
@@ -204,7 +206,7 @@ def _checked(document: Document, limits: Limits) -> Iterator[tuple[str, str, obj
             continue
         if not isinstance(value, dict):
             hint = f"write [{name}] on a line of its own"
-            raise ProfileError(document.place(name), f"{name} is a table", hint)
+            raise ProfileError(document.place(name), f"{name} must be a table", hint)
         for inner, one in value.items():
             _check(document, name, inner, one, limits)
             yield name, inner, one
@@ -227,7 +229,7 @@ def _check(document: Document, name: str, key: str, value: object, limits: Limit
         return
     if name == "why":
         if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT:
-            hint = f"give the reason as a text of at most {MAX_TEXT} letters"
+            hint = f"give the reason as a text of at most {MAX_TEXT} characters"
             raise ProfileError(place, f"the reason is {value_text(value)}", hint)
         return
     if not section.open:
@@ -238,7 +240,7 @@ def _check(document: Document, name: str, key: str, value: object, limits: Limit
 
 
 def check_set(found: ProfileSet) -> list[ProfileError]:
-    """What is wrong between profiles: two of one origin that claim the same game."""
+    """Return an error for each game that two profiles of the same origin claim."""
     errors: list[ProfileError] = []
     claimed: dict[tuple[bool, str], Profile] = {}
     for profile in found.profiles.values():
@@ -249,14 +251,14 @@ def check_set(found: ProfileSet) -> list[ProfileError]:
             other = claimed.setdefault((profile.vendor, f"{kind} {mark}"), profile)
             if other is not profile:
                 where = profile.where.get(f"match.{kind}", profile.name)
-                hint = f"leave it to one of the two; {other.name} would be taken"
+                hint = f"keep it in one of them; as it is, {other.name} is used"
                 what = f"{kind} {printable(str(mark), 64)} is also in {other.name}"
                 errors.append(ProfileError(where, what, hint))
     return errors
 
 
 def without_reason(found: ProfileSet) -> list[ProfileError]:
-    """Settings of shipped profiles that do not say why they differ."""
+    """Return an error for each setting of a shipped profile that has no reason."""
     return [
         ProfileError(
             profile.where.get(setting, profile.name),

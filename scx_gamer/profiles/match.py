@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which profile is a game's: by AppID first, then by exe, then by command line."""
+"""Selection of a game's profile: by AppID first, then by exe, then by command line."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from dataclasses import dataclass
 
 from scx_gamer.profiles.model import Profile
 
-_MAX_CMDLINE = 4096  # characters looked at
+_MAX_CMDLINE = 4096  # characters matched
+_MAX_ARGUMENTS = 64  # searched for a Windows program
 
 
 @dataclass(frozen=True)
 class Game:
-    """What is known of one process of a game. `appid` 0: unknown."""
+    """Facts about one process of a game. `appid` is 0 if unknown."""
 
     appid: int = 0
     exe: str = ""
     argv: tuple[str, ...] = ()
 
     def programs(self) -> set[str]:
-        """Names it goes by: the file it runs, and what Wine was told to run."""
+        """Return the file names of its programs: its executable, and the Windows programs among Wine's arguments."""
         found = {self.exe.removesuffix(" (deleted)")}
-        found.update(a for a in self.argv[:64] if a.lower().endswith(".exe"))
+        found.update(a for a in self.argv[:_MAX_ARGUMENTS] if a.lower().endswith(".exe"))
         return {name.replace("\\", "/").rpartition("/")[2] for name in found} - {""}
 
 
 @dataclass(frozen=True)
 class Found:
-    """A profile and the fact that chose it."""
+    """A profile and the fact that selected it."""
 
     profile: Profile
     how: str  # appid, exe, cmdline
@@ -37,7 +38,7 @@ class Found:
 
 
 def find(profiles: Iterable[Profile], games: Iterable[Game]) -> Found | None:
-    """The best match; the admin's profiles come before the vendor's, then the names decide."""
+    """Return the best match. Admin profiles come before vendor profiles, then names are compared."""
     order = sorted((p for p in profiles if p.match), key=lambda p: (p.vendor, p.name))
     known = list(games)
     for probe in (_by_appid, _by_exe, _by_cmdline):
@@ -59,7 +60,7 @@ def _by_exe(profile: Profile, game: Game) -> str:
         if "/" in wanted:
             if wanted == game.exe.removesuffix(" (deleted)"):
                 return wanted
-        elif wanted.lower().endswith(".exe"):  # Windows does not tell them apart by case
+        elif wanted.lower().endswith(".exe"):  # Windows file names are case-insensitive
             if wanted.lower() in {name.lower() for name in names}:
                 return wanted
         elif wanted in names:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A profile: what it is for, what it sets, why, and where that is written."""
+"""The data of a profile: its match, settings, their reasons and places."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from types import MappingProxyType
 
 from scx_gamer.config.toml import ConfigError
 
-AUTO = "auto"  # the game's own profile while one runs, else nothing
-GENERAL = (AUTO, "gaming", "powersave", "lowlatency", "server")  # the names scx_loader has too
+AUTO = "auto"  # the profile of the running game, if any
+GENERAL = (AUTO, "gaming", "powersave", "lowlatency", "server")  # names that scx_loader uses too
 
 _EMPTY: Mapping[str, object] = MappingProxyType({})
 
 
 class ProfileError(ConfigError):
-    """A profile that cannot be used, or is not there."""
+    """A profile that is invalid or does not exist."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """Any of these makes it the profile of a game."""
+    """Facts of a game; any one of them selects the profile."""
 
     appid: tuple[int, ...] = ()
     exe: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Profile:
-    """`settings`: `mode`, `tunables.slice_us`, … to value. `where`: the same names to file:line."""
+    """A profile. `settings` maps names such as `mode` or `tunables.slice_us` to values, `where` to file:line."""
 
     name: str
     title: str
@@ -43,10 +43,10 @@ class Profile:
     why: Mapping[str, str]
     where: Mapping[str, str] = field(repr=False, compare=False, default_factory=dict)
     files: tuple[Path, ...] = field(compare=False, default=())
-    vendor: bool = True  # no file of the admin's is in it
+    vendor: bool = True  # none of its files is the admin's
 
     def section(self, name: str) -> dict[str, object]:
-        """The settings of one section, by key."""
+        """Return the settings of one section, by key."""
         prefix = f"{name}."
         return {k[len(prefix) :]: v for k, v in self.settings.items() if k.startswith(prefix)}
 
@@ -62,7 +62,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Difference:
-    """One setting that is not the same in two profiles; None where one does not set it."""
+    """A setting whose value differs between two profiles; None for a profile that does not set it."""
 
     setting: str
     left: object
@@ -71,7 +71,7 @@ class Difference:
 
 
 def diff(left: Mapping[str, object], right: Profile) -> list[Difference]:
-    """What `right` sets otherwise than `left` (settings of another profile, or the defaults)."""
+    """Return the settings of `right` whose value in `left` (another profile, or the defaults) differs."""
     return [
         Difference(name, left.get(name), value, right.why.get(name, ""))
         for name, value in right.settings.items()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a profile may say: every section and key, once, for the validation and for the published JSON Schema.
+"""Sections and keys of a profile: the one source of the validation and of the published JSON Schema.
 
-A new section is an entry in `sections`. A value reaches whoever acts on it as `Profile.settings["section.key"]`.
+A new section is an entry in `sections`. Its values are read as `Profile.settings["section.key"]`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ Limits = Mapping[str, tuple[int, int]]
 MAX_LIST = 64
 MAX_TEXT = 1024
 MAX_PATTERN = 256
-MAX_APPID = (1 << 64) - 1  # shortcuts of Steam have 64 bits
+MAX_APPID = (1 << 64) - 1  # non-Steam shortcuts have AppIDs of 64 bits
+MIN_PATTERN = 4  # characters that are not wildcards
+MAX_STARS = 8  # bounds the time of one match
 
 SCHEMA_ID = "scx-gamer profile"
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key: whether a value will do, what would be right, and the same as JSON Schema."""
+    """A key: the predicate that accepts a value, the hint for a refused one, and the rule as JSON Schema."""
 
     accepts: Callable[[object], bool]
     right: str
@@ -35,16 +37,16 @@ class Key:
 
 @dataclass(frozen=True)
 class Section:
-    """A table of keys. `settings`: its keys are settings, so [why] may name them."""
+    """A table of keys. If `settings` is true, its keys are settings and [why] may name them."""
 
     about: str
     keys: Mapping[str, Key] = field(default_factory=dict)
     settings: bool = True
-    open: bool = False  # also takes keys that are not listed, with a value of any kind
+    open: bool = False  # accepts unlisted keys, with any value
 
 
 def text(longest: int, right: str) -> Key:
-    """One line of text."""
+    """Return a key for one line of text."""
     return Key(
         lambda v: (
             isinstance(v, str) and 0 < len(v) <= longest and v.isprintable() and v.strip() == v
@@ -55,11 +57,13 @@ def text(longest: int, right: str) -> Key:
 
 
 def choice(*words: str) -> Key:
+    """Return a key for one of `words`."""
     quoted = [f'"{word}"' for word in words]
     return Key(lambda v: v in words, f"use {' or '.join(quoted)}", {"enum": list(words)})
 
 
 def number(low: int, high: int) -> Key:
+    """Return a key for an integer from `low` to `high`."""
     return Key(
         lambda v: type(v) is int and low <= v <= high,
         f"use a whole number from {low} to {high}",
@@ -68,6 +72,7 @@ def number(low: int, high: int) -> Key:
 
 
 def listed(one: Key, right: str) -> Key:
+    """Return a key for a list of values that `one` accepts."""
     return Key(
         lambda v: isinstance(v, list) and 0 < len(v) <= MAX_LIST and all(map(one.accepts, v)),
         right,
@@ -78,16 +83,18 @@ def listed(one: Key, right: str) -> Key:
 def _is_pattern(value: object) -> bool:
     if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_PATTERN:
         return False
-    return len(re.sub(r"[*?\[\]]", "", value)) >= 4 and value.count("*") <= 8
+    return len(re.sub(r"[*?\[\]]", "", value)) >= MIN_PATTERN and value.count("*") <= MAX_STARS
 
 
-_PATTERN = Key(_is_pattern, "", {"type": "string", "minLength": 4, "maxLength": MAX_PATTERN})
+_PATTERN = Key(
+    _is_pattern, "", {"type": "string", "minLength": MIN_PATTERN, "maxLength": MAX_PATTERN}
+)
 _EXE = text(MAX_PATTERN, "")
 _APPID = number(1, MAX_APPID)
 
 
 def _network() -> dict[str, Key]:
-    """As the configuration's section; its rules are the only ones, the JSON here is their shape."""
+    """Return the keys of `[network]`: the rules are config.network's, and only their JSON types are here."""
     text_, flag = {"type": "string"}, {"type": "boolean"}
     texts = {"type": "array", "items": text_}
     shapes: dict[str, dict[str, object]] = {
@@ -112,16 +119,16 @@ TOP = {
 
 
 def sections(limits: Limits) -> dict[str, Section]:
-    """All tables. `limits`: lowest and highest value of each tunable of abi.h."""
+    """Return all tables. `limits` are the lowest and highest value of each tunable of abi.h."""
     return {
         "match": Section(
-            "Which games it is for: AppID first, then exe, then command line.",
+            "The games it applies to: AppID first, then exe, then command line.",
             {
-                "appid": listed(_APPID, "use a list of Steam's numbers such as [730]"),
+                "appid": listed(_APPID, "use a list of Steam AppIDs such as [730]"),
                 "exe": listed(_EXE, 'use a list of file names or paths such as ["cs2"]'),
                 "cmdline": listed(
                     _PATTERN,
-                    'use a list of patterns such as ["*net.minecraft.client*"], 4 letters or more each',
+                    f'use a list of patterns such as ["*net.minecraft.client*"] of {MIN_PATTERN} or more characters',
                 ),
             },
             settings=False,
@@ -138,7 +145,7 @@ def sections(limits: Limits) -> dict[str, Section]:
 
 
 def json_schema(limits: Limits) -> dict[str, object]:
-    """The published schema: `profiles/schema.json` is this, as the test of it says."""
+    """Return the published schema. A test keeps `profiles/schema.json` equal to it."""
     properties: dict[str, object] = {name: dict(key.schema) for name, key in TOP.items()}
     for name, section in sections(limits).items():
         table: dict[str, object] = {
@@ -165,5 +172,5 @@ def json_schema(limits: Limits) -> dict[str, object]:
 
 
 def schema_text(limits: Limits) -> str:
-    """As it lies in the file."""
+    """Return the content of `profiles/schema.json`."""
     return json.dumps(json_schema(limits), indent=2) + "\n"

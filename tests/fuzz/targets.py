@@ -259,7 +259,7 @@ def network(scratch: Path) -> Target:
             network_config.parse_rate,
             network_config.parse_time,
             network_config.parse_target,
-            network_config.parse_wish,
+            network_config.parse_cli_target,
         ):
             try:
                 read(text)

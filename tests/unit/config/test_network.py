@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Rates, times and targets as people write them."""
+"""Rates, times and targets of `[network]` and of the command line."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ def test_no_times(text: str) -> None:
     ],
 )
 def test_targets(text: str, target: Target) -> None:
-    assert network.parse_wish(text) == target
+    assert network.parse_cli_target(text) == target
 
 
 @pytest.mark.parametrize("text", ["", "unit:", "pid:12", "app:" + "x" * 300, "what:ever"])
 def test_no_targets(text: str) -> None:
     with pytest.raises(UnitError):
-        network.parse_wish(text)
+        network.parse_cli_target(text)
 
 
 def test_shipped_settings_are_off() -> None:

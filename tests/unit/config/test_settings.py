@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Configuration: what is right loads, what is not is one line that says where and what."""
+"""Configuration files: valid ones load; invalid ones give one line with place, mistake and remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ABI = Path(__file__).resolve().parents[3] / "bpf/include/abi.h"
 
 
 def constants() -> dict[str, int]:
-    """The numbers abi.h gives its enumerators."""
+    """Return the values of the enumerators in abi.h."""
     found = re.findall(r"^\s*(SCXG_\w+) = (\d+),", ABI.read_text(), re.MULTILINE)
     return {name: int(value) for name, value in found}
 
@@ -95,11 +95,11 @@ def test_an_admins_drop_in_masks_the_vendors(
         ("# x\n[input]\nkernel_path = 1\n", (":3:", "input.kernel_path is 1", "true or false")),
         ("[tunables]\nslice_ms = 3\n", (":2:", "did you mean tunables.slice_us?")),
         ("[tunables]\nslice_us = -1\n", (":2:", "tunables.slice_us is -1", "0 or more")),
-        ("tunables = 3\n", (":1:", "tunables is a table", "[tunables]")),
+        ("tunables = 3\n", (":1:", "tunables must be a table", "[tunables]")),
         ("metrics.port = 70000\n", (":1:", "metrics.port is 70000")),
-        ("mode = \n", ("config.toml:1:", "not TOML")),
-        ("x = " + "9" * 5000, ("config.toml", "not TOML")),
-        ("x = " + "[" * 50000, ("config.toml", "nested too deeply")),
+        ("mode = \n", ("config.toml:1:", "is not TOML")),
+        ("x = " + "9" * 5000, ("config.toml", "is not TOML")),
+        ("x = " + "[" * 50000, ("config.toml", "is nested too deeply")),
         ('"metrics.port" = 1\n', ("unknown key", "did you mean metrics.port?")),
     ],
 )
@@ -121,16 +121,16 @@ def test_a_tunable_out_of_limits_names_its_line(etc: Path) -> None:
 
 def test_not_utf8_too_big_and_unreadable(etc: Path) -> None:
     (etc / "config.toml").write_bytes(b'mode = "auto"\n# \xff\n')
-    assert ":2: not UTF-8" in refusal(etc)
+    assert ":2: is not UTF-8" in refusal(etc)
     (etc / "config.toml").write_bytes(b"#" * (1 << 20) + b"\n")
-    assert "larger than 1 MiB" in refusal(etc)
+    assert "is larger than 1 MiB" in refusal(etc)
     (etc / "config.toml").unlink()
     (etc / "config.toml").mkdir()
     assert "Is a directory" in refusal(etc)
 
 
 def test_a_given_folder_must_exist(tmp_path: Path) -> None:
-    assert "not a directory" in refusal(tmp_path / "absent")
+    assert "is not a directory" in refusal(tmp_path / "absent")
 
 
 def test_the_usual_folder_need_not_exist_when_it_is_read_again(

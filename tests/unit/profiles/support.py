@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the tests of profiles share."""
+"""Helpers of the tests of profiles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHIPPED = TOP / "profiles/profiles"
 
 
 def constants() -> dict[str, int]:
-    """The numbers abi.h gives its enumerators."""
+    """Return the values of the enumerators in abi.h."""
     text = (TOP / "bpf/include/abi.h").read_text()
     found = re.findall(r"^\s*(SCXG_\w+) = (\d+),", text, re.MULTILINE)
     return {name: int(value) for name, value in found if name != "SCXG_NR_TUNABLES"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Profiles from files: merge, mask, disable; what is wrong is one line that says where and what would be right."""
+"""Loading of profiles: merging, masking, disabling, and one-line errors with place and remedy."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_drop_ins_for_nothing_are_an_error(two: tuple[Path, Path]) -> None:
     (two[1] / "other.toml.d").mkdir()
     (two[1] / "other.toml.d/a.toml").write_text("[tunables]\nslice_us = 7000\n")
     found = loaded(two)
-    assert list(found.profiles) == ["game"] and "other.toml, which is not there" in str(
+    assert list(found.profiles) == ["game"] and "other.toml, which does not exist" in str(
         found.errors[0]
     )
 
@@ -109,14 +109,14 @@ def test_what_became_wrong_stays_what_it_was(two: tuple[Path, Path]) -> None:
 
 def test_names_of_files(two: tuple[Path, Path]) -> None:
     (two[1] / "My Game.toml").write_text("")
-    assert "no name for a profile" in str(loaded(two).errors[0])
+    assert "is not a valid profile name" in str(loaded(two).errors[0])
 
 
 def test_a_fifo_and_a_giant_do_not_hold_us_up(two: tuple[Path, Path]) -> None:
     os.mkfifo(two[1] / "pipe.toml")
     (two[1] / "big.toml").write_bytes(b"#" * (65 << 10))
     found = loaded(two)
-    assert "larger than 64 KiB" in str(found.errors[0]) and "game" in found.profiles
+    assert "is larger than 64 KiB" in str(found.errors[0]) and "game" in found.profiles
 
 
 @pytest.mark.parametrize(
@@ -127,17 +127,17 @@ def test_a_fifo_and_a_giant_do_not_hold_us_up(two: tuple[Path, Path]) -> None:
         ("slice_us = 1000\n", "game.toml:1: unknown key slice_us; did you mean tunables.slice_us?"),
         ("[tunabels]\nslice_us = 1000\n", "game.toml:1: unknown key tunabels; did you mean [tunables]?"),
         ('mode = "on"\n', 'game.toml:1: mode is "on"; use "auto" or "always"'),
-        ("[match]\nappid = 730\n", "game.toml:2: match.appid is 730; use a list of Steam's numbers such as [730]"),
-        ("[match]\nappid = [0]\n", "game.toml:2: match.appid is [0]; use a list of Steam's numbers such as [730]"),
+        ("[match]\nappid = 730\n", "game.toml:2: match.appid is 730; use a list of Steam AppIDs such as [730]"),
+        ("[match]\nappid = [0]\n", "game.toml:2: match.appid is [0]; use a list of Steam AppIDs such as [730]"),
         ('[match]\ncmdline = ["*"]\n', 'game.toml:2: match.cmdline is ["*"]; use a list of patterns'),
         ('[why]\n"mode" = "x"\n', "game.toml:2: [why] names mode, which is not set here; remove it"),
-        ("tunables = 3\n", "game.toml:1: tunables is a table; write [tunables] on a line of its own"),
+        ("tunables = 3\n", "game.toml:1: tunables must be a table; write [tunables] on a line of its own"),
         ('[tunables]\nslice_us = 1000\n[why]\n"tunables.slice_us" = 5\n', "game.toml:4: the reason is 5; give"),
         ("[tunables]\nslice_us = true\n", "game.toml:2: tunables.slice_us is true; use"),
         ('x = """\n[tunables]\nslice_us = 3\n"""\n[tunables]\nslice_us = 3\n', "game.toml:1: unknown key x"),
         ('[network]\ndown = "8 Mbit"\nup = "fast"\n', 'game.toml:3: network.up is "fast"; write a rate such as'),
         ("[network]\nuo = 1\n", "game.toml:2: unknown key network.uo; did you mean network.up?"),
-        ("[tunables]\nslice_us == 3\n", "game.toml:2: not TOML"),
+        ("[tunables]\nslice_us == 3\n", "game.toml:2: is not TOML"),
     ],
 )  # fmt: skip
 def test_errors_say_where_and_what_would_be_right(text: str, wanted: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""AppID before exe before command line; an admin's profile before the vendor's."""
+"""Selection of profiles: AppID before exe before command line, admin before vendor."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is shipped: right, with a reason for each setting, and the same as the published schema."""
+"""The shipped profiles: valid, with a reason for each setting, and in the published schema."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which profile holds: the user's choice, the game, failures, files that change; and what the kernel is told."""
+"""The active profile: the user's choice, games, failures, changed files, and the messages to the kernel."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Changed files are noticed by the real kernel's inotify, through the real loop."""
+"""Changed files are reported by the real kernel's inotify, through the real loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Seen:
         self.loop.stop()
 
     def after(self, act: Callable[[], object], wait_s: float = 5.0) -> int:
-        """Calls that came of `act`; waits for the first, or for the whole time."""
+        """Run `act` and return the number of callbacks, after the first of them or the whole time."""
         before = self.count
         act()
         timer = self.loop.call_later(wait_s, self.loop.stop, name="patience")
