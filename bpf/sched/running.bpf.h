@@ -51,12 +51,14 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 	if (!state || !cc)
 		return;
 	class_id = effective_class(tc, state);
-	cc->run_since = bpf_ktime_get_ns();
 	cc->class_id = class_id;
 	cc->is_kthread = !!(p->flags & PF_KTHREAD);
 	cc->burst_before = tc ? tc->burst : 0;
 	cc->debt_before = tc ? tc->debt : 0;
 	cc->is_short = tc && scxg_is_responsive(tc->maturity, tc->burst, tc->burst_avg);
+	/* Last: from here on other CPUs take the fields above for those of the running task. */
+	barrier();
+	cc->run_since = bpf_ktime_get_ns();
 	if (!tc || is_counted_at_stop(cc) || class_id >= SCXG_NR_CLASSES)
 		return;
 	stats = get_cpu_stats(cpu);
