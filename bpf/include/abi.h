@@ -299,8 +299,7 @@ struct scxg_device {
 struct scxg_class_entry {
 	u32 class_id;
 	u32 pad;
-	u64 generation;
-	u64 start_ns;
+	u64 start_ns; /* start_boottime of its leader; 0: the entry counts for any process with the tgid */
 };
 
 /* Map `tracked`: tgid of a process that is followed -> what for. */

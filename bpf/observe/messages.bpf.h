@@ -21,7 +21,6 @@ static __always_inline bool class_set(struct scxg_control *ctl, const struct scx
 {
 	struct scxg_class_entry entry = {
 	    .class_id = msg->class_id,
-	    .generation = msg->generation,
 	    .start_ns = msg->start_ns,
 	};
 	u32 tgid = msg->tgid;

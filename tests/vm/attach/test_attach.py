@@ -126,7 +126,7 @@ def test_a_cpu_kicked_all_the_time_is_told(hogs: Callable[[int], None]) -> None:
         )
         with closing(ring):
             entry = life.abi.pack(
-                "scxg_class_entry", class_id=life.abi.constants["SCXG_CLASS_GAME"], generation=7
+                "scxg_class_entry", class_id=life.abi.constants["SCXG_CLASS_GAME"]
             )
             life.observe.maps["classes"].update(os.getpid().to_bytes(4, sys.byteorder), entry)
             life.control.set("class_epoch", 1)

@@ -52,7 +52,7 @@ def classify(life: Life, tgid: int, name: str | None) -> None:
     if name is None:
         life.sched.maps["classes"].delete(key)
     else:
-        entry = abi.pack("scxg_class_entry", class_id=abi[f"CLASS_{name}"], generation=7)
+        entry = abi.pack("scxg_class_entry", class_id=abi[f"CLASS_{name}"])
         life.sched.maps["classes"].update(key, entry)
     life.control.set("class_epoch", life.control.get("class_epoch") + 1)
 
