@@ -38,7 +38,7 @@ def _compile(source: str, out: Path, *flags: str) -> Path:
 
 @dataclass(frozen=True)
 class Answer:
-    """What policy.h makes of one request, times in ns."""
+    """The answers of policy.h to one request, times in ns."""
 
     rel: int
     credit: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a rate promises, for any packets: shaper.h under the sanitizers."""
+"""The promises of a rate, for any packets: shaper.h under the sanitizers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What sched_ext's own CI throws at a scheduler: it must hold, and nobody may starve."""
+"""The stress of sched_ext's own CI: the scheduler holds, and no task starves."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What our own work takes, in instructions of a lockstep guest: one a nanosecond, whatever the machine."""
+"""The cost of our own work, in instructions of a lockstep guest: one a nanosecond, whatever the machine."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the callbacks cost, against the baseline scheduler, in one run."""
+"""The cost of the callbacks, against the baseline scheduler, in one run."""
 
 from __future__ import annotations
 

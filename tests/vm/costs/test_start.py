@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the supervisor's start, its rest and its stop take."""
+"""The cost of the supervisor's start, rest and stop."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ LOOPS_PER_US = 250
 
 @dataclass(frozen=True)
 class Part:
-    """What one guest measures: every load with every shape under every scheduler."""
+    """The cells of one guest: every load with every shape under every scheduler."""
 
     loads: str
     shapes: str
