@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scx_gamer.config.rules import FLAG, any_list, choice, parsed
 from scx_gamer.system.errors import ScxGamerError
 
 # Bytes a second. Below the lowest, connections lose their keep-alives; above the highest, no line is a bottleneck.
@@ -122,45 +123,18 @@ class NetworkSettings:
     protected: tuple[str, ...]
 
 
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_rate(value: object) -> bool:
-    return isinstance(value, str) and _parses(parse_rate, value)
-
-
-def _are_targets(value: object) -> bool:
-    return _is_texts(value) and all(_parses(parse_target, text) for text in _texts(value))
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(text, str) and 0 < len(text) <= 256 for text in value
-    )
-
-
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
 
 
-def _parses(parse: Callable[[str], object], text: str) -> bool:
-    try:
-        parse(text)
-    except UnitError:
-        return False
-    return True
-
-
-# Key of [network] -> predicate that accepts a value, and the hint for a value it refuses.
-RULES: dict[str, tuple[Callable[[object], bool], str]] = {
-    "enabled": (_is_bool, "use true or false"),
-    "down": (_is_rate, RATE_HINT),
-    "up": (_is_rate, RATE_HINT),
-    "scope": (lambda value: value in SCOPES, 'use "internet" or "all"'),
-    "kind": (lambda value: value in KINDS, 'use "cgroup" or "task"'),
-    "targets": (_are_targets, f"use a list; {TARGET_HINT}"),
-    "protected": (_is_texts, "use a list of program names"),
+RULES = {
+    "enabled": FLAG,
+    "down": parsed(parse_rate, RATE_HINT),
+    "up": parsed(parse_rate, RATE_HINT),
+    "scope": choice(*SCOPES),
+    "kind": choice(*KINDS),
+    "targets": any_list(parsed(parse_target, ""), f"use a list; {TARGET_HINT}"),
+    "protected": any_list(parsed(str, ""), "use a list of program names"),
 }
 
 

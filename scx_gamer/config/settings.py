@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from scx_gamer.config import network, toml
-from scx_gamer.config.toml import ConfigError, Document, suggest, value_text
+from scx_gamer.config.rules import FLAG, Rule, choice, number
+from scx_gamer.config.toml import ConfigError, Document, suggest
 from scx_gamer.system.text import printable
 
 MODES = ("auto", "always")
@@ -100,18 +101,6 @@ def limits(name: str, constants: Mapping[str, int]) -> tuple[int, int]:
     return constants[f"SCXG_MIN_{upper}"], constants[f"SCXG_MAX_{upper}"]
 
 
-def _is_mode(value: object) -> bool:
-    return value in MODES
-
-
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_port(value: object) -> bool:
-    return type(value) is int and 1 <= value <= 65535
-
-
 def _is_loopback(value: object) -> bool:
     if not isinstance(value, str):
         return False
@@ -131,23 +120,20 @@ def _is_lanes(value: object) -> bool:
     )
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < 1 << 63
-
-
-_RULES: dict[str, tuple[Callable[[object], bool], str]] = {
-    "mode": (_is_mode, 'use "auto" or "always"'),
-    "metrics.enabled": (_is_bool, "use true or false"),
-    "metrics.address": (_is_loopback, 'use a loopback address such as "127.0.0.1"'),
-    "metrics.port": (_is_port, "use a whole number from 1 to 65535"),
-    "dbus.enabled": (_is_bool, "use true or false"),
-    "input.kernel_path": (_is_bool, "use true or false"),
-    "input.lanes": (
+_RULES = {
+    "mode": choice(*MODES),
+    "metrics.enabled": FLAG,
+    "metrics.address": Rule(_is_loopback, 'use a loopback address such as "127.0.0.1"'),
+    "metrics.port": number(1, 65535),
+    "dbus.enabled": FLAG,
+    "input.kernel_path": FLAG,
+    "input.lanes": Rule(
         _is_lanes,
         f'use at most {MAX_LANES} entries such as "046d:c52b" = "mouse", with a lane of {", ".join(LANES)}',
     ),
     **{f"network.{key}": rule for key, rule in network.RULES.items()},
 }
+_COUNT = number(0, (1 << 63) - 1, "use a whole number, 0 or more")
 _TABLES = ("metrics", "dbus", "input", "network", "tunables")
 
 
@@ -286,10 +272,8 @@ def _check(key: str, value: object, place: str, known_tunables: frozenset[str] |
     rule = _RULES.get(key)
     name = key.removeprefix("tunables.")
     if rule is None and name != key and (known_tunables is None or name in known_tunables):
-        rule = (_is_count, "use a whole number, 0 or more")
+        rule = _COUNT
     if rule is None:
         known = [*_RULES, *(f"tunables.{n}" for n in known_tunables or ())]
         raise ConfigError(place, f"unknown key {printable(key, 64)}", suggest(key, known))
-    accepts, right = rule
-    if not accepts(value):
-        raise ConfigError(place, f"{printable(key, 64)} is {value_text(value)}", right)
+    rule.check(key, value, place)

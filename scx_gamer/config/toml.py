@@ -145,7 +145,8 @@ def value_text(value: object) -> str:
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
-        return "a list"
+        shown = ("a list" if isinstance(one, list) else value_text(one) for one in value[:4])
+        return printable(f"[{', '.join(shown)}]", 96)
     if isinstance(value, int) and abs(value) >= 1 << 64:
         return "a very large number"
     return printable(f'"{value}"' if isinstance(value, str) else str(value), 64)

@@ -198,10 +198,7 @@ def _checked(document: Document, limits: Limits) -> Iterator[tuple[str, str, obj
                     document.place(name), f"unknown key {printable(name, 64)}",
                     suggest(name, [*TOP, *(f"[{s}]" for s in known), *_all_keys(limits)]),
                 )  # fmt: skip
-            if not key.accepts(value):
-                raise ProfileError(
-                    document.place(name), f"{name} is {value_text(value)}", key.right
-                )
+            key.check(name, value, document.place(name), ProfileError)
             yield "", name, value
             continue
         if not isinstance(value, dict):
@@ -221,11 +218,7 @@ def _check(document: Document, name: str, key: str, value: object, limits: Limit
     place = document.place(name, key)
     rule = section.keys.get(key)
     if rule is not None:
-        if not rule.accepts(value):
-            shown = value_text(value)
-            if isinstance(value, list):
-                shown = f"[{', '.join(map(value_text, value[:4]))}]"
-            raise ProfileError(place, f"{name}.{key} is {printable(shown, 96)}", rule.right)
+        rule.check(f"{name}.{key}", value, place, ProfileError)
         return
     if name == "why":
         if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scx_gamer.config import network
+from scx_gamer.config.rules import Rule, choice, line, listed, number
 from scx_gamer.config.settings import MODES
 
 Limits = Mapping[str, tuple[int, int]]
 
-MAX_LIST = 64
 MAX_TEXT = 1024
 MAX_PATTERN = 256
 MAX_APPID = (1 << 64) - 1  # non-Steam shortcuts have AppIDs of 64 bits
@@ -27,57 +27,13 @@ SCHEMA_ID = "scx-gamer profile"
 
 
 @dataclass(frozen=True)
-class Key:
-    """A key: the predicate that accepts a value, the hint for a refused one, and the rule as JSON Schema."""
-
-    accepts: Callable[[object], bool]
-    right: str
-    schema: Mapping[str, object]
-
-
-@dataclass(frozen=True)
 class Section:
     """A table of keys. If `settings` is true, its keys are settings and [why] may name them."""
 
     about: str
-    keys: Mapping[str, Key] = field(default_factory=dict)
+    keys: Mapping[str, Rule] = field(default_factory=dict)
     settings: bool = True
     open: bool = False  # accepts unlisted keys, with any value
-
-
-def text(longest: int, right: str) -> Key:
-    """Return a key for one line of text."""
-    return Key(
-        lambda v: (
-            isinstance(v, str) and 0 < len(v) <= longest and v.isprintable() and v.strip() == v
-        ),
-        right,
-        {"type": "string", "minLength": 1, "maxLength": longest},
-    )
-
-
-def choice(*words: str) -> Key:
-    """Return a key for one of `words`."""
-    quoted = [f'"{word}"' for word in words]
-    return Key(lambda v: v in words, f"use {' or '.join(quoted)}", {"enum": list(words)})
-
-
-def number(low: int, high: int) -> Key:
-    """Return a key for an integer from `low` to `high`."""
-    return Key(
-        lambda v: type(v) is int and low <= v <= high,
-        f"use a whole number from {low} to {high}",
-        {"type": "integer", "minimum": low, "maximum": high},
-    )
-
-
-def listed(one: Key, right: str) -> Key:
-    """Return a key for a list of values that `one` accepts."""
-    return Key(
-        lambda v: isinstance(v, list) and 0 < len(v) <= MAX_LIST and all(map(one.accepts, v)),
-        right,
-        {"type": "array", "minItems": 1, "maxItems": MAX_LIST, "items": dict(one.schema)},
-    )
 
 
 def _is_pattern(value: object) -> bool:
@@ -86,34 +42,15 @@ def _is_pattern(value: object) -> bool:
     return len(re.sub(r"[*?\[\]]", "", value)) >= MIN_PATTERN and value.count("*") <= MAX_STARS
 
 
-_PATTERN = Key(
+_PATTERN = Rule(
     _is_pattern, "", {"type": "string", "minLength": MIN_PATTERN, "maxLength": MAX_PATTERN}
 )
-_EXE = text(MAX_PATTERN, "")
+_EXE = line(MAX_PATTERN, "")
 _APPID = number(1, MAX_APPID)
 
 
-def _network() -> dict[str, Key]:
-    """Return the keys of `[network]`: the rules are config.network's, and only their JSON types are here."""
-    text_, flag = {"type": "string"}, {"type": "boolean"}
-    texts = {"type": "array", "items": text_}
-    shapes: dict[str, dict[str, object]] = {
-        "enabled": dict(flag),
-        "down": dict(text_),
-        "up": dict(text_),
-        "scope": {"enum": list(network.SCOPES)},
-        "kind": {"enum": list(network.KINDS)},
-        "targets": dict(texts),
-        "protected": dict(texts),
-    }
-    return {
-        key: Key(accepts, right, shapes.get(key, {}))
-        for key, (accepts, right) in network.RULES.items()
-    }
-
-
 TOP = {
-    "title": text(80, 'use a short text such as "Counter-Strike 2"'),
+    "title": line(80, 'use a short text such as "Counter-Strike 2"'),
     "mode": choice(*MODES),
 }
 
@@ -137,7 +74,7 @@ def sections(limits: Limits) -> dict[str, Section]:
             "The scheduler's tunables, in the unit of the name.",
             {name: number(low, high) for name, (low, high) in limits.items()},
         ),
-        "network": Section("The limit on background traffic, as in config.toml.", _network()),
+        "network": Section("The limit on background traffic, as in config.toml.", network.RULES),
         "why": Section(
             'The reason for each setting: "tunables.slice_us" = "…".', settings=False, open=True
         ),

@@ -147,7 +147,10 @@ _LINES = st.one_of(
 )
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+# No deadline: on a busy machine the time of one load is the machine's.
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None
+)
 @given(
     st.lists(_LINES, max_size=8).map("\n".join).map(lambda t: t.encode("utf-8", "surrogatepass"))
     | st.binary(max_size=200)
