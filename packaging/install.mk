@@ -10,13 +10,16 @@ APP := $(D)/lib/scx-gamer
 SHARE := $(D)/share
 # The unit and the bus name the program with this path; another prefix is put in its place.
 IN_PLACE = sed 's|/usr/bin/scx-gamer|$(PREFIX)/bin/scx-gamer|g'
-INSTALL_DATA := install -m 644
+# Compiled here, because root would write __pycache__ below /usr/lib at the first start; BYTECODE=no where the package
+# manager compiles. The hash of a source decides whether its bytecode is current: times differ from build to build.
+BYTECODE ?= yes
+INSTALLED_PYTHON ?= /usr/bin/python3
 
 GENERATOR_PYTHON := $(if $(wildcard $(PY)),$(PY),python3)
 GENERATED := $(BUILD)/generated/scx-gamer.1
 SHIPPED_OBJECTS := $(patsubst bpf/%.c,$(BUILD)/bpf/%.o,$(filter-out bpf/baseline.bpf.c,$(BPF_SOURCES)))
 
-.PHONY: generated install uninstall deb rpm source-archive
+.PHONY: generated install uninstall deb rpm source-archive release
 
 generated: $(GENERATED)
 
@@ -28,6 +31,8 @@ install: $(SHIPPED_OBJECTS) workload $(GENERATED)
 	install -d $(APP) $(D)/bin
 	find scx_gamer -type f ! -path '*/__pycache__/*' ! -path 'scx_gamer/bench/*.[ch]' ! -name '*.mk' \
 		-exec install -D -m 644 {} $(APP)/{} \;
+	$(if $(filter yes,$(BYTECODE)),$(INSTALLED_PYTHON) -m compileall -q --invalidation-mode checked-hash \
+		-s "$(DESTDIR)" -p / $(APP)/scx_gamer)
 	install -D -m 644 -t $(APP)/scx_gamer/bpf $(SHIPPED_OBJECTS)
 	install -D -m 755 -t $(APP)/scx_gamer/bin $(BUILD)/bin/workload
 	install -m 755 packaging/scx-gamer $(D)/bin/scx-gamer
@@ -71,29 +76,50 @@ uninstall:
 		case "$$folder" in *scx-gamer* | *scx_gamer*) rmdir --ignore-fail-on-non-empty "$(DESTDIR)/$$folder" 2>/dev/null || true ;; esac; done
 	@rm -rf $(BUILD)/manifest
 
-SOURCE := $(BUILD)/package/scx-gamer-$(VERSION)
+# Where packages are built, and their time: that of the last commit, else of the changelog. With equal tools the same
+# commit gives the same bytes, in any folder.
+PACKAGE ?= $(CURDIR)/$(BUILD)/package
+NAME := scx-gamer-$(VERSION)
+SOURCE := $(PACKAGE)/$(NAME)
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s -d "$$(sed -n 's/^ --.*>  //p' packaging/debian/changelog | head -1)")
+TAR := tar --create --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX
+# Not of the tree, where no git says so.
+NOT_OURS := .git build dist __pycache__ .hypothesis .mypy_cache .pytest_cache .ruff_cache
+FIND := find . -type d \( $(patsubst %,-name % -o,$(NOT_OURS)) -false \) -prune -o ! -type d -printf '%P\n'
 
-# The tree as a release archive has it.
+# The files of the tree as they are now, as a release archive has them.
 source-archive:
-	@rm -rf $(SOURCE) && mkdir -p $(SOURCE)
-	@tar -c --exclude-vcs --exclude=./build --exclude=./dist --exclude='.*_cache' --exclude=__pycache__ \
-		--exclude=./.hypothesis . | tar -x -C $(SOURCE)
-	@tar -czf $(BUILD)/package/scx-gamer-$(VERSION).tar.gz --owner=0 --group=0 -C $(BUILD)/package scx-gamer-$(VERSION)
+	@rm -rf $(SOURCE) && mkdir -p $(PACKAGE)
+	@if git rev-parse --git-dir >/dev/null 2>&1; then git ls-files --cached --others --exclude-standard; else $(FIND); fi | while read -r file; do [ ! -e "$$file" ] || echo "$$file"; done | LC_ALL=C sort | \
+		$(TAR) --transform 'flags=r;s|^|$(NAME)/|' --files-from=- | gzip -9n >$(SOURCE).tar.gz
+	@tar -xzf $(SOURCE).tar.gz -C $(PACKAGE)
 
-# On a Debian that lacks a build dependency, the checkout's own tools in build/ take its place.
+# A release: the archive of the tag, its sums, and the files that name them. Of a clean tree at the tag alone.
+release:
+	@git diff --quiet HEAD && [ "$$(git describe --exact-match 2>/dev/null)" = v$(VERSION) ] || \
+		{ echo "release: commit everything and tag it v$(VERSION) first" >&2; exit 1; }
+	@mkdir -p dist
+	@git archive --format=tar --prefix=$(NAME)/ v$(VERSION) | gzip -9n >dist/$(NAME).tar.gz
+	@sum=$$(sha256sum dist/$(NAME).tar.gz | cut -d' ' -f1) && \
+		sed "s/^sha256sums=.*/sha256sums=($$sum)/" packaging/arch/PKGBUILD >dist/PKGBUILD
+	@cd dist && sha256sum $(NAME).tar.gz PKGBUILD >SHA256SUMS && cat SHA256SUMS
+
+# The checkout's own tools in build/ take the place of a build dependency that this machine lacks.
+define own_tools
+@if [ -x $(PY) ]; then mkdir -p $(SOURCE)/build && ln -sfn $(CURDIR)/$(VENV) $(SOURCE)/build/venv && \
+	{ [ ! -d $(BUILD)/sysroot ] || ln -sfn $(CURDIR)/$(BUILD)/sysroot $(SOURCE)/build/sysroot; }; fi
+endef
+
 deb: source-archive
 	@cp -r packaging/debian $(SOURCE)/debian
-	@if [ -x $(PY) ]; then mkdir -p $(SOURCE)/build && ln -sf $(CURDIR)/$(VENV) $(SOURCE)/build/venv && \
-		{ [ ! -d $(BUILD)/sysroot ] || ln -sf $(CURDIR)/$(BUILD)/sysroot $(SOURCE)/build/sysroot; }; fi
+	$(own_tools)
 	@cd $(SOURCE) && { dpkg-checkbuilddeps 2>/dev/null && dpkg-buildpackage -us -uc -b || dpkg-buildpackage -d -us -uc -b; } \
 		>../deb.log 2>&1 || { tail -30 ../deb.log; exit 1; }
-	@ls $(BUILD)/package/*.deb
+	@ls $(PACKAGE)/*.deb
 
 rpm: source-archive
-	@mkdir -p $(BUILD)/package/rpm
-	@if [ -x $(PY) ]; then mkdir -p $(SOURCE)/build && ln -sf $(CURDIR)/$(VENV) $(SOURCE)/build/venv && \
-		{ [ ! -d $(BUILD)/sysroot ] || ln -sf $(CURDIR)/$(BUILD)/sysroot $(SOURCE)/build/sysroot; } && \
-		tar -czf $(BUILD)/package/scx-gamer-$(VERSION).tar.gz --owner=0 --group=0 -C $(BUILD)/package scx-gamer-$(VERSION); fi
-	@rpmbuild -bb $(RPMFLAGS) --define '_topdir $(CURDIR)/$(BUILD)/package/rpm' --define '_sourcedir $(CURDIR)/$(BUILD)/package' \
-		packaging/rpm/scx-gamer.spec >$(BUILD)/package/rpm.log 2>&1 || { tail -30 $(BUILD)/package/rpm.log; exit 1; }
-	@find $(BUILD)/package/rpm/RPMS -name '*.rpm'
+	$(own_tools)
+	@if [ -x $(PY) ]; then tar -czf $(SOURCE).tar.gz --owner=0 --group=0 -C $(PACKAGE) $(NAME); fi
+	@rpmbuild -bb $(RPMFLAGS) --define '_topdir $(PACKAGE)/rpm' --define '_sourcedir $(PACKAGE)' \
+		packaging/rpm/scx-gamer.spec >$(PACKAGE)/rpm.log 2>&1 || { tail -30 $(PACKAGE)/rpm.log; exit 1; }
+	@find $(PACKAGE)/rpm/RPMS -name '*.rpm'

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Mapping
@@ -27,6 +28,10 @@ def run(
 
 def make(*words: str) -> str:
     return run("make", "--no-print-directory", *words)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def files(root: Path) -> set[str]:

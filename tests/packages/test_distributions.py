@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 from scx_gamer import __version__
-from tests.packages.conftest import TOP, files, make, run
+from tests.packages.conftest import TOP, files, make, run, sha256
 
 
 def test_the_debian_package_holds_the_installation(
@@ -20,7 +20,7 @@ def test_the_debian_package_holds_the_installation(
     moved = {
         "usr/share/zsh/site-functions/_scx-gamer": "usr/share/zsh/vendor-completions/_scx-gamer"
     }
-    wanted = {moved.get(name, name) for name in files(installed)} - {
+    wanted = {moved.get(name, name) for name in files(installed) if not name.endswith(".pyc")} - {
         "usr/share/doc/scx-gamer/contributing.md"
     }
     assert wanted <= found, wanted - found
@@ -37,6 +37,56 @@ def test_the_debian_package_holds_the_installation(
         script = (tmp_path / "control" / name).read_text()
         run("sh", "-n", tmp_path / "control" / name)
         assert "deb-systemd-helper enable" not in script  # not enabled by the package
+
+
+def test_a_second_build_elsewhere_gives_the_same_bytes(deb: Path, tmp_path: Path) -> None:
+    """Archive and package, under another umask and in a folder with another name."""
+    again = tmp_path / "another" / "folder"
+    run("sh", "-c", f"umask 077; make --no-print-directory deb PACKAGE={again}")
+    for first in (deb, deb.with_name(f"scx-gamer-{__version__}.tar.gz")):
+        assert sha256(first) == sha256(again / first.name), first.name
+
+
+def test_the_wheel_is_reproducible(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run(
+            TOP / "build/venv/bin/python", "-m", "pip", "wheel", "-q", "--no-deps",
+            "--no-build-isolation", "-w", tmp_path / name, TOP,
+        )  # fmt: skip
+    (one,), (two,) = (sorted((tmp_path / name).glob("*.whl")) for name in ("a", "b"))
+    assert sha256(one) == sha256(two)
+
+
+def test_a_release_is_of_its_tag_alone(tmp_path: Path) -> None:
+    """The archive is git's own of the tag, and the Arch package names its sum."""
+    make("source-archive", f"PACKAGE={tmp_path}")
+    name = f"scx-gamer-{__version__}"
+    clone = tmp_path / name
+    # in an unpacked archive, which git does not know, the same archive again
+    epoch = run("git", "log", "-1", "--format=%ct").strip()
+    again = {"SOURCE_DATE_EPOCH": epoch, "GIT_CEILING_DIRECTORIES": str(tmp_path)}
+    run("make", "-C", clone, "source-archive", f"PACKAGE={tmp_path}/again", env=again)
+    assert sha256(tmp_path / f"{name}.tar.gz") == sha256(tmp_path / f"again/{name}.tar.gz")
+
+    git = ("git", "-C", clone, "-c", "user.name=t", "-c", "user.email=t@example.org")
+    run(*git, "init", "-q")
+    run(*git, "add", "-A")
+    run(*git, "commit", "-qm", "release")
+    make_release = ["make", "-C", str(clone), "release"]
+    done = subprocess.run(make_release, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and f"tag it v{__version__} first" in done.stderr
+    run(*git, "tag", "-a", "-m", "release", f"v{__version__}")
+    run(*make_release)
+    archive = clone / f"dist/scx-gamer-{__version__}.tar.gz"
+    first = sha256(archive)
+    assert f"sha256sums=({first})" in (clone / "dist/PKGBUILD").read_text()
+    listed = run("tar", "-tzf", archive).splitlines()
+    assert f"scx-gamer-{__version__}/packaging/debian/control" in listed
+    archive.unlink()
+    run(*make_release)
+    assert sha256(archive) == first
+    (clone / "README.md").write_text("changed")
+    assert subprocess.run(make_release, capture_output=True, check=False).returncode != 0
 
 
 def test_lintian_finds_no_error(deb: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 from scx_gamer import __version__
 from scx_gamer.config.settings import load
+from scx_gamer.system.exit_codes import INTERNAL
 from tests.packages.conftest import TOP, files, make, run
+from tests.unit.cli.test_output import WORDS
 from tests.unit.test_docs import commands
 
 PACKAGING = TOP / "packaging"
@@ -26,7 +29,7 @@ def test_everything_that_the_tree_has_for_the_system_is_installed(installed: Pat
                 assert path.name in found, f"packaging/{folder}/{path.name} is not installed"
     for path in (TOP / "profiles").rglob("*.toml"):
         assert (installed / "usr/share/scx-gamer" / path.relative_to(TOP / "profiles")).is_file()
-    unshipped = ("faulty", "baseline.bpf.o", "__pycache__")
+    unshipped = ("faulty", "baseline.bpf.o")
     assert not [name for name in files(installed) if any(part in name for part in unshipped)]
     assert not [name for name in files(installed) if name.startswith("usr/lib/scx-gamer/tests")]
 
@@ -58,6 +61,43 @@ def test_the_installed_program_runs_from_there(installed: Path, tmp_path: Path) 
         assert path.startswith(str(installed)), out
 
 
+def test_every_command_runs_from_there(installed: Path, tmp_path: Path) -> None:
+    """Outside the tree, as root: each finds its modules, data and helpers, and none writes beside them."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        **{f"SCX_GAMER_{n}_DIR": str(tmp_path / n) for n in ("RUNTIME", "STATE", "CONFIG")},
+    }
+    (tmp_path / "CONFIG").mkdir()
+    before = files(installed)
+    for name in sorted(commands()):
+        line = f"{name} {WORDS.get(name, '')}".split()
+        done = subprocess.run(
+            [TOP / "build/venv/bin/python", "-I", installed / "usr/bin/scx-gamer", *line],
+            cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+        said = f"{line}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode != INTERNAL and "Traceback" not in said, said
+        assert "No module named" not in said and str(TOP / "scx_gamer") not in said, said
+    code = (
+        f"import sys; sys.path.insert(0, {str(installed / 'usr/lib/scx-gamer')!r})\n"
+        "from scx_gamer.bench import session; print(session.run_cli('version'))"
+    )
+    out = run(TOP / "build/venv/bin/python", "-I", "-c", code, cwd=tmp_path)
+    assert out.strip() == f"scx-gamer {__version__}"  # the child of bench
+    assert files(installed) == before
+
+
+def test_every_module_is_compiled_for_its_place(installed: Path) -> None:
+    sources = {name for name in files(installed) if name.endswith(".py")}
+    compiled = {name for name in files(installed) if name.endswith(".pyc")}
+    assert len(compiled) == len(sources) > 100
+    for name in compiled:
+        data = (installed / name).read_bytes()
+        assert data[4] & 1, f"{name}: goes by time"
+        assert str(installed).encode() not in data, name
+
+
 def test_another_prefix_is_in_the_units(tmp_path: Path) -> None:
     make("install", f"DESTDIR={tmp_path}", "PREFIX=/opt/scxg")
     for path in (tmp_path / "opt/scxg").rglob("*.service"):
@@ -71,7 +111,6 @@ def test_uninstall_takes_all_of_it_and_nothing_else(tmp_path: Path) -> None:
     other.write_text("mine")
     make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
     cache = tmp_path / "usr/lib/scx-gamer/scx_gamer/__pycache__"
-    cache.mkdir()
     (cache / "config.cpython-311.pyc").write_text("x")
     assert len(files(tmp_path)) > 80
     make("uninstall", f"DESTDIR={tmp_path}", "PREFIX=/usr")

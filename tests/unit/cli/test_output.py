@@ -48,7 +48,7 @@ for number, line in enumerate(lines):
         encoding = "ascii" if how == "ascii" else "utf-8"
         sys.stdout = io.TextIOWrapper(open(1, "wb"), encoding)
         if how == "no stdout":
-            os.close(sys.stdout.detach().detach().fileno())
+            sys.stdout.detach().detach().close()
             sys.stdout = None
         sys.exit(main(line.split()))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
