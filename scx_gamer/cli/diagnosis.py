@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
         if as_json:
             output.as_json(report.as_dict())
         else:
+            print(f"{report.summary}\n")
             for finding in report.findings:
                 print(f"{finding.level:<5} {finding.check}: {printable(finding.what, 400)}")
                 if finding.to_do:

@@ -35,14 +35,17 @@ def kernel() -> Iterator[Finding]:
     release = platform.release()
     why = sysfs.unsupported()
     if why:
+        place, missing = configuration()
+        if _OPTIONS[0] in missing:
+            why += f"; {place} does not set it"
         to_do = "boot a kernel of 6.12 or later with CONFIG_SCHED_CLASS_EXT=y"
         yield Finding(FAIL, "kernel", f"{release}: {why}", to_do, UNSUPPORTED)
     else:
         yield Finding(OK, "kernel", f"{release} has sched_ext, now {sysfs.state()}")
 
 
-def config_options() -> Iterator[Finding]:
-    """What the kernel was built with, where it says so."""
+def configuration() -> tuple[Path | None, list[str]]:
+    """Return the first readable configuration of the running kernel, and the options that it lacks."""
     release = platform.release()
     places = (
         Path("/proc/config.gz"),
@@ -56,14 +59,24 @@ def config_options() -> Iterator[Finding]:
             text = gzip.decompress(raw) if place.suffix == ".gz" else raw
         except (OSError, EOFError, gzip.BadGzipFile):
             continue
-        missing = missing_options(text.decode("ascii", "replace"))
-        if missing:
-            what = f"{place} lacks {', '.join(missing)}"
-            yield Finding(FAIL, "config options", what, "use a kernel that has them", UNSUPPORTED)
-        else:
-            yield Finding(OK, "config options", f"{place} has all {len(_OPTIONS)} needed")
-        return
-    yield Finding(INFO, "config options", "this kernel's configuration is not on the machine")
+        return place, missing_options(text.decode("ascii", "replace"))
+    return None, []
+
+
+def config_options() -> Iterator[Finding]:
+    """The options besides that of sched_ext, which `kernel` has found out by what is there."""
+    place, missing = configuration()
+    missing = [option for option in missing if option != _OPTIONS[0]]
+    if place is None:
+        what = "this kernel's configuration is not on the machine"
+        yield Finding(
+            INFO, "config options", what, "nothing: the checks of the kernel itself count"
+        )
+    elif missing:
+        what = f"{place} lacks {', '.join(missing)}"
+        yield Finding(FAIL, "config options", what, "use a kernel that has them", UNSUPPORTED)
+    else:
+        yield Finding(OK, "config options", f"{place} has all that are needed besides")
 
 
 def missing_options(text: str) -> list[str]:
@@ -93,15 +106,22 @@ def jit() -> Iterator[Finding]:
         yield Finding(OK, "JIT", "the BPF JIT is on")
 
 
-def permissions() -> Iterator[Finding]:
-    """Whether this user may load BPF programs."""
+def missing_capabilities() -> list[str]:
+    """Return the capabilities that loading programs needs and this process lacks."""
     status = Path("/proc/self/status").read_text()
     match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
     caps = int(match[1], 16) if match else 0
     needed = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_NET_ADMIN": 12}
-    missing = [name for name, bit in needed.items() if not caps >> bit & 1]
-    if missing and not caps >> 21 & 1:  # CAP_SYS_ADMIN holds the first two
-        what = f"lacks {', '.join(missing)}: programs cannot be tried"
+    if caps >> 21 & 1:  # CAP_SYS_ADMIN holds the first two
+        return []
+    return [name for name, bit in needed.items() if not caps >> bit & 1]
+
+
+def permissions() -> Iterator[Finding]:
+    """Whether this user may load BPF programs."""
+    missing = missing_capabilities()
+    if missing:
+        what = f"lacks {', '.join(missing)}: the BPF programs were not tried"
         yield Finding(FAIL, "permissions", what, "run doctor as root", NO_PERMISSION)
     else:
         yield Finding(OK, "permissions", "may load BPF programs")

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 
 from scx_gamer.system.exit_codes import BAD_CONFIG, NO_PERMISSION, UNSUPPORTED
 
 OK, INFO, WARN, FAIL = "ok", "info", "warn", "fail"
+SEVERITY = (FAIL, WARN, INFO, OK)  # the order of a report
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
+    """All findings, the gravest first; checks of one level in the order in which they were made."""
+
     findings: tuple[Finding, ...]
+
+    def __post_init__(self) -> None:
+        ordered = sorted(self.findings, key=lambda finding: SEVERITY.index(finding.level))
+        object.__setattr__(self, "findings", tuple(ordered))
+
+    @property
+    def summary(self) -> str:
+        """One sentence: whether scx-gamer works here, and because of what it does not."""
+        count = Counter(finding.level for finding in self.findings)
+        if count[FAIL]:
+            first = next(finding for finding in self.findings if finding.level == FAIL)
+            more = f", and {count[FAIL] - 1} more" if count[FAIL] > 1 else ""
+            return f"scx-gamer does not work here: {first.check}{more}; {count[OK]} checks are fine"
+        if count[WARN]:
+            return f"scx-gamer works here, {count[WARN]} part(s) of it not fully; {count[OK]} checks are fine"
+        return f"scx-gamer works here; {count[OK]} checks are fine"
 
     @property
     def exit_code(self) -> int:
@@ -33,4 +53,9 @@ class Report:
 
     def as_dict(self) -> dict[str, object]:
         """The schema of doctor --json."""
-        return {"schema": 1, "exit": self.exit_code, "findings": [asdict(f) for f in self.findings]}
+        return {
+            "schema": 1,
+            "exit": self.exit_code,
+            "summary": self.summary,
+            "findings": [asdict(f) for f in self.findings],
+        }

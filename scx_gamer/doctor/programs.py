@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterator
 
 from scx_gamer import control
+from scx_gamer.doctor.kernel import missing_capabilities
 from scx_gamer.doctor.model import FAIL, INFO, OK, WARN, Finding
 from scx_gamer.libbpf import BpfError, Object, find_object
+from scx_gamer.scheduler import sysfs
 from scx_gamer.system.exit_codes import UNSUPPORTED
 from scx_gamer.system.text import printable
 
@@ -56,14 +58,16 @@ def hooks() -> Iterator[Finding]:
             for other, program in trial.programs.items():
                 program.set_autoload(other == name)
             purpose, to_do = _HOOKS.get(name, ("one feature", "that feature alone is missing"))
-            yield _tried(trial, f"hook {name}", f"{purpose}: ", to_do)
+            yield from _tried(trial, f"hook {name}", f"{purpose}: ", to_do)
 
 
 def scheduler() -> Iterator[Finding]:
-    """The scheduler itself, verified by the kernel but not attached."""
+    """The scheduler itself, verified by the kernel but not attached. Nothing where the kernel has no sched_ext."""
+    if sysfs.unsupported():
+        return
     with Object.open(find_object("sched")) as trial:
         to_do = "this kernel's verifier does not take it: run scx-gamer report and send it to us"
-        yield _tried(trial, "scheduler", "", to_do)
+        yield from _tried(trial, "scheduler", "", to_do)
 
 
 def network_limit() -> Iterator[Finding]:
@@ -79,7 +83,7 @@ def network_limit() -> Iterator[Finding]:
     kind = "hybrid hierarchy, cgroup2" if found.hybrid else "cgroup2"
     yield Finding(OK, name, f"{kind} on {printable(str(found.mount))}")
     with Object.open(find_object(programs.OBJECT)) as trial:
-        yield _tried(
+        yield from _tried(
             trial, name, "", "traffic cannot be limited on this kernel: see docs/troubleshooting.md"
         )
     try:
@@ -109,15 +113,18 @@ def _supervised() -> bool:
     return True
 
 
-def _tried(trial: Object, name: str, purpose: str, to_do: str) -> Finding:
+def _tried(trial: Object, name: str, purpose: str, to_do: str) -> Iterator[Finding]:
+    """Load `trial`. Says nothing about a caller without the permission: that is the finding of `permissions`."""
     try:
         trial.load()
     except BpfError as error:
+        if error.errno in (errno.EPERM, errno.EACCES) and missing_capabilities():
+            return
         last = error.log.strip().splitlines()[-1:]
-        said = f"{error}{f' [{last[0].strip()}]' if last else ''}"
-        if error.errno in (1, 13) and os.geteuid() != 0:
-            return Finding(WARN, name, "not checked: no permission", "run doctor as root")
+        # the error's own hint is about permission, and that is there
+        reason = os.strerror(error.errno) if error.errno else "no reason given"
+        said = f"{error.what}: {reason}{f' [{last[0].strip()}]' if last else ''}"
         code = UNSUPPORTED if name == "scheduler" else 0
-        what = f"{purpose}refused: {said}"
-        return Finding(FAIL if code else WARN, name, what, to_do, code)
-    return Finding(OK, name, f"{purpose}loads")
+        yield Finding(FAIL if code else WARN, name, f"{purpose}refused: {said}", to_do, code)
+    else:
+        yield Finding(OK, name, f"{purpose}loads")

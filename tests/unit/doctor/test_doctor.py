@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,49 @@ def test_a_check_that_breaks_is_a_finding() -> None:
     assert len(found) == 3
     assert found["hooks"].level == "warn"
     assert "run make bpf" in found["hooks"].what
+
+
+def test_the_gravest_comes_first_after_a_summary() -> None:
+    found = [
+        Finding(level, level + number, "x", "y", 69)
+        for number in "12"
+        for level in ("ok", "warn", "fail", "info")
+    ]
+    report = Report(tuple(found))
+    assert [f.check for f in report.findings] == [
+        "fail1", "fail2", "warn1", "warn2", "info1", "info2", "ok1", "ok2",
+    ]  # fmt: skip
+    assert report.summary.startswith("scx-gamer does not work here: fail1, and 1 more;")
+    assert report.as_dict()["summary"] == report.summary
+    warned = Report(tuple(f for f in found if f.level != "fail"))
+    assert warned.summary.startswith("scx-gamer works here, 2 part(s)")
+
+
+def test_a_kernel_without_sched_ext_is_one_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler cannot load and an option is not set: both are that same cause."""
+    place = Path("/boot/config")
+    monkeypatch.setattr(sysfs, "unsupported", lambda: "no /sys/kernel/sched_ext")
+    monkeypatch.setattr(kernel, "configuration", lambda: (place, ["CONFIG_SCHED_CLASS_EXT"]))
+    checks = (kernel.kernel, kernel.config_options, programs.scheduler, kernel.permissions)
+    report = doctor.examine(checks)
+    (failure,) = (f for f in report.findings if f.level == "fail")
+    assert failure.check == "kernel" and "/boot/config does not set it" in failure.what
+    assert report.summary.startswith("scx-gamer does not work here: kernel;")
+
+
+class Refused:
+    """An object that the kernel refuses."""
+
+    def load(self) -> None:
+        raise BpfError("loading x.bpf.o", errno.EPERM, log="no attach target")
+
+
+def test_a_refusal_does_not_ask_root_to_be_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "missing_capabilities", list)
+    (found,) = programs._tried(Refused(), "hook a", "seeing: ", "do this")  # type: ignore[arg-type]
+    assert "as root" not in found.what and "[no attach target]" in found.what
+    monkeypatch.setattr(programs, "missing_capabilities", lambda: ["CAP_BPF"])
+    assert not list(programs._tried(Refused(), "hook a", "", ""))  # type: ignore[arg-type]
 
 
 def test_everything_but_ok_says_what_to_do() -> None:
