@@ -100,7 +100,7 @@ class ProcFs:
         self._root = root
 
     def pids(self) -> list[int]:
-        return [int(name) for name in os.listdir(self._root) if name.isdecimal()]
+        return procfs.pids(self._root)
 
     def read(self, pid: int, known: Process | None = None) -> Process | None:
         """The process, or None when it is gone or unreadable. `known`: as it was; what executes the same file under the
@@ -154,12 +154,7 @@ class ProcFs:
         return raw.decode("utf-8", "backslashreplace")
 
     def _cgroup(self, pid: int) -> str:
-        for line in (
-            self._optional(pid, "cgroup", 4096).decode("utf-8", "backslashreplace").splitlines()
-        ):
-            if line.startswith("0::"):
-                return line[3:]
-        return ""
+        return procfs.cgroup_path(pid, self._root).decode("utf-8", "backslashreplace")
 
     def _uid(self, pid: int) -> int:
         try:

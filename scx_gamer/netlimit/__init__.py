@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Background traffic held to a rate while a game runs. The rest of the program lives without this room."""
+"""Rate limits on background traffic while a game runs. Optional: imports `libbpf`, `config`, `control`, `system`."""
 
 from scx_gamer.netlimit.errors import NetError
-from scx_gamer.netlimit.limiter import NetRoom
+from scx_gamer.netlimit.limiter import TrafficLimiter
 from scx_gamer.netlimit.operations import operations
 
-__all__ = ["NetError", "NetRoom", "operations"]
+__all__ = ["NetError", "TrafficLimiter", "operations"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What goes wrong in this room."""
+"""The error of traffic limits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from scx_gamer.system.errors import ScxGamerError
 
 
 class NetError(ScxGamerError):
-    """A limit that cannot be set: what, errno (0 if none), what to do."""
+    """A limit that could not be set: what failed, errno (0 if none), what to do."""
 
     separator = "; "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whose traffic is to be limited now: the running game's settings and what the user asked for."""
+"""The traffic limiter: limits of the running game's settings and of the user."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.programs import Programs, remove_leftovers
 from scx_gamer.netlimit.registry import NO_TRAFFIC, Entry, Registry
 from scx_gamer.system.loop import Loop, Timer
-from scx_gamer.system.procfs import comm_of
+from scx_gamer.system.procfs import COMM_LENGTH, comm_of, program_names
 from scx_gamer.system.text import printable
 
 log = logging.getLogger(__name__)
 
-SWEEP_S = 2.0  # how soon a program that starts while limits hold is found
-METER_S = 6.0  # the meter goes when nobody asked for so long
-_MAX_WISHES = 64
+SWEEP_S = 2.0  # period of the search for programs that started while limits are in force
+METER_S = 6.0  # the meter is detached this long after the last request
+_MAX_REQUESTS = 64
+_MAX_NAMES = 4  # programs named in a row of the meter, of the first _MAX_NAMED processes
+_MAX_NAMED = 16
+_NOT_FOUND = 3  # ESRCH
 
 
 @dataclass
-class Wish:
-    """A target to be limited. `origin`: `settings` of the running game, or `user`."""
+class LimitRequest:
+    """A requested limit on a target. `origin` is `settings` (of the running game) or `user`."""
 
     origin: str
     target: Target
@@ -45,14 +48,14 @@ class Wish:
         return f"{self.origin} {self.target}"
 
 
-class NetRoom:
-    """Owns the programs, loaded at the first limit. `game_pids` names every process of a game."""
+class TrafficLimiter:
+    """Owner of the BPF programs, which are loaded at the first limit. `game_pids` returns every process of a game."""
 
     def __init__(
         self, loop: Loop, game_pids: Callable[[], Collection[int]], *, proc: Path = Path("/proc")
     ) -> None:
         self._loop, self._game_pids, self._proc = loop, game_pids, proc
-        self._wishes: dict[str, Wish] = {}
+        self._requests: dict[str, LimitRequest] = {}
         self._protected: tuple[str, ...] = ()
         self._programs: Programs | None = None
         self._registry: Registry | None = None
@@ -61,7 +64,7 @@ class NetRoom:
         self._meter_timer: Timer | None = None
         self.refusals = 0
         self.leftovers = 0
-        self.error = ""  # why nothing can be limited
+        self.error = ""  # reason why no traffic can be limited
         self.hybrid = False
         self._mount: Path | None = None
         try:
@@ -74,112 +77,122 @@ class NetRoom:
         except (OSError, BpfError) as err:
             self.error = str(err)
         if self.error:
-            log.warning("traffic cannot be limited: %s", self.error)
+            log.warning("network limits are unavailable: %s", self.error)
         if self.leftovers:
-            log.warning("removed %d programs that another life left", self.leftovers)
+            log.warning("detached %d network programs of an earlier supervisor", self.leftovers)
 
     # ---- the running game's settings -------------------------------------------------------------
 
     def apply(self, settings: NetworkSettings, running_game: bool) -> None:
-        """Make the limits those of `settings` while a game runs; call at every change of either."""
+        """Apply the limits of `settings` while a game runs. Call it at every change of either."""
         self._protected = settings.protected
-        wanted: dict[str, Wish] = {}
+        wanted: dict[str, LimitRequest] = {}
         limits = settings.enabled and bool(settings.limit.down or settings.limit.up)
         if running_game and limits and self._mount is not None:
             for target in settings.targets:
-                wish = Wish("settings", target, settings.limit)
-                wanted[wish.key] = wish
-        for wish in [w for w in self._wishes.values() if w.origin == "settings"]:
-            if wish.key not in wanted:
-                self._end(wish)
-        for key, wish in wanted.items():
-            known = self._wishes.setdefault(key, wish)
-            known.limit = wish.limit
+                request = LimitRequest("settings", target, settings.limit)
+                wanted[request.key] = request
+        for request in [r for r in self._requests.values() if r.origin == "settings"]:
+            if request.key not in wanted:
+                self._end(request)
+        for key, request in wanted.items():
+            known = self._requests.setdefault(key, request)
+            known.limit = request.limit
         self._sweep()
 
-    # ---- the user's wishes -----------------------------------------------------------------------
+    # ---- requests of the user --------------------------------------------------------------------
 
     def limit(self, target: Target, limit: Limit, for_s: float | None) -> dict[str, object]:
-        """Limit a target until release(), for a time, or until its processes are gone. NetError."""
+        """Limit a target until release(), for a time, or until its processes ended. Raises NetError."""
         self._open()
-        wish = Wish("user", target, limit)
-        known = self._wishes.get(wish.key)
-        if known is None and len(self._wishes) >= _MAX_WISHES:
-            raise NetError(f"{_MAX_WISHES} targets are limited already", hint="release one")
-        wish = known or wish
-        before, wish.limit = wish.limit, limit
-        wish.refused.clear()
+        request = LimitRequest("user", target, limit)
+        known = self._requests.get(request.key)
+        if known is None and len(self._requests) >= _MAX_REQUESTS:
+            raise NetError(
+                f"{_MAX_REQUESTS} targets are limited already", hint="release one of them"
+            )
+        request = known or request
+        before, request.limit = request.limit, limit
+        request.refused.clear()
         try:
-            members = self._hold(wish)
-            if not self._required().held(wish.key):
-                raise NetError(*self._why_nobody(wish, members))
+            members = self._hold(request)
+            if not self._required().held(request.key):
+                raise NetError(*self._no_match_error(request, members))
         except NetError:
-            wish.limit = before
+            request.limit = before
             if known is None:
-                self._required().release(wish.key)
+                self._required().release(request.key)
             else:
-                self._hold(wish)
+                self._hold(request)
             raise
-        if wish.timer is not None:
-            wish.timer.cancel()
-            wish.timer = None
+        if request.timer is not None:
+            request.timer.cancel()
+            request.timer = None
         if for_s is not None:
-            wish.timer = self._loop.call_later(for_s, lambda: self._expire(wish), name="net limit")
-        self._wishes[wish.key] = wish
-        self._watch()
-        log.info("limited by the user: %s", printable(str(target)))
-        return self._shown(wish)
+            request.timer = self._loop.call_later(
+                for_s, lambda: self._expire(request), name="net limit"
+            )
+        self._requests[request.key] = request
+        self._schedule_sweep()
+        log.info("%s is limited as the user requested", printable(str(target)))
+        return self._shown(request)
 
-    def _why_nobody(self, wish: Wish, members: list[Member]) -> tuple[str, int, str]:
-        for path, why in wish.refused.items():
+    def _no_match_error(self, request: LimitRequest, members: list[Member]) -> tuple[str, int, str]:
+        for path, why in request.refused.items():
             return f"{printable(path)} is not limited: {why}", 0, "--kind task charges one program"
         if members:
-            return f"{wish.target} ended meanwhile", 3, ""
-        return f"no process is {printable(str(wish.target))}", 3, "see `scx-gamer net list`"
+            return f"{printable(str(request.target))} ended meanwhile", _NOT_FOUND, ""
+        return (
+            f"no process matches {printable(str(request.target))}",
+            _NOT_FOUND,
+            "see `scx-gamer net list`",
+        )
 
     def release(self, target: Target | None) -> int:
-        """End the user's limit of a target, or all of them; how many."""
+        """End the user's limit of a target, or all limits of the user. Return their number."""
         ended = [
-            wish
-            for wish in self._wishes.values()
-            if wish.origin == "user" and target in (None, wish.target)
+            request
+            for request in self._requests.values()
+            if request.origin == "user" and target in (None, request.target)
         ]
-        for wish in ended:
-            self._end(wish)
+        for request in ended:
+            self._end(request)
         return len(ended)
 
-    def _expire(self, wish: Wish) -> None:
-        log.info("the time of the limit of %s is over", printable(str(wish.target)))
-        wish.timer = None
-        self._end(wish)
+    def _expire(self, request: LimitRequest) -> None:
+        log.info("the limit of %s expired", printable(str(request.target)))
+        request.timer = None
+        self._end(request)
 
-    def _end(self, wish: Wish) -> None:
-        if wish.timer is not None:
-            wish.timer.cancel()
-        self._wishes.pop(wish.key, None)
+    def _end(self, request: LimitRequest) -> None:
+        if request.timer is not None:
+            request.timer.cancel()
+        self._requests.pop(request.key, None)
         if self._registry is not None:
-            self._registry.release(wish.key)
+            self._registry.release(request.key)
 
-    # ---- who is held -----------------------------------------------------------------------------
+    # ---- limited processes -----------------------------------------------------------------------
 
     def _open(self) -> Registry:
-        """Load the programs. Raises NetError."""
+        """Load the programs unless they are loaded, and return the registry. Raises NetError."""
         if self._registry is not None:
             return self._registry
         if self._mount is None:
             raise NetError(
-                f"traffic cannot be limited: {self.error}", hint="see `scx-gamer doctor`"
+                f"network limits are unavailable: {self.error}", hint="see `scx-gamer doctor`"
             )
         try:
             programs = Programs()
         except BpfError as err:
             self.error = str(err)
-            raise NetError(f"traffic cannot be limited: {err}", err.errno, _missing(err)) from err
+            raise NetError(
+                f"cannot load the network programs: {err}", err.errno, _missing(err)
+            ) from err
         self._stack.callback(programs.close)
         self.error = ""
         self._programs = programs
         self._registry = Registry(
-            self._loop, programs, self._mount, self._last_gone, proc=self._proc
+            self._loop, programs, self._mount, self._on_last_exit, proc=self._proc
         )
         self._stack.callback(self._registry.close)
         return self._registry
@@ -188,104 +201,105 @@ class NetRoom:
         assert self._registry is not None
         return self._registry
 
-    def _hold(self, wish: Wish) -> list[Member]:
-        """Hold whom the wish means now. Raises NetError."""
+    def _hold(self, request: LimitRequest) -> list[Member]:
+        """Limit the processes that match the request now, and return all matches. Raises NetError."""
         registry = self._open()
         assert self._mount is not None
-        members = cgroups.resolve(wish.target, self._mount, self._proc)
+        members = cgroups.resolve(request.target, self._mount, self._proc)
         verdicts: dict[str, str] = {}
         for member in members:
-            key = member.path if wish.limit.kind == "cgroup" else f"{member.path} {member.pid}"
+            key = member.path if request.limit.kind == "cgroup" else f"{member.path} {member.pid}"
             if key not in verdicts:
-                verdicts[key] = self._refusal(member, wish.limit.kind)
-                if verdicts[key] and wish.refused.get(key) != verdicts[key]:
-                    self._refuse(wish, key, verdicts[key])
+                verdicts[key] = self._refusal(member, request.limit.kind)
+                if verdicts[key] and request.refused.get(key) != verdicts[key]:
+                    self._refuse(request, key, verdicts[key])
             if not verdicts[key]:
-                wish.refused.pop(key, None)
-                registry.hold(member, wish.key, wish.limit)
+                request.refused.pop(key, None)
+                registry.hold(member, request.key, request.limit)
         return members
 
-    def _refuse(self, wish: Wish, key: str, why: str) -> None:
-        wish.refused[key] = why
+    def _refuse(self, request: LimitRequest, key: str, why: str) -> None:
+        request.refused[key] = why
         self.refusals += 1
-        log.warning("%s is not limited: %s", printable(key or str(wish.target)), why)
+        log.warning("%s is not limited: %s", printable(key or str(request.target)), why)
 
     def _refusal(self, member: Member, kind: str) -> str:
-        """Why a limit of this kind must not be; empty when it may."""
+        """Return the reason why a limit of this kind is not allowed; empty if it is."""
         assert self._mount is not None
         if kind == "task":
-            return self._taboo({member.pid})
+            return self._protected_process({member.pid})
         if member.path == "/":
-            return "it is the root cgroup, which holds everything"
-        return self._taboo(cgroups.members(self._mount / member.path.lstrip("/")))
+            return "it is the root cgroup, which contains every process"
+        return self._protected_process(cgroups.members(self._mount / member.path.lstrip("/")))
 
-    def _taboo(self, pids: set[int]) -> str:
+    def _protected_process(self, pids: set[int]) -> str:
+        """Return a message that names a game or a protected program among `pids`; empty if there is none."""
         games = pids & set(self._game_pids())
         if games:
             pid = min(games)
-            return f"it holds the game (process {pid}, {printable(self._comm(pid), 32)})"
+            return f"it contains the game (process {pid}, {printable(self._comm(pid), 32)})"
         names = {name.lower() for name in self._protected}
-        names |= {name[:15] for name in names}
+        names |= {name[:COMM_LENGTH] for name in names}
         for pid in sorted(pids) if names else ():
-            for name in cgroups.names_of(pid, self._proc):
+            for name in program_names(pid, self._proc):
                 if name.lower() in names:
                     shown = printable(name, 64)
-                    return f"it holds {shown} (process {pid}), which is protected"
+                    return f"it contains {shown} (process {pid}), which is protected"
         return ""
 
     def _comm(self, pid: int) -> str:
         return comm_of(pid, self._proc)
 
-    def _last_gone(self, key: str) -> None:
-        """A cgroup's last held process ended: others of its unit may have come since the last sweep."""
-        wish = self._wishes.get(key)
-        if wish is not None and wish.target.kind in ("unit", "app"):
-            self._try(wish)
+    def _on_last_exit(self, key: str) -> None:
+        """Look for processes that joined the unit since the last sweep, because its last limited one ended."""
+        request = self._requests.get(key)
+        if request is not None and request.target.kind in ("unit", "app"):
+            self._try(request)
 
-    def _try(self, wish: Wish) -> None:
+    def _try(self, request: LimitRequest) -> None:
         try:
-            self._hold(wish)
+            self._hold(request)
         except NetError as err:
-            if wish.refused.get("") != str(err):
-                self._refuse(wish, "", str(err))
+            if request.refused.get("") != str(err):
+                self._refuse(request, "", str(err))
 
     def _sweep(self) -> None:
-        """Follow programs that came, cgroups that went, and a game that moved in."""
+        """Limit new matching processes, drop removed cgroups, and release cgroups that a game entered."""
         if self._registry is not None:
             self._registry.check()
             for entry in list(self._registry.entries.values()):
                 self._recheck(self._registry, entry)
-        for wish in list(self._wishes.values()):
-            self._try(wish)
-            if wish.target.kind == "pid" and not self._held(wish):
-                self._end(wish)
-        self._watch()
+        for request in list(self._requests.values()):
+            self._try(request)
+            if request.target.kind == "pid" and not self._held(request):
+                self._end(request)
+        self._schedule_sweep()
 
-    def _held(self, wish: Wish) -> int:
-        return self._registry.held(wish.key) if self._registry is not None else 0
+    def _held(self, request: LimitRequest) -> int:
+        return self._registry.held(request.key) if self._registry is not None else 0
 
     def _recheck(self, registry: Registry, entry: Entry) -> None:
         assert self._mount is not None
         if entry.limit is None or entry.limit.kind != "cgroup":
             return
-        why = self._taboo(cgroups.members(self._mount / entry.path.lstrip("/")))
+        why = self._protected_process(cgroups.members(self._mount / entry.path.lstrip("/")))
         if why:
             log.warning("%s is no longer limited: %s", printable(entry.path), why)
             registry.release_entry(entry)
 
-    def _watch(self) -> None:
-        """Sweep again later while there is anything to follow."""
-        orphans = self._registry is not None and self._registry.orphans
+    def _schedule_sweep(self) -> None:
+        """Schedule the next sweep while there are requests or stuck cgroups."""
+        stuck = self._registry is not None and self._registry.stuck
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._wishes or orphans:
+        if self._requests or stuck:
             self._timer = self._loop.call_later(SWEEP_S, self._sweep, name="network limit")
 
-    # ---- looking ---------------------------------------------------------------------------------
+    # ---- snapshots -------------------------------------------------------------------------------
 
     def measure(self) -> dict[str, object]:
-        """Bytes of each cgroup so far; the first call starts the meter, some seconds without one end it."""
+        """Return the bytes of each cgroup since the meter started: at the first call, until METER_S after the last."""
         self._open()
         assert self._programs is not None and self._mount is not None
         try:
@@ -296,28 +310,30 @@ class NetRoom:
                 os.close(root)
             counted = self._programs.metered()
         except BpfError as err:
-            raise NetError(f"traffic cannot be measured: {err}", err.errno) from err
+            raise NetError(f"cannot measure traffic: {err}", err.errno) from err
         now = time.monotonic_ns()
         if self._meter_timer is not None:
             self._meter_timer.cancel()
         self._meter_timer = self._loop.call_later(METER_S, self._stop_meter, name="net meter")
         games = set(self._game_pids())
         rows = []
-        for folder in (self._mount, *cgroups.folders(self._mount)):
+        for cgroup in (self._mount, *cgroups.descendants(self._mount)):
             try:
-                number = folder.stat().st_ino
-                pids = [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
-            except (OSError, ValueError):  # gone meanwhile, or a threaded one
+                number = cgroup.stat().st_ino
+                pids = [int(pid) for pid in (cgroup / "cgroup.procs").read_text().split()]
+            except (OSError, ValueError):  # removed meanwhile, or a threaded cgroup
                 continue
             if not pids and number not in counted:
                 continue
             down, up = counted.get(number, (0, 0))
             rows.append(
                 {
-                    "cgroup": f"/{folder.relative_to(self._mount)}".replace("/.", "/"),
+                    "cgroup": f"/{cgroup.relative_to(self._mount)}".replace("/.", "/"),
                     "id": number,
                     "processes": len(pids),
-                    "programs": sorted({self._comm(pid) for pid in pids[:16]} - {""})[:4],
+                    "programs": sorted({self._comm(pid) for pid in pids[:_MAX_NAMED]} - {""})[
+                        :_MAX_NAMES
+                    ],
                     "down_bytes": down,
                     "up_bytes": up,
                     "limited": number in self._required().entries,
@@ -331,22 +347,22 @@ class NetRoom:
         if self._programs is not None:
             self._programs.stop_meter()
 
-    def _shown(self, wish: Wish) -> dict[str, object]:
-        left = None if wish.timer is None else (wish.timer.due_ns - Loop.now_ns()) / 1e9
+    def _shown(self, request: LimitRequest) -> dict[str, object]:
+        left = None if request.timer is None else (request.timer.due_ns - Loop.now_ns()) / 1e9
         return {
-            "target": str(wish.target),
-            "origin": wish.origin,
-            "kind": wish.limit.kind,
-            "scope": wish.limit.scope,
-            "down_bytes_per_s": wish.limit.down,
-            "up_bytes_per_s": wish.limit.up,
-            "processes": self._held(wish),
+            "target": str(request.target),
+            "origin": request.origin,
+            "kind": request.limit.kind,
+            "scope": request.limit.scope,
+            "down_bytes_per_s": request.limit.down,
+            "up_bytes_per_s": request.limit.up,
+            "processes": self._held(request),
             "left_s": None if left is None else round(left, 1),
-            "refused": [{"cgroup": path, "why": why} for path, why in wish.refused.items()],
+            "refused": [{"cgroup": path, "why": why} for path, why in request.refused.items()],
         }
 
     def status(self) -> dict[str, object]:
-        """What is limited, for whom, and what became of its packets."""
+        """Return the limits, their requests and their packet counters."""
         registry = self._registry
         limits = []
         for entry in list(registry.entries.values()) if registry is not None else ():
@@ -367,32 +383,32 @@ class NetRoom:
         return {
             "available": self._mount is not None and not self.error,
             "why": self.error,
-            "wishes": [self._shown(wish) for wish in self._wishes.values()],
+            "wishes": [self._shown(request) for request in self._requests.values()],
             "limits": limits,
-            "orphans": len(registry.orphans) if registry is not None else 0,
+            "orphans": len(registry.stuck) if registry is not None else 0,
         }
 
     def counters(self) -> dict[str, object]:
-        """What the metrics show. Any thread may ask."""
+        """Return the counters of the metrics. Thread-safe."""
         registry = self._registry
         totals = registry.totals() if registry is not None else NO_TRAFFIC
         return {
             "limits": len(registry.entries) if registry is not None else 0,
-            "orphans": len(registry.orphans) if registry is not None else 0,
-            "orphaned": registry.orphaned if registry is not None else 0,
+            "orphans": len(registry.stuck) if registry is not None else 0,
+            "orphaned": registry.stuck_total if registry is not None else 0,
             "refusals": self.refusals,
             "leftovers": self.leftovers,
             "traffic": {f"{lane}.{name}": value for (lane, name), value in totals.items()},
         }
 
     def close(self) -> None:
-        """Everything is as if we had never been."""
+        """Cancel the timers, end all limits and detach all programs."""
         for timer in (self._timer, self._meter_timer):
             if timer is not None:
                 timer.cancel()
         self._timer = self._meter_timer = None
-        for wish in list(self._wishes.values()):
-            self._end(wish)
+        for request in list(self._requests.values()):
+            self._end(request)
         self._stack.close()
         self._registry = None
         self._programs = None
@@ -405,13 +421,13 @@ def _missing(err: BpfError) -> str:
 
 
 def _remove_leftovers(mount: Path) -> int:
-    """How many were removed. Raises BpfError, OSError."""
+    """Detach programs of an earlier supervisor and return their number. Raises BpfError, OSError."""
     try:
         return remove_leftovers(mount)
     except BpfError as err:
         if err.errno != errno.EPERM:
             raise
-        # To list programs takes CAP_SYS_ADMIN, which our unit does without: ours go with our links, so with us, and
-        # doctor and `net release` look as root.
-        log.debug("leftovers of another life cannot be looked for: %s", err)
+        # Listing programs needs CAP_SYS_ADMIN, which the unit drops. Our links end with the process, and doctor and
+        # `net release` search as root.
+        log.debug("cannot list programs of an earlier supervisor: %s", err)
         return 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kernel's side: the loaded object, its slots, and what it is attached to."""
+"""The loaded BPF object of network limits, its slots and its attachments."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ _ATTACHED = frozenset({UP, DOWN, SOCK, *METERS})
 
 
 class Attachment:
-    """Our programs on one cgroup. `folder_fd` stays the caller's."""
+    """Our programs on one cgroup. The caller owns `cgroup_fd`."""
 
-    def __init__(self, programs: Programs, folder_fd: int, cgroup: int) -> None:
-        self._programs, self._folder_fd, self._cgroup = programs, folder_fd, cgroup
+    def __init__(self, programs: Programs, cgroup_fd: int, cgroup: int) -> None:
+        self._programs, self._cgroup_fd, self._cgroup = programs, cgroup_fd, cgroup
         self._sock: Link | None = None
         with ExitStack() as stack:
             for name in (UP, DOWN):
-                stack.enter_context(programs.object.programs[name].attach_cgroup(folder_fd))
+                stack.enter_context(programs.object.programs[name].attach_cgroup(cgroup_fd))
             self._stack = stack.pop_all()
 
     def use_slot(self, number: int) -> None:
-        """From here on the slot's limits count. A closed link leaves the storage: it is rewritten."""
+        """Apply the limits of a slot. A closed link leaves the entry in the map, so it is overwritten."""
         value = number.to_bytes(8, "little")
         self._programs.object.maps["attached"].update(self._cgroup.to_bytes(8, "little"), value)
 
     def watch_sockets(self) -> None:
-        """Tag what named processes open from now on."""
+        """Tag the sockets that named processes open from now on."""
         if self._sock is None:
             program = self._programs.object.programs[SOCK]
-            self._sock = self._stack.enter_context(program.attach_cgroup(self._folder_fd))
+            self._sock = self._stack.enter_context(program.attach_cgroup(self._cgroup_fd))
 
     def close(self) -> None:
-        """Detach; raises BpfError when the kernel does not let go of a link."""
+        """Detach. Raises BpfError if a link could not be closed."""
         self._stack.close()
 
     def remaining(self) -> list[int]:
-        """Ids of our programs that the kernel still has on the cgroup."""
-        return self._programs.on(self._folder_fd)
+        """Return the ids of our programs that are still attached to the cgroup."""
+        return self._programs.on(self._cgroup_fd)
 
 
 class Programs:
-    """The loaded object; nothing is attached by loading. Raises BpfError."""
+    """The loaded object. Loading attaches nothing. Raises BpfError."""
 
     def __init__(self, path: Path | None = None) -> None:
         path = path or find_object(OBJECT)
-        self.task_error = ""  # why kind `task` cannot be had
+        self.task_error = ""  # reason why limits of kind `task` are unavailable
         with ExitStack() as stack:
             self.object = self._load(path)
             stack.callback(self.object.close)
@@ -73,7 +73,7 @@ class Programs:
             self._stack = stack.pop_all()
 
     def _load(self, path: Path) -> Object:
-        """With the programs of kind `task`, else without them."""
+        """Load with the programs of kind `task`, or without them if that fails. Raises BpfError."""
         obj = Object.open(path)
         try:
             obj.load()
@@ -91,7 +91,7 @@ class Programs:
         except BpfError:
             obj.close()
             raise
-        log.warning("limits of single processes cannot be had: %s", self.task_error)
+        log.warning("limits of single processes are unavailable: %s", self.task_error)
         return obj
 
     @property
@@ -101,33 +101,33 @@ class Programs:
     def slot(self, number: int) -> StructView:
         return self._slots[number]
 
-    def attach(self, folder_fd: int, cgroup: int) -> Attachment:
-        return Attachment(self, folder_fd, cgroup)
+    def attach(self, cgroup_fd: int, cgroup: int) -> Attachment:
+        return Attachment(self, cgroup_fd, cgroup)
 
-    def on(self, folder_fd: int) -> list[int]:
-        """Ids of our programs attached to a cgroup, of this object alone."""
-        found = (p for kind in TYPES for p in kernel.programs_on(folder_fd, kind))
+    def on(self, cgroup_fd: int) -> list[int]:
+        """Return the ids of this object's programs that are attached to a cgroup."""
+        found = (p for kind in TYPES for p in kernel.programs_on(cgroup_fd, kind))
         return [number for number in found if number in self._ids]
 
     def detach_all(self, cgroup: int) -> None:
-        """End every link of ours to a cgroup, whoever else holds it."""
+        """Detach every link of this object to a cgroup, even if another process holds it open."""
         for link in kernel.cgroup_links():
             if link.cgroup == cgroup and link.program in self._ids:
                 kernel.detach_link(link.id)
 
     def name_task(self, tgid: int, serial: int) -> None:
-        """Charge a process's sockets, those it has and those to come, to the limit `serial`."""
+        """Charge a process's sockets, present and future ones, to the limit `serial`."""
         self.object.maps["tasks"].update(tgid.to_bytes(4, "little"), serial.to_bytes(8, "little"))
         self.object.programs[OPEN].iterate_task(tgid)
 
     def forget_task(self, tgid: int, *, alive: bool) -> None:
-        """The opposite; sockets of a process that is gone are gone."""
+        """Stop charging a process's sockets. A process that ended has none left to untag."""
         self.object.maps["tasks"].delete(tgid.to_bytes(4, "little"))
         if alive:
             self.object.programs[OPEN].iterate_task(tgid)
 
     def start_meter(self, root_fd: int) -> None:
-        """Count bytes of every cgroup from now on."""
+        """Start counting bytes of every cgroup, unless the meter runs."""
         if self._meter:
             return
         with ExitStack() as stack:
@@ -144,7 +144,7 @@ class Programs:
             link.close()
 
     def metered(self) -> dict[int, tuple[int, int]]:
-        """Bytes down and up by cgroup id, since the meter ran first."""
+        """Return bytes down and up by cgroup id, since the meter first started."""
         meters = self.object.maps["meters"]
         found = {}
         for key in set(meters.keys()):
@@ -159,15 +159,15 @@ class Programs:
 
 
 def leftovers(mount: Path) -> list[tuple[str, str, int, int]]:
-    """Programs of ours on any cgroup: path, name, id, attach type. Raises BpfError, OSError."""
+    """Return our programs on all cgroups: path, name, id, attach type. Raises BpfError, OSError."""
     ours = {number: name for number, name in kernel.names("prog").items() if name in _ATTACHED}
     found: list[tuple[str, str, int, int]] = []
     if not ours:
         return found
-    for folder in (mount, *cgroups.folders(mount)):
+    for folder in (mount, *cgroups.descendants(mount)):
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:  # it vanished
+        except OSError:  # removed meanwhile
             continue
         try:
             path = "/" if folder == mount else f"/{folder.relative_to(mount)}"
@@ -183,7 +183,7 @@ def leftovers(mount: Path) -> list[tuple[str, str, int, int]]:
 
 
 def remove_leftovers(mount: Path) -> int:
-    """Detach what another life of the supervisor left; how many. Raises BpfError, OSError."""
+    """Detach programs of an earlier supervisor and return their number. Raises BpfError, OSError."""
     found = leftovers(mount)
     programs = {number for _path, _name, number, _kind in found}
     for link in kernel.cgroup_links() if found else ():

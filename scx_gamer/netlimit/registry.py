@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which cgroups are limited, and for whom: by cgroup id, each held by processes until the last is gone."""
+"""The limited cgroups by cgroup id. A limit lasts until the last process that it was requested for has ended."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from scx_gamer.system.text import printable
 
 log = logging.getLogger(__name__)
 
-_MAX_HOLDS = 64  # of one cgroup: more would only tell the same end again
+_MAX_HOLDS = 64  # processes watched for one cgroup; its limit ends with the last of these
 COUNTERS = ("bytes", "packets", "dropped_bytes", "dropped_packets", "exempt_bytes")
 LANES = {"up": 0, "down": 1}  # SCXG_NET_UP, SCXG_NET_DOWN: checked against abi.h by a test
 NO_TRAFFIC = {(lane, name): 0 for lane in LANES for name in COUNTERS}
 
 
 class Slot(Protocol):
-    """A slot of the kernel's, as StructView has it."""
+    """The interface of a slot in the BPF map, which StructView implements."""
 
     def get(self, path: str) -> int: ...
 
@@ -37,7 +37,7 @@ class Slot(Protocol):
 
 
 class Attached(Protocol):
-    """Our programs on one cgroup, as Attachment has it."""
+    """The interface of our programs on one cgroup, which Attachment implements."""
 
     def use_slot(self, number: int) -> None: ...
 
@@ -49,7 +49,7 @@ class Attached(Protocol):
 
 
 class Kernel(Protocol):
-    """The part of Programs that is needed here."""
+    """The interface of the BPF object, which Programs implements."""
 
     task_error: str
 
@@ -58,7 +58,7 @@ class Kernel(Protocol):
 
     def slot(self, number: int) -> Slot: ...
 
-    def attach(self, folder_fd: int, cgroup: int) -> Attached: ...
+    def attach(self, cgroup_fd: int, cgroup: int) -> Attached: ...
 
     def detach_all(self, cgroup: int) -> None: ...
 
@@ -69,15 +69,17 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True)
 class Holder:
-    """One process for one wish."""
+    """A process that a cgroup is limited for, and the key of the request."""
 
-    wish: str
+    request: str
     pid: int
     start: int
 
 
 @dataclass
 class Hold:
+    """The limit that one holder requests, and the pidfd that reports its end."""
+
     limit: Limit
     pidfd: int
 
@@ -88,7 +90,7 @@ class Entry:
 
     cgroup: int
     path: str
-    folder_fd: int
+    cgroup_fd: int
     slot: int
     serial: int
     attachment: Attached
@@ -97,18 +99,18 @@ class Entry:
 
 
 @dataclass
-class Orphan:
-    """A cgroup that the kernel did not let go of; its slot stays taken and limits nothing."""
+class StuckCgroup:
+    """A cgroup from which our programs could not be detached. Its slot stays taken and has no limit."""
 
     cgroup: int
     path: str
-    folder_fd: int
+    cgroup_fd: int
     slot: int
     attachment: Attached
 
 
 def smallest(limits: list[Limit]) -> Limit:
-    """What is left when all of them count."""
+    """Return the limit that satisfies all of `limits`: lowest rates, widest scope and kind."""
 
     def least(values: list[int]) -> int:
         return min((value for value in values if value), default=0)
@@ -122,39 +124,45 @@ def smallest(limits: list[Limit]) -> Limit:
 
 
 class Registry:
-    """`last_gone(wish)` is called when an entry's last process ended: it may hold others in its place."""
+    """The limited cgroups.
+
+    `on_last_exit(request)` is called when a cgroup's last watched process ended, before the limit ends; it may call
+    hold() for others.
+    """
 
     def __init__(
         self,
         loop: Loop,
         kernel: Kernel,
         mount: Path,
-        last_gone: Callable[[str], None],
+        on_last_exit: Callable[[str], None],
         proc: Path = Path("/proc"),
     ) -> None:
         self._loop, self._kernel, self._mount, self._proc = loop, kernel, mount, proc
-        self._last_gone = last_gone
+        self._on_last_exit = on_last_exit
         self._free = list(range(kernel.slot_count - 1, 0, -1))
         self._serial = 0
         self.entries: dict[int, Entry] = {}
-        self.orphans: dict[int, Orphan] = {}
-        self.orphaned = 0
+        self.stuck: dict[int, StuckCgroup] = {}
+        self.stuck_total = 0
         self._ended = dict(NO_TRAFFIC)
-        self._counting = threading.Lock()  # an entry is in entries or in the sums, never in both
+        self._counting = (
+            threading.Lock()
+        )  # makes the move from `entries` to `_ended` atomic for totals()
 
-    # ---- holding -------------------------------------------------------------------------------
+    # ---- limiting ------------------------------------------------------------------------------
 
-    def hold(self, member: Member, wish: str, limit: Limit) -> Entry | None:
-        """Limit the member's cgroup for as long as the process lives; None when it is gone already.
+    def hold(self, member: Member, request: str, limit: Limit) -> Entry | None:
+        """Limit the member's cgroup until the process ends. Return None if the process has ended already.
 
-        Raises NetError; nothing is held then that was not held before.
+        Raises NetError, and then leaves the registry as it was.
         """
         if limit.kind == "task" and self._kernel.task_error:
-            raise NetError(f"single processes cannot be limited: {self._kernel.task_error}")
+            raise NetError(f"limits of single processes are unavailable: {self._kernel.task_error}")
         start = start_of(member.pid, self._proc)
         if start is None:
             return None
-        holder = Holder(wish, member.pid, start)
+        holder = Holder(request, member.pid, start)
         with ExitStack() as stack:
             entry = self._entry(member.path, stack)
             if entry is None:
@@ -168,26 +176,26 @@ class Registry:
                     return None
                 cgroup = entry.cgroup
                 self._loop.add_fd(
-                    pidfd, lambda _fd: self._on_gone(cgroup, holder), name=f"limited {member.pid}"
+                    pidfd, lambda _fd: self._on_exit(cgroup, holder), name=f"limited {member.pid}"
                 )
                 stack.callback(self._loop.remove_fd, pidfd)
                 if limit.kind == "task":
-                    self._name(entry, member.pid, stack)
+                    self._tag_sockets(entry, member.pid, stack)
                 entry.holds[holder] = Hold(limit, pidfd)
             elif known.limit == limit:
                 return entry
             else:
                 if limit.kind == "task" and known.limit.kind != "task":
-                    self._name(entry, member.pid, stack)
+                    self._tag_sockets(entry, member.pid, stack)
                 before, known.limit = known.limit, limit
                 if before.kind == "task" and limit.kind != "task":
-                    self._unname(member.pid, alive=True)
-            self._settle(entry)
+                    self._untag_sockets(member.pid, alive=True)
+            self._write_limit(entry)
             stack.pop_all()
         return entry
 
     def _entry(self, path: str, stack: ExitStack) -> Entry | None:
-        """The cgroup's entry, a new one undone by `stack`; None when the cgroup is gone."""
+        """Return the cgroup's entry, None if the cgroup is gone. `stack` undoes a new entry. Raises NetError."""
         folder = self._mount / path.lstrip("/")
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -200,8 +208,10 @@ class Registry:
             cgroup = os.fstat(fd).st_ino
             if cgroup in self.entries:
                 return self.entries[cgroup]
-            if cgroup in self.orphans:
-                raise NetError(f"{path} still has programs of an older limit")
+            if cgroup in self.stuck:
+                raise NetError(
+                    f"{path} still has programs of an earlier limit that could not be detached"
+                )
             if not self._free:
                 raise NetError(f"{self._kernel.slot_count - 1} cgroups are limited already")
             self._serial += 1
@@ -216,7 +226,7 @@ class Registry:
                 made.callback(attachment.close)
                 attachment.use_slot(number)
             except BpfError as err:
-                raise NetError(f"{path} cannot be limited: {err}", err.errno) from err
+                raise NetError(f"cannot limit {path}: {err}", err.errno) from err
             self._free.pop()
             entry = Entry(cgroup, path, fd, number, self._serial, attachment)
             self.entries[cgroup] = entry
@@ -232,19 +242,19 @@ class Registry:
         except OSError as err:
             raise NetError(f"cannot watch process {pid}: {err.strerror}", err.errno or 0) from err
         stack.callback(os.close, pidfd)
-        # read again now that the number cannot be given to another
+        # read again: from here on the pidfd keeps the pid from naming another process
         return pidfd if start_of(pid, self._proc) == start else None
 
-    def _name(self, entry: Entry, pid: int, stack: ExitStack) -> None:
-        stack.callback(self._unname, pid, alive=True)
+    def _tag_sockets(self, entry: Entry, pid: int, stack: ExitStack) -> None:
+        stack.callback(self._untag_sockets, pid, alive=True)
         try:
             entry.attachment.watch_sockets()
             self._kernel.name_task(pid, entry.serial)
         except BpfError as err:
-            raise NetError(f"process {pid} cannot be limited: {err}", err.errno) from err
+            raise NetError(f"cannot limit process {pid}: {err}", err.errno) from err
 
-    def _settle(self, entry: Entry) -> None:
-        """Write the smallest limit of the holders where it differs; what was owed is forgiven."""
+    def _write_limit(self, entry: Entry) -> None:
+        """Write the smallest limit of the holders if it changed. A new rate starts without debt of the old one."""
         limit = smallest([hold.limit for hold in entry.holds.values()])
         if limit == entry.limit:
             return
@@ -258,26 +268,26 @@ class Registry:
                 slot.set(f"lane[{lane}].free_ns", 0)
         entry.limit = limit
 
-    # ---- letting go ----------------------------------------------------------------------------
+    # ---- releasing -----------------------------------------------------------------------------
 
-    def _on_gone(self, cgroup: int, holder: Holder) -> None:
+    def _on_exit(self, cgroup: int, holder: Holder) -> None:
         entry = self.entries.get(cgroup)
         if entry is None or holder not in entry.holds:
             return
         self._drop(entry, holder, alive=False)
         if not entry.holds:
-            self._last_gone(holder.wish)
-        self._finish(entry)
+            self._on_last_exit(holder.request)
+        self._release_if_unused(entry)
 
     def _drop(self, entry: Entry, holder: Holder, *, alive: bool) -> None:
         hold = entry.holds.pop(holder)
         self._loop.remove_fd(hold.pidfd)
         os.close(hold.pidfd)
         if hold.limit.kind == "task":
-            self._unname(holder.pid, alive=alive)
+            self._untag_sockets(holder.pid, alive=alive)
 
-    def _unname(self, pid: int, *, alive: bool) -> None:
-        """Charge a process's sockets to another limit that names it, to none if there is none."""
+    def _untag_sockets(self, pid: int, *, alive: bool) -> None:
+        """Charge a process's sockets to another limit that names it, or to none."""
         serials = (
             entry.serial
             for entry in self.entries.values()
@@ -291,33 +301,33 @@ class Registry:
             else:
                 self._kernel.name_task(pid, serial)
         except BpfError as err:
-            # its tags name a serial that no limit has any more
-            log.debug("sockets of process %d keep their tag: %s", pid, err)
+            # harmless: no limit has the serial in its tags any more
+            log.debug("cannot untag the sockets of process %d: %s", pid, err)
 
-    def _finish(self, entry: Entry) -> None:
+    def _release_if_unused(self, entry: Entry) -> None:
         if entry.holds:
-            self._settle(entry)
+            self._write_limit(entry)
         elif self.entries.get(entry.cgroup) is entry:
             self._detach(entry)
 
-    def release(self, wish: str) -> int:
-        """End a wish's holds; of how many processes."""
+    def release(self, request: str) -> int:
+        """End the holds of a request. Return their number."""
         count = 0
         for entry in list(self.entries.values()):
-            for holder in [holder for holder in entry.holds if holder.wish == wish]:
+            for holder in [holder for holder in entry.holds if holder.request == request]:
                 self._drop(entry, holder, alive=True)
                 count += 1
-            self._finish(entry)
+            self._release_if_unused(entry)
         return count
 
     def release_entry(self, entry: Entry) -> None:
-        """End a limit as a whole."""
+        """End a limit for all of its holders."""
         for holder in list(entry.holds):
             self._drop(entry, holder, alive=True)
-        self._finish(entry)
+        self._release_if_unused(entry)
 
     def _detach(self, entry: Entry) -> None:
-        """Close the links, ask whether they are gone, then forget the entry."""
+        """Close the links, verify that the programs are detached, and remove the entry or keep it as stuck."""
         for lane in LANES.values():
             self._kernel.slot(entry.slot).set(f"lane[{lane}].rate", 0)
         with self._counting:
@@ -327,53 +337,53 @@ class Registry:
         try:
             entry.attachment.use_slot(0)
         except BpfError as err:
-            log.debug("%s: its storage is gone: %s", entry.path, err)
+            log.debug("cannot reset the slot of %s: %s", printable(entry.path), err)
         try:
             entry.attachment.close()
         except BpfError as err:
-            log.warning("%s: %s", printable(entry.path), err)
-        orphan = Orphan(entry.cgroup, entry.path, entry.folder_fd, entry.slot, entry.attachment)
-        if self._let_go(orphan):
+            log.warning("cannot detach from %s: %s", printable(entry.path), err)
+        stuck = StuckCgroup(entry.cgroup, entry.path, entry.cgroup_fd, entry.slot, entry.attachment)
+        if self._try_release(stuck):
             return
-        self.orphans[entry.cgroup] = orphan
-        self.orphaned += 1
-        log.warning("%s: the kernel still runs our programs there", printable(entry.path))
+        self.stuck[entry.cgroup] = stuck
+        self.stuck_total += 1
+        log.warning("%s still runs our programs after the detach; retrying", printable(entry.path))
 
-    def _let_go(self, orphan: Orphan) -> bool:
-        """Whether nothing of ours is left on the cgroup; then its slot and folder are free."""
+    def _try_release(self, stuck: StuckCgroup) -> bool:
+        """Return True if none of our programs is left on the cgroup, and then free its slot and fd."""
         try:
-            if orphan.attachment.remaining():
-                self._kernel.detach_all(orphan.cgroup)
-                if orphan.attachment.remaining():
+            if stuck.attachment.remaining():
+                self._kernel.detach_all(stuck.cgroup)
+                if stuck.attachment.remaining():
                     return False
         except BpfError as err:
-            if not _gone(orphan.folder_fd):
-                log.debug("%s cannot be asked: %s", orphan.path, err)
+            if not _is_removed(stuck.cgroup_fd):
+                log.debug("cannot query the programs of %s: %s", printable(stuck.path), err)
                 return False
-        os.close(orphan.folder_fd)
-        self._free.append(orphan.slot)
+        os.close(stuck.cgroup_fd)
+        self._free.append(stuck.slot)
         return True
 
     def check(self) -> None:
-        """Forget cgroups that are gone, try orphans again."""
-        for entry in [e for e in self.entries.values() if _gone(e.folder_fd)]:
-            log.info("%s is gone", printable(entry.path))
+        """Release removed cgroups and retry stuck ones."""
+        for entry in [e for e in self.entries.values() if _is_removed(e.cgroup_fd)]:
+            log.info("%s was removed; its limit ends", printable(entry.path))
             self.release_entry(entry)
-        for cgroup in [number for number, orphan in self.orphans.items() if self._let_go(orphan)]:
-            del self.orphans[cgroup]
+        for cgroup in [number for number, stuck in self.stuck.items() if self._try_release(stuck)]:
+            del self.stuck[cgroup]
 
-    # ---- looking -------------------------------------------------------------------------------
+    # ---- counters ------------------------------------------------------------------------------
 
     def _counts(self, slot: int) -> dict[tuple[str, str], int]:
         view = self._kernel.slot(slot)
         return {(lane, name): view.get(f"lane[{LANES[lane]}].{name}") for lane, name in self._ended}
 
     def counts(self, entry: Entry) -> dict[tuple[str, str], int]:
-        """Counters of one limit by direction and name."""
+        """Return the counters of one limit by direction and name."""
         return self._counts(entry.slot)
 
     def totals(self) -> dict[tuple[str, str], int]:
-        """Counters of all limits, ended ones included. Any thread may ask."""
+        """Return the counters of all limits, ended ones included. Thread-safe."""
         with self._counting:
             sums = dict(self._ended)
             for entry in self.entries.values():
@@ -381,22 +391,22 @@ class Registry:
                     sums[key] += value
         return sums
 
-    def held(self, wish: str) -> int:
-        """Processes held for a wish."""
-        return sum(h.wish == wish for entry in self.entries.values() for h in entry.holds)
+    def held(self, request: str) -> int:
+        """Return the number of processes that are limited for a request."""
+        return sum(h.request == request for entry in self.entries.values() for h in entry.holds)
 
     def close(self) -> None:
         for entry in list(self.entries.values()):
             self.release_entry(entry)
-        for orphan in self.orphans.values():
-            os.close(orphan.folder_fd)
-        self.orphans.clear()
+        for stuck in self.stuck.values():
+            os.close(stuck.cgroup_fd)
+        self.stuck.clear()
 
 
-def _gone(folder_fd: int) -> bool:
-    """Whether a cgroup was removed under its open folder."""
+def _is_removed(cgroup_fd: int) -> bool:
+    """Return True if a cgroup was removed; its directory is still open."""
     try:
-        os.close(os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder_fd))
+        os.close(os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=cgroup_fd))
     except OSError:
         return True
     return False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scx_gamer.games.detector import GamesRoom
     from scx_gamer.input.monitor import InputMonitor
-    from scx_gamer.netlimit import NetRoom
+    from scx_gamer.netlimit import TrafficLimiter
     from scx_gamer.observe.observer import Observe
     from scx_gamer.scheduler.attached import Generations
     from scx_gamer.scheduler.machine import Machine
@@ -31,7 +31,7 @@ class Services:
     profile: ActiveProfile
     watch: str  # "inotify", or why changes of files are not seen
     games: GamesRoom
-    network: NetRoom
+    network: TrafficLimiter
     hints: Hints
     heartbeat: Heartbeat
     input: InputMonitor | None

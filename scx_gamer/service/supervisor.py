@@ -151,7 +151,7 @@ class Supervisor:
         observe.on("SCHED_EXIT", lambda _event: machine.check())
         observe.on("PREEMPT_STORM", self._on_storm)
         monitor, input_error = self._open_input(observe, stack)
-        network = netlimit.NetRoom(self.loop, games.pids)
+        network = netlimit.TrafficLimiter(self.loop, games.pids)
         stack.callback(network.close)
         self.loop.at_pass_end(self._changes.apply)
         self.loop.at_pass_end(observe.feed.flush)

@@ -13,6 +13,11 @@ from typing import NamedTuple
 
 PROC = Path("/proc")
 PF_EXITING, PF_KTHREAD = 0x4, 0x00200000  # include/linux/sched.h
+_CGROUP_BYTES = (
+    65536  # of /proc/PID/cgroup: one line for each hierarchy, each shorter than PATH_MAX
+)
+_DELETED = " (deleted)"
+COMM_LENGTH = 15  # TASK_COMM_LEN - 1
 _STATUS_BYTES = 4096  # of stat and of status, whose Uid: line is among the first ten
 
 
@@ -84,6 +89,47 @@ def comm_of(pid: int, proc: Path = PROC) -> str:
         return read(pid, "comm", proc).rstrip(b"\n").decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def pids(proc: Path = PROC) -> list[int]:
+    """Return the pids of all processes. Raises OSError."""
+    return [int(name) for name in os.listdir(proc) if name.isdecimal()]
+
+
+def cgroup_path(pid: int, proc: Path = PROC) -> bytes:
+    """Return the path of a process's cgroup (version 2) below the mount; empty if the process is gone."""
+    try:
+        lines = read(pid, "cgroup", proc, _CGROUP_BYTES).splitlines()
+    except OSError:
+        return b""
+    return next((line[len(b"0::") :] for line in lines if line.startswith(b"0::")), b"")
+
+
+def cgroup_of(pid: int, proc: Path = PROC) -> str | None:
+    """Return the path of a process's cgroup below the mount, at least `/`; None if either is gone."""
+    path = os.fsdecode(cgroup_path(pid, proc))
+    return path if path.startswith("/") and not path.endswith(_DELETED) else None
+
+
+def program_names(pid: int, proc: Path = PROC) -> tuple[str, ...]:
+    """Return the names of a process: path of its executable, last part of that, comm. Empty if it is gone."""
+    comm = comm_of(pid, proc)
+    try:
+        exe = os.readlink(f"{proc}/{pid}/exe").removesuffix(_DELETED)
+    except OSError:  # reading the link of another user's process needs CAP_SYS_PTRACE
+        exe = _first_argument(pid, proc)
+        if not exe or exe.rpartition("/")[2][:COMM_LENGTH] != comm:
+            return (comm,) if comm else ()
+    return (exe, exe.rpartition("/")[2], comm)
+
+
+def _first_argument(pid: int, proc: Path) -> str:
+    """Return argv[0], which the process itself can change; empty if it is gone."""
+    try:
+        raw = read(pid, "cmdline", proc)
+    except OSError:
+        return ""
+    return os.fsdecode(raw.partition(b"\0")[0])
 
 
 def thread_names(pid: int, most: int, proc: Path = PROC) -> dict[int, str]:

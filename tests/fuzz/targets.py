@@ -108,7 +108,7 @@ def proc_tree(scratch: Path) -> Target:
         track.update(2.0)
         told = explain(track, 7, 3.0)
         json.dumps(told, default=str)
-        cgroups.cgroup_of(7, scratch)
+        procfs.cgroup_of(7, scratch)
         assert printable(procfs.comm_of(7, scratch)).isprintable()
 
     return target

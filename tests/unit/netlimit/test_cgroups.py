@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where cgroup2 is mounted, and which cgroups and processes a target means."""
+"""The cgroup2 hierarchy, and the processes that a target matches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from scx_gamer.config.network import Target, parse_target
 from scx_gamer.netlimit import cgroups
 from scx_gamer.netlimit.cgroups import Hierarchy, Member
-from scx_gamer.system.procfs import start_of
+from scx_gamer.system.procfs import cgroup_of, program_names, start_of
 
 ROOT_LINE = "29 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw"
 UNIFIED = "36 25 0:31 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
@@ -32,7 +32,7 @@ HYBRID = (
         ((ROOT_LINE,), Hierarchy(None, hybrid=False)),
         ((UNIFIED.replace("/cgroup rw", r"/a\040b rw"),), Hierarchy(Path("/sys/fs/a b"), False)),
         (("", "nonsense", "- cgroup2", UNIFIED), Hierarchy(Path("/sys/fs/cgroup"), hybrid=False)),
-        # a bind mount of one cgroup is no hierarchy
+        # a bind mount of one cgroup is not a hierarchy
         ((UNIFIED.replace(" / /", " /user.slice /"),), Hierarchy(None, hybrid=False)),
     ],
 )
@@ -71,7 +71,7 @@ def test_names_of_cgroups(target: str, name: str, meant: bool) -> None:
 
 
 def tree(tmp_path: Path) -> Path:
-    """Two cgroups of an app, one inside the other, and one beside them."""
+    """Create two cgroups of an app, one inside the other, and one beside them."""
     for path, pids in (
         ("user.slice/app-steam-1.scope", "10\n11\n"),
         ("user.slice/app-steam-1.scope/app-steam-2.scope", "12\n"),
@@ -84,7 +84,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_outermost_cgroup_is_held_and_all_below_it_are_in_it(tmp_path: Path) -> None:
+def test_the_outermost_cgroup_is_limited_with_all_below_it(tmp_path: Path) -> None:
     path = "/user.slice/app-steam-1.scope"
     found = cgroups.resolve(Target("app", "steam"), tree(tmp_path))
     assert set(found) == {Member(10, path), Member(11, path), Member(12, path)}
@@ -102,11 +102,11 @@ def test_programs_by_any_of_their_names(tmp_path: Path) -> None:
                 found = cgroups.resolve(Target("exe", name), tmp_path)
                 assert [member.pid for member in found] == [process.pid], name
             assert cgroups.resolve(Target("exe", "a-name"), tmp_path) == []
-            assert copy.name in cgroups.names_of(process.pid)
+            assert copy.name in program_names(process.pid)
         finally:
             process.kill()
-    assert cgroups.names_of(process.pid) == ()
-    assert start_of(process.pid) is None and cgroups.cgroup_of(process.pid) is None
+    assert program_names(process.pid) == ()
+    assert start_of(process.pid) is None and cgroup_of(process.pid) is None
 
 
 def fake_process(proc: Path, pid: int, comm: str, cmdline: bytes) -> None:
@@ -116,20 +116,20 @@ def fake_process(proc: Path, pid: int, comm: str, cmdline: bytes) -> None:
     (folder / "cmdline").write_bytes(cmdline)
 
 
-def test_without_leave_to_see_the_executable_its_command_line_tells(tmp_path: Path) -> None:
-    """/proc/PID/exe of another user's process needs CAP_SYS_PTRACE, which the service has not."""
+def test_argv0_replaces_an_unreadable_executable_link(tmp_path: Path) -> None:
+    """/proc/PID/exe of another user's process needs CAP_SYS_PTRACE, which the service lacks."""
     fake_process(tmp_path, 7, "a-long-program-", b"/opt/a-long-program-name\0--x\0")
-    assert cgroups.names_of(7, tmp_path) == (
+    assert program_names(7, tmp_path) == (
         "/opt/a-long-program-name",
         "a-long-program-name",
         "a-long-program-",
     )
     fake_process(tmp_path, 8, "kworker/0:1", b"")
-    assert cgroups.names_of(8, tmp_path) == ("kworker/0:1",)
-    # a program that calls itself something else entirely is what the kernel says it is
+    assert program_names(8, tmp_path) == ("kworker/0:1",)
+    # an argv[0] that does not agree with comm is ignored
     fake_process(tmp_path, 9, "nginx", b"nginx: worker process\0")
-    assert cgroups.names_of(9, tmp_path) == ("nginx",)
+    assert program_names(9, tmp_path) == ("nginx",)
 
 
-def test_the_supervisor_is_never_meant(tmp_path: Path) -> None:
+def test_the_supervisor_never_matches(tmp_path: Path) -> None:
     assert cgroups.resolve(Target("pid", str(os.getpid())), tmp_path) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who is limited and for whom, with real processes and a kernel that fails the call it is told to."""
+"""The registry of limited cgroups, with real processes and a fake kernel that fails a chosen call."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FakeSlot:
 
 
 class FakeKernel:
-    """What Programs is to the registry; keeps a book of what is attached to which cgroup."""
+    """A fake of Programs that records which programs are attached to which cgroup."""
 
     task_error = ""
 
@@ -60,10 +60,10 @@ class FakeKernel:
     def slot(self, number: int) -> FakeSlot:
         return self.slots[number]
 
-    def attach(self, folder_fd: int, cgroup: int) -> FakeAttachment:
+    def attach(self, cgroup_fd: int, cgroup: int) -> FakeAttachment:
         self.call("attach")
         assert cgroup not in self.attached, "two links on one cgroup count twice"
-        assert os.fstat(folder_fd).st_ino == cgroup
+        assert os.fstat(cgroup_fd).st_ino == cgroup
         self.attached[cgroup] = 0
         return FakeAttachment(self, cgroup)
 
@@ -103,7 +103,7 @@ class FakeAttachment:
 
 
 class World:
-    """A registry over folders that stand for cgroups, and processes."""
+    """A registry over directories that stand for cgroups, and real processes."""
 
     def __init__(self, top: Path, stack: ExitStack, fail_at: int = 0) -> None:
         self.top = top
@@ -126,11 +126,11 @@ class World:
         return f"/{name}"
 
     def clean(self) -> bool:
-        """Nothing is attached, held or open, and every slot is free."""
+        """Return True if nothing is attached, limited or open, and every slot is free."""
         registry = self.registry
         return (
             not registry.entries
-            and not registry.orphans
+            and not registry.stuck
             and not self.kernel.attached
             and not self.kernel.tasks
             and len(registry._free) == SLOTS - 1
@@ -141,13 +141,13 @@ class World:
         return any(h.pid == pid for entry in self.registry.entries.values() for h in entry.holds)
 
     def ended(self, process: subprocess.Popen[bytes]) -> None:
-        """End it, and let the loop hear of it."""
+        """End a process and run the loop until its pidfd was served."""
         process.kill()
         process.wait()
         self.run(lambda: not self.holds(process.pid))
 
     def run(self, until: Callable[[], bool]) -> None:
-        """Passes of the loop, until something came true."""
+        """Run passes of the loop until a condition is true."""
         deadline = time.monotonic() + 60
         while not until():
             assert time.monotonic() < deadline
@@ -186,28 +186,28 @@ def test_each_cgroup_has_its_own_limit(world: World) -> None:
 def test_three_changes_are_undone_by_one_release(world: World) -> None:
     member = Member(world.process().pid, world.folder("a"))
     for down in (10**6, 10**5, 10**7, 10**5):
-        world.registry.hold(member, "wish", Limit(down, 0))
+        world.registry.hold(member, "request", Limit(down, 0))
         assert rate(world, "a") == down
-    assert world.registry.held("wish") == 1
-    assert world.registry.release("wish") == 1
+    assert world.registry.held("request") == 1
+    assert world.registry.release("request") == 1
     assert world.clean()
 
 
-def test_a_detach_that_fails_leaves_an_orphan_that_is_tried_again(
+def test_a_failed_detach_leaves_a_stuck_cgroup_that_is_retried(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     member = Member(world.process().pid, world.folder("a"))
-    world.registry.hold(member, "wish", Limit(10**6, 0))
+    world.registry.hold(member, "request", Limit(10**6, 0))
     world.kernel.holds_on = True
-    world.registry.release("wish")
+    world.registry.release("request")
     cgroup = (world.top / "a").stat().st_ino
-    assert world.registry.entries == {} and list(world.registry.orphans) == [cgroup]
+    assert world.registry.entries == {} and list(world.registry.stuck) == [cgroup]
     assert world.kernel.attached == {cgroup: 0}, "it limits nothing meanwhile"
-    with pytest.raises(NetError, match="older limit"):
+    with pytest.raises(NetError, match="earlier limit"):
         world.registry.hold(member, "again", Limit(10**6, 0))
     for _ in range(3):
         world.registry.check()
-    assert world.registry.orphaned == 1
+    assert world.registry.stuck_total == 1
     assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
     world.kernel.holds_on = False
     world.registry.check()
@@ -218,12 +218,12 @@ def test_a_process_that_ends_is_forgotten_without_proc(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process, path = world.process(), world.folder("a")
-    world.registry.hold(Member(process.pid, path), "wish", Limit(10**6, 0, kind="task"))
+    world.registry.hold(Member(process.pid, path), "request", Limit(10**6, 0, kind="task"))
     assert world.kernel.tasks
     monkeypatch.setattr("scx_gamer.netlimit.registry.start_of", None)
     process.kill()
     world.run(lambda: not world.registry.entries)
-    assert world.clean() and world.gone == ["wish"]
+    assert world.clean() and world.gone == ["request"]
 
 
 def test_a_dead_process_is_not_held(world: World) -> None:
@@ -236,7 +236,7 @@ def test_a_dead_process_is_not_held(world: World) -> None:
 
 
 def test_a_process_in_two_limits_is_charged_to_the_one_that_stays(world: World) -> None:
-    """It moved on to another cgroup, and both limits name it."""
+    """The process moved to another cgroup, and both limits name it."""
     process, a, b = world.process(), world.folder("a"), world.folder("b")
     world.registry.hold(Member(process.pid, a), "one", Limit(10**6, 0, kind="task"))
     first = world.kernel.tasks[process.pid]
@@ -253,31 +253,31 @@ def test_a_process_in_two_limits_is_charged_to_the_one_that_stays(world: World) 
 def test_more_cgroups_than_slots_are_refused(world: World) -> None:
     pid = world.process().pid
     for number in range(SLOTS - 1):
-        world.registry.hold(Member(pid, world.folder(f"c{number}")), "wish", Limit(10**6, 0))
+        world.registry.hold(Member(pid, world.folder(f"c{number}")), "request", Limit(10**6, 0))
     with pytest.raises(NetError, match=f"{SLOTS - 1} cgroups are limited already"):
-        world.registry.hold(Member(pid, world.folder("more")), "wish", Limit(10**6, 0))
-    assert world.registry.release("wish") == SLOTS - 1
+        world.registry.hold(Member(pid, world.folder("more")), "request", Limit(10**6, 0))
+    assert world.registry.release("request") == SLOTS - 1
     assert world.clean()
 
 
 @pytest.mark.parametrize("kind", ["cgroup", "task"])
 def test_any_call_may_fail(tmp_path: Path, kind: str) -> None:
-    """What was held before the failure stays or goes as a whole; in the end nothing is left."""
+    """A failed call leaves the registry as it was, and in the end nothing is left."""
     failed = 0
     while True:
         with ExitStack() as stack:
             world = World(tmp_path, stack, fail_at=failed)
             one, other = world.process(), world.process()
             path = world.folder("a")
-            for pid, wish in ((one.pid, "one"), (other.pid, "two"), (one.pid, "two")):
-                held = world.registry.held(wish)
+            for pid, request in ((one.pid, "one"), (other.pid, "two"), (one.pid, "two")):
+                held = world.registry.held(request)
                 try:
-                    world.registry.hold(Member(pid, path), wish, Limit(10**6, 0, kind=kind))
+                    world.registry.hold(Member(pid, path), request, Limit(10**6, 0, kind=kind))
                 except NetError as err:
                     assert err.errno == 5
-                    assert world.registry.held(wish) == held
-            for wish in ("one", "two"):
-                world.registry.release(wish)
+                    assert world.registry.held(request) == held
+            for request in ("one", "two"):
+                world.registry.release(request)
             world.registry.check()
             assert world.clean(), f"call {failed} failed"
             calls = world.kernel.calls
@@ -318,10 +318,10 @@ steps = st.lists(
 
 @settings(max_examples=30, deadline=None)
 @given(steps)
-def test_any_order_of_holding_and_letting_go(
+def test_any_order_of_hold_and_release(
     tmp_path_factory: pytest.TempPathFactory, wanted: list[tuple[str, int, int, Limit]]
 ) -> None:
-    """Attached is what somebody holds, with the smallest of its holders' limits; at the end nothing."""
+    """Programs are attached exactly to limited cgroups, with the smallest of the holders' limits."""
     with ExitStack() as stack:
         world = World(tmp_path_factory.mktemp("cgroups"), stack)
         processes = [world.process() for _ in range(3)]
@@ -349,6 +349,6 @@ def test_any_order_of_holding_and_letting_go(
                 if held:
                     assert rate(world, path) == smallest(held).down
                     assert rate(world, path, 0) == smallest(held).up
-        for wish in ("w0", "w1", "w2"):
-            world.registry.release(wish)
+        for request in ("w0", "w1", "w2"):
+            world.registry.release(request)
         assert not world.registry.entries and not world.kernel.attached and not world.kernel.tasks

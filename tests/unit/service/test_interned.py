@@ -58,7 +58,7 @@ def _actions(root: Path) -> dict[str, Callable[[], object]]:
         "object": lambda: find_object("sched"),
         "process": lambda: [
             (procfs.start_of(pid), procfs.uids_of(pid), procfs.thread_names(pid, 4))
-            for pid in cgroups.processes()
+            for pid in procfs.pids()
         ],
         "target": lambda: cgroups.resolve(parse_target("exe:curl"), root),
     }

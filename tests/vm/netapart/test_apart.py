@@ -129,7 +129,7 @@ def test_doctor_and_the_next_start_see_what_stayed(orphaned: Cgroup) -> None:
     assert "sudo scx-gamer net release" in said
     with configured("") as sup:
         assert tree() == {}
-        assert "removed 1 programs that another life left" in sup.text()
+        assert "detached 1 network programs of an earlier supervisor" in sup.text()
         assert sup.ask("snapshot")["network_counters"]["leftovers"] == 1
     assert "no program of ours is on any cgroup" in doctor()
 

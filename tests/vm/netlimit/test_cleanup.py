@@ -162,9 +162,9 @@ def test_refusals_name_their_reason(sup: Supervised, cgroup: Make) -> None:
     asked = dict(RATES)
     for words, says in (
         ({"target": "1", **asked}, "root cgroup"),
-        ({"target": "exe:no-such-program", **asked}, "no process is exe:no-such-program"),
+        ({"target": "exe:no-such-program", **asked}, "no process matches exe:no-such-program"),
         ({"target": str(process.pid), "down": "fast"}, "write a rate such as"),
-        ({"target": str(process.pid)}, "nothing to limit"),
+        ({"target": str(process.pid)}, "no rate was given"),
         ({"target": str(process.pid), **asked, "for": "soon"}, "write a time such as"),
         ({"target": str(process.pid), **asked, "kind": "thread"}, "cgroup, task"),
         ({"target": "net:work", **asked}, "process number"),
@@ -199,18 +199,18 @@ def test_what_another_holds_open_is_taken_all_the_same(cgroup: Make) -> None:
         fd = os.open(group.folder, os.O_RDONLY)
         foreign = kernel_side.object.programs[programs.UP].attach_cgroup(fd)
         registry.release("test")
-        assert tree() == {} and registry.orphans == {}
+        assert tree() == {} and registry.stuck == {}
         # one that cannot be detached is kept, told, and tried again
         foreign.close()
         foreign = kernel_side.object.programs[programs.UP].attach_cgroup(fd)
         entry = registry.hold(Member(process.pid, group.path), "test", Limit(10**6, 0))
         kernel_side.detach_all = lambda cgroup: None  # type: ignore[method-assign]
         registry.release("test")
-        assert len(registry.orphans) == 1 and registry.orphaned == 1
+        assert len(registry.stuck) == 1 and registry.stuck_total == 1
         assert tree() == {group.path: ["scxg_net_up"]}
         del kernel_side.detach_all
         registry.check()
-        assert registry.orphans == {} and tree() == {}
+        assert registry.stuck == {} and tree() == {}
         foreign.close()
         os.close(fd)
         registry.close()
@@ -248,7 +248,7 @@ def life(kernel_side: Programs, group: Cgroup, pid: int) -> None:
         finally:
             registry.release("test")
             registry.check()
-            assert registry.entries == {} and registry.orphans == {}
+            assert registry.entries == {} and registry.stuck == {}
 
 
 def fail_each(life: Callable[[], None]) -> list[str]:
