@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Typed binding over libbpf 1.4 or later. Knows nothing of games.
+"""Typed binding of libbpf 1.4 or later. Imports nothing else of scx_gamer.
 
-Everything that holds a kernel object is a context manager with an idempotent `close`; each failure is a `BpfError`
-that fits on one line.
+Every class that owns a kernel object is a context manager with an idempotent `close`. Every failure is a `BpfError`,
+whose text is one line.
 """
 
 from scx_gamer.libbpf.abi import Abi, Layout, Mapped, StructView

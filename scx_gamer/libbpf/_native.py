@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every function of libbpf and libc that we call, with its types, in one place.
+"""The ctypes prototypes of every libbpf and libc function in use.
 
-Pointers come back NULL with errno set, ints as `-errno`. Functions are fetched by item, so that each has its own
-prototype. What serves the rings goes through PyDLL, which keeps the interpreter's lock: none of it waits for anything,
-and where another thread is busy each call that drops the lock waits to have it again.
+Functions that return a pointer return NULL and set errno on failure; those that return an int return `-errno`.
+Functions are looked up by item, so that each has a prototype of its own. Ring functions are called through PyDLL,
+which keeps the GIL: they never block, and a call that releases the GIL waits for it again while another thread is busy.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from scx_gamer.system.paths import checkout_variable
 
 FLOOR = (1, 4)
 PRINT_DEBUG = 2  # enum libbpf_print_level
-LIBC = C.CDLL(None)  # not every one has malloc's switches
+LIBC = C.CDLL(None)  # musl lacks mallopt and malloc_trim
 MMAP_THRESHOLD = -3  # malloc.h's M_MMAP_THRESHOLD
-MMAP_THRESHOLD_BYTES = 128 * 1024  # glibc's own first value
+MMAP_THRESHOLD_BYTES = 128 * 1024  # glibc's initial value
+LOG_LINES = 400  # of libbpf's log that are kept
+LOG_LINE_BYTES = 65536
 
 PTR = C.c_void_p
 STR = C.c_char_p
@@ -95,7 +97,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_obj_get_info_by_fd": (INT, [INT, PTR, C.POINTER(U32)]),
 }
 
-KEEP_LOCK = frozenset(
+KEEP_GIL = frozenset(
     {
         "ring_buffer__consume",
         "user_ring_buffer__reserve",
@@ -106,7 +108,7 @@ KEEP_LOCK = frozenset(
 
 
 class OpenOpts(C.Structure):
-    """`struct bpf_object_open_opts` up to the members we set; `sz` tells libbpf where it ends."""
+    """`struct bpf_object_open_opts` up to the last member in use; `sz` is its size."""
 
     _fields_ = [("sz", SIZE), ("object_name", STR)]
 
@@ -135,7 +137,7 @@ class TestRunOpts(C.Structure):
 
 
 class Calls(Protocol):
-    """The kernel as all of the binding sees it: the real one, or in a test one that fails the n-th call."""
+    """The interface of all libbpf calls: `Native`, or in a test a stand-in that fails the n-th call."""
 
     path: str
 
@@ -149,7 +151,7 @@ class Calls(Protocol):
 
 
 class IterTask(C.Structure):
-    """`union bpf_iter_link_info` as its member `task`, as long as its longest member."""
+    """`union bpf_iter_link_info`, as its member `task` padded to the size of the longest member."""
 
     _fields_ = [("tid", U32), ("pid", U32), ("pid_fd", U32), ("unused", U32)]
 
@@ -160,35 +162,38 @@ class IterOpts(C.Structure):
     _fields_ = [("sz", SIZE), ("link_info", PTR), ("link_info_len", U32)]
 
 
-def keep_little() -> None:
-    """What libbpf frees would teach malloc to keep megabytes of heap; a limit that was set is not taught."""
+def fix_mmap_threshold() -> None:
+    """Keep malloc from raising its mmap threshold when libbpf frees large blocks, which would retain megabytes of heap.
+
+    Setting M_MMAP_THRESHOLD disables the dynamic adjustment: mallopt(3).
+    """
     mallopt = getattr(LIBC, "mallopt", None)
     if mallopt is not None:
         mallopt(MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
 
 
-def give_back() -> None:
-    """The pages of the heap in which nothing is any more, to the kernel."""
+def trim_heap() -> None:
+    """Return unused pages of the heap to the kernel."""
     trim = getattr(LIBC, "malloc_trim", None)
     if trim is not None:
         trim(SIZE(0))
 
 
 class Native:
-    """The real kernel interface."""
+    """The loaded libbpf."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         library, locked = C.CDLL(path, use_errno=True), C.PyDLL(path, use_errno=True)
         self._functions: dict[str, Callable[..., Any]] = {}
         for name, (restype, argtypes) in PROTOTYPES.items():
-            function = (locked if name in KEEP_LOCK else library)[name]
+            function = (locked if name in KEEP_GIL else library)[name]
             function.restype, function.argtypes = restype, argtypes
             self._functions[name] = function
         self._log: list[str] = []
         self._vsnprintf = LIBC["vsnprintf"]
         self._vsnprintf.argtypes = [STR, SIZE, STR, PTR]
-        keep_little()
+        fix_mmap_threshold()
         self._printer = PRINT_FN(self._on_print)
         self("libbpf_set_print", self._printer)
 
@@ -196,7 +201,7 @@ class Native:
         return self._functions[name](*arguments)
 
     def pointer(self, what: str, name: str, *arguments: Any) -> int:
-        """Call a function that returns a pointer; NULL becomes a BpfError."""
+        """Call a function that returns a pointer. Raises BpfError for NULL."""
         self._log.clear()
         result = self(name, *arguments)
         if not result:
@@ -204,7 +209,7 @@ class Native:
         return int(result)
 
     def check(self, what: str, name: str, *arguments: Any) -> int:
-        """Call a function that returns an int; below 0 becomes a BpfError."""
+        """Call a function that returns an int. Raises BpfError for a negative one."""
         self._log.clear()
         result = int(self(name, *arguments))
         if result < 0:
@@ -212,22 +217,23 @@ class Native:
         return result
 
     def map_memory(self, fd: int, size: int) -> mmap.mmap:
-        """A map's memory, shared with the kernel. Raises OSError."""
+        """Map a BPF map's memory, shared with the kernel. Raises OSError."""
         return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
 
     def _log_tail(self, lines: int = 24) -> str:
-        """The end of what libbpf said during the last checked call; the verifier's verdict is there."""
+        """Return the last lines that libbpf logged during the last checked call, where the verifier's verdict is."""
         return "\n".join("".join(self._log).rstrip().splitlines()[-lines:])
 
     def _on_print(self, level: int, fmt: bytes, arguments: int) -> int:
-        if level >= PRINT_DEBUG:  # formatting it costs more than the load that it comments
+        if level >= PRINT_DEBUG:  # formatting the debug log takes longer than the load itself
             return 0
         try:
-            buffer = C.create_string_buffer(65536)
+            buffer = C.create_string_buffer(LOG_LINE_BYTES)
             self._vsnprintf(buffer, len(buffer), fmt, arguments)
             self._log.append(buffer.value.decode("utf-8", "replace"))
-            del self._log[:-400]
-        except Exception as err:  # what leaves a callback as an exception hands libbpf garbage
+            del self._log[:-LOG_LINES]
+        # An exception that leaves a ctypes callback returns garbage to libbpf.
+        except Exception as err:
             self._log.append(f"log line lost: {err}\n")
         return 0
 
@@ -241,7 +247,7 @@ def _candidates() -> list[str]:
 
 
 def version_of(path: str) -> tuple[int, int]:
-    """(major, minor) of a libbpf; raises OSError when it cannot be loaded."""
+    """Return (major, minor) of a libbpf. Raises OSError if it cannot be loaded."""
     library = C.CDLL(path)
     return int(library["libbpf_major_version"]()), int(library["libbpf_minor_version"]())
 
@@ -251,7 +257,7 @@ _stand_ins: list[Calls] = []
 
 @contextmanager
 def stand_in(calls: Calls) -> Iterator[None]:
-    """Use `calls` in place of the real kernel inside the block."""
+    """Use `calls` instead of the real libbpf inside the block."""
     _stand_ins.append(calls)
     try:
         yield
@@ -260,13 +266,13 @@ def stand_in(calls: Calls) -> Iterator[None]:
 
 
 def native() -> Calls:
-    """The process's libbpf, or what stands in for it. Raises LibbpfTooOld."""
+    """Return the process's libbpf or its stand-in. Raises LibbpfTooOld."""
     return _stand_ins[-1] if _stand_ins else real()
 
 
 @cache
 def real() -> Native:
-    """The process's libbpf. Raises LibbpfTooOld, with what was found, when there is none of 1.4 or later."""
+    """Return the process's libbpf. Raises LibbpfTooOld with the versions found if none is 1.4 or later."""
     found: list[str] = []
     for path in _candidates():
         try:

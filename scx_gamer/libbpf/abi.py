@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Our own constants and structs, as the object's BTF has them: `abi.h` is written once and read from there."""
+"""Constants and structs of `abi.h`, read from the BTF of a BPF object."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _CODES = {
 
 
 def format_code(field: Field) -> str:
-    """`struct` code of one element. Raises BpfError when it is no number."""
+    """Return the `struct` format code of one element. Raises BpfError if it is not a number."""
     code = _CODES.get((field.size, field.signed))
     if code is None:
-        raise BpfError(f"{field.name} is no number")
+        raise BpfError(f"{field.name} is not a number")
     return code
 
 
 def text_of(raw: bytes) -> str:
-    """A C string of unknown origin: up to its first NUL, what is not UTF-8 as escapes."""
+    """Decode a C string up to its first NUL, with bytes that are not UTF-8 as escapes."""
     return raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """A flat struct as one `struct.Struct`: names of its members in order, texts among them."""
+    """The `struct.Struct` of a flat struct, its member names in order, and those of char arrays."""
 
     packer: struct.Struct
     names: tuple[str, ...]
@@ -46,7 +46,7 @@ class _Codec:
 
 
 class Abi:
-    """Constants by name, and codecs of flat structs."""
+    """Constants by name, and packing of flat structs."""
 
     def __init__(self, btf: Btf) -> None:
         self.btf = btf
@@ -59,7 +59,7 @@ class Abi:
         self._codecs: dict[str, _Codec] = {}
 
     def __getitem__(self, name: str) -> int:
-        """Value of `SCXG_<name>`."""
+        """Return the value of `SCXG_<name>`. Raises BpfError."""
         value = self.constants.get(f"SCXG_{name}")
         if value is None:
             raise BpfError(
@@ -68,9 +68,9 @@ class Abi:
         return value
 
     def names(self, enum: str) -> dict[int, str]:
-        """Value → lower-case short name of an enum such as `class`: `SCXG_CLASS_GAME` is `game`.
+        """Return value → short name of an enum such as `class`, where `SCXG_CLASS_GAME` is `game`.
 
-        Of the enum that has such names and its own length only: a limit may begin with the same word.
+        Only an enum counts whose names all begin so (or with `SCXG_NR_`), because limits may share the prefix.
         """
         start = f"SCXG_{enum.upper()}_"
         return {
@@ -82,11 +82,11 @@ class Abi:
         }
 
     def size(self, name: str) -> int:
-        """Bytes of a struct."""
+        """Return the size of a struct in bytes."""
         return self._codec(name).packer.size
 
     def pack(self, name: str, **fields: int) -> bytes:
-        """A struct's bytes; fields not given are 0. Raises BpfError on an unknown field or a misfit value."""
+        """Pack a struct; omitted fields are 0. Raises BpfError for an unknown field or a value that does not fit."""
         codec = self._codec(name)
         unknown = fields.keys() - set(codec.names)
         if unknown:
@@ -99,7 +99,7 @@ class Abi:
             raise BpfError(f"struct {name}: {err}") from err
 
     def unpack(self, name: str, raw: bytes | memoryview) -> dict[str, int | str]:
-        """A struct's fields. Raises BpfError when there are too few bytes."""
+        """Unpack a struct's fields. Raises BpfError if `raw` is too short."""
         codec = self._codec(name)
         if len(raw) < codec.packer.size:
             raise BpfError(f"struct {name} needs {codec.packer.size} bytes, got {len(raw)}")
@@ -126,7 +126,9 @@ def _flat_codec(layout: StructLayout) -> _Codec:
             fmt += f"{field.count}s"
             texts.add(field.name)
         elif field.count:
-            raise BpfError(f"struct {layout.name}: {field.name} is an array: map it instead")
+            raise BpfError(
+                f"struct {layout.name}: cannot pack the array {field.name}: map the struct instead"
+            )
         else:
             fmt += format_code(field)
         at = field.offset + field.size * (field.count or 1)
@@ -137,14 +139,14 @@ def _flat_codec(layout: StructLayout) -> _Codec:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a path leads: byte offset, `struct` format, bytes."""
+    """A resolved path: byte offset and `struct` format."""
 
     offset: int
     packer: struct.Struct
 
 
 class Layout:
-    """Paths such as `lane[1].until_ns` into one struct, each resolved once."""
+    """Resolver of paths such as `lane[1].until_ns` into one struct; results are cached."""
 
     def __init__(self, btf: Btf, name: str) -> None:
         self._btf = btf
@@ -152,6 +154,7 @@ class Layout:
         self._places: dict[str, _Place] = {}
 
     def place(self, path: str) -> _Place:
+        """Return the place of a path. Raises BpfError."""
         place = self._places.get(path)
         if place is None:
             place = self._places[path] = self._resolve(path)
@@ -163,7 +166,7 @@ class Layout:
         while parts:
             field = layout.fields.get(parts.pop(0))
             if field is None:
-                raise BpfError(f"struct {self.struct.name} has no {path}")
+                raise BpfError(f"struct {self.struct.name} has no member {path}")
             offset, count = offset + field.offset, field.count
             if count and parts and parts[0].startswith("["):
                 index = int(parts.pop(0)[1:-1])
@@ -178,7 +181,7 @@ class Layout:
 
 
 class StructView:
-    """One struct inside a mapping. Reads and writes are plain memory accesses, no system call."""
+    """A struct inside a mapping. Reads and writes are memory accesses, without system calls."""
 
     __slots__ = ("_base", "_layout", "_memory")
 
@@ -186,21 +189,21 @@ class StructView:
         self._memory, self._base, self._layout = memory, base, layout
 
     def get(self, path: str) -> int:
-        """One number."""
+        """Return one number."""
         return int(self.array(path)[0])
 
     def array(self, path: str) -> tuple[int, ...]:
-        """All elements of an array of numbers, its dimensions flattened."""
+        """Return all elements of an array of numbers, flattened."""
         place = self._layout.place(path)
         return place.packer.unpack_from(self._memory, self._base + place.offset)
 
     def text(self, path: str) -> str:
-        """A char array."""
+        """Return a char array as text."""
         place = self._layout.place(path)
         return text_of(place.packer.unpack_from(self._memory, self._base + place.offset)[0])
 
     def set(self, path: str, value: int) -> None:
-        """Write one number. Raises BpfError when it does not fit."""
+        """Write one number. Raises BpfError if it does not fit."""
         place = self._layout.place(path)
         try:
             place.packer.pack_into(self._memory, self._base + place.offset, value)
@@ -209,7 +212,7 @@ class StructView:
 
 
 class Mapped:
-    """The entries of a mapped array of structs; owns the mapping."""
+    """A mapped array of structs; it owns the mapping."""
 
     def __init__(self, memory: mmap.mmap, layout: Layout, stride: int, count: int) -> None:
         self._memory: mmap.mmap | None = memory

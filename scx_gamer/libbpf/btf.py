@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""BTF of our own objects: the layout of what crosses between kernel and Python."""
+"""Parser of the BTF of our BPF objects, for the layout of structs shared between kernel and Python."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from scx_gamer.libbpf.errors import BpfError
 
+MAGIC, VERSION = 0xEB9F, 1
+# include/uapi/linux/btf.h
 KIND_INT, KIND_PTR, KIND_ARRAY, KIND_STRUCT, KIND_UNION, KIND_ENUM = 1, 2, 3, 4, 5, 6
 KIND_TYPEDEF, KIND_VOLATILE, KIND_CONST, KIND_RESTRICT = 8, 9, 10, 11
 KIND_FUNC, KIND_FUNC_PROTO, KIND_VAR, KIND_DATASEC = 12, 13, 14, 15
@@ -20,8 +22,8 @@ _MAX_DEPTH = 64
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A member or variable: offset and element size in bytes; `count` is 0 for a scalar, else the number of elements
-    of an array, all its dimensions together."""
+    """A member or variable: offset and element size in bytes. `count` is 0 for a scalar, else the number of elements
+    in all dimensions of an array."""
 
     name: str
     offset: int
@@ -48,24 +50,24 @@ class _Type:
     vlen: int
     kflag: bool
     size_or_type: int
-    at: int  # offset of what follows the common part
+    at: int  # offset of the data that follows struct btf_type
 
 
 class Btf:
-    """The types of one BTF blob. Raises BpfError on a blob that is cut short or no BTF."""
+    """The types of a BTF blob. Raises BpfError if the blob is truncated or not BTF."""
 
     def __init__(self, raw: bytes) -> None:
         try:
             self._parse(raw)
         except (struct.error, IndexError, ValueError) as err:
-            raise BpfError(f"BTF cannot be read: {err}") from err
+            raise BpfError(f"cannot parse BTF: {err}") from err
 
     def _parse(self, raw: bytes) -> None:
         magic, version, _flags, header, type_off, type_len, str_off, str_len = struct.unpack_from(
             "<HBBIIIII", raw
         )
-        if magic != 0xEB9F or version != 1:
-            raise BpfError("BTF cannot be read: wrong magic or version")
+        if magic != MAGIC or version != VERSION:
+            raise BpfError("cannot parse BTF: wrong magic or version")
         self._data = raw[header + type_off : header + type_off + type_len]
         self._strings = raw[header + str_off : header + str_off + str_len]
         self._types: list[_Type] = [_Type("", 0, 0, False, 0, 0)]
@@ -79,7 +81,7 @@ class Btf:
             self._types.append(_Type(name, kind, vlen, kflag, size_or_type, at + 12))
             at += 12 + self._extra(kind, vlen)
             if at > len(self._data):
-                raise BpfError("BTF cannot be read: a type is cut short")
+                raise BpfError("cannot parse BTF: a type is truncated")
 
     @staticmethod
     def _extra(kind: int, vlen: int) -> int:
@@ -92,7 +94,7 @@ class Btf:
     def _string(self, offset: int) -> str:
         end = self._strings.find(b"\0", offset)
         if end < 0:
-            raise BpfError("BTF cannot be read: a name leads outside")
+            raise BpfError("cannot parse BTF: a name is outside of the string section")
         return self._strings[offset:end].decode("utf-8", "backslashreplace")
 
     def _resolve(self, type_id: int) -> tuple[int, _Type]:
@@ -103,7 +105,7 @@ class Btf:
             if found.kind not in _TRANSPARENT:
                 return type_id, found
             type_id = found.size_or_type
-        raise BpfError("BTF cannot be read: a type refers to itself or to none")
+        raise BpfError("cannot parse BTF: a type refers to itself or to an unknown type")
 
     def _field(self, name: str, offset: int, type_id: int) -> Field:
         resolved, t = self._resolve(type_id)
@@ -122,10 +124,10 @@ class Btf:
         return Field(name, offset, size, signed, count, resolved, char)
 
     def struct_by_id(self, type_id: int) -> StructLayout:
-        """Layout of the struct with this type id."""
+        """Return the layout of the struct with a type id. Raises BpfError."""
         _, t = self._resolve(type_id)
         if t.kind not in (KIND_STRUCT, KIND_UNION):
-            raise BpfError(f"BTF type {t.name or type_id} is no struct")
+            raise BpfError(f"BTF type {t.name or type_id} is not a struct")
         fields: dict[str, Field] = {}
         for i in range(t.vlen):
             name_off, member, bits = struct.unpack_from("<III", self._data, t.at + 12 * i)
@@ -134,7 +136,7 @@ class Btf:
         return StructLayout(t.name, t.size_or_type, fields)
 
     def struct(self, name: str) -> StructLayout:
-        """Layout of a named struct. Raises BpfError when there is none of that name."""
+        """Return the layout of a struct by name. Raises BpfError if there is none."""
         type_id = self._by_name.get((KIND_STRUCT, name))
         if type_id is None:
             raise BpfError(
@@ -143,7 +145,7 @@ class Btf:
         return self.struct_by_id(type_id)
 
     def enums(self) -> dict[str, dict[str, int]]:
-        """All named enums: name → enumerator → value."""
+        """Return all named enums: name → enumerator → value."""
         return {
             t.name: dict(self._enumerators(t))
             for t in self._types
@@ -162,7 +164,7 @@ class Btf:
             yield self._string(name_off), value
 
     def variables(self, section: str) -> dict[str, Field]:
-        """Variables of a data section such as `.rodata`, offsets within the section."""
+        """Return the variables of a data section such as `.rodata`, with offsets within the section."""
         found: dict[str, Field] = {}
         type_id = self._by_name.get((KIND_DATASEC, section))
         if type_id is not None:
@@ -170,25 +172,27 @@ class Btf:
             for i in range(t.vlen):
                 var, offset, _size = struct.unpack_from("<III", self._data, t.at + 12 * i)
                 if var >= len(self._types):
-                    raise BpfError("BTF cannot be read: a variable of no type")
+                    raise BpfError("cannot parse BTF: a variable has an unknown type")
                 name = self._types[var].name
                 found[name] = self._field(name, offset, self._types[var].size_or_type)
         return found
 
 
 def object_btf(path: Path) -> Btf:
-    """BTF of an ELF object file. Raises BpfError with the file's name."""
+    """Return the BTF of an ELF object file. Raises BpfError with the file's name."""
     try:
         raw = path.read_bytes()
     except OSError as err:
-        raise BpfError(str(path), err.errno or 0, hint="build it with make bpf") from err
+        raise BpfError(
+            f"cannot read {path}", err.errno or 0, hint="build it with make bpf"
+        ) from err
     return Btf(elf_section(raw, ".BTF", str(path)))
 
 
 def elf_section(raw: bytes, wanted: str, name: str) -> bytes:
-    """Bytes of a section of a 64-bit little-endian ELF file. Raises BpfError when it is none or has none."""
+    """Return a section of a 64-bit little-endian ELF file. Raises BpfError if the file or the section is missing."""
     if raw[:6] != b"\x7fELF\x02\x01":
-        raise BpfError(f"{name}: not a 64-bit little-endian ELF object")
+        raise BpfError(f"{name} is not a 64-bit little-endian ELF object")
     try:
         (table,) = struct.unpack_from("<Q", raw, 40)
         entry_size, count, strings_at = struct.unpack_from("<HHH", raw, 58)
@@ -199,5 +203,5 @@ def elf_section(raw: bytes, wanted: str, name: str) -> bytes:
             if names[name_off : names.index(0, name_off)] == wanted.encode():
                 return raw[offset : offset + size]
     except (struct.error, IndexError, ValueError, OverflowError) as err:
-        raise BpfError(f"{name}: the ELF file is cut short or damaged") from err
-    raise BpfError(f"{name}: no section {wanted}", hint="rebuild it with make bpf")
+        raise BpfError(f"{name}: the ELF file is truncated or damaged") from err
+    raise BpfError(f"{name} has no section {wanted}", hint="rebuild it with make bpf")

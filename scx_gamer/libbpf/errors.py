@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What goes wrong between us and the kernel's BPF, in one line."""
+"""Errors of BPF operations."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from scx_gamer.system.exit_codes import UNSUPPORTED
 
 _HINTS = {
     _errno.EPERM: "run as root, or with CAP_BPF and CAP_PERFMON",
-    _errno.EACCES: "the verifier refused it, or the capability CAP_BPF is missing",
+    _errno.EACCES: "the verifier rejected it, or the capability CAP_BPF is missing",
     _errno.EBUSY: "another scheduler is loaded: see /sys/kernel/sched_ext/root/ops",
-    _errno.ENOENT: "this kernel lacks what the program needs",
-    _errno.ESRCH: "this kernel lacks what the program needs",
-    _errno.EINVAL: "this kernel refused an argument",
+    _errno.ENOENT: "this kernel lacks a function or type that the program needs",
+    _errno.ESRCH: "this kernel lacks a function or type that the program needs",
+    _errno.EINVAL: "this kernel rejected an argument",
     _errno.ENOMEM: "not enough memory, or the locked-memory limit is too low",
     _errno.EOPNOTSUPP: "this kernel does not support it",
 }
 
 
 class BpfError(ScxGamerError):
-    """A BPF operation that failed: what, errno (0 if none), what to do, and the end of libbpf's log."""
+    """A failed BPF operation: what failed, errno (0 if none), what to do, and the end of libbpf's log."""
 
     def __init__(self, what: str, errno: int = 0, *, hint: str = "", log: str = "") -> None:
         super().__init__(what, abs(errno), hint or _HINTS.get(abs(errno), ""))
@@ -38,6 +38,6 @@ class BpfError(ScxGamerError):
 
 
 class LibbpfTooOld(BpfError):
-    """No libbpf of 1.4 or later."""
+    """An error that libbpf 1.4 or later was not found."""
 
     code = UNSUPPORTED

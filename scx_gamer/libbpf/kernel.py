@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Questions to the running kernel: its BTF, answered by libbpf (parsing 130 000 types here would take seconds), and
-the BPF objects that live in it."""
+"""Queries of the running kernel: its BTF, and the BPF objects in it.
+
+libbpf parses the BTF, because parsing its 130 000 types in Python would take seconds.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ class _BtfType(C.Structure):
 
 
 class KernelBtf:
-    """BTF of the running kernel. Raises BpfError when it has none."""
+    """The BTF of the running kernel. Raises BpfError if the kernel has none."""
 
     def __init__(self) -> None:
         self._native = native()
@@ -51,7 +53,7 @@ class KernelBtf:
         return bytes(self._native("btf__name_by_offset", self._handle, offset)).decode()
 
     def enum(self, name: str) -> dict[str, int]:
-        """Values of an enum, empty when the kernel has none of that name."""
+        """Return the values of an enum by name; empty if the kernel has no such enum."""
         for kind, words in ((KIND_ENUM, 2), (KIND_ENUM64, 3)):
             type_id = self._id(name, kind)
             if type_id < 0:
@@ -65,7 +67,7 @@ class KernelBtf:
         return {}
 
     def parameters(self, function: str) -> list[str]:
-        """Names of a function's parameters, empty when the kernel has no such function."""
+        """Return the names of a function's parameters; empty if the kernel has no such function."""
         type_id = self._id(function, KIND_FUNC)
         if type_id < 0:
             return []
@@ -77,7 +79,10 @@ class KernelBtf:
         ]
 
     def has_hidden_argument(self, kfunc: str) -> bool:
-        """BTF of an old pahole keeps the `aux` argument; the kfunc then looks as if its prototype had changed."""
+        """Return True if a kfunc's BTF shows the implicit `aux` argument, as old versions of pahole write it.
+
+        libbpf then takes the kfunc for one with another prototype.
+        """
         return "aux" in self.parameters(kfunc)
 
 
@@ -169,8 +174,10 @@ CGROUP_TYPES = {"ingress": 0, "egress": 1, "sock_create": 2}  # enum bpf_attach_
 
 
 def prog_info(fd: int) -> dict[str, int | str]:
-    """What the kernel keeps of a loaded program: id, name, verified_insns, run_time_ns, run_cnt, and
-    recursion_misses: how often it was not run because it was running on that CPU already."""
+    """Return id, name, verified_insns, run_time_ns, run_cnt and recursion_misses of a loaded program. Raises BpfError.
+
+    recursion_misses counts events for which it was not run because it was already running on that CPU.
+    """
     info = _ProgInfo()
     _info(fd, info)
     return {
@@ -189,7 +196,7 @@ def _info(fd: int, info: C.Structure) -> None:
 
 
 def ids(kind: str) -> list[int]:
-    """Ids of all BPF objects of a kind: `prog`, `map`, `link` or `btf`. Raises BpfError without permission."""
+    """Return the ids of all BPF objects of a kind: `prog`, `map`, `link` or `btf`. Raises BpfError, also for EPERM."""
     found: list[int] = []
     current = C.c_uint32(0)
     while True:
@@ -202,8 +209,11 @@ def ids(kind: str) -> list[int]:
 
 
 def names(kind: str) -> dict[int, str]:
-    """Id → name of all programs, maps, links (their program's or map's name) or BTF of programs (not of modules; `scxg`
-    when it holds our types). One that vanishes meanwhile is left out."""
+    """Return id → name of all BPF objects of a kind. Raises BpfError.
+
+    A link has the name of its program or map. BTF of kernel modules is left out; BTF with our types is named `scxg`. An
+    object that is freed meanwhile is left out.
+    """
     describe = {"prog": _prog_name, "map": _map_name, "link": _link_name, "btf": _btf_name}[kind]
     found: dict[int, str] = {}
     for number in ids(kind):
@@ -252,7 +262,7 @@ def _link_name(fd: int) -> str:
 
 
 def link_types() -> dict[str, int]:
-    """Name of what each link attaches → its enum bpf_link_type. One that vanishes meanwhile is left out."""
+    """Return the name of each link's program or map → its enum bpf_link_type. Raises BpfError."""
     found: dict[str, int] = {}
     for number in ids("link"):
         fd = native()("bpf_link_get_fd_by_id", number)
@@ -279,7 +289,7 @@ def _btf_name(fd: int) -> str | None:
 
 
 def cgroup_programs(cgroup: Path) -> dict[str, list[int]]:
-    """Program ids attached to a cgroup itself, by direction, whatever they are attached with; BpfError, OSError."""
+    """Return the ids of programs attached to a cgroup itself, by attach type. Raises BpfError, OSError."""
     fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         found = {name: programs_on(fd, kind) for name, kind in CGROUP_TYPES.items()}
@@ -289,7 +299,7 @@ def cgroup_programs(cgroup: Path) -> dict[str, list[int]]:
 
 
 def programs_on(cgroup_fd: int, attach_type: int) -> list[int]:
-    """Program ids of one attach type on a cgroup itself. Raises BpfError."""
+    """Return the ids of programs of one attach type on a cgroup itself. Raises BpfError."""
     flags, count = C.c_uint32(), C.c_uint32(64)
     array = (C.c_uint32 * 64)()
     native().check(
@@ -307,7 +317,7 @@ def programs_on(cgroup_fd: int, attach_type: int) -> list[int]:
 
 @dataclass(frozen=True)
 class CgroupLink:
-    """A link of a program to a cgroup; `cgroup` is 0 once the cgroup is gone."""
+    """A link of a program to a cgroup. `cgroup` is 0 after the cgroup was removed."""
 
     id: int
     program: int
@@ -315,11 +325,11 @@ class CgroupLink:
 
 
 def cgroup_links() -> list[CgroupLink]:
-    """All links to cgroups. Raises BpfError without permission."""
+    """Return all links to cgroups. Raises BpfError, also for EPERM."""
     found = []
     for number in ids("link"):
         fd = native()("bpf_link_get_fd_by_id", number)
-        if fd < 0:  # it went away between the two calls
+        if fd < 0:  # closed between the two calls
             continue
         try:
             info = _LinkInfo()
@@ -333,7 +343,7 @@ def cgroup_links() -> list[CgroupLink]:
 
 
 def detach_link(number: int) -> bool:
-    """End an attachment by its link's id, whoever holds it; False when there is no such link."""
+    """Detach a link by its id, even if another process holds it. Return False if there is no such link."""
     fd = native()("bpf_link_get_fd_by_id", number)
     if fd < 0:
         return False
@@ -345,7 +355,7 @@ def detach_link(number: int) -> bool:
 
 
 def detach_program(program: int, cgroup_fd: int, attach_type: int) -> None:
-    """End an attachment that is no link. Raises BpfError."""
+    """Detach a program that was attached without a link. Raises BpfError."""
     fd = native().check(f"program {program}", "bpf_prog_get_fd_by_id", program)
     try:
         native().check(
@@ -356,5 +366,5 @@ def detach_program(program: int, cgroup_fd: int, attach_type: int) -> None:
 
 
 def pin(fd: int, path: Path) -> None:
-    """Give a map, program or link a name in bpffs, which keeps it after us. Raises BpfError."""
+    """Pin a map, program or link in bpffs, where it outlives the process. Raises BpfError."""
     native().check(f"pinning {path}", "bpf_obj_pin", fd, os.fsencode(path))

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from scx_gamer.libbpf import kernel
-from scx_gamer.libbpf._native import IterOpts, IterTask, OpenOpts, TestRunOpts, give_back, native
+from scx_gamer.libbpf._native import IterOpts, IterTask, OpenOpts, TestRunOpts, native, trim_heap
 from scx_gamer.libbpf.abi import Layout, Mapped, format_code
 from scx_gamer.libbpf.btf import Btf
 from scx_gamer.libbpf.errors import BpfError
@@ -23,7 +23,7 @@ from scx_gamer.libbpf.errors import BpfError
 
 @cache
 def find_object(name: str) -> Path:
-    """Path of one of our objects: the checkout's build first, else what the package ships. Raises BpfError."""
+    """Return the path of a BPF object: of the checkout's build, else of the package. Raises BpfError."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package.parent / "build" / "bpf", package / "bpf"):
         path = folder / f"{name}.bpf.o"
@@ -35,7 +35,7 @@ def find_object(name: str) -> Path:
 
 
 class Link:
-    """An attachment. It ends with `close`, or with the process."""
+    """An attachment, which ends with `close` or with the process."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -47,7 +47,7 @@ class Link:
         return int(native()("bpf_link__fd", self._handle))
 
     def detach(self) -> None:
-        """End the attachment now, even if somebody else holds the link open; close() is still to come."""
+        """Detach now, even if another process holds the link open. The link must still be closed. Raises BpfError."""
         native().check("detaching a link", "bpf_link_detach", self.fd)
 
     def close(self) -> None:
@@ -64,21 +64,21 @@ class Link:
 
 @dataclass(slots=True)
 class _Owner:
-    """What an object and its parts share. They do not know the object: a ring of references would keep it all in memory
-    until the collector of garbage looks."""
+    """The state that an object shares with its maps and programs. These do not refer to the object itself, because a
+    reference cycle would keep all of them in memory until the next GC pass."""
 
     path: Path
     btf: Btf
     handle: int
 
     def require_open(self, what: str) -> None:
-        """Raises BpfError once the object is closed."""
+        """Raise BpfError if the object is closed."""
         if not self.handle:
             raise BpfError(f"{what}: {self.path.name} is closed")
 
 
 class Map:
-    """A map of an open object. Keys and values are bytes as the kernel sees them."""
+    """A map of an open object. Keys and values are bytes in the kernel's layout. Methods raise BpfError."""
 
     def __init__(self, owner: _Owner, handle: int) -> None:
         self._owner, self._raw = owner, handle
@@ -91,7 +91,7 @@ class Map:
 
     @property
     def fd(self) -> int:
-        """File descriptor; raises BpfError before the object is loaded."""
+        """The file descriptor. Raises BpfError if the object is not loaded."""
         fd = int(native()("bpf_map__fd", self._handle))
         if fd < 0:
             raise BpfError(f"map {self.name} is not loaded")
@@ -114,13 +114,13 @@ class Map:
         return int(native()("bpf_map__max_entries", self._handle))
 
     def set_max_entries(self, count: int) -> None:
-        """Before the load only."""
+        """Set the number of entries, before the load only."""
         native().check(
             f"map {self.name}: {count} entries", "bpf_map__set_max_entries", self._handle, count
         )
 
     def reuse_fd(self, fd: int) -> None:
-        """Use an existing map instead of creating one. The map's own fd is a duplicate."""
+        """Use an existing map instead of creating one. The caller keeps `fd`; the map has a duplicate."""
         native().check(f"map {self.name}: reuse", "bpf_map__reuse_fd", self._handle, fd)
 
     def _key(self, key: bytes) -> bytes:
@@ -129,6 +129,7 @@ class Map:
         return key
 
     def lookup(self, key: bytes) -> bytes | None:
+        """Return the value of a key, None if there is none."""
         value = C.create_string_buffer(self.value_size)
         result = native()("bpf_map_lookup_elem", self.fd, self._key(key), value)
         if result == -errno.ENOENT:
@@ -138,6 +139,7 @@ class Map:
         return value.raw
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        """Write the value of a key."""
         if len(value) != self.value_size:
             raise BpfError(
                 f"map {self.name}: a value has {self.value_size} bytes, not {len(value)}"
@@ -147,14 +149,14 @@ class Map:
         )
 
     def delete(self, key: bytes) -> bool:
-        """False when there was no such key."""
+        """Delete a key. Return False if there was no such key."""
         result = native()("bpf_map_delete_elem", self.fd, self._key(key))
         if result < 0 and result != -errno.ENOENT:
             raise BpfError(f"map {self.name}: delete", -result)
         return bool(result == 0)
 
     def keys(self) -> Iterator[bytes]:
-        """All keys; one that another deletes meanwhile may repeat the walk from the start, so read into a set."""
+        """Yield all keys. A concurrent deletion may restart the iteration, so collect them in a set."""
         current: bytes | None = None
         following = C.create_string_buffer(self.key_size)
         for _ in range(2 * self.max_entries + 1):
@@ -164,7 +166,7 @@ class Map:
             yield current
 
     def mapped(self, struct_name: str) -> Mapped:
-        """Map the memory of an array of structs into this process; the caller owns it. No call per read or write."""
+        """Map an array of structs into this process, for access without system calls. The caller closes it."""
         layout = Layout(self._owner.btf, struct_name)
         if layout.struct.size != self.value_size:
             raise BpfError(
@@ -176,18 +178,18 @@ class Map:
         try:
             memory = native().map_memory(self.fd, size)
         except OSError as err:
-            raise BpfError(f"map {self.name}: cannot be mapped", err.errno or 0) from err
+            raise BpfError(f"map {self.name}: mmap", err.errno or 0) from err
         return Mapped(memory, layout, stride, self.max_entries)
 
     def attach_struct_ops(self) -> Link:
-        """Register a struct_ops map. Raises BpfError, EBUSY when another scheduler is loaded."""
+        """Register a struct_ops map. Raises BpfError, with EBUSY if another scheduler is loaded."""
         return Link(
             native().pointer(f"attaching {self.name}", "bpf_map__attach_struct_ops", self._handle)
         )
 
 
 class Program:
-    """A program of an open object."""
+    """A program of an open object. Methods raise BpfError."""
 
     def __init__(self, owner: _Owner, handle: int) -> None:
         self._owner, self._raw = owner, handle
@@ -200,24 +202,24 @@ class Program:
 
     @property
     def fd(self) -> int:
-        """File descriptor; raises BpfError when the program is not loaded."""
+        """The file descriptor. Raises BpfError if the program is not loaded."""
         fd = int(native()("bpf_program__fd", self._handle))
         if fd < 0:
             raise BpfError(f"program {self.name} is not loaded")
         return fd
 
     def set_autoload(self, on: bool) -> None:
-        """Before the load only."""
+        """Choose whether load() loads the program; before the load only."""
         native().check(
             f"program {self.name}: autoload", "bpf_program__set_autoload", self._handle, on
         )
 
     def attach(self) -> Link:
-        """Attach by the program's section name."""
+        """Attach to the hook of the program's section name."""
         return Link(native().pointer(f"attaching {self.name}", "bpf_program__attach", self._handle))
 
     def attach_cgroup(self, cgroup_fd: int) -> Link:
-        """Attach to a cgroup by a link, which dies with the process."""
+        """Attach to a cgroup by a link, which ends with this process."""
         return Link(
             native().pointer(
                 f"attaching {self.name}", "bpf_program__attach_cgroup", self._handle, cgroup_fd
@@ -225,7 +227,7 @@ class Program:
         )
 
     def iterate_task(self, tgid: int) -> bytes:
-        """Run an iterator program over one process; what it printed."""
+        """Run an iterator program over one process and return its output."""
         info = IterTask(pid=tgid)
         opts = IterOpts(C.sizeof(IterOpts), C.addressof(info), C.sizeof(info))
         handle = native().pointer(
@@ -234,22 +236,22 @@ class Program:
         with Link(handle) as link:
             fd = native().check(f"running {self.name}", "bpf_iter_create", link.fd)
             try:
-                said = b""
+                output = b""
                 while part := os.read(fd, 65536):
-                    said += part
-                return said
+                    output += part
+                return output
             except OSError as err:
                 raise BpfError(f"running {self.name}", err.errno or 0) from err
             finally:
                 os.close(fd)
 
     def runner(self) -> Runner:
-        """The program as a call with its options laid out once."""
+        """Return a callable that runs the program, with its options allocated once."""
         return Runner(self.name, self.fd)
 
 
 class Runner:
-    """Runs a `syscall` program; about 3 us a call."""
+    """A callable that runs a `syscall` program. A call takes about 3 us."""
 
     def __init__(self, name: str, fd: int) -> None:
         self._name, self._fd = name, fd
@@ -258,7 +260,7 @@ class Runner:
         self._native = native()
 
     def __call__(self) -> int:
-        """The program's return value. Raises BpfError when the kernel does not run it."""
+        """Run the program and return its result. Raises BpfError."""
         result = self._native("bpf_prog_test_run_opts", self._fd, self._pointer)
         if result < 0:
             raise BpfError(f"running {self._name}", -result)
@@ -266,7 +268,7 @@ class Runner:
 
 
 class Object:
-    """An opened BPF object file; closing it frees what it loaded, except what others still use."""
+    """An open BPF object file. close() releases its maps and programs; the kernel keeps those still in use."""
 
     def __init__(self, path: Path, btf: Btf, handle: int) -> None:
         self.path, self.btf = path, btf
@@ -281,18 +283,18 @@ class Object:
 
     @classmethod
     def open(cls, path: Path) -> Object:
-        """Parse an object file. Raises BpfError."""
+        """Open and parse an object file. Raises BpfError."""
         options = OpenOpts(sz=C.sizeof(OpenOpts), object_name=path.name.split(".")[0].encode()[:15])
         handle = native().pointer(
             f"opening {path}", "bpf_object__open_file", os.fsencode(path), C.addressof(options)
         )
         try:
-            # libbpf's copy: the compiler leaves the offsets of variables 0, libbpf fills them in.
+            # libbpf's copy of the BTF: the compiler leaves the offsets of variables 0, and libbpf fills them in.
             size = C.c_uint32()
             blob = native()("bpf_object__btf", handle)
             data = native()("btf__raw_data", blob, C.byref(size)) if blob else None
             if not data:
-                raise BpfError(f"{path} carries no BTF", hint="build it with make bpf")
+                raise BpfError(f"{path} has no BTF", hint="build it with make bpf")
             return cls(path, Btf(C.string_at(data, size.value)), handle)
         except BaseException:
             native()("bpf_object__close", handle)
@@ -305,8 +307,8 @@ class Object:
             handle = native()(function, self._owner.handle, handle)
 
     def set_rodata(self, **values: int | Sequence[int]) -> None:
-        """Write constants of `.rodata`, before the load only. Raises BpfError on an unknown name or a value that does
-        not fit, and after the load: the memory is then read-only."""
+        """Write constants of `.rodata`. Raises BpfError for an unknown name, a value that does not fit, or a loaded
+        object, whose memory is read-only."""
         self._owner.require_open("rodata")
         if self._loaded:
             raise BpfError("rodata cannot change after the load")
@@ -319,7 +321,7 @@ class Object:
         )
         memory = memoryview((C.c_char * size.value).from_address(address)).cast("B")
         variables = self.btf.variables(".rodata")
-        writes: list[tuple[int, bytes]] = []  # all are checked before the first is written
+        writes: list[tuple[int, bytes]] = []  # check all of them before the first write
         for name, value in values.items():
             field = variables.get(name)
             if field is None:
@@ -338,7 +340,7 @@ class Object:
             memory[offset : offset + len(data)] = data
 
     def set_struct_ops(self, map_name: str, struct_name: str, **members: int) -> None:
-        """Write scalar members of a struct_ops map, before the load only."""
+        """Write scalar members of a struct_ops map, before the load only. Raises BpfError."""
         self._owner.require_open(map_name)
         if self._loaded:
             raise BpfError(f"{map_name} cannot change after the load")
@@ -366,17 +368,19 @@ class Object:
         except BpfError as err:
             if err.errno != errno.ESRCH or kernel.BTF.exists():
                 raise
-            # libbpf's answer to a missing BTF is that of a type it does not have
-            raise BpfError(err.what, hint=f"no {kernel.BTF}: {kernel.BTF_HINT}") from None
+            # libbpf reports a missing BTF as a missing type (ESRCH)
+            raise BpfError(
+                err.what, hint=f"{kernel.BTF} does not exist: {kernel.BTF_HINT}"
+            ) from None
         finally:
-            give_back()  # the kernel's types took megabytes, and the holes between them would stay
+            trim_heap()  # parsing the kernel's BTF took megabytes, and malloc would keep them
         self._loaded = True
 
     def close(self) -> None:
         handle, self._owner.handle = self._owner.handle, 0
         if handle:
             native()("bpf_object__close", handle)
-            give_back()
+            trim_heap()
 
     def __enter__(self) -> Object:
         return self

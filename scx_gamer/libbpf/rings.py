@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The two rings: events from the kernel, messages to it."""
+"""The BPF ring buffers: events from the kernel, and messages to it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ log = logging.getLogger(__name__)
 
 
 class RingBuffer:
-    """Reader of a ring: `epoll_fd` is readable when records wait, `consume` hands them to the callback as bytes."""
+    """The consumer of a ring buffer. `epoll_fd` is readable while records are queued."""
 
     def __init__(self, source: Map, callback: Callable[[bytes], None]) -> None:
         self._callback = callback
         self._left = 0
         self._seen = 0
         self.failures = 0  # exceptions that a callback raised
-        self._function = RING_FN(self._on_record)  # libbpf keeps the pointer: this keeps it alive
+        self._function = RING_FN(
+            self._on_record
+        )  # keeps the callback alive: libbpf holds only its address
         self._handle = native().pointer(
             f"reading {source.name}", "ring_buffer__new", source.fd, self._function, None, None
         )
@@ -35,23 +37,23 @@ class RingBuffer:
         self._seen += 1
         try:
             self._callback(C.string_at(data, size))
-        except Exception:  # an exception that leaves a callback hands libbpf garbage
+        except Exception:  # an exception that leaves a ctypes callback returns garbage to libbpf
             self.failures += 1
-            log.exception("an event could not be handled")
-        # A negative answer ends the batch, and libbpf counts the record as read: so it is given with the last one.
+            log.exception("handler of a BPF event failed")
+        # A negative result ends the batch, and libbpf counts that record as consumed: return it with the last one.
         return 0 if self._left > 0 else -errno.EAGAIN
 
     def consume(self, limit: int = 256) -> int:
-        """Hand over at most `limit` records; what is left makes `epoll_fd` readable again at the next poll.
+        """Pass at most `limit` records to the callback as bytes and return their number. Raises BpfError.
 
-        Returns how many were handed over.
+        Records that are left make `epoll_fd` readable again at the next poll.
         """
         if not self._handle:
             raise BpfError("the ring is closed")
         self._left, self._seen = max(limit, 1), 0
         result = int(native()("ring_buffer__consume", self._handle))
         if result < 0 and result != -errno.EAGAIN:
-            raise BpfError("reading the event ring", -result)
+            raise BpfError("cannot read the event ring", -result)
         return self._seen
 
     def close(self) -> None:
@@ -67,29 +69,29 @@ class RingBuffer:
 
 
 class UserRing:
-    """The one producer of a user ring: a second one on the same map would corrupt it, and libbpf allows it."""
+    """The only producer of a user ring buffer. A second one on the same map would corrupt it, and libbpf permits it."""
 
     _taken: ClassVar[set[tuple[int, str]]] = set()
 
     def __init__(self, target: Map) -> None:
         self._key = (id(target._owner), target.name)
         if self._key in self._taken:
-            raise BpfError(f"{target.name} has a producer already")
+            raise BpfError(f"map {target.name} already has a producer")
         self._handle = native().pointer(
             f"writing {target.name}", "user_ring_buffer__new", target.fd, None
         )
         self._taken.add(self._key)
 
     def send(self, data: bytes) -> bool:
-        """Append a record; False when the ring is full."""
+        """Append a record. Return False if the ring is full. Raises BpfError."""
         if not self._handle:
             raise BpfError("the ring is closed")
         place = native()("user_ring_buffer__reserve", self._handle, len(data))
         if not place:
             if C.get_errno() != errno.ENOSPC:
-                raise BpfError("writing the control ring", C.get_errno())
+                raise BpfError("cannot write the control ring", C.get_errno())
             return False
-        # not memmove, which drops the interpreter's lock
+        # not ctypes.memmove, which releases the GIL
         (C.c_char * len(data)).from_address(place).raw = data
         native()("user_ring_buffer__submit", self._handle, place)
         return True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What both sides share is the same on every machine: the objects' types do not depend on the target's define."""
+"""Shared structs are the same on every architecture: the objects' types do not depend on the target's define."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The BTF reader against a compiler's word, and against bytes that are no BTF."""
+"""The BTF parser, compared with the compiler and run on bytes that are not BTF."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STRUCTS = ("scxg_msg", "scxg_event", "scxg_windows", "scxg_control", "scxg_devic
 
 
 def compiled(tmp_path: Path, program: str) -> str:
-    """What a C program that includes abi.h prints."""
+    """Compile and run a C program that includes abi.h, and return its output."""
     source, binary = tmp_path / "print.c", tmp_path / "print"
     source.write_text(program)
     compiler = shutil.which("cc") or "gcc"
@@ -33,7 +33,7 @@ def compiled(tmp_path: Path, program: str) -> str:
 @pytest.mark.parametrize("path", OBJECTS, ids=lambda p: p.name)
 def test_every_object_we_build_is_read(path: Path) -> None:
     btf = object_btf(path)
-    if path.name == "netlimit.bpf.o":  # shares nothing with the other two
+    if path.name == "netlimit.bpf.o":  # shares no struct with the other two
         assert btf.struct("scxg_net_slot").size > 0
         return
     if path.name == "baseline.bpf.o":  # shares nothing with anybody
@@ -50,7 +50,7 @@ def test_there_are_objects() -> None:
 
 
 def test_sizes_and_offsets_are_the_compilers(tmp_path: Path) -> None:
-    """Regression 7: one struct, two layouts."""
+    """Python and C agree on each struct's layout (regression 7)."""
     btf = object_btf(find_object("observe"))
     lines, expected = [], []
     for name in STRUCTS:
@@ -85,7 +85,7 @@ def test_each_tunable_has_a_default_within_its_limits() -> None:
 
 
 def test_names_are_an_enums_own() -> None:
-    """Limits and times begin with the same words: SCXG_MSG_SLOTS is no message."""
+    """Limits share prefixes with enums: SCXG_MSG_SLOTS is not a message."""
     abi = Abi(object_btf(find_object("observe")))
     for enum, number in (
         ("class", "NR_CLASSES"),

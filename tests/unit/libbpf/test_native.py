@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ctypes block against libbpf's own headers, and a libbpf that is too old."""
+"""The ctypes prototypes, compared with libbpf's headers, and a libbpf that is too old."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_file_that_is_no_object_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(BpfError, match=r"x\.bpf\.o") as caught:
         Object.open(path)
-    assert caught.value.log, "libbpf's own words are kept"
+    assert caught.value.log, "libbpf's log is kept"
 
 
 def test_an_error_is_one_line_with_a_hint() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An object file of ours, opened on the machine itself."""
+"""Memory of an opened object file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scx_gamer.libbpf import Object, find_object
 
 
 def test_an_object_is_gone_when_it_is_closed() -> None:
-    """Not when the collector of garbage comes: each restart of a supervisor would grow by what it has not seen yet."""
+    """Its memory is free before the next GC pass: otherwise each restart of a scheduler would grow the process."""
     with Object.open(find_object("sched")):
         pass
     gc.collect()
