@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The control ring's only producer: messages out, one drain run for each loop pass."""
+"""The only producer of the control ring. Messages are queued, and drained once for each pass of the loop."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
-# A state that the kernel must learn in the end is kept until it fits; an input that is late is
-# worth nothing, and a lost heartbeat is followed by the next.
+# State messages are kept until they fit into the ring. Others are dropped when it is full: a late input event is
+# useless, and the next heartbeat follows.
 _KEPT = frozenset({"CLASS_SET", "CLASS_DEL", "FOCUS", "TUNABLE", "GAME_ACTIVE"})
-_MAX_KEPT = 32768  # twice SCXG_MAX_CLASSES_TRACKED: beyond it something is broken
+_MAX_KEPT = 32768  # twice SCXG_MAX_CLASSES_TRACKED; more are never needed
 _MAX_DRAINS = 8  # drain runs in one flush
 
 
 class Ring(Protocol):
-    """What a user ring buffer offers."""
+    """The interface of a user ring buffer."""
 
     def send(self, data: bytes) -> bool: ...
 
 
 class MessageAbi(Protocol):
-    """What the ABI offers."""
+    """The part of Abi in use."""
 
     constants: dict[str, int]
 
@@ -33,14 +33,14 @@ class MessageAbi(Protocol):
 
 
 class Sender(Protocol):
-    """What those who only tell the kernel need of the feed."""
+    """The part of Feed that callers need who only send."""
 
     def send(self, type_name: str, **fields: int) -> bool: ...
     def flush(self) -> None: ...
 
 
 class Feed:
-    """Packs, counts and sends. `generation` is stamped into each message."""
+    """The queue of messages to the BPF programs. `generation` is written into each message."""
 
     def __init__(
         self,
@@ -65,16 +65,16 @@ class Feed:
         self._dirty = False
         self.generation = 0
         self.sent: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()  # lost for good, by type
-        self.full = 0  # times the ring had no room
+        self.dropped: Counter[str] = Counter()  # by type
+        self.full = 0  # messages that found the ring full
         self.drains = 0
 
     def send(self, type_name: str, **fields: int) -> bool:
-        """Queue one message; False when it is lost. KeyError for an unknown type."""
+        """Queue one message. Return False if it was dropped. Raises KeyError for an unknown type."""
         fields.setdefault("time_ns", self._now_ns())
         data = self._pack(type_name, fields)
         kept = type_name in _KEPT
-        # what is kept stays in order: a CLASS_DEL must not overtake its CLASS_SET
+        # kept messages stay in order: a CLASS_DEL must not overtake its CLASS_SET
         if not (kept and self._kept) and self._push(type_name, data):
             return True
         if kept and len(self._kept) < _MAX_KEPT:
@@ -84,9 +84,9 @@ class Feed:
         return False
 
     def send_at_once(self, type_name: str, **fields: int) -> None:
-        """Send one message that need not be kept and have it read, amid whatever else is being sent.
+        """Send and drain one message that need not be kept, possibly from a signal handler during another send.
 
-        What stands half written in the ring then holds it up until the next flush.
+        If that send has a reserved record in the ring, this message is read at the next flush.
         """
         if self._push(type_name, self._pack(type_name, fields)):
             self._drain()
@@ -110,23 +110,23 @@ class Feed:
         return True
 
     def flush(self) -> None:
-        """Run the drain program if anything was sent; then whatever had to wait."""
+        """Run the drain program if messages were sent, and send kept messages into the freed space."""
         for _ in range(_MAX_DRAINS):
             if not self._dirty:
                 return
             seen = self._drain()
             self.drains += 1
-            self._dirty = seen >= self._batch  # one run is bounded: the rest is for the next
+            self._dirty = seen >= self._batch  # a full batch: the ring may hold more
             while self._kept and self._push(*self._kept[0]):
                 self._kept.popleft()
 
     @property
     def waiting(self) -> int:
-        """State messages that wait for room."""
+        """Number of kept state messages that are not in the ring yet."""
         return len(self._kept)
 
     def new_generation(self, generation: int) -> None:
-        """Stamp `generation` from now on; what still waits belongs to the old one and goes."""
+        """Start a generation: drop kept messages of the old one, and write `generation` into the next messages."""
         self.flush()
         for type_name, _data in self._kept:
             self.dropped[type_name] += 1
@@ -134,6 +134,7 @@ class Feed:
         self.generation = generation
 
     def counters(self) -> dict[str, object]:
+        """Return the counters of the status snapshot."""
         return {
             "sent": dict(self.sent),
             "dropped": dict(self.dropped),

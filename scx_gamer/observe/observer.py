@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The observing half: hooks on processes and input, the rings, the maps shared with the scheduler."""
+"""The observer: hooks on processes and input, the rings, and the maps shared with the scheduler."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Event = dict[str, int | str]
 
 
 def working_hooks(path: Path, wanted: frozenset[str]) -> tuple[frozenset[str], dict[str, str]]:
-    """Which optional programs load here, and why the others do not; the way to know is to try."""
+    """Return the optional programs that load on this kernel, and the errors of the others. Each one is tried alone."""
     refused: dict[str, str] = {}
     for name in sorted(wanted):
         with Object.open(path) as trial:
@@ -47,18 +47,19 @@ def working_hooks(path: Path, wanted: frozenset[str]) -> tuple[frozenset[str], d
 
 
 def why_refused(err: BpfError) -> str:
+    """Return an error with the last line of the verifier's log."""
     last = err.log.strip().splitlines()[-1:]
     return f"{err} [{last[0].strip()}]" if last else str(err)
 
 
 class Observe:
-    """Lives as long as the supervisor. Raises BpfError if even the drain program cannot be had."""
+    """The BPF object that outlives schedulers. Raises BpfError if the drain program cannot be loaded."""
 
     def __init__(self, loop: Loop, *, kernel_input: bool = True, path: Path | None = None) -> None:
         path = path or find_object("observe")
         self._loop = loop
         self._handlers: dict[int, list[Callable[[Event], None]]] = {}
-        self.unavailable: dict[str, str] = {}  # hook -> why
+        self.unavailable: dict[str, str] = {}  # hook -> error
         self.events: dict[str, int] = {}
         self.events_stale = 0
         self.events_unknown = 0
@@ -122,7 +123,7 @@ class Observe:
                 self.unavailable[name] = why_refused(err)
         self.hooks = frozenset(attached)
         for name, why in self.unavailable.items():
-            log.warning("hook %s cannot be had: %s", name, why)
+            log.warning("optional BPF program %s could not be loaded: %s", name, why)
 
     @property
     def maps(self) -> dict[str, Map]:
@@ -141,18 +142,18 @@ class Observe:
         return self._tunables
 
     def missed(self, hook: str) -> int:
-        """Events for which the kernel did not run this hook: they came amid another one's on the same CPU."""
+        """Return the number of events for which the kernel skipped this hook, because it was running on that CPU."""
         return int(prog_info(self.object.programs[hook].fd)["recursion_misses"])
 
     def on(self, event: str, handler: Callable[[Event], None]) -> None:
-        """Call `handler` for each event of a type, such as `EXIT`."""
+        """Register a handler for events of a type, such as `EXIT`."""
         self._handlers.setdefault(self.abi.constants[f"SCXG_EV_{event}"], []).append(handler)
 
     def _on_readable(self, _fd: int) -> None:
         self.ring.consume(_BATCH)
 
     def _on_event(self, data: bytes) -> None:
-        # version and type come first and stay there: what we do not know is not decoded at all
+        # version and type are the first members in every ABI version; unknown events are not decoded
         version = int.from_bytes(data[0:2], "little")
         number = int.from_bytes(data[2:4], "little")
         name = self._names.get(number)
@@ -166,19 +167,19 @@ class Observe:
         event = self.abi.unpack("scxg_event", data)
         if event["generation"] != self.feed.generation:
             self.events_stale += 1
-            # a process that ended has ended, whichever generation saw it
+            # events of processes are valid in every generation
             if name not in ("EXIT", "FORK", "EXEC", "RENAME"):
                 return
         for handler in handlers:
             handler(event)
 
     def set_generation(self, generation: int) -> None:
-        """From here on messages and events are of `generation`."""
+        """Start a generation of messages and events."""
         self.feed.new_generation(generation)
         self._control.set("generation", generation)
 
     def send_tunables(self, chosen: Mapping[str, int]) -> None:
-        """All of them, those not chosen with their defaults: one left at 0 ruins the policy."""
+        """Send every tunable, with its default unless chosen, because the policy depends on none being 0."""
         for name, index in self.abi.constants.items():
             if name.startswith("SCXG_TUN_"):
                 name = name.removeprefix("SCXG_TUN_")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How helper programs are started: neither the caller's folder nor its environment decides which code runs."""
+"""Start of helper programs isolated from the caller: neither its folder nor its environment selects their code."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_no_command_runs_code_of_its_folder(name: str, trap: Path, launcher: Pat
 def test_no_child_runs_code_of_its_folder(
     how: str, trap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the kernel lacks what a command wants, no child is started above."""
+    """Start each child directly: on a kernel that lacks a feature, the commands above start none."""
     monkeypatch.chdir(trap)
     for name, value in hostile_environment(trap).items():
         monkeypatch.setenv(name, value)
@@ -122,7 +122,7 @@ def test_no_child_runs_code_of_its_folder(
 
 
 def test_every_start_of_a_program_says_where_and_with_which_environment() -> None:
-    """Whoever adds a child has to choose; the game of `exec` and the command of `bench` get the caller's own."""
+    """Require a folder and an environment; the game of `exec` and the command of `bench` get the caller's own."""
     import ast
 
     found = []

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
+"""The queue of messages to the BPF programs, on a fake ring."""
+
 from __future__ import annotations
 
 from scx_gamer.observe.control_ring import Feed
@@ -7,14 +9,14 @@ BATCH = 64  # messages taken by one run of the drain
 
 
 class Ring:
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.held: list[bytes] = []
         self.seen: list[bytes] = []
         self.drains = 0
 
     def send(self, data: bytes) -> bool:
-        if len(self.held) >= self.room:
+        if len(self.held) >= self.capacity:
             return False
         self.held.append(data)
         return True
@@ -37,8 +39,8 @@ class Abi:
         return f"{fields['type']}:{fields.get('tgid', 0)}:{fields['generation']}".encode()
 
 
-def feed_on(room: int) -> tuple[Feed, Ring]:
-    ring = Ring(room)
+def feed_on(capacity: int) -> tuple[Feed, Ring]:
+    ring = Ring(capacity)
     return Feed(ring, ring.drain, Abi(), now_ns=lambda: 1), ring
 
 
@@ -82,7 +84,7 @@ def test_states_that_wait_are_not_overtaken() -> None:
     feed, ring = feed_on(1)
     feed.send("CLASS_SET", tgid=1)
     feed.send("CLASS_SET", tgid=2)
-    ring.drain()  # room again before our own flush
+    ring.drain()  # space again before the next flush
     feed.send("CLASS_DEL", tgid=2)
     feed.flush()
     assert ring.seen[-2:] == [b"4:2:0", b"5:2:0"]
@@ -104,7 +106,7 @@ def test_at_once_means_sent_and_read() -> None:
     feed.send_at_once("INPUT", index=1, time_ns=5)
     assert len(ring.seen) == 1 and feed.sent["INPUT"] == 1 and feed.drains == 1
     assert feed.send("HEARTBEAT")
-    feed.send_at_once("INPUT", index=1, time_ns=5)  # no room: counted, and nothing waits
+    feed.send_at_once("INPUT", index=1, time_ns=5)  # ring full: counted, not kept
     assert feed.dropped["INPUT"] == 1 and feed.waiting == 0
 
 
@@ -112,7 +114,7 @@ def test_at_once_amid_a_flush_takes_nothing_twice() -> None:
     feed, ring = feed_on(2)
     feed.send("INPUT", index=1)
     feed.send("INPUT", index=1)
-    for tgid in (1, 2, 3):  # they wait for room
+    for tgid in (1, 2, 3):  # kept until there is space
         assert feed.send("CLASS_SET", tgid=tgid)
     push = ring.send
 
@@ -123,5 +125,5 @@ def test_at_once_amid_a_flush_takes_nothing_twice() -> None:
 
     ring.send = interrupted  # type: ignore[method-assign]
     feed.flush()
-    told = [int(data.split(b":")[1]) for data in ring.seen if data.startswith(b"4:")]
-    assert told == [1, 2, 3] and feed.waiting == 0
+    sent = [int(data.split(b":")[1]) for data in ring.seen if data.startswith(b"4:")]
+    assert sent == [1, 2, 3] and feed.waiting == 0

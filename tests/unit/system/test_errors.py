@@ -37,7 +37,7 @@ PACKAGE = Path(__file__).parents[3] / "scx_gamer"
         (TopologyError("/x is missing"), "/x is missing", 1),
         (ConfigError("f:1", "bad", "mend it", 13), "f:1: bad; mend it", 78),
         (BpfError("load", 1), "load: Operation not permitted: run as root, or with CAP_BPF and CAP_PERFMON", 77),
-        (BpfError("load", -22), "load: Invalid argument: this kernel refused an argument", 1),
+        (BpfError("load", -22), "load: Invalid argument: this kernel rejected an argument", 1),
         (ControlError("refused", 2, 1, "ask"), "refused: ask", 2),
         (NetError("limited", 1), "limited", 77),
         (BusError("gone", name="x.y", hint="wait"), "gone; wait", 1),
