@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""trace: questions that probes compiled on the spot answer."""
+"""trace: questions about a running game, answered by probes compiled on demand."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from scx_gamer.system.exit_codes import USAGE
 from scx_gamer.system.text import printable
 
 _Pid = Annotated[
-    int | None, typer.Argument(min=1, max=2**22, help="The process; else the game that runs.")
+    int | None, typer.Argument(min=1, max=2**22, help="The process; by default the running game.")
 ]
-_Seconds = Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="How long to watch.")]
-_Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+_Seconds = Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="Sampling time.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Answer a question about a running game with probes of bcc; needs root.",
+        help="Trace a running game with probes of bcc. Needs root.",
         no_args_is_help=True,
     )
 
     @group.command("wakeups")
     def wakeups(pid: _Pid = None, seconds: _Seconds = 10, as_json: _Json = False) -> None:
-        """Show how long woken threads wait for a CPU, by who woke them."""
+        """Show how long woken threads wait for a CPU, by waker."""
         _show("wakeups", _game(pid), seconds, as_json, "WAKER")
 
     @group.command("frames")
@@ -39,7 +39,8 @@ def register(app: typer.Typer) -> None:
         function: Annotated[
             str,
             typer.Option(
-                "--function", help="FILE:SYMBOL that is called once per frame; else page flips."
+                "--function",
+                help="FILE:SYMBOL that is called once per frame; by default page flips.",
             ),
         ] = "",
     ) -> None:
@@ -48,19 +49,19 @@ def register(app: typer.Typer) -> None:
 
     @group.command("who-preempts")
     def who_preempts(pid: _Pid = None, seconds: _Seconds = 10, as_json: _Json = False) -> None:
-        """Show who takes the CPU from a process that wants to go on, and for how long."""
+        """Show the threads that preempt a process, and for how long."""
         _show("who-preempts", _game(pid), seconds, as_json, "TAKEN BY")
 
     @group.command("input")
     def input_(seconds: _Seconds = 10, as_json: _Json = False) -> None:
-        """Show how long readers of input devices take from the event to their first run."""
+        """Show the time from an input event to the first run of its reader."""
         _show("input", None, seconds, as_json, "READER")
 
     app.add_typer(group, name="trace")
 
 
 def _game(pid: int | None) -> int:
-    """The process asked about, or the first game that the supervisor knows."""
+    """Return `pid`, or the first game that the supervisor knows. Raises TraceError if no game runs."""
     if pid is not None:
         return pid
     from scx_gamer.cli import remote
@@ -68,7 +69,7 @@ def _game(pid: int | None) -> int:
 
     games = remote.request("games")
     if not games:
-        raise TraceError("no game runs", "give a process by its PID", USAGE)
+        raise TraceError("no game runs", "give the PID of a process", USAGE)
     return int(games[0]["pid"])
 
 
@@ -78,13 +79,13 @@ def _show(
     from scx_gamer.trace import Question, ask
 
     if sys.stderr.isatty():
-        print(f"watching for {seconds:g} s; Ctrl-C shows what there is", file=sys.stderr)
+        print(f"sampling for {seconds:g} s; Ctrl-C ends it early", file=sys.stderr)
     answer = ask(Question(kind, pid, seconds, function))
     if as_json:
         output.as_json(answer.as_dict())
         return
     if not answer.groups:
-        print(f"nothing seen in {answer.seconds:g} s")
+        print(f"no events in {answer.seconds:g} s")
     else:
         output.table((head, "COUNT", "P50", "P99", "MAX"), answer.rows())
         print()
@@ -93,4 +94,4 @@ def _show(
     for note in answer.notes:
         print(f"note: {printable(note)}")
     if answer.lost:
-        print(f"note: {answer.lost} values were lost: a table was full")
+        print(f"note: {answer.lost} values were lost because a table was full")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Questions about a running process, answered by probes that bcc compiles when they are asked.
+"""Questions about a running process, answered by probes that bcc compiles on demand.
 
-The probes live in a child process: a compiler's memory and its faults stay out of ours, and whatever ends the child
-detaches them. The headers that bcc wants are in `headers/`: the probes use tracepoints and registers, no kernel struct.
+A child process holds the probes, which keeps the memory and the faults of the compiler out of ours. Its end detaches
+them. `headers/` has the headers that bcc needs: the probes use tracepoints and registers, and no struct of the kernel.
 """
 
 from scx_gamer.trace.answer import Answer, Group

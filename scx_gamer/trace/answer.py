@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a probe counted: a histogram for each name, its percentiles, and how both are shown."""
+"""The result of a probe: a histogram for each name, percentiles, and their display."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import Any
 from scx_gamer.system.text import printable
 
 SCHEMA = 1
-_BAR = 32
-_SLOTS = frozenset(range(8)) | frozenset(range(3 << 3, 64 << 3))  # of values of 64 bits
+_BAR = 32  # columns of the longest bar
+_FIRST_POWER = 10  # values below 2^10 ns, about 1 us, share one line
+_SLOTS = frozenset(range(8)) | frozenset(
+    range(3 << 3, 64 << 3)
+)  # slots of 64-bit values: slot_of() in common.c
 
 
 def slot_end_ns(slot: int) -> int:
-    """First value, in nanoseconds, above a slot of common.c."""
+    """Return the first value above a slot of common.c, in nanoseconds."""
     if slot < 8:
         return slot + 1
     power, part = slot >> 3, slot & 7
@@ -25,7 +28,7 @@ def slot_end_ns(slot: int) -> int:
 
 @dataclass(frozen=True)
 class Group:
-    """All values with one name. `slots`: slot to number of values."""
+    """All values with one name. `slots` maps a slot to its number of values."""
 
     name: str
     slots: Mapping[int, int]
@@ -36,7 +39,7 @@ class Group:
         return sum(self.slots.values())
 
     def percentile_us(self, share: float) -> float:
-        """Upper end of the slot that holds it, so never too low; the largest value is exact."""
+        """Return the upper end of the percentile's slot, at most the largest value. It is never too low."""
         wanted = math.ceil(share * self.count)
         seen = 0
         for slot in sorted(self.slots):
@@ -58,7 +61,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Answer:
-    """`groups` come with the most frequent first. `lost`: values for which there was no room."""
+    """The result of a question. `groups` are sorted by count; `lost` is the number of values that did not fit."""
 
     question: str
     pid: int | None
@@ -69,7 +72,7 @@ class Answer:
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Answer:
-        """What the child wrote. Raises ValueError, KeyError or TypeError for anything else."""
+        """Parse the output of the child. Raises ValueError, KeyError or TypeError if it is malformed."""
         groups = [
             Group(
                 str(group["name"]),
@@ -79,7 +82,7 @@ class Answer:
             for group in body["groups"]
         ]
         if any(slot not in _SLOTS for group in groups for slot in group.slots):
-            raise ValueError("a slot that no histogram has")
+            raise ValueError("unknown histogram slot")
         groups.sort(key=lambda group: (-group.count, group.name))
         pid = body["pid"]
         return cls(
@@ -92,7 +95,7 @@ class Answer:
         )
 
     def as_dict(self) -> dict[str, object]:
-        """The schema of `trace --json`."""
+        """Return the result in the schema of `trace --json`."""
         return {
             "schema": SCHEMA,
             "question": self.question,
@@ -104,7 +107,7 @@ class Answer:
         }
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """name, count, p50, p99, max."""
+        """Return table rows of name, count, p50, p99, max."""
         return [
             (
                 group.name,
@@ -117,11 +120,11 @@ class Answer:
         ]
 
     def histogram(self) -> list[str]:
-        """All groups together, one line for each power of two."""
+        """Return the histogram of all groups together, one line for each power of two."""
         powers: dict[int, int] = {}
         for group in self.groups:
             for slot, number in group.slots.items():
-                power = max((slot_end_ns(slot) - 1).bit_length(), 10)  # below 1 us is one line
+                power = max((slot_end_ns(slot) - 1).bit_length(), _FIRST_POWER)
                 powers[power] = powers.get(power, 0) + number
         if not powers:
             return []
@@ -134,7 +137,7 @@ class Answer:
 
 
 def time_text(us: float) -> str:
-    """Three digits and a unit."""
+    """Format microseconds with three digits and a unit."""
     for limit, factor, unit in ((1e3, 1, "us"), (1e6, 1e3, "ms")):
         if us < limit:
             return f"{us / factor:.3g} {unit}"
@@ -144,7 +147,7 @@ def time_text(us: float) -> str:
 def from_tables(
     buckets: Iterable[tuple[bytes, int, int]], largest: Mapping[bytes, int], unnamed: str
 ) -> list[dict[str, object]]:
-    """Groups as the child writes them: (name, slot, count) and the largest value of each name."""
+    """Return groups in the child's output format, from (name, slot, count) rows and the largest value of each name."""
     slots: dict[bytes, list[tuple[int, int]]] = {}
     for name, slot, number in buckets:
         slots.setdefault(name, []).append((slot, number))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The child: compiles one probe, watches, writes one line of JSON. The only place that imports bcc."""
+"""The child process of `trace`: compiles a probe, samples, prints JSON. The only module that imports bcc."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from scx_gamer.trace.asking import Question, TraceError, mapped_file, packages
 
 HERE = Path(__file__).resolve().parent
 HEADERS = HERE / "headers"
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+_POLL_S = 0.2
 
 _FILES = {
     "wakeups": ("common.c", "threads.c", "wakeups.c"),
@@ -28,20 +29,20 @@ _FILES = {
     "frames": ("common.c", "frames.c"),
     "input": ("common.c", "input.c"),
 }
-# What stands where nobody has a name.
+# Name of a group without a thread.
 _UNNAMED = {"wakeups": "(interrupt)", "who-preempts": "(idle)"}
 _FLIPS = ("drm_mode_page_flip_ioctl", "drm_mode_atomic_ioctl")
 
 
 def source(kind: str) -> str:
-    """The text of one probe."""
+    """Return the source of a probe."""
     return "".join((HERE / name).read_text() for name in _FILES[kind])
 
 
 def compile_probe(question: Question) -> Any:
-    """A BPF object of bcc, its tracepoints attached. Raises TraceError.
+    """Compile a probe and attach its tracepoints. Return bcc's BPF object. Raises TraceError.
 
-    First with our own headers, which suffice; should this bcc want more, with the kernel's, if they are there.
+    Our own headers are tried first. A version of bcc that needs more gets the kernel's headers, if they are installed.
     """
     from bcc import BPF
 
@@ -63,14 +64,16 @@ def compile_probe(question: Question) -> Any:
 
 def _refused(error: Exception) -> TraceError:
     if os.geteuid() != 0:
-        return TraceError("the kernel let no probe in", "run it as root", NO_PERMISSION)
-    what = f"bcc could not compile the probe: {error}"
-    hint = f"install {packages()[1]}, then try again; SCX_GAMER_DEBUG=1 shows the compiler's words"
+        return TraceError(
+            "cannot load the probe: permission denied", "run it as root", NO_PERMISSION
+        )
+    what = f"bcc failed to compile the probe: {error}"
+    hint = f"install {packages()[1]}, then try again; SCX_GAMER_DEBUG=1 shows the compiler's output"
     return TraceError(what, hint, UNSUPPORTED)
 
 
 def attach(bpf: Any, question: Question) -> list[str]:
-    """What tracepoints do not cover; notes for the reader. Raises TraceError."""
+    """Attach kprobes and uprobes, and return notes about those missing. Raises TraceError."""
     if question.kind == "input":
         bpf.attach_kprobe(event="input_event", fn_name="on_report")
         bpf.attach_kretprobe(event="input_event", fn_name="on_delivered")
@@ -80,7 +83,7 @@ def attach(bpf: Any, question: Question) -> list[str]:
         assert question.pid is not None
         name, _, symbol = question.function.rpartition(":")
         if not name or not symbol:
-            raise TraceError(f"{question.function!r} names no function", "write FILE:SYMBOL", USAGE)
+            raise TraceError(f"{question.function!r} is not a function", "write FILE:SYMBOL", USAGE)
         path = mapped_file(question.pid, name)
         try:
             bpf.attach_uprobe(name=str(path), sym=symbol, fn_name="on_frame")
@@ -95,13 +98,13 @@ def attach(bpf: Any, question: Question) -> list[str]:
         except Exception:
             missing.append(name)
     if len(missing) == len(_FLIPS):
-        hint = "name a function that draws with --function, such as libvulkan:vkQueuePresentKHR"
-        raise TraceError("this kernel has no page flips to watch", hint, UNSUPPORTED)
-    return [f"not watched: {name}" for name in missing]
+        hint = "use --function with a function called once per frame, such as libvulkan:vkQueuePresentKHR"
+        raise TraceError("this kernel has no function for page flips", hint, UNSUPPORTED)
+    return [f"not traced: {name} is not in this kernel" for name in missing]
 
 
 def watch(question: Question, stop: threading.Event) -> dict[str, Any]:
-    """One question from compilation to its answer."""
+    """Answer a question: compile, sample until its time is over or `stop` is set, and read the tables."""
     bpf = compile_probe(question)
     try:
         if question.pid is not None:
@@ -110,7 +113,7 @@ def watch(question: Question, stop: threading.Event) -> dict[str, Any]:
                 threads[ctypes.c_uint32(int(tid))] = ctypes.c_uint8(1)
         notes = attach(bpf, question)
         began = time.monotonic()
-        while not stop.wait(0.2) and time.monotonic() - began < question.seconds:
+        while not stop.wait(_POLL_S) and time.monotonic() - began < question.seconds:
             if question.pid is not None and not Path("/proc", str(question.pid)).is_dir():
                 notes.append(f"process {question.pid} ended")
                 break
@@ -130,7 +133,7 @@ def watch(question: Question, stop: threading.Event) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Ends with its parent, however that ends."""
+    """Run the question in argv[1] and print the answer. The process is killed when its parent ends."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:

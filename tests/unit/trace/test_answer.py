@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""trace: its figures, held against the arithmetic that the probes do, and the errors a user sees."""
+"""trace: figures compared with the arithmetic of the probes, and the errors that a user sees."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROBES = TOP / "scx_gamer/trace"
 
 @pytest.fixture(scope="module")
 def slot_of(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """slot_of() of common.c, compiled for this machine."""
+    """Compile slot_of() of common.c for this machine."""
     folder = tmp_path_factory.mktemp("slot")
     text = (PROBES / "common.c").read_text()
     body = re.search(r"static __always_inline u32 slot_of.*?\n}\n", text, re.DOTALL)
@@ -189,7 +189,7 @@ def test_only_the_child_imports_bcc() -> None:
     assert done.stdout == "False\n"
 
 
-def test_a_kernel_that_lets_no_probe_in_is_said() -> None:
+def test_a_kernel_that_rejects_the_probe_is_reported() -> None:
     if os.geteuid() == 0:
         question = Question("nonsense", None, 1)
         with pytest.raises(TraceError, match="no question nonsense"):
