@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""leakcheck."""
+"""leakcheck: the leak check."""
 
 from __future__ import annotations
 
@@ -26,20 +26,23 @@ def register(app: typer.Typer) -> None:
             int, typer.Option("--cycles", min=2, max=100000, help="Cycles to compare.")
         ] = 20,
         selftest: Annotated[
-            bool, typer.Option("--selftest", help="Keep things open on purpose; see them named.")
+            bool,
+            typer.Option(
+                "--selftest", help="Leak resources on purpose and check that they are found."
+            ),
         ] = False,
         kmemleak: Annotated[
-            bool, typer.Option("--kmemleak", help="Ask the kernel's leak detector.")
+            bool, typer.Option("--kmemleak", help="Use kmemleak, the kernel's leak detector.")
         ] = False,
         control: Annotated[
-            Path | None, typer.Option("--control", help="File of the module kmemleak-test.")
+            Path | None, typer.Option("--control", help="File of the sample module kmemleak-test.")
         ] = None,
         watch: Annotated[
-            float, typer.Option("--watch", min=0, help="Repeat after so many seconds.")
+            float, typer.Option("--watch", min=0, help="Repeat every so many seconds.")
         ] = 0,
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Attach and detach again and again, and say what stays behind."""
+        """Attach and detach the scheduler repeatedly and report leaked resources."""
         from scx_gamer.leakcheck import check
 
         def once() -> Report:

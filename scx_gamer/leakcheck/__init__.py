@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether anything stays behind: cycles of the real thing, with the world compared before and after."""
+"""The leak check: full cycles of the scheduler, with the resources of process and kernel compared before and after."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The verdict: clean, a leak, or why nothing can be said."""
+"""The leak check and its verdict: clean, leak, or unjudged with a reason."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ from scx_gamer.system.text import printable
 
 CLEAN, LEAK, UNJUDGED = "clean", "leak", "unjudged"
 _CODES = {CLEAN: 0, LEAK: 1, UNJUDGED: 2}
-# A rise a cycle that is no leak any more, in kB. Resident memory is ours alone; the rest is the whole machine's.
+# Limits on the rise per cycle, in kB. Resident memory is this process's; the others are the whole machine's.
 LIMITS_KB = {"resident": 4.0, "slab": 16.0, "KernelStack": 16.0, "Percpu": 16.0}
-WARM_UP = 3  # cycles that fill caches
+WARM_UP = 3  # cycles that fill caches, before the first snapshot
+_RECORD_BYTES = 8192  # of one record of /dev/kmsg
+_COMMAND_S = 60
+_MAX_FRAMES = 8  # shown of a backtrace
 KMSG = Path("/dev/kmsg")
 _COMPLAINT = re.compile(
     r"WARNING: |BUG: |Oops|general protection fault|self-detected stall|soft lockup|hung_task"
@@ -33,17 +36,19 @@ _COMPLAINT = re.compile(
 
 @dataclass(frozen=True)
 class Report:
+    """The result of a check."""
+
     verdict: str
     findings: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # seen, but not of us
+    notes: tuple[str, ...] = ()  # findings that are not ours
 
     @property
     def exit_code(self) -> int:
         return _CODES[self.verdict]
 
     def as_dict(self) -> dict[str, object]:
-        """The schema of leakcheck --json."""
+        """Return the report in the schema of `leakcheck --json`."""
         return {
             "schema": 1,
             "verdict": self.verdict,
@@ -54,7 +59,7 @@ class Report:
 
 
 class Complaints:
-    """New lines of the kernel's log that speak of a fault. Usable as a context manager."""
+    """New lines of the kernel log that report a fault. A context manager."""
 
     def __init__(self, path: Path = KMSG) -> None:
         self._fd: int | None = None
@@ -63,15 +68,15 @@ class Complaints:
             os.lseek(self._fd, 0, os.SEEK_END)
 
     def new(self) -> list[str]:
-        """Since the last call; empty where the log cannot be read."""
+        """Return the lines since the last call; empty if the log is unreadable."""
         found: list[str] = []
         while self._fd is not None:
             try:
-                line = os.read(self._fd, 8192)
+                line = os.read(self._fd, _RECORD_BYTES)
             except BlockingIOError:
                 break
             except OSError as err:
-                if err.errno == errno.EPIPE:  # overrun: what is left is read on
+                if err.errno == errno.EPIPE:  # overrun: go on with the oldest record that is left
                     continue
                 break
             if not line:
@@ -99,22 +104,22 @@ def run(
     one: Callable[[int], None] = cycle.one,
     progress: Callable[[int], None] = lambda _number: None,
 ) -> Report:
-    """`cycles` cycles after a few to warm up; the world before and after, and the rise of memory between.
+    """Run `cycles` cycles after WARM_UP, and compare resources before and after, and memory in between.
 
-    Memory that seems to rise is looked at over as many cycles again: a leak goes on, the machine's own breath does not.
+    If memory rises, as many cycles are run again and the smaller rise counts, because only a leak persists.
     """
     try:
-        mine = world.Names.ours()
+        own = world.Names.ours()
         for number in range(1, WARM_UP + 1):
             one(number)
         with Complaints() as complaints:
-            before = world.now(mine)
+            before = world.now(own)
             figures = _rises(cycles, one, progress)
             if _too_steep(figures):
                 again = _rises(cycles, one, progress)
                 figures = {name: min(rise, again.get(name, rise)) for name, rise in figures.items()}
-            left = world.left_over(before, mine)
-            found = [f"left behind: {thing}" for thing in left]
+            left = world.left_over(before, own)
+            found = [f"left behind: {resource}" for resource in left]
             found += [f"the kernel complained: {line}" for line in complaints.new()]
     except (cycle.CycleError, BpfError, OSError) as err:
         return Report(UNJUDGED, (str(err),))
@@ -131,7 +136,7 @@ def _rises(
     samples: list[dict[str, float]] = []
     for number in range(cycles):
         one(WARM_UP + 1 + number)
-        gc.collect()  # what waits for the collector is no leak
+        gc.collect()  # garbage that awaits a GC pass is not a leak
         samples.append(memory.sample())
         progress(number + 1)
     return slopes(samples)
@@ -142,7 +147,7 @@ def _too_steep(figures: dict[str, float]) -> list[str]:
 
 
 def slopes(samples: list[dict[str, float]]) -> dict[str, float]:
-    """Rise a cycle of everything that each sample has, in kB."""
+    """Return the rise per cycle in kB, of each figure that all samples have."""
     if not samples:
         return {}
     return {
@@ -152,24 +157,24 @@ def slopes(samples: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-# ---- proof that it would be seen ----------------------------------------------------------------
+# ---- self-test ---------------------------------------------------------------------------------
 
 SELFTEST = ("BPF link", "fd", "thread", "pin")
 
 
 def selftest() -> Report:
-    """Keep a link, an fd, a thread and a pin open on purpose: each must be named."""
+    """Keep a link, an fd, a thread and a pin open on purpose, and check that each of them is found."""
     try:
-        mine = world.Names.ours()
-        before = world.now(mine)
+        own = world.Names.ours()
+        before = world.now(own)
         with _kept_open():
-            kinds = {thing.kind for thing in world.left_over(before, mine, quiet_s=0.5)}
+            kinds = {resource.kind for resource in world.left_over(before, own, quiet_s=0.5)}
         missed = [kind for kind in SELFTEST if kind not in kinds]
-        rest = world.left_over(before, mine)
+        rest = world.left_over(before, own)
     except (BpfError, OSError) as err:
         return Report(UNJUDGED, (str(err),))
-    found = [f"not seen: a {kind} kept open on purpose" for kind in missed]
-    found += [f"left behind by the selftest itself: {thing}" for thing in rest]
+    found = [f"not found: a {kind} kept open on purpose" for kind in missed]
+    found += [f"left behind by the selftest itself: {resource}" for resource in rest]
     seen = {f"seen {kind}": 1.0 for kind in SELFTEST if kind in kinds}
     return Report(UNJUDGED if found else CLEAN, tuple(found), seen)
 
@@ -206,7 +211,7 @@ def run_kmemleak(
     sleep: Callable[[float], None] = time.sleep,
     report: kmemleak.Kmemleak | None = None,
 ) -> Report:
-    """Positive control, then cycles, then what kmemleak says."""
+    """Run a positive control, then cycles, and return kmemleak's report of them."""
     report = report or kmemleak.Kmemleak()
     try:
         state = report.state()
@@ -230,20 +235,22 @@ def run_kmemleak(
 
 def _grouped(records: list[kmemleak.Record]) -> tuple[str, ...]:
     return tuple(
-        printable(f"{count} x {size} bytes from {' < '.join(frames[:8]) or 'nowhere'}", 400)
+        printable(
+            f"{count} x {size} bytes from {' < '.join(frames[:_MAX_FRAMES]) or 'unknown'}", 400
+        )
         for (size, frames), count in kmemleak.groups(records).items()
     )
 
 
 _ADVICE = {
-    kmemleak.ABSENT: "this kernel has it not, or debugfs is not mounted (mount -t debugfs none /sys/kernel/debug)",
+    kmemleak.ABSENT: "not in this kernel, or debugfs is not mounted (mount -t debugfs none /sys/kernel/debug)",
     kmemleak.OFF: "boot with kmemleak=on",
 }
 
 
 @contextmanager
 def _sample(module: Path | None) -> Iterator[None]:
-    """The kernel's sample module, loaded. Raises KmemleakError."""
+    """Load the kernel's sample module inside the block. Raises KmemleakError."""
     _command(
         "insmod" if module else "modprobe", str(module.absolute()) if module else "kmemleak-test"
     )
@@ -256,7 +263,7 @@ def _sample(module: Path | None) -> Iterator[None]:
 def _command(*command: str) -> None:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=False,
+            command, capture_output=True, text=True, timeout=_COMMAND_S, check=False,
             cwd="/", env=child.environment(), stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as err:
@@ -264,5 +271,5 @@ def _command(*command: str) -> None:
     if done.returncode:
         why = printable(done.stderr.strip() or f"status {done.returncode}")
         raise kmemleak.KmemleakError(
-            f"the sample module kmemleak-test cannot be had ({why}); name its file with --control"
+            f"cannot load the sample module kmemleak-test ({why}); give its file with --control"
         )

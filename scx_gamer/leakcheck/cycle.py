@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One cycle of the real thing: load, attach, feed, watch threads, limit a cgroup, run a moment, detach, unload."""
+"""One full cycle: load, attach, send messages, watch threads, limit a cgroup, run, detach, unload."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ RUN_S = 0.1
 
 
 class CycleError(ScxGamerError):
-    """A cycle that did not come to its end: nothing can be said about leaks."""
+    """A cycle that did not complete, so leaks cannot be judged."""
 
 
 def one(generation: int, run_s: float = RUN_S) -> None:
-    """Everything acquired here is released when it returns. Raises CycleError, BpfError."""
+    """Run one cycle, and release everything that it acquired. Raises CycleError, BpfError."""
     with ExitStack() as stack:
         loop = stack.enter_context(Loop())
         observe = Observe(loop)
@@ -44,19 +44,19 @@ def one(generation: int, run_s: float = RUN_S) -> None:
         except (AttachUnsupported, AttachFailed) as err:
             raise CycleError(str(err)) from err
         stack.callback(life.close)
-        _feed(observe)
-        with suppress(BpfError):  # a kernel without these hooks has nothing that could leak
+        _send_messages(observe)
+        with suppress(BpfError):  # optional: the kernel may lack these hooks
             stack.callback(ThreadWatch(observe).close)
         _limit(stack)
         loop.call_later(run_s, loop.stop, name="end of the cycle")
         loop.run()
         record = life.ended()
         if record is not None:
-            raise CycleError(f"the scheduler was thrown out: {record.line()}")
+            raise CycleError(f"the kernel ended the scheduler: {record.line()}")
 
 
 def _limit(stack: ExitStack) -> None:
-    """The programs of `net limit` on an empty cgroup of our own; nothing where there is no room for one."""
+    """Attach the programs of `net limit` to a new, empty cgroup, unless it cannot be created."""
     mount = cgroups.hierarchy().mount
     if mount is None:
         return
@@ -68,7 +68,7 @@ def _limit(stack: ExitStack) -> None:
     stack.callback(folder.rmdir)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     stack.callback(os.close, fd)
-    with suppress(BpfError):  # an optional part
+    with suppress(BpfError):  # optional: the kernel may lack these programs
         programs = Programs()
         stack.callback(programs.close)
         attachment = programs.attach(fd, os.fstat(fd).st_ino)
@@ -76,8 +76,8 @@ def _limit(stack: ExitStack) -> None:
         attachment.use_slot(1)
 
 
-def _feed(observe: Observe) -> None:
-    """One message of each kind, on a process that is ours."""
+def _send_messages(observe: Observe) -> None:
+    """Send one message of each type, about this process."""
     feed, constants = observe.feed, observe.abi.constants
     game, lane = constants["SCXG_CLASS_GAME"], constants["SCXG_LANE_KEYBOARD"]
     feed.send("CLASS_SET", tgid=os.getpid(), class_id=game)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""kmemleak: kernel memory that nothing refers to any more. Its report in both formats, and a run that can be believed.
+"""kmemleak, the kernel's leak detector: its report in all formats, and a run with a positive control.
 
-Before 6.8 a record carries its age and each frame an address; later ones have a checksum, later still no addresses.
+Before 6.8 a record has an age, and each frame an address. Later records have a checksum, and still later no addresses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scx_gamer.system.errors import ScxGamerError
 
 FILE = Path("/sys/kernel/debug/kmemleak")
 ABSENT, OFF, ON = "absent", "off", "on"
-SETTLE_S = 6.0  # a younger object is not reported
+SETTLE_S = 6.0  # younger objects are not reported: MSECS_MIN_AGE is 5 s (mm/kmemleak.c)
 SCANS = 3
 SCAN_GAP_S = 6.0
 _MAX_REPORT = 32 << 20
@@ -29,19 +29,19 @@ _COMM = re.compile(r'^  comm "(.*)", pid (-?\d+), jiffies (\d+)(?: \(age ([\d.]+
 _TRACE = re.compile(r"^  backtrace(?: \(crc ([0-9a-f]+)\))?:$")
 _FRAME = re.compile(r"^    (?:\[<[0-9a-fA-Fx]+>\] ?)?(\S.*)$")
 _OFFSET = re.compile(r"\+0x[0-9a-f]+/0x[0-9a-f]+")
-# A record is ours when it was made under one of these, or by a process of ours.
+# Functions whose allocations count as ours, besides those of this process.
 OURS = re.compile(
     r"\b(?:_*bpf_|_*scx_|sched_ext|btf_|cgroup_bpf|__cgroup_bpf|ringbuf|user_ringbuf)"
 )
 
 
 class KmemleakError(ScxGamerError):
-    """A run that proves nothing: what, and what to do."""
+    """A run that proves nothing: what failed, and what to do."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One object that nothing refers to. `kind` is empty, `phys` or `percpu`."""
+    """An unreferenced object. `kind` is empty, `phys` or `percpu`."""
 
     address: int
     size: int
@@ -52,17 +52,17 @@ class Record:
 
     @property
     def group(self) -> tuple[int, tuple[str, ...]]:
-        """Records of one cause: the same size allocated by the same path."""
+        """The key of records with the same cause: size and backtrace."""
         return self.size, self.frames
 
     @property
     def ours(self) -> bool:
-        """Allocated inside BPF or sched_ext."""
+        """True if the object was allocated inside BPF or sched_ext."""
         return any(OURS.search(frame) for frame in self.frames)
 
 
 def parse(text: str) -> list[Record]:
-    """Records of a report; lines that belong to none are passed over, a record without its comm line is dropped."""
+    """Parse a report. Unknown lines are skipped, and a record without a comm line is dropped."""
     found: list[Record] = []
     head: re.Match[str] | None = None
     comm, pid = "", 0
@@ -92,7 +92,7 @@ def parse(text: str) -> list[Record]:
 
 
 def groups(records: Iterable[Record]) -> dict[tuple[int, tuple[str, ...]], int]:
-    """How many records each cause has."""
+    """Return the number of records of each group."""
     found: dict[tuple[int, tuple[str, ...]], int] = {}
     for record in records:
         found[record.group] = found.get(record.group, 0) + 1
@@ -100,13 +100,13 @@ def groups(records: Iterable[Record]) -> dict[tuple[int, tuple[str, ...]], int]:
 
 
 class Kmemleak:
-    """The kernel's file. Never writes `off`: that cannot be undone."""
+    """The kernel's kmemleak file. `off` is never written, because it cannot be undone."""
 
     def __init__(self, path: Path = FILE) -> None:
         self._path = path
 
     def state(self) -> str:
-        """ABSENT (not built in, or debugfs not mounted), OFF (built in, not running) or ON; asks for a scan to know."""
+        """Return ABSENT (not built in, or debugfs not mounted), OFF or ON, by starting a scan. Raises KmemleakError."""
         if not self._path.exists():
             return ABSENT
         try:
@@ -118,7 +118,7 @@ class Kmemleak:
         return ON
 
     def clear(self) -> None:
-        """Forget what is reported now."""
+        """Mark all present records as known."""
         self._write("clear")
 
     def scan(self) -> list[Record]:
@@ -138,7 +138,7 @@ class Kmemleak:
 def lasting(
     kmemleak: Kmemleak, sleep: Callable[[float], None] = time.sleep, since: Iterable[Record] = ()
 ) -> list[Record]:
-    """Records found by each of the last two scans; one seen once may be a pointer that was in a register."""
+    """Return the records that the last two scans share. One found once may have had its pointer in a register."""
     known = {record.address for record in since}
     sleep(SETTLE_S)
     previous: dict[int, Record] = {}
@@ -158,10 +158,10 @@ def control(
     sleep: Callable[[float], None] = time.sleep,
     marker: str = "kmemleak_test",
 ) -> int:
-    """Leak on purpose with the kernel's sample module; how many records that gave. Raises KmemleakError for none.
+    """Leak on purpose with the kernel's sample module, and return the number of its records.
 
-    Without this, an empty report could also mean that nothing was looked for. The module stays loaded while the report
-    is read: once it is gone its frames have no names.
+    Raises KmemleakError if there are none, because then an empty report would prove nothing. The module stays loaded
+    while the report is read: without it, its frames have no names.
     """
     kmemleak.clear()
     with sample:
@@ -172,6 +172,6 @@ def control(
         ]
     if not found:
         raise KmemleakError(
-            "the sample module's leaks were not found: this run would prove nothing; see dmesg"
+            "kmemleak did not find the leaks of its sample module, so a run would prove nothing; see dmesg"
         )
     return len(found)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Memory by cycle: resident size, slabs, what meminfo knows, and how steeply each rises."""
+"""Memory per cycle: resident size, slabs, figures of meminfo, and their slopes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from itertools import combinations
 from pathlib import Path
 from statistics import median
 
-PROC = Path("/proc")
-# One object a thread: threads are looked at by themselves.
+from scx_gamer.system import procfs
+from scx_gamer.system.procfs import PROC
+
+# Caches with one object a thread: threads are compared by identity instead.
 _OF_THREADS = frozenset(
     {"task_struct", "cred_jar", "signal_cache", "sighand_cache", "pid", "vmap_area"}
 )
@@ -18,7 +20,7 @@ MEMINFO = ("Slab", "SUnreclaim", "KernelStack", "VmallocUsed", "Percpu")
 
 
 def slabinfo(text: str) -> dict[str, int]:
-    """Bytes in active objects by cache. Lines that are none of a cache are left out."""
+    """Return bytes in active objects by cache. Other lines are ignored."""
     found: dict[str, int] = {}
     for line in text.splitlines():
         words = line.split()
@@ -31,7 +33,7 @@ def slabinfo(text: str) -> dict[str, int]:
 
 
 def meminfo(text: str) -> dict[str, int]:
-    """Kilobytes by name, of those that a leak in the kernel would raise."""
+    """Return the figures of MEMINFO in kB, which a leak in the kernel would raise."""
     found: dict[str, int] = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")
@@ -42,7 +44,7 @@ def meminfo(text: str) -> dict[str, int]:
 
 
 def resident_kb(text: str) -> int:
-    """VmRSS of a /proc/PID/status; 0 when it has none."""
+    """Return VmRSS of a /proc/PID/status in kB; 0 if it has none."""
     for line in text.splitlines():
         name, _, rest = line.partition(":")
         value = rest.split()[:1]
@@ -52,22 +54,21 @@ def resident_kb(text: str) -> int:
 
 
 def workers(proc: Path = PROC) -> tuple[int, int]:
-    """Threads of the kernel's worker pools, and threads in all. The pools grow under load and shrink minutes later."""
+    """Return the number of kworker threads and of all threads. Worker pools shrink minutes after a load."""
     found = total = 0
-    for name in os.listdir(proc):
-        if name.isdecimal():
-            try:
-                found += (proc / name / "comm").read_bytes().startswith(b"kworker/")
-                total += len(os.listdir(proc / name / "task"))
-            except OSError:
-                continue
+    for pid in procfs.pids(proc):
+        try:
+            found += procfs.read(pid, "comm", proc).startswith(b"kworker/")
+            total += len(os.listdir(f"{proc}/{pid}/task"))
+        except OSError:
+            continue
     return found, total
 
 
 def sample(proc: Path = PROC) -> dict[str, float]:
-    """One look, in kB: `resident`, `slab` and the names of MEMINFO. What cannot be read is left out.
+    """Return `resident`, `slab` and the figures of MEMINFO in kB. Unreadable ones are left out.
 
-    What the worker pools hold is taken out: they breathe with any load, and what they hold is nobody's.
+    Stacks of kworkers are subtracted, because the number of kworkers follows the load of the machine.
     """
     found: dict[str, float] = {}
     try:
@@ -78,12 +79,12 @@ def sample(proc: Path = PROC) -> dict[str, float]:
             found["KernelStack"] -= pool * found["KernelStack"] / threads
         caches = slabinfo((proc / "slabinfo").read_text("utf-8", "replace"))
         found["slab"] = sum(size for name, size in caches.items() if name not in _OF_THREADS) / 1024
-    except OSError:  # slabinfo is root's, and not in every kernel
+    except OSError:  # slabinfo needs root, and is not in every kernel
         pass
     return found
 
 
 def slope(values: Sequence[float]) -> float:
-    """Rise a step: the median over all pairs, which one jump does not move. 0 with fewer than two values."""
+    """Return the slope per step by Theil-Sen: the median over all pairs, robust to an outlier. 0 for one value."""
     rises = [(values[b] - values[a]) / (b - a) for a, b in combinations(range(len(values)), 2)]
     return float(median(rises)) if rises else 0.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is there now, by identity: two equal counts can hide one thing lost and another left behind."""
+"""A snapshot of resources by identity. Equal counts could hide one lost resource and one left behind."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from scx_gamer.scheduler import sysfs
 from scx_gamer.system import procfs
 from scx_gamer.system.text import printable
 
-QUIET_S = (
-    3.0  # BPF ids go away up to a quarter of a second after the close; a busy machine takes longer
-)
+# The kernel frees BPF ids up to a quarter of a second after the close, and later on a busy machine.
+QUIET_S = 3.0
+_POLL_S = 0.05
 BPFFS = Path("/sys/fs/bpf")
 CGROUPS = Path("/sys/fs/cgroup")
-_NAME = 15  # what the kernel keeps of a program's or a map's name
-# Bits of /proc/sys/kernel/tainted that say the kernel complained; modules set others.
+_NAME = 15  # BPF_OBJ_NAME_LEN - 1: characters of a program's or map's name in the kernel
+# Bits of /proc/sys/kernel/tainted that report a fault (Documentation/admin-guide/tainted-kernels.rst).
 _TAINTS = {4: "machine check", 5: "bad page", 7: "died", 9: "warned", 14: "soft lockup"}
-# Where a temporary file of ours could be, and the beginnings of its name there; "" for any.
-# A guest's own: its /tmp shows those of its host, where others work too.
+# Directories of temporary files, and the prefixes of ours there; "" for any. Tests in a guest change them, because its
+# /tmp shows the files of its host.
 PLACES = {
     tempfile.gettempdir(): ("",),
     "/dev/shm": ("",),
@@ -35,8 +35,8 @@ _NOT_OURS = ("pytest-of-", ".", "systemd-private-", "vng-", "virtme_")
 
 
 @dataclass(frozen=True, order=True)
-class Thing:
-    """One thing that could stay behind: what it is and which one."""
+class Resource:
+    """A resource that could be leaked: its kind and identity."""
 
     kind: str
     which: str
@@ -47,14 +47,14 @@ class Thing:
 
 @dataclass(frozen=True)
 class Names:
-    """Names of our programs and maps, as far as the kernel keeps them: on a machine in use others come and go."""
+    """Names of our programs and maps as the kernel truncates them, to ignore those of other processes."""
 
     programs: frozenset[str]
     maps: frozenset[str]
 
     @classmethod
     def ours(cls) -> Names:
-        """Read from the built objects. Raises BpfError."""
+        """Read the names from the built objects. Raises BpfError."""
         programs: set[str] = set()
         maps: set[str] = set()
         for name in ("observe", "sched", "netlimit", "threads"):
@@ -70,55 +70,55 @@ class Names:
         return cls(frozenset(programs), frozenset(maps))
 
 
-World = frozenset[Thing]
+World = frozenset[Resource]
 
 
-def now(mine: Names | None = None) -> World:
-    """Everything there is, or of BPF objects and files only ours. Raises BpfError without permission."""
-    return frozenset(_all(mine))
+def now(own: Names | None = None) -> World:
+    """Return all resources; with `own`, only our own BPF objects and files. Raises BpfError, also for EPERM."""
+    return frozenset(_all(own))
 
 
-def left_over(before: World, mine: Names | None = None, quiet_s: float = QUIET_S) -> list[Thing]:
-    """What is there now and was not before, after waiting for it to go."""
+def left_over(before: World, own: Names | None = None, quiet_s: float = QUIET_S) -> list[Resource]:
+    """Return the resources that are not in `before`, after up to `quiet_s` seconds for them to be released."""
     deadline = time.monotonic() + quiet_s
-    while (left := now(mine) - before) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while (left := now(own) - before) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
     return sorted(left)
 
 
-def _all(mine: Names | None) -> Iterator[Thing]:
-    yield from _bpf(mine)
-    yield from _things("pin", _pins(), None if mine is None else ("scx",))
-    yield from _cgroups(mine)
-    yield from _things("fd", _fds())
-    yield from _things("thread", _threads())
-    yield from _things("child process", _children())
-    yield from _things("file", _files(only_named=mine is not None))
-    yield from _things("kernel taint", _taints())
+def _all(own: Names | None) -> Iterator[Resource]:
+    yield from _bpf(own)
+    yield from _resources("pin", _pins(), None if own is None else ("scx",))
+    yield from _cgroups(own)
+    yield from _resources("fd", _fds())
+    yield from _resources("thread", _threads())
+    yield from _resources("child process", _children())
+    yield from _resources("file", _files(only_named=own is not None))
+    yield from _resources("kernel taint", _taints())
     state = sysfs.state()
-    if state not in ("", "disabled") and (mine is None or sysfs.loaded() == sysfs.OURS):
-        yield Thing("scheduler", f"{printable(sysfs.loaded())} ({state})")
+    if state not in ("", "disabled") and (own is None or sysfs.loaded() == sysfs.OURS):
+        yield Resource("scheduler", f"{printable(sysfs.loaded())} ({state})")
 
 
-def _things(
+def _resources(
     kind: str, which: Iterable[str], beginnings: tuple[str, ...] | None = None
-) -> Iterator[Thing]:
+) -> Iterator[Resource]:
     for one in which:
         if beginnings is None or Path(one).name.startswith(beginnings):
-            yield Thing(kind, printable(one))
+            yield Resource(kind, printable(one))
 
 
-def _bpf(mine: Names | None) -> Iterator[Thing]:
+def _bpf(own: Names | None) -> Iterator[Resource]:
     wanted = {
-        "prog": None if mine is None else mine.programs,
-        "map": None if mine is None else mine.maps,
-        "link": None if mine is None else mine.programs | mine.maps,
-        "btf": None if mine is None else frozenset({"scxg"}),
+        "prog": None if own is None else own.programs,
+        "map": None if own is None else own.maps,
+        "link": None if own is None else own.programs | own.maps,
+        "btf": None if own is None else frozenset({"scxg"}),
     }
     for kind, names in wanted.items():
         for number, name in kernel.names(kind).items():
             if names is None or name in names:
-                yield Thing(f"BPF {kind}", f"{number} {printable(name)}".rstrip())
+                yield Resource(f"BPF {kind}", f"{number} {printable(name)}".rstrip())
 
 
 def _pins() -> Iterator[str]:
@@ -127,21 +127,21 @@ def _pins() -> Iterator[str]:
             yield os.path.join(folder, name)
 
 
-def _cgroups(mine: Names | None) -> Iterator[Thing]:
-    """Programs on any cgroup, by link or the legacy way, which outlives its process."""
+def _cgroups(own: Names | None) -> Iterator[Resource]:
+    """Yield programs on all cgroups, attached by a link or by BPF_PROG_ATTACH, which outlives the process."""
     programs: dict[int, str] | None = None
     for folder, _folders, _files in os.walk(CGROUPS):
         try:
             found = kernel.cgroup_programs(Path(folder))
-        except (BpfError, OSError):  # gone meanwhile, or no cgroup v2
+        except (BpfError, OSError):  # removed meanwhile, or not cgroup v2
             continue
         for direction, numbers in found.items():
             if programs is None:
                 programs = kernel.names("prog")
             for number in numbers:
                 name = programs.get(number, "")
-                if mine is None or name in mine.programs:
-                    yield Thing(
+                if own is None or name in own.programs:
+                    yield Resource(
                         "cgroup program", f"{number} {printable(name)} {direction} of {folder}"
                     )
 
@@ -150,7 +150,7 @@ def _fds() -> Iterator[str]:
     for name in os.listdir("/proc/self/fd"):
         try:
             yield f"{name} {os.readlink(f'/proc/self/fd/{name}')}"
-        except OSError:  # the one that listed them
+        except OSError:  # the fd of the listing itself
             continue
 
 
@@ -163,12 +163,12 @@ def _threads() -> Iterator[str]:
 
 
 def _children() -> Iterator[str]:
-    """Found by walking: not every kernel has task/TID/children."""
+    """Yield child processes, found in all of /proc because task/TID/children is optional (CONFIG_PROC_CHILDREN)."""
     me = os.getpid()
-    for name in os.listdir("/proc"):
-        stat = procfs.stat_of(int(name)) if name.isdecimal() else None
+    for pid in procfs.pids():
+        stat = procfs.stat_of(pid)
         if stat is not None and stat.ppid == me:
-            yield f"{name} {stat.comm}"
+            yield f"{pid} {stat.comm}"
 
 
 def _files(*, only_named: bool) -> Iterator[str]:

@@ -123,7 +123,7 @@ def live(fail_at: int = 0) -> Outcome:
         generation = sup.store.state.generation
         refused = tuple(script.refused)
         del sup, script
-        wrong += [f"left behind: {thing}" for thing in world.left_over(before)]
+        wrong += [f"left behind: {resource}" for resource in world.left_over(before)]
         wrong += [str(violation) for violation in book.close()]
         wrong += [f"lock held: {lock}" for lock in locks_held() - locks]
         if [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] != handlers:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reports of kmemleak in both formats, damaged ones, and a run that must be believable."""
+"""Reports of kmemleak in all formats, damaged reports, and runs with a positive control."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_any_lines_in_any_order(lines: list[str]) -> None:
 
 
 class Fake(Kmemleak):
-    """A kernel whose scans are given."""
+    """A fake kernel with given scans."""
 
     def __init__(self, scans: list[list[Record]]) -> None:
         self.scans: Iterator[list[Record]] = iter(scans)
@@ -117,7 +117,7 @@ def test_states_of_the_file(tmp_path: Path) -> None:
     assert file.read_text() == "scan", "nothing but `scan` and `clear` is ever written"
 
 
-def test_a_missing_sample_module_is_said() -> None:
+def test_a_missing_sample_module_is_reported() -> None:
     with (
         pytest.raises(KmemleakError, match="--control"),
         check._sample(Path("/nonexistent/kmemleak-test.ko")),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is there, by identity, on this machine: descriptors, threads, children, files; and slopes of memory."""
+"""Resources by identity on this machine (fds, threads, children, files), and slopes of memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from scx_gamer.leakcheck import check, memory, world
 
 @pytest.fixture(autouse=True)
 def without_bpf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts that need no root."""
+    """Leave out BPF objects, which need root."""
     monkeypatch.setattr(world, "_bpf", lambda _mine: iter(()))
     monkeypatch.setattr(world, "_cgroups", lambda _mine: iter(()))
 
 
 def kinds(before: world.World) -> set[str]:
-    return {thing.kind for thing in world.now() - before}
+    return {resource.kind for resource in world.now() - before}
 
 
 def test_each_kind_is_seen_and_gone_again() -> None:
@@ -78,14 +78,14 @@ def test_slope_is_not_moved_by_one_jump() -> None:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of memory this process's own is looked at: the machine's moves with whatever else runs on it."""
+    """Sample this process's memory only, because the machine's depends on other processes."""
     monkeypatch.setattr(world.Names, "ours", lambda: world.Names(frozenset(), frozenset()))
     whole = memory.sample
     monkeypatch.setattr(memory, "sample", lambda: {"resident": whole()["resident"]})
 
 
 def touched() -> mmap.mmap:
-    """64 kB that the allocator did not have."""
+    """Return 64 kB of resident memory that the allocator did not have."""
     made = mmap.mmap(-1, 64 * 1024)
     made.write(b"x" * len(made))
     return made

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""leakcheck on a real kernel: it sees what is kept open, finds nothing else, and asks kmemleak where there is one."""
+"""leakcheck on a real kernel: it finds resources kept open and nothing else, and uses kmemleak where available."""
 
 from __future__ import annotations
 
