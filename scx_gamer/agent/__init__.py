@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The agent of a user session: tells the supervisor which process has the focus. Unprivileged, and nobody needs it."""
+"""The session agent: reports the focused process to the supervisor. Optional and unprivileged; runs as the user."""

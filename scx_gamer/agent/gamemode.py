@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""GameMode on the session bus: what it knows as games. It is never started by asking."""
+"""The adapter of GameMode on the session bus. Reading its list of games never starts it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ PATH = "/com/feralinteractive/GameMode"
 
 
 class GameMode:
+    """The adapter of GameMode."""
+
     name = "GameMode"
 
     def __init__(self, address: str) -> None:
@@ -22,7 +24,7 @@ class GameMode:
     async def run(self, report: Report) -> None:
         games: set[int] = set()
 
-        def forget() -> None:
+        def unregister_all() -> None:
             for pid in games:
                 report(GAMEMODE, pid, False)
             games.clear()
@@ -43,13 +45,15 @@ class GameMode:
                 await bus.on_owner(NAME, changes.put_nowait)
                 owner = await bus.owner(NAME)
                 while True:
-                    forget()
+                    unregister_all()
                     if owner:
-                        # asked of the owner, not of the name, which would start it
+                        # call the unique name: a call to the well-known name would start GameMode
                         for entry in await bus.call(owner, PATH, NAME, "ListGames"):
                             on_signal("GameRegistered", list(entry))
                     owner = await bus.wait(changes.get())
         except UserBusError as err:
-            raise AgentError(f"session bus: {err}", hint="GameMode is not watched") from err
+            raise AgentError(
+                f"session bus: {err}", hint="games of GameMode are not reported"
+            ) from err
         finally:
-            forget()
+            unregister_all()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hyprland: lines of events on one socket; who it is, asked on the other."""
+"""The adapter of Hyprland: events on one socket, queries of the active window on another."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ _EVENTS = (b"activewindowv2>>", b"closewindow>>")
 
 
 class Hyprland:
+    """The adapter of Hyprland."""
+
     name = "Hyprland"
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +41,7 @@ class Hyprland:
             writer.close()
 
     async def _active(self) -> int:
-        """The process of the active window; the answer ends with the connection."""
+        """Return the pid of the active window, 0 if there is none. The answer ends with the connection."""
         reader, writer = await connect(str(self._folder / ".socket.sock"), self.name)
         try:
             writer.write(b"j/activewindow")
@@ -47,9 +49,9 @@ class Hyprland:
             while more := await asyncio.wait_for(reader.read(MAX_MESSAGE), ANSWER_S):
                 answer += more
                 if len(answer) > MAX_MESSAGE:
-                    raise AgentError(f"{self.name} does not stop talking")
+                    raise AgentError(f"{self.name} sent an answer of more than {MAX_MESSAGE} bytes")
         except (OSError, TimeoutError) as err:
-            raise AgentError(f"{self.name} does not answer") from err
+            raise AgentError(f"{self.name} did not answer within {ANSWER_S:g} s") from err
         finally:
             writer.close()
         window = decoded(answer or b"{}", self.name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""sway and i3, by the IPC protocol they share: magic, length and type before each JSON text."""
+"""The adapter of sway and i3, which share an IPC protocol: magic, length and type before each JSON text."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _HEAD = struct.Struct("=6sII")
 _MAGIC = b"i3-ipc"
 _SUBSCRIBE, _GET_TREE = 2, 4
 _WORKSPACE_EVENT, _WINDOW_EVENT = 0x80000000, 0x80000003
-_DEEPEST = 64
+_MAX_DEPTH = 64  # of the window tree
 
 
 class I3:
-    """`pid_of_window`: process of an X window, for i3, whose tree has no process numbers."""
+    """The adapter of sway and i3. `pid_of_window` maps an X window to its pid, because i3's tree has no pids."""
 
     def __init__(self, path: str, name: str, pid_of_window: Callable[[int], int]) -> None:
         self.name = name
@@ -38,11 +38,13 @@ class I3:
                 elif kind == _WINDOW_EVENT and body.get("change") == "close":
                     self._send(writer, _GET_TREE)
                 elif kind == _WORKSPACE_EVENT and body.get("change") in ("focus", "empty"):
-                    self._send(writer, _GET_TREE)  # an empty workspace is no window's event
+                    self._send(
+                        writer, _GET_TREE
+                    )  # no window event reports that a workspace became empty
                 elif kind == _GET_TREE:
                     report(FOCUS, self._pid(focused(body)), True)
                 elif kind == _SUBSCRIBE and body.get("success") is not True:
-                    raise AgentError(f"{self.name} does not let us listen")
+                    raise AgentError(f"{self.name} refused the subscription to events")
         finally:
             writer.close()
 
@@ -68,8 +70,8 @@ class I3:
 
 
 def focused(node: object) -> dict[str, Any] | None:
-    """The focused window of a tree: follow each node's first focus."""
-    for _ in range(_DEEPEST):
+    """Return the focused window of a tree, by following each node's first focus; None if there is none."""
+    for _ in range(_MAX_DEPTH):
         if not isinstance(node, dict):
             return None
         order = node.get("focus")
@@ -81,8 +83,10 @@ def focused(node: object) -> dict[str, Any] | None:
             if isinstance(child, dict)
         ]
         first = order[0] if isinstance(order, list) and order else None
-        below = next((c for c in children if first is not None and c.get("id") == first), None)
-        if below is None:
+        focused_child = next(
+            (c for c in children if first is not None and c.get("id") == first), None
+        )
+        if focused_child is None:
             return node if node.get("type") in ("con", "floating_con") and not children else None
-        node = below
+        node = focused_child
     return None

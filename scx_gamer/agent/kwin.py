@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KWin: a script that we load into it calls an object of ours on the session bus whenever the active window changes."""
+"""The adapter of KWin: a script loaded into KWin calls the agent on the session bus when the active window changes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _PLUGIN = "scx-gamer-agent"
 
 
 class KWin:
+    """The adapter of KWin."""
+
     name = "KWin"
 
     def __init__(self, address: str, script: Path = SCRIPT) -> None:
@@ -44,7 +46,9 @@ class KWin:
 
                 bus.on_call(AGENT_PATH, AGENT, on_call)
                 if not await bus.request_name(AGENT):
-                    raise AgentError(f"{AGENT} is taken", hint="another agent runs in this session")
+                    raise AgentError(
+                        f"the bus name {AGENT} is taken", hint="another agent runs in this session"
+                    )
                 await self._load(bus, owner)
                 try:
                     await bus.wait(changes.get())
@@ -58,10 +62,12 @@ class KWin:
             raise AgentError(f"session bus: {err}") from err
 
     async def _load(self, bus: UserBus, owner: str) -> None:
-        """A script left by an agent that was killed goes first: it would be refused a second time."""
+        """Load the script, and unload that of a killed agent before: KWin rejects a second one. Raises AgentError."""
         await bus.call(owner, SCRIPTING_PATH, SCRIPTING, "unloadScript", "s", [_PLUGIN])
         arguments = [str(self._script), _PLUGIN]
         number = await bus.call(owner, SCRIPTING_PATH, SCRIPTING, "loadScript", "ss", arguments)
         if type(number) is not int or number < 0:
-            raise AgentError(f"KWin does not take {self._script}", hint="is the file readable?")
+            raise AgentError(
+                f"KWin did not load {self._script}", hint="check that the file is readable"
+            )
         await bus.call(owner, SCRIPTING_PATH, SCRIPTING, "start")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which adapters this session calls for, and running them for as long as it lasts."""
+"""The agent's main program: it selects the adapters of the session and runs them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from scx_gamer.system.text import printable
 
 log = logging.getLogger(__name__)
 
-_PAUSES_S = (1.0, 5.0, 30.0)
+_BACKOFF_S = (1.0, 5.0, 30.0)
 
 
 def focus_adapter(env: Environment) -> Adapter | None:
-    """The one that knows the focus of this session; X11 last: under a compositor it sees its own windows only."""
+    """Return the adapter of the session's desktop. X11 is last: under a compositor it shows XWayland windows only."""
     if env.get("SWAYSOCK"):
         return I3(env["SWAYSOCK"], "sway", _pid_of_window(env))
     if env.get("HYPRLAND_INSTANCE_SIGNATURE") and env.get("XDG_RUNTIME_DIR"):
@@ -55,7 +55,7 @@ def _pid_of_window(env: Environment) -> _Windows:
 
 
 class _Windows:
-    """Process of an X window; connects when first asked, and answers 0 where there is no X server."""
+    """A function from X window to pid, which connects at the first call and returns 0 without an X server."""
 
     def __init__(self, display: str) -> None:
         self._display = display
@@ -75,7 +75,7 @@ class _Windows:
 
 
 def adapters(env: Environment) -> list[Adapter]:
-    """Everything to listen to."""
+    """Return all adapters of the session."""
     found = [adapter] if (adapter := focus_adapter(env)) else []
     if env.get("DBUS_SESSION_BUS_ADDRESS"):
         found.append(GameMode(env["DBUS_SESSION_BUS_ADDRESS"]))
@@ -85,24 +85,24 @@ def adapters(env: Environment) -> list[Adapter]:
 
 
 async def keep(adapter: Adapter, reporter: Reporter) -> None:
-    """Run an adapter again after each failure, slower each time; a failure is said once."""
-    failures, said = 0, ""
+    """Run an adapter until cancelled, with a growing pause after each failure. Repeated errors are logged once."""
+    failures, logged = 0, ""
     while True:
         began = asyncio.get_running_loop().time()
         try:
             await adapter.run(reporter.report)
         except AgentError as err:
-            if asyncio.get_running_loop().time() - began > _PAUSES_S[-1]:
+            if asyncio.get_running_loop().time() - began > _BACKOFF_S[-1]:
                 failures = 0
-            if str(err) != said:
+            if str(err) != logged:
                 log.warning("%s: %s", adapter.name, printable(str(err)))
-                said = str(err)
-        await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
+                logged = str(err)
+        await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
         failures += 1
 
 
 async def serve(found: Sequence[Adapter], reporter: Reporter) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Run adapters and reporter until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     tasks = [asyncio.create_task(keep(adapter, reporter)) for adapter in found]
     tasks.append(asyncio.create_task(reporter.run()))
@@ -114,15 +114,15 @@ async def serve(found: Sequence[Adapter], reporter: Reporter) -> None:
 
 
 def main() -> int:
-    """The command. Nothing to listen to is no error: the unit would be restarted for nothing."""
+    """Run the agent and return its exit code, which is 0 without an adapter: systemd would restart it in vain."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     found = adapters(os.environ)
     if not found:
-        log.info("nothing to listen to: no compositor, X server or session bus in the environment")
+        log.info("no adapter: the environment names no compositor, X server or session bus")
         return 0
-    log.info("listening to %s", ", ".join(adapter.name for adapter in found))
+    log.info("reading events of %s", ", ".join(adapter.name for adapter in found))
 
     async def run() -> None:
         await serve(found, Reporter(paths().hints_socket))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What an adapter is: the part that speaks to one desktop, or to GameMode."""
+"""The interface of adapters, each of which reads events of one desktop or of GameMode, and their shared parsers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, Protocol
 from scx_gamer.system.errors import ScxGamerError
 
 FOCUS, GAMEMODE = "focus", "gamemode"
-MAX_MESSAGE = 4 << 20  # of a compositor: a tree of some thousand windows
-ANSWER_S = 5.0  # a compositor that takes longer has hung
+MAX_MESSAGE = 4 << 20  # of a compositor: room for a tree of some thousand windows
+ANSWER_S = 5.0  # after which a compositor counts as hung
 
 Report = Callable[[str, int, bool], None]  # kind, pid, active
 
 
 class AgentError(ScxGamerError):
-    """A desktop that cannot be listened to."""
+    """A desktop whose events cannot be read: what failed, errno (0 if none), what to do."""
 
 
 class Adapter(Protocol):
-    """`run` reports the present state first, then each change; it ends by an AgentError or when cancelled."""
+    """A source of focus or game events. `run` reports the present state, then each change, until AgentError."""
 
     name: str
 
@@ -33,20 +33,20 @@ Environment = Mapping[str, str]
 
 
 def pid_of(value: object) -> int:
-    """A process number of a message; 0 for anything else."""
+    """Return the pid in a message; 0 for any other value."""
     return value if type(value) is int and 0 < value < 1 << 31 else 0
 
 
 def decoded(data: bytes | str, of: str) -> Any:
-    """JSON of a compositor. Raises AgentError."""
+    """Parse JSON of a compositor. Raises AgentError."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as err:
-        raise AgentError(f"{of} said something that is not JSON") from err
+        raise AgentError(f"{of} sent a message that is not JSON") from err
 
 
 async def connect(path: str, of: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A stream to a Unix socket. Raises AgentError."""
+    """Connect to a Unix socket. Raises AgentError."""
     try:
         return await asyncio.open_unix_connection(path, limit=MAX_MESSAGE)
     except (OSError, ValueError) as err:
@@ -55,7 +55,7 @@ async def connect(path: str, of: str) -> tuple[asyncio.StreamReader, asyncio.Str
 
 
 async def line_of(reader: asyncio.StreamReader, of: str) -> bytes:
-    """One line. Raises AgentError when the other side is gone, or the line has no end."""
+    """Read one line. Raises AgentError if the connection ended or the line is longer than MAX_MESSAGE."""
     try:
         line = await reader.readline()
     except (OSError, ValueError) as err:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""niri: its event stream tells all windows first, then what changes."""
+"""The adapter of niri, whose event stream begins with all windows and goes on with changes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _MAX_WINDOWS = 4096
 
 
 class Niri:
+    """The adapter of niri."""
+
     name = "niri"
 
     def __init__(self, path: str) -> None:
@@ -25,7 +27,7 @@ class Niri:
             answer = decoded(await line_of(reader, self.name), self.name)
             if not isinstance(answer, dict) or "Ok" not in answer:
                 raise AgentError(
-                    "niri does not let us listen", hint="its version has no event stream"
+                    "niri refused the event stream", hint="this version of niri has no event stream"
                 )
             while True:
                 event = decoded(await line_of(reader, self.name), self.name)
@@ -35,7 +37,7 @@ class Niri:
             writer.close()
 
     def apply(self, event: dict[str, Any]) -> bool:
-        """Take in an event; whether it was about windows. Events of no meaning to us are passed over."""
+        """Apply an event. Return True if it was about windows; other events are ignored."""
         for kind, body in event.items():
             body = body if isinstance(body, dict) else {}
             if kind == "WindowsChanged":

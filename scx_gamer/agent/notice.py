@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A notification on the desktop while the supervisor has given up: without it, nobody would look."""
+"""The desktop notification shown while the supervisor is in the state `fallback`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from scx_gamer.dbus.userbus import UserBus, UserBusError
 from scx_gamer.system.text import printable
 
 FALLBACK = "fallback"
-GAP_S = 0.5  # between two looks: signals of strangers cost no more than this
+GAP_S = 0.5  # between two queries, which bounds the cost of signals sent by other programs
+_MAX_TEXT = 200  # of each part of a reason
+_KEEP = 0  # expire_timeout: until the user closes it
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _SERVER, _SERVER_PATH = "org.freedesktop.Notifications", "/org/freedesktop/Notifications"
 _SUMMARY = "Games run without scx-gamer"
@@ -21,7 +23,7 @@ _TO_DO = "The kernel's own scheduler is back. See scx-gamer status; scx-gamer st
 
 
 class Notice:
-    """Listens to the supervisor on the system bus, starts nothing, and speaks on the session's."""
+    """The adapter that reads the state on the system bus, without starting the supervisor, and notifies the session."""
 
     name = "notices"
 
@@ -36,25 +38,25 @@ class Notice:
             raise AgentError(f"notifications: {err}") from err
 
     async def _follow(self, system: UserBus, session: UserBus) -> None:
-        look = asyncio.Event()
-        await system.on_owner(BUS_NAME, lambda _owner: look.set())
-        # A signal is a reason to look and no more: anybody can send one.
-        await system.on_signals(BUS_NAME, _PROPERTIES, lambda _member, _body: look.set())
+        changed = asyncio.Event()
+        await system.on_owner(BUS_NAME, lambda _owner: changed.set())
+        # A signal only triggers a query, because any program can send one.
+        await system.on_signals(BUS_NAME, _PROPERTIES, lambda _member, _body: changed.set())
         shown = 0
         while True:
-            why = await self._given_up(system)
+            why = await self._fallback_reason(system)
             if why is not None and not shown:
                 shown = await self._show(session, why)
             elif why is None and shown:
                 await self._call(session, "CloseNotification", "u", [shown])
                 shown = 0
             await asyncio.sleep(GAP_S)
-            await system.wait(look.wait())
-            look.clear()
+            await system.wait(changed.wait())
+            changed.clear()
 
     @staticmethod
-    async def _given_up(system: UserBus) -> str | None:
-        """Why the supervisor gave up; None while it has not, or there is none."""
+    async def _fallback_reason(system: UserBus) -> str | None:
+        """Return the reason for `fallback`; None in any other state, or without a supervisor."""
         owner = await system.owner(BUS_NAME)
         if not owner:
             return None
@@ -70,14 +72,13 @@ class Notice:
         except UserBusError as err:
             if await system.owner(BUS_NAME) == owner:
                 raise
-            del err  # it ended meanwhile
+            del err  # the supervisor ended meanwhile
             return None
-        return ": ".join(printable(str(part), 200) for part in (kind, reason) if part)
+        return ": ".join(printable(str(part), _MAX_TEXT) for part in (kind, reason) if part)
 
     async def _show(self, session: UserBus, why: str) -> int:
         body = "\n".join(html.escape(line) for line in (why, _TO_DO) if line)
-        keep_ms = 0  # until somebody has seen it
-        values = ["scx-gamer", 0, "dialog-warning", _SUMMARY, body, [], {}, keep_ms]
+        values = ["scx-gamer", 0, "dialog-warning", _SUMMARY, body, [], {}, _KEEP]
         return int(await self._call(session, "Notify", "susssasa{sv}i", values))
 
     @staticmethod

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From adapters to the supervisor: the last word on the focus, told again to a supervisor that comes later."""
+"""The reporter: it sends the latest state of the adapters to the supervisor, and again to one that starts later."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from scx_gamer.agent.model import ANSWER_S, FOCUS, GAMEMODE
 
 log = logging.getLogger(__name__)
 
-QUIET_S = 0.05  # one focus change is several events
-GAP_S = 0.2  # between two hints: below the rate that the supervisor takes
-RETRY_S = 5.0  # while nobody listens
-AGAIN_S = 30.0  # the same once more, for a supervisor that was started anew
+QUIET_S = 0.05  # coalesces the several events of one focus change
+GAP_S = 0.2  # between two hints, below the rate that the supervisor accepts
+RETRY_S = 5.0  # while there is no supervisor
+AGAIN_S = 30.0  # period of sending everything again, for a restarted supervisor
 _MAX_GAMES = 64
 
 
 class Reporter:
-    """Keeps what is true now; `run` brings the supervisor up to date with it."""
+    """The present focus and games, which `run` sends to the supervisor."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._focus = 0
         self._known_focus = False
         self._games: dict[int, bool] = {}
-        self._told: dict[tuple[str, int], bool] = {}
+        self._delivered: dict[tuple[str, int], bool] = {}
         self._changed = asyncio.Event()
         self._error = ""
         self.sent = 0
 
     def report(self, kind: str, pid: int, active: bool) -> None:
-        """What an adapter saw."""
+        """Record an event of an adapter."""
         if kind == FOCUS:
             self._focus, self._known_focus = pid, True
         elif kind == GAMEMODE and (pid in self._games or len(self._games) < _MAX_GAMES):
@@ -42,14 +42,14 @@ class Reporter:
         self._changed.set()
 
     def _due(self) -> list[tuple[str, int, bool]]:
-        """What the supervisor was not told yet; the focus last, so that it is about games it knows."""
+        """Return the hints that are to be sent. The focus is last, so that it refers to known games."""
         wanted = [(GAMEMODE, pid, active) for pid, active in self._games.items()]
         if self._known_focus:
             wanted.append((FOCUS, self._focus, True))
-        return [hint for hint in wanted if self._told.get(hint[:2]) != hint[2]]
+        return [hint for hint in wanted if self._delivered.get(hint[:2]) != hint[2]]
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Send hints until cancelled."""
         while True:
             await asyncio.sleep(QUIET_S)
             self._changed.clear()
@@ -57,8 +57,10 @@ class Reporter:
                 try:
                     await asyncio.wait_for(self._send(*hint), ANSWER_S)
                 except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError) as err:
-                    self._say(f"no supervisor at {self._path}: {err or type(err).__name__}")
-                    self._told.clear()
+                    self._log_once(
+                        f"cannot reach the supervisor at {self._path}: {err or type(err).__name__}"
+                    )
+                    self._delivered.clear()
                     await asyncio.sleep(RETRY_S)
                     self._changed.set()
                     break
@@ -66,7 +68,7 @@ class Reporter:
             try:
                 await asyncio.wait_for(self._changed.wait(), AGAIN_S)
             except TimeoutError:
-                self._told.clear()
+                self._delivered.clear()
 
     async def _send(self, kind: str, pid: int, active: bool) -> None:
         reader, writer = await asyncio.open_unix_connection(str(self._path))
@@ -78,16 +80,20 @@ class Reporter:
             writer.close()
         self.sent += 1
         if kind == FOCUS:
-            self._told = {key: value for key, value in self._told.items() if key[0] != FOCUS}
-        self._told[kind, pid] = active
+            self._delivered = {
+                key: value for key, value in self._delivered.items() if key[0] != FOCUS
+            }
+        self._delivered[kind, pid] = active
         if kind == GAMEMODE and not active:
             self._games.pop(pid, None)
-            self._told.pop((kind, pid), None)
+            self._delivered.pop((kind, pid), None)
         refused = not isinstance(answer, dict) or answer.get("ok") is not True
-        self._say(str(answer.get("error", answer)) if refused and isinstance(answer, dict) else "")
+        self._log_once(
+            str(answer.get("error", answer)) if refused and isinstance(answer, dict) else ""
+        )
 
-    def _say(self, error: str) -> None:
-        """Each new trouble once."""
+    def _log_once(self, error: str) -> None:
+        """Log an error unless it was the last one, too."""
         if error and error != self._error:
             log.warning("%s", error)
         self._error = error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""X11 by python-xlib: the window manager's active window, or gamescope's focused one, and the process behind it."""
+"""The adapter of X11 and gamescope, by python-xlib: the active window and its process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ACTIVE, _GAMESCOPE = "_NET_ACTIVE_WINDOW", "GAMESCOPE_FOCUSED_WINDOW"
 
 
 class X11:
-    """One X server. `run` finds out whether gamescope or a window manager owns it."""
+    """The adapter of an X server. `run` finds out if gamescope or a window manager sets the focus."""
 
     name = "X11"
 
@@ -30,7 +30,7 @@ class X11:
 
             def readable() -> None:
                 try:
-                    # again, for what was read while we waited for an answer
+                    # loop: waiting for an answer reads further events
                     while server.focus_may_have_changed():
                         report(FOCUS, server.focused_pid(), True)
                 except AgentError as err:
@@ -41,12 +41,14 @@ class X11:
             report(FOCUS, server.focused_pid(), True)
             loop.add_reader(server.fd, readable)
             stack.callback(loop.remove_reader, server.fd)
-            loop.call_soon(readable)  # what came while we asked is read already
+            loop.call_soon(
+                readable
+            )  # events that came during the first query were read with its answer
             await ended
 
 
 class Server:
-    """A connection that hears of changes of the root window. Raises AgentError, at any time."""
+    """A connection that receives property changes of the root window. Methods raise AgentError."""
 
     def __init__(self, name: str) -> None:
         try:
@@ -61,20 +63,20 @@ class Server:
         try:
             self.fd = int(self._display.fileno())
             root = self._display.screen().root
-            # an X error that no call waits for is about a window that went meanwhile: nothing to do
+            # asynchronous X errors are about windows that were closed meanwhile: ignore them
             self._display.set_error_handler(lambda _error, _request: None)
             root.change_attributes(event_mask=X.PropertyChangeMask)
             self._root, self._property_notify, self._any = root, X.PropertyNotify, X.AnyPropertyType
             self._window_atoms = [self._display.intern_atom(n) for n in (_GAMESCOPE, _ACTIVE)]
             self._pid_atom = self._display.intern_atom("_NET_WM_PID")
-            self.is_gamescope = self._property(root, self._window_atoms[0]) is not None
+            self.is_gamescope = self._numbers(root, self._window_atoms[0]) is not None
             self._has_res = self._display.has_extension("X-Resource")
         except self._errors as err:
             self._display.close()
             raise AgentError(f"X server {name}: {err}") from err
 
     def focus_may_have_changed(self) -> bool:
-        """Read what there is to read."""
+        """Read pending events. Return True if a focus property changed."""
         changed = False
         try:
             while self._display.pending_events():
@@ -85,10 +87,10 @@ class Server:
         return changed
 
     def focused_pid(self) -> int:
-        """0 when nothing has the focus, or nobody knows whose it is."""
+        """Return the pid of the focused window; 0 if none is focused or its pid is unknown."""
         try:
             for atom in self._window_atoms[0 if self.is_gamescope else 1 :]:
-                value = self._property(self._root, atom)
+                value = self._numbers(self._root, atom)
                 if value:
                     return self.pid_of_window(int(value[0]))
         except self._errors as err:
@@ -96,13 +98,13 @@ class Server:
         return 0
 
     def pid_of_window(self, window: int) -> int:
-        """By what the server knows of its client; else by what the client says of itself."""
+        """Return the pid of a window by the X-Resource extension, else by the client's _NET_WM_PID; 0 if unknown."""
         if not window:
             return 0
         try:
             return self._pid_by_resource(window) or self._pid_by_property(window)
         except self._errors as err:
-            if self._is_x_error(err):  # the window is gone
+            if self._is_x_error(err):  # the window was closed
                 return 0
             raise AgentError(f"the X server has ended: {err}") from err
 
@@ -121,13 +123,13 @@ class Server:
         return 0
 
     def _pid_by_property(self, window: int) -> int:
-        value = self._property(
+        value = self._numbers(
             self._display.create_resource_object("window", window), self._pid_atom
         )
         return pid_of(int(value[0])) if value else 0
 
-    def _property(self, window: Any, atom: int) -> Any:
-        """Numbers of a property; None where it is not set, empty where nobody has the focus."""
+    def _numbers(self, window: Any, atom: int) -> Any:
+        """Return the numbers of a property: None if it is unset, empty if no window has the focus."""
         found = window.get_full_property(atom, self._any)
         return None if found is None or found.format != 32 else list(found.value)
 
@@ -135,6 +137,6 @@ class Server:
         try:
             self._display.close()
         except self._errors:
-            pass  # it closed before us
+            pass  # the server closed the connection first
         finally:
-            self._display.display.socket.close()  # which python-xlib leaves open then
+            self._display.display.socket.close()  # python-xlib leaves it open after an error

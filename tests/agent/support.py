@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Real desktops without a screen, run as an ordinary user, and an adapter that listens to one."""
+"""Real headless desktops, run as an ordinary user, and an adapter connected to one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Seen = tuple[str, int, bool]
 
 
 class Session:
-    """A folder and an environment for programs of one session; what it starts ends with it."""
+    """A directory and an environment for the programs of a session, which end with it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,7 +41,7 @@ class Session:
         }
 
     def start(self, *argv: str, **env: str) -> subprocess.Popen[bytes]:
-        """A program of the session; its words go to a log there."""
+        """Start a program of the session, with its output in a log in the directory."""
         as_user: dict[str, Any] = {}
         if os.geteuid() == 0:
             as_user = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
@@ -70,7 +70,7 @@ class Session:
         return path
 
     def bus(self) -> str:
-        """Address of a session bus of its own."""
+        """Start a session bus and return its address."""
         path = self.folder / "bus"
         address = f"unix:path={path}"
         config = self.write(
@@ -110,7 +110,7 @@ def session() -> Iterator[Session]:
 
 
 class Ear:
-    """What an adapter reported, in order."""
+    """The reports of an adapter, in order."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
@@ -121,7 +121,7 @@ class Ear:
         self._more.set()
 
     async def until(self, wanted: Seen) -> None:
-        """Until that is the last word; what came before is forgotten."""
+        """Wait until the last report is as given, and clear the reports."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while not self.seen or self.seen[-1] != wanted:
@@ -134,7 +134,7 @@ class Ear:
 
 @asynccontextmanager
 async def listening(adapter: Adapter) -> AsyncIterator[Ear]:
-    """The adapter at work; an adapter that fails fails the test."""
+    """Run an adapter inside the block. Its failure fails the test."""
     ear = Ear()
     task = asyncio.create_task(adapter.run(ear.report))
     block = asyncio.current_task()
@@ -154,7 +154,7 @@ async def listening(adapter: Adapter) -> AsyncIterator[Ear]:
 
 
 async def until_ended(adapter: Adapter) -> str:
-    """What an adapter says when its desktop goes away."""
+    """Return the error of an adapter whose desktop ended."""
     from scx_gamer.agent.model import AgentError
 
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The notification of a supervisor that gave up: over two real buses, to a server that writes down what it shows."""
+"""The notification of a supervisor in fallback: over two real buses, to a server that records it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REASON = "runnable task <stall>\x1b[31m"
 
 
 class Supervisor:
-    """Its properties on a bus, as the real one has them."""
+    """A fake supervisor: the real one's properties on a bus."""
 
     def __init__(self, bus: MessageBus) -> None:
         self.bus = bus
@@ -94,7 +94,7 @@ async def connected(address: str, name: str) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def world() -> AsyncIterator[tuple[str, str, Screen]]:
-    """Addresses of a session's bus and of a system's, and the server on the first."""
+    """Yield the addresses of a session and a system bus, and the server on the first."""
     with session() as own, session() as machine:
         desktop, system = own.bus(), machine.bus()
         async with connected(desktop, notice._SERVER) as bus:

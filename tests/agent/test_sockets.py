@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hyprland and niri by their protocols, spoken on a real socket; and the reporter, to a real control server."""
+"""Hyprland and niri: fake servers of their protocols on real sockets. The reporter: with a real control server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.agent.support import listening, until_ended
 
 
 class Fake:
-    """The other end of one socket: what came, and a pen for what is said."""
+    """The server side of a socket: the received lines, and a writer."""
 
     def __init__(self) -> None:
         self.received: asyncio.Queue[bytes] = asyncio.Queue()
@@ -206,7 +206,7 @@ def test_who_is_asked_in_which_session() -> None:
 
 
 class Supervisor:
-    """Takes hints as the real one does: one line each way."""
+    """A fake supervisor that accepts hints as the real one does: one line each way."""
 
     def __init__(self) -> None:
         self.hints: list[tuple[str, int, bool]] = []

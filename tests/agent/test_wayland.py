@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Focus under real compositors without a screen: sway and KWin."""
+"""Focus under real headless compositors: sway and KWin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLIENT = ("weston-flower",)  # a window, and nothing else
 
 @contextmanager
 def sway() -> Iterator[tuple[Session, str]]:
-    """A session with sway, and the path of its socket."""
+    """Yield a session with sway and the path of its socket."""
     with session() as own:
         own.env |= {
             "WLR_BACKENDS": "headless",
@@ -79,7 +79,7 @@ def test_sway_that_ends_is_said() -> None:
 
 @contextmanager
 def kwin() -> Iterator[tuple[Session, str]]:
-    """A session with KWin on its own bus, and the bus's address."""
+    """Yield a session with KWin on a bus of its own, and the address of the bus."""
     with session() as own:
         address = own.bus()
         own.env |= {"DBUS_SESSION_BUS_ADDRESS": address, "KWIN_COMPOSE": "Q"}
@@ -95,12 +95,12 @@ def kwin() -> Iterator[tuple[Session, str]]:
 
 
 def script_for(own: Session) -> Path:
-    """Where the session's user can read it, wherever this checkout is."""
+    """Return a copy of the script that the session's user can read, wherever this checkout is."""
     return own.write("kwin.js", SCRIPT.read_text())
 
 
 async def ready(address: str) -> None:
-    """Until KWin takes scripts: it has its name before it does."""
+    """Wait until KWin accepts scripts, which is later than it owns its bus name."""
     async with UserBus(address) as bus, asyncio.timeout(30):
         while True:
             try:

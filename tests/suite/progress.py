@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How far a run is: what runs, how much is done, and how long the rest takes by the last run's times."""
+"""Progress of a run: the parts that run, the share that is done, and the time left by the durations of the last run."""
 
 from __future__ import annotations
 
