@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One measured run of a game beside a load, and the medians of several."""
+"""A measured run of a game beside a load, and the medians of several runs."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from scx_gamer.bench.workload import Workload
 
 @dataclass(frozen=True)
 class Spec:
-    """What runs: a game's shape and a background load (`none` for none)."""
+    """Parameters of a run: the game's shape, and the background load (`none` for no load)."""
 
     shape: str
     load: str
@@ -23,8 +23,8 @@ class Spec:
     seed: int = 1
     period_us: int = 0
     input_hz: int = 1000
-    settle_ms: int = 2000  # the game alone: what a supervisor does when one starts is over by then
-    warmup_ms: int = 500  # and beside the load
+    settle_ms: int = 2000  # the game alone, until the supervisor has handled its start
+    warmup_ms: int = 500  # the game beside the load, before the measurement
 
     def game_args(self) -> list[str | float]:
         args: list[str | float] = [
@@ -43,7 +43,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Microseconds."""
+    """Quantiles of a distribution, in microseconds."""
 
     p50: float
     p99: float
@@ -66,7 +66,7 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Cell:
-    """A row of the report. `oldest_waiter_ms` is None where a load cannot tell waits from sleep."""
+    """The figures of a run. `oldest_waiter_ms` is None for loads that cannot tell waiting from sleeping."""
 
     load: str
     shape: str
@@ -83,14 +83,14 @@ class Cell:
     links_p99_us: dict[str, float] = field(default_factory=dict)  # wake-up to first run, by link
     runs: int = 1
     mean_fps: float = 0.0
-    game_cpus: float = 0.0  # that the game and its compositor kept busy: no load can have had them
+    game_cpus: float = 0.0  # CPUs kept busy by the game and its compositor, which a load cannot use
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def of_json(cls, values: dict[str, Any]) -> "Cell":
-        """What json() made. Raises TypeError on fields that are none."""
+        """Parse the result of json(). Raises TypeError for unknown fields."""
         latencies = {
             key: Quantiles(**values[key]) for key in ("frame_latency_us", "input_latency_us")
         }
@@ -105,11 +105,10 @@ def run_once(
     game_prefix: Sequence[str] = (),
     on_line: Callable[[dict[str, Any]], None] | None = None,
 ) -> Cell:
-    """Start the game, the load beside it, measure, stop both.
+    """Start the game, then the load, measure, and stop both. Raises BenchError.
 
-    The load starts when the game has been up for a while, so that neither its start nor what a
-    supervisor makes of it is measured, and runs as long as the game: its work is what it got in
-    that time, per second.
+    The load starts `settle_ms` after the game, so that neither the game's start nor the supervisor's reaction is
+    measured, and runs as long as the game. Its work is given per second of that time.
     """
     with ExitStack() as stack:
         game = stack.enter_context(Workload("game", *spec.game_args(), prefix=game_prefix))
@@ -146,11 +145,11 @@ def run_once(
 
 
 def median_cell(cells: Sequence[Cell]) -> Cell:
-    """Medians of runs of the same cell; the longest wait is the longest of all."""
+    """Return the medians of runs with the same parameters, but the longest wait of all. Raises ValueError."""
     first = cells[0]
     if any((c.load, c.shape, c.scheduler) != (first.load, first.shape, first.scheduler)
            for c in cells):  # fmt: skip
-        raise ValueError("medians are of one cell's runs only")
+        raise ValueError("runs have different parameters")
     waits = [c.oldest_waiter_ms for c in cells if c.oldest_waiter_ms is not None]
     return Cell(
         load=first.load,

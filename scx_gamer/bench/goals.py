@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a matrix of cells must show, against the same game without load under the kernel's default."""
+"""Goals for a matrix of cells, relative to the same game without load under the kernel's default scheduler."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ UNMARKED = "unmarked"
 
 @dataclass(frozen=True)
 class Limits:
-    """At least this share on time; at most or at least these multiples of the idle machine's."""
+    """Limits on a cell: the least share on time, and multiples of the idle machine's figures."""
 
     on_time: float
     frame_p99: float
     low1: float
     input_p99: float
-    background: float = 0.0  # share of the work done under the default
-    input_p999: float = 0.0  # 0: not asked
-    input_p99_us: float = 0.0  # in place of the multiple, where given
+    background: float = 0.0  # least share of the work done under the default scheduler
+    input_p999: float = 0.0  # 0: no limit
+    input_p99_us: float = 0.0  # absolute limit, which replaces the multiple
 
 
 _CALM = Limits(1.0, 1.01, 0.99, 1.05)
@@ -30,7 +30,7 @@ _STORM = Limits(0.998, 1.05, 0.97, 1.5, 0.97, input_p999=5.0)
 _WAKERS = Limits(0.998, 1.05, 0.97, 1.5, 0.97)
 _WORKERS = Limits(1.0, 1.02, 0.99, 0.0, 0.99, input_p99_us=200.0)
 _UNMARKED = Limits(1.0, 1.3, 0.9, 1.5, 0.99)
-# Nobody plays: the work of others within these shares of the default's, wake-ups within three percent.
+# No game runs: background work and wake-ups within these shares of the default's.
 _AT_REST = {
     "none": Limits(1.0, 1.03, 0.97, 1.03),
     "compile": Limits(0.0, 0.0, 0.0, 0.0, 0.99),
@@ -52,7 +52,7 @@ BY_LOAD = {
 
 
 def limits_for(cell: Cell) -> Limits | None:
-    """None where nothing is promised."""
+    """Return the limits of a cell, None if it has no goal."""
     kind = cell.load.split("-")[0]
     if cell.shape == "desktop":
         return _AT_REST.get(kind) if cell.scheduler == UNMARKED else None
@@ -67,7 +67,7 @@ def limits_for(cell: Cell) -> Limits | None:
 
 @dataclass(frozen=True)
 class Check:
-    """One figure against its limit. `at_least`: the value must not be below it, else not above."""
+    """A figure and its limit, which is a lower bound if `at_least` is true, else an upper bound."""
 
     cell: Cell
     what: str
@@ -96,7 +96,7 @@ def _find(cells: Sequence[Cell], like: Cell, load: str, scheduler: str) -> Cell 
 
 
 def checks(cells: Sequence[Cell]) -> Iterator[Check]:
-    """Every promise that these cells can be held to; none for a cell whose reference is missing."""
+    """Yield a check for each goal of each cell. Cells without their reference cell are skipped."""
     for cell in cells:
         limits = limits_for(cell)
         idle = _find(cells, cell, "none", "default")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Logs of MangoHud: frame times of a real game, and two of them compared."""
+"""Frame times in logs of MangoHud, and the comparison of two logs."""
 
 import csv
 import random
@@ -9,15 +9,15 @@ from pathlib import Path
 from scx_gamer.bench.verdict import CONFIDENCE, DRAWS, Interval, noise_of, quantile
 from scx_gamer.bench.workload import BenchError
 
-_LONGEST_MS = 3_600_000.0  # an hour: what is longer, infinite or not a number is a damaged log
+_LONGEST_MS = 3_600_000.0  # an hour; longer, infinite or NaN values mean a damaged log
 _COLUMN = "frametime"
-BLOCK = 60  # frames that are drawn together: neighbours are alike
+BLOCK = 60  # frames resampled together, because neighbouring frames correlate
 _MIN_BLOCKS = 10
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Frame times of one log, ms."""
+    """Frame times of a log, in ms."""
 
     name: str
     times_ms: tuple[float, ...]
@@ -28,24 +28,24 @@ class Frames:
 
     @property
     def low1_fps(self) -> float:
-        """Mean rate over the slowest hundredth of the frames."""
+        """Mean frame rate of the slowest hundredth of the frames."""
         return low1(self.times_ms)
 
     def blocks(self) -> list[tuple[float, ...]]:
-        """Whole blocks of neighbouring frames."""
+        """Return the whole blocks of neighbouring frames."""
         return [
             self.times_ms[i : i + BLOCK] for i in range(0, len(self.times_ms) - BLOCK + 1, BLOCK)
         ]
 
 
 def low1(times_ms: tuple[float, ...] | list[float]) -> float:
-    """fps of the slowest hundredth."""
+    """Return the mean frame rate of the slowest hundredth."""
     worst = sorted(times_ms)[-max(1, len(times_ms) // 100) :]
     return 1000 * len(worst) / sum(worst)
 
 
 def read(path: Path) -> Frames:
-    """A log as MangoHud writes it: system lines, then a header with `frametime` in ms. Raises BenchError."""
+    """Parse a log: system lines, then a header with `frametime` in ms, then frames. Raises BenchError."""
     try:
         rows = list(csv.reader(path.read_text(errors="replace").splitlines()))
     except OSError as e:
@@ -53,7 +53,7 @@ def read(path: Path) -> Frames:
     head = next((i for i, row in enumerate(rows) if _COLUMN in row), None)
     if head is None:
         raise BenchError(
-            f"{path} is no MangoHud log: no column {_COLUMN!r}",
+            f"{path} is not a MangoHud log: it has no column {_COLUMN!r}",
             hint="log with MANGOHUD_CONFIG=output_folder=DIR,log_duration=60",
         )
     column = rows[head].index(_COLUMN)
@@ -64,21 +64,22 @@ def read(path: Path) -> Frames:
         try:
             time_ms = float(row[column])
         except ValueError as e:
-            raise BenchError(f"{path} line {number}: {row[column]!r} is no frame time") from e
+            raise BenchError(f"{path} line {number}: {row[column]!r} is not a frame time") from e
         if not time_ms <= _LONGEST_MS:
-            raise BenchError(f"{path} line {number}: {row[column]!r} is no frame time")
+            raise BenchError(f"{path} line {number}: {row[column]!r} is not a frame time")
         if time_ms > 0:
             times.append(time_ms)
     if len(times) < _MIN_BLOCKS * BLOCK:
         raise BenchError(
-            f"{path} has {len(times)} frames", hint=f"{_MIN_BLOCKS * BLOCK} are needed, log longer"
+            f"{path} has only {len(times)} frames",
+            hint=f"{_MIN_BLOCKS * BLOCK} are needed; log for longer",
         )
     return Frames(path.name, tuple(times))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of two logs, B against A."""
+    """The comparison of two logs, B relative to A."""
 
     a: Frames
     b: Frames
@@ -87,7 +88,7 @@ class Comparison:
     noise: float
 
     def lines(self) -> list[str]:
-        """For a person; the last one is the verdict."""
+        """Return the lines of a table, with the verdict last."""
         rows = [f"{'':<10}{'A':>10}{'B':>10}   change [95 %]"]
         for what, one, two, change in (
             ("mean fps", self.a.mean_fps, self.b.mean_fps, self.mean),
@@ -106,7 +107,7 @@ class Comparison:
 
 
 def compare(a: Frames, b: Frames, seed: int = 1) -> Comparison:
-    """Bootstrap over blocks of neighbouring frames; noise is A's first half against its second."""
+    """Bootstrap blocks of neighbouring frames. The noise is the difference between the halves of A."""
     generator = random.Random(seed)
     one, two = a.blocks(), b.blocks()
     means: list[float] = []

@@ -29,9 +29,9 @@ from scx_gamer.system.exit_codes import INTERRUPTED
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to schedule the game: how it is started, and what is attached meanwhile.
+    """A way to schedule the game: the prefix of its command, and the scheduler that is attached.
 
-    `scheduler`: empty for the kernel's own, OURS for the supervisor's, else an object file.
+    `scheduler` is empty for the kernel's own, OURS for the supervisor's, else the path of an object file.
     """
 
     name: str
@@ -62,7 +62,7 @@ LOADS = {
     "forkexec": ("forkexec", 1.0),
     "messaging": ("messaging", 1.0),
     "pipes": ("pipes", 3.0),
-    "pingpong": ("pipes", 0.01),  # one pair, however many CPUs
+    "pingpong": ("pipes", 0.01),  # one pair on any number of CPUs
     "memory": ("memory", 1.0),
     "pinned": ("pinned", 1.0),
     "browser": ("browser", 4.0),
@@ -87,14 +87,14 @@ HEAD = (
 
 
 class Stage:
-    """What is attached now; `switch` changes it only where the next contender wants another."""
+    """The attached scheduler. `switch` replaces it only for a contender with another one."""
 
     def __init__(self, *, attached: bool) -> None:
         self._attached: Attached | None = None
         self._now = OURS if attached else ""
 
     def switch(self, scheduler: str) -> None:
-        """Raises BenchError."""
+        """Attach a contender's scheduler. Raises BenchError."""
         if scheduler == self._now:
             return
         self.close()
@@ -107,7 +107,7 @@ class Stage:
         self._now = scheduler
 
     def close(self) -> None:
-        """Back to the kernel's own. Idempotent."""
+        """Return to the kernel's own scheduler. Idempotent."""
         attached, self._attached = self._attached, None
         if attached is not None:
             attached.close()
@@ -164,9 +164,9 @@ def _names(text: str, known: Sequence[str], what: str) -> list[str]:
     names = [n.strip() for n in text.split(",") if n.strip()]
     for name in names:
         if name not in known:
-            raise BenchError(f"no {what} is called {name!r}", hint=f"one of {', '.join(known)}")
+            raise BenchError(f"unknown {what} {name!r}", hint=f"use one of {', '.join(known)}")
     if not names:
-        raise BenchError(f"no {what} was named", hint=f"one of {', '.join(known)}")
+        raise BenchError(f"no {what} was given", hint=f"use one of {', '.join(known)}")
     return names
 
 
@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--calibration", type=float, help="loops per us; measured if not given")
+    parser.add_argument("--calibration", type=float, help="loops per us; measured by default")
     parser.add_argument("--output", type=Path, default=Path("build/bench/bench.json"))
     args = parser.parse_args(argv)
     cells: list[Cell] = []
@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         contenders = [CONTENDERS[n] for n in _names(args.schedulers, list(CONTENDERS), "scheduler")]
         for path in args.object:
             if not path.is_file():
-                raise BenchError(f"there is no object file {path}", hint="name a .bpf.o")
+                raise BenchError(f"{path} does not exist", hint="give a .bpf.o file")
             contenders.append(Contender(path.name.split(".")[0], (), str(path.resolve())))
         if any(c.scheduler for c in contenders):
             need_root()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`scx-gamer bench`: the same game-like load, or a command, without and with the scheduler, alternating."""
+"""`scx-gamer bench`: a game-like load, or a command, run alternately without and with the scheduler."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. `command`: instead of the game-like load; its run time is then the figure."""
+    """Parameters of a measurement. `command` replaces the game-like load, and its run time is then the figure."""
 
     loads: tuple[str, ...] = ("none", "hogs-2", "compile")
     shape: str = "few"
@@ -29,7 +29,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All runs of one load, in pairs without and with."""
+    """All runs of a load, in pairs without and with."""
 
     load: str
     without: tuple[Cell, ...]
@@ -67,7 +67,7 @@ class Outcome:
 
 @contextmanager
 def _stage() -> Iterator[Stage]:
-    """A supervisor, ours or the running one, whose scheduler comes and goes; as it was before, at the end."""
+    """Start a supervisor, or use the running one, and restore its state at the end. Raises BenchError."""
     need_root()
     if not kernel_has_sched_ext():
         raise BenchError("this kernel has no sched_ext", hint="`make bench` uses a virtual machine")
@@ -81,7 +81,7 @@ def _stage() -> Iterator[Stage]:
             session.wait_scheduler(OURS)
         elif before["mode"] != "always":
             raise BenchError(
-                "a supervisor runs in mode auto, which attaches for games only",
+                "the running supervisor is in mode auto, which attaches for games only",
                 hint="stop it for the benchmark (systemctl stop scx-gamer)",
             )
         else:
@@ -92,11 +92,11 @@ def _stage() -> Iterator[Stage]:
         yield stage
 
 
-def measure(plan: Plan, say: Callable[[str], None]) -> list[Outcome]:
-    """Every load's pairs, interleaved; `say` gets a line for each run. Raises BenchError."""
+def measure(plan: Plan, progress: Callable[[str], None]) -> list[Outcome]:
+    """Measure the pairs of every load. `progress` is called with a line for each run. Raises BenchError."""
     for load in plan.loads:
         if load not in LOADS:
-            raise BenchError(f"no load is called {load!r}", hint=f"one of {', '.join(LOADS)}")
+            raise BenchError(f"unknown load {load!r}", hint=f"use one of {', '.join(LOADS)}")
     outcomes: list[Outcome] = []
     with ExitStack() as stack:
         stage = stack.enter_context(_stage())
@@ -116,7 +116,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> list[Outcome]:
                     sides[side].append(cell)
                     done += 1
                     left = (time.monotonic() - begun) / done * (total - done)
-                    say(
+                    progress(
                         f"[{done}/{total}, {left:.0f} s left] {load} {name}: 1 % low"
                         f" {cell.low1_fps:.1f} fps, frame p99 {cell.frame_latency_us.p99 / 1e3:.2f} ms,"
                         f" input p99 {cell.input_latency_us.p99:.0f} us"
@@ -125,8 +125,8 @@ def measure(plan: Plan, say: Callable[[str], None]) -> list[Outcome]:
     return outcomes
 
 
-def measure_command(plan: Plan, say: Callable[[str], None]) -> Verdict:
-    """The command's own run time, paired. Raises BenchError when it fails."""
+def measure_command(plan: Plan, progress: Callable[[str], None]) -> Verdict:
+    """Measure the run time of the command. Raises BenchError if it fails."""
     sides: tuple[list[float], list[float]] = ([], [])
     with _stage() as stage:
         for pair in range(plan.pairs):
@@ -137,9 +137,9 @@ def measure_command(plan: Plan, say: Callable[[str], None]) -> Verdict:
                 done = subprocess.run([*prefix, *plan.command], stdout=sys.stderr, check=False)
                 took = time.monotonic() - begun
                 if done.returncode:
-                    raise BenchError(f"{plan.command[0]} ended with status {done.returncode}")
+                    raise BenchError(f"{plan.command[0]} failed with status {done.returncode}")
                 sides[side].append(took)
-                say(
+                progress(
                     f"[pair {pair + 1} of {plan.pairs}] {'with' if side else 'without'}: {took:.2f} s"
                 )
     return judge(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A page with plots of paired runs. Needs matplotlib, which nothing else here does."""
+"""The HTML report of paired runs. The only module that needs matplotlib."""
 
 import base64
 import html
@@ -34,9 +34,7 @@ def _plt() -> Any:
         import_module("matplotlib").use("Agg")
         return import_module("matplotlib.pyplot")
     except ImportError as e:
-        raise BenchError(
-            "a report needs matplotlib", hint="install it, or leave --report out"
-        ) from e
+        raise BenchError("a report needs matplotlib", hint="install it, or omit --report") from e
 
 
 def _bars(axes: Any, labels: Sequence[str], sides: Sequence[Sequence[float]]) -> None:
@@ -110,7 +108,7 @@ def _timeline(plt: Any, outcomes: Sequence[Outcome]) -> Any:
 
 
 def write(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """One HTML file with everything inside. Raises BenchError without matplotlib."""
+    """Write a self-contained HTML file. Raises BenchError without matplotlib."""
     plt = _plt()
     images: list[str] = []
     for draw in (_percentiles, _waits, _timeline):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A real supervisor in a child process, driven the way a user does: through the command line."""
+"""A supervisor in a child process, controlled through the command line and the control socket."""
 
 import json
 import os
@@ -16,13 +16,15 @@ from scx_gamer.system import child
 
 CLI = child.python("scx_gamer.cli")
 _SCHED_EXT = Path("/sys/kernel/sched_ext")
-_MAP_TYPE_STRUCT_OPS = 26
+_MAP_TYPE_STRUCT_OPS = 26  # include/uapi/linux/bpf.h
+_ANSWER_S = 60.0  # beside hogs and without our scheduler, an answer waits for all of them
+_POLL_S = 0.1
 _READY_S = 60.0
 _CLI_S = 90.0
 
 
 def loaded_scheduler() -> str:
-    """Name of the sched_ext scheduler that is attached, empty if none is."""
+    """Return the name of the attached sched_ext scheduler; empty if there is none."""
     try:
         if (_SCHED_EXT / "state").read_text().strip() != "enabled":
             return ""
@@ -36,7 +38,7 @@ def kernel_has_sched_ext() -> bool:
 
 
 def run_cli(*args: str) -> str:
-    """One `scx-gamer` command to its end; its standard output."""
+    """Run a `scx-gamer` command and return its standard output. Raises BenchError."""
     try:
         done = subprocess.run(
             [*CLI, *args], capture_output=True, text=True, timeout=_CLI_S, check=False,
@@ -45,7 +47,7 @@ def run_cli(*args: str) -> str:
     except subprocess.TimeoutExpired:
         raise BenchError(f"scx-gamer {args[0]} did not answer within {_CLI_S:.0f} s") from None
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        said = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
         raise BenchError(
             f"scx-gamer {' '.join(args)} failed with status {done.returncode}", hint=said[-1]
         )
@@ -53,21 +55,20 @@ def run_cli(*args: str) -> str:
 
 
 def query(op: str = "status") -> dict[str, Any]:
-    """The supervisor's answer, asked over its socket (a CLI process would cost the CPUs more)."""
+    """Query the supervisor over its socket, which costs less CPU time than a CLI process. Raises BenchError."""
     from scx_gamer import control
 
     try:
-        # beside hogs and without a scheduler of ours an answer waits for all of them
-        answer: dict[str, Any] = control.request(op, timeout_s=60)
+        answer: dict[str, Any] = control.request(op, timeout_s=_ANSWER_S)
     except control.ControlError as e:
         raise BenchError(str(e), errno=e.errno) from e
     return answer
 
 
 class Session:
-    """Starts `scx-gamer run`, switched on; leaving the `with` ends it with SIGTERM.
+    """A running `scx-gamer run`, switched on, until close(). Raises BenchError.
 
-    On or off outlives a supervisor: it is left as it was found, whatever was switched between.
+    On or off is persistent, so close() restores the setting that was found.
     """
 
     def __init__(
@@ -109,10 +110,10 @@ class Session:
                 self._process.wait(5)
 
     def _restore(self) -> None:
-        with suppress(BenchError):  # it is gone: nothing can be told to it
+        with suppress(BenchError):  # the supervisor may have ended
             query("stop" if self._found_off else "start")
 
-    def _said(self) -> str:
+    def _last_line(self) -> str:
         lines = self._log.read_text().strip().splitlines() if self._log else []
         return lines[-1] if lines else "no message"
 
@@ -120,7 +121,7 @@ class Session:
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
             if (code := self._process.poll()) is not None:
-                raise BenchError(f"scx-gamer run ended with status {code}", hint=self._said())
+                raise BenchError(f"scx-gamer run ended with status {code}", hint=self._last_line())
             try:
                 query()
             except BenchError as e:
@@ -131,17 +132,17 @@ class Session:
         raise BenchError(f"scx-gamer run is not ready after {_READY_S:.0f} s", hint=str(last))
 
     def wait_scheduler(self, name: str, timeout_s: float = 60.0) -> None:
-        """Until the kernel says that `name` is attached (empty: that none is)."""
+        """Wait until `name` is attached (empty: until none is). Raises BenchError."""
         deadline = time.monotonic() + timeout_s
         while (now := loaded_scheduler()) != name:
             if (code := self._process.poll()) is not None:
-                raise BenchError(f"scx-gamer run ended with status {code}", hint=self._said())
+                raise BenchError(f"scx-gamer run ended with status {code}", hint=self._last_line())
             if time.monotonic() > deadline:
                 raise BenchError(
                     f"the kernel runs {now or 'its own scheduler'} after {timeout_s:.0f} s, not {name or 'its own'}",
                     hint=json.dumps(query().get("state", "?")),
                 )
-            time.sleep(0.1)
+            time.sleep(_POLL_S)
 
     def close(self) -> None:
         """End the supervisor; idempotent."""
@@ -160,10 +161,10 @@ class Session:
 
 
 class Attached:
-    """Any sched_ext object file, attached from construction to close()."""
+    """A sched_ext object file, attached from construction to close(). Raises BenchError."""
 
     def __init__(self, path: Path) -> None:
-        # libbpf is loaded here and not before: a run without such an object does not need it
+        # import libbpf here: runs without an object file do not need it
         from scx_gamer.libbpf import BpfError, Object
 
         with ExitStack() as stack:
@@ -171,7 +172,9 @@ class Attached:
                 obj = stack.enter_context(Object.open(path))
                 ops = [m for m in obj.maps.values() if m.type == _MAP_TYPE_STRUCT_OPS]
                 if len(ops) != 1:
-                    raise BenchError(f"{path} has {len(ops)} struct_ops maps", hint="it needs one")
+                    raise BenchError(
+                        f"{path} has {len(ops)} struct_ops maps", hint="exactly one is needed"
+                    )
                 obj.load()
                 stack.enter_context(ops[0].attach_struct_ops())
             except BpfError as e:
@@ -184,7 +187,7 @@ class Attached:
 
 
 def wait_kernel(name: str | None, timeout_s: float = 30.0) -> None:
-    """Until the kernel says that `name` is attached (empty: that none is; None: that some is)."""
+    """Wait until `name` is attached (empty: until none is; None: until any is). Raises BenchError."""
     deadline = time.monotonic() + timeout_s
     while True:
         now = loaded_scheduler()
@@ -195,9 +198,10 @@ def wait_kernel(name: str | None, timeout_s: float = 30.0) -> None:
                 f"the kernel runs {now or 'its own scheduler'} after {timeout_s:.0f} s",
                 hint=f"wanted {'any other' if name is None else name or 'its own'}",
             )
-        time.sleep(0.05)
+        time.sleep(_POLL_S)
 
 
 def need_root() -> None:
+    """Raise BenchError unless the process runs as root."""
     if os.geteuid():
-        raise BenchError("this needs root", hint="start it with sudo, or run 'make run'")
+        raise BenchError("the benchmark needs root", hint="start it with sudo, or run 'make run'")

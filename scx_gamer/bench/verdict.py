@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Paired runs without and with: bootstrap intervals, the machine's own noise, one line a user understands."""
+"""Statistics of paired runs without and with the scheduler: bootstrap intervals, noise, and a verdict in one line."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -10,11 +10,12 @@ from statistics import median
 DRAWS = 4000
 CONFIDENCE = 0.95
 MIN_PAIRS = 5
+_NOISE_QUANTILE = 0.9
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The median of paired differences, as a share of the value without, and its bootstrap interval."""
+    """The median of paired differences, relative to the value without, and its bootstrap interval."""
 
     middle: float
     low: float
@@ -22,48 +23,48 @@ class Interval:
 
     @property
     def sure(self) -> bool:
-        """Whether the interval leaves out that nothing changed."""
+        """True if the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value with at least this share of all at or below it. ValueError for none."""
+    """Return the smallest value with at least this share of all at or below it. Raises ValueError for no values."""
     if not values:
-        raise ValueError("quantile of nothing")
+        raise ValueError("quantile of no values")
     ordered = sorted(values)
     rank = max(1, -(-len(ordered) * round(share * 1_000_000) // 1_000_000))
     return ordered[rank - 1]
 
 
 def paired(without: Sequence[float], with_: Sequence[float], seed: int = 1) -> Interval:
-    """Relative change of each pair, resampled. ValueError for unpaired or no values."""
+    """Bootstrap the median of the relative changes of pairs. Raises ValueError for unpaired or no values."""
     if len(without) != len(with_) or not without:
-        raise ValueError("pairs need as many values on both sides")
+        raise ValueError("the numbers of values without and with differ, or are 0")
     changes = [(b - a) / abs(a) if a else 0.0 for a, b in zip(without, with_, strict=True)]
     return _bootstrap(lambda draw: median([changes[i] for i in draw]), len(changes), seed)
 
 
 def _bootstrap(figure: Callable[[Sequence[int]], float], count: int, seed: int) -> Interval:
-    generator = random.Random(seed)  # the same answer for the same data
+    generator = random.Random(seed)  # seeded: the same result for the same data
     draws = sorted(figure([generator.randrange(count) for _ in range(count)]) for _ in range(DRAWS))
     tail = (1 - CONFIDENCE) / 2
     return Interval(figure(range(count)), quantile(draws, tail), quantile(draws, 1 - tail))
 
 
 def noise_of(values: Sequence[float]) -> float:
-    """A against A: how far neighbouring runs of the same thing lie apart, as a share; the largest but one in ten.
+    """Return the noise of equal runs: the 90th percentile of the relative differences of neighbours.
 
-    ValueError for fewer than two.
+    Raises ValueError for fewer than two runs.
     """
     if len(values) < 2:
         raise ValueError("noise needs two runs")
     apart = [abs(b - a) / max(abs(a), abs(b)) if a or b else 0.0 for a, b in pairwise(values)]
-    return quantile(apart, 0.9)
+    return quantile(apart, _NOISE_QUANTILE)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of one figure under one load."""
+    """The comparison of a figure under a load."""
 
     load: str
     figure: str
@@ -77,7 +78,7 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """`sure`, `no difference`, or why nothing can be said."""
+        """`sure`, `not sure`, `no difference…`, or the reason why there is no verdict."""
         if self.pairs < MIN_PAIRS:
             return f"no verdict: {self.pairs} pairs, {MIN_PAIRS} are needed"
         if abs(self.change.middle) <= self.noise:
@@ -86,7 +87,7 @@ class Verdict:
 
     @property
     def better(self) -> bool:
-        """Sure, and in the right direction."""
+        """True if the change is sure and an improvement."""
         return self.word == "sure" and (self.change.middle > 0) == self.larger_is_better
 
     def __str__(self) -> str:
@@ -103,7 +104,7 @@ def judge(
     load: str, figure: str, unit: str, without: Sequence[float], with_: Sequence[float], *,
     larger_is_better: bool,
 ) -> Verdict:  # fmt: skip
-    """From paired runs; noise is measured on the runs without."""
+    """Return the verdict of paired runs. The noise is that of the runs without."""
     return Verdict(
         load, figure, unit, median(without), median(with_), paired(without, with_),
         noise_of(without) if len(without) > 1 else 1.0, len(without), larger_is_better,

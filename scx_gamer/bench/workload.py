@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs the workload program and reads what it prints."""
+"""Starting the workload program and parsing its output."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _PACKAGED = Path(__file__).resolve().parents[1] / "bin" / "workload"
 
 
 class BenchError(ScxGamerError):
-    """A benchmark that cannot run: what failed and what to do, in one line."""
+    """A benchmark that cannot run: what failed, errno (0 if none), what to do."""
 
 
 def find_workload() -> Path:
@@ -30,11 +30,11 @@ def find_workload() -> Path:
     for path in [Path(named).absolute()] if named else [_CHECKOUT, _PACKAGED]:
         if os.access(path, os.X_OK):
             return path
-    raise BenchError("the workload program is missing", hint="run 'make workload'")
+    raise BenchError("the workload program is not built", hint="run 'make workload'")
 
 
 class Workload:
-    """One running subcommand; `result()` waits for its JSON, leaving the `with` ends it."""
+    """A running subcommand, until close(). `result()` waits for its JSON."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Workload:
                     text=True,
                     cwd="/",
                     env=child.environment(),
-                    process_group=0,  # a Ctrl-C is for us; we end it in order
+                    process_group=0,  # keeps Ctrl-C from the child, which is ended in order
                 )
             )
             self._stack = stack.pop_all()
@@ -69,12 +69,12 @@ class Workload:
         return self._process.pid
 
     def fileno(self) -> int:
-        """The output's fd, for select."""
+        """Return the fd of the output, for select."""
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
     def read_line(self) -> dict[str, Any] | None:
-        """The next printed object, None at the end of the output. Blocks."""
+        """Return the next printed object, None at the end of the output. Blocks. Raises BenchError."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -85,7 +85,7 @@ class Workload:
     def result(
         self, timeout_s: float, on_line: Callable[[dict[str, Any]], None] | None = None
     ) -> dict[str, Any]:
-        """The last object printed; `on_line` sees those before it as they come."""
+        """Return the last printed object, after calling `on_line` with each earlier one. Raises BenchError."""
         deadline = time.monotonic() + timeout_s
         held: dict[str, Any] | None = None
         while on_line is not None and (line := self.read_line()) is not None:
@@ -100,7 +100,7 @@ class Workload:
         if self._process.returncode:
             raise BenchError(
                 f"{' '.join(self._argv)} failed with status {self._process.returncode}",
-                hint=err.strip().splitlines()[0] if err.strip() else "it said nothing",
+                hint=err.strip().splitlines()[0] if err.strip() else "no output",
             )
         if lines := out.splitlines():
             held = parse_line(lines[-1])
@@ -109,12 +109,12 @@ class Workload:
         return held
 
     def stop(self) -> None:
-        """Ask it to end and report early."""
+        """Send SIGTERM, upon which the program reports early and ends."""
         if self._process.poll() is None:
             self._process.terminate()
 
     def close(self) -> None:
-        """End it, whatever it does. Idempotent."""
+        """End the program, by SIGKILL if SIGTERM fails. Idempotent."""
         self.stop()
         try:
             self._process.wait(5)
@@ -135,7 +135,7 @@ class Workload:
 
 
 def start_mouse(hz: int) -> Workload:
-    """A virtual mouse that moves from now on. Raises BenchError where there is no uinput."""
+    """Start a virtual mouse that moves. Raises BenchError without uinput."""
     if not os.path.exists("/dev/uinput"):
         subprocess.run(
             ["modprobe", "uinput"],
@@ -155,18 +155,22 @@ def start_mouse(hz: int) -> Workload:
 
 
 def parse_line(line: str) -> dict[str, Any]:
-    """One printed object."""
+    """Parse one printed object. Raises BenchError."""
     try:
         value = json.loads(line)
     except ValueError as e:
-        raise BenchError(f"the workload printed no JSON: {line.strip()[:80]!r}") from e
+        raise BenchError(
+            f"the workload printed a line that is not JSON: {line.strip()[:80]!r}"
+        ) from e
     if not isinstance(value, dict):
-        raise BenchError(f"the workload printed no JSON object: {line.strip()[:80]!r}")
+        raise BenchError(
+            f"the workload printed a line that is not a JSON object: {line.strip()[:80]!r}"
+        )
     return value
 
 
 def calibrate(seconds: float = 0.5, *, busy: bool = False) -> float:
-    """Loops per microsecond of this machine."""
+    """Measure and return this machine's loops per microsecond."""
     args = ["--busy"] if busy else []
     with Workload("calibrate", "--seconds", seconds, *args) as w:
         return float(w.result(30 + seconds)["loops_per_us"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The workload program, built with sanitizers: each test that runs it checks its memory as well."""
+"""The workload program, built with sanitizers, so that each run also checks its memory accesses."""
 
 import os
 import subprocess

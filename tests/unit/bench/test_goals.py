@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a matrix is held to, and how parts of one are merged and compared."""
+"""The goals of a matrix, and merging and comparing its parts."""
 
 from dataclasses import replace
 from pathlib import Path

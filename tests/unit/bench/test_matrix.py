@@ -34,8 +34,8 @@ def test_matrix_writes_the_cells_it_prints(
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["--loads", "rain"], "no load is called 'rain'"),
-        (["--shapes", ""], "no shape was named"),
+        (["--loads", "rain"], "unknown load 'rain'"),
+        (["--shapes", ""], "no shape was given"),
         (["--schedulers", "magic"], "default, nice, rr"),
     ],
 )

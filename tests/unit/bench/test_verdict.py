@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What may be said of paired runs, of MangoHud's logs, and the page with plots."""
+"""Verdicts of paired runs, comparison of MangoHud logs, and the report."""
 
 import base64
 import random
@@ -66,7 +66,7 @@ def test_the_interval_holds_the_change() -> None:
 
 
 def test_bad_pairs_are_refused() -> None:
-    with pytest.raises(ValueError, match="both sides"):
+    with pytest.raises(ValueError, match="without and with differ"):
         paired([1.0], [])
     with pytest.raises(ValueError, match="two runs"):
         noise_of([1.0])
@@ -97,7 +97,7 @@ def test_two_logs_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_what_is_no_log_is_one_line(tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text("hello\n")
-    with pytest.raises(BenchError, match="no MangoHud log"):
+    with pytest.raises(BenchError, match="not a MangoHud log"):
         mangohud.read(bad)
     with pytest.raises(BenchError, match="100 frames"):
         mangohud.read(hud_log(bad, around(10, 0.1, 100)))
@@ -105,7 +105,7 @@ def test_what_is_no_log_is_one_line(tmp_path: Path) -> None:
         mangohud.read(tmp_path / "none.csv")
     with hud_log(bad, around(10, 0.1, 700)).open("a") as log:
         log.write("60,abc,1\n")
-    with pytest.raises(BenchError, match="line 704: 'abc' is no frame time"):
+    with pytest.raises(BenchError, match="line 704: 'abc' is not a frame time"):
         mangohud.read(bad)
     assert run(["bench", "compare", "one.csv"]) == 2
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The workload program on this machine, built with sanitizers so that each run checks it too."""
+"""The workload program on this machine, built with sanitizers."""
 
 import json
 import os

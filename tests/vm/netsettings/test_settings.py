@@ -222,7 +222,7 @@ def test_the_game_and_protected_programs_are_never_held(
     wait_until("limited", limited(bulk), 60)
     (wish,) = sup.ask("net_status")["wishes"]
     why = {row["cgroup"]: row["why"] for row in wish["refused"]}
-    assert f"holds the game (process {game.pid}" in why[shared.path]
+    assert f"contains the game (process {game.pid}" in why[shared.path]
     assert f"(process {voice.pid}), which is protected" in why[talk.path]
     assert refusals() == before + 2
     voice.kill()  # it has left: what remains may be held back
