@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The command line. Nothing heavy is imported here: `run`, `exec` and `version` must be quick."""
+"""The command line. This module imports nothing large, because `run`, `exec` and `version` must start fast."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. Whatever goes wrong is one line on stderr."""
+    """Run one command and return its exit code. Every error is one line on stderr."""
     args = list(sys.argv[1:] if argv is None else argv)
     _prepare_output()
     try:
         code = _dispatch(args)
         sys.stdout.flush()  # a full disk is found out here, not when the interpreter ends
         return code
-    except (Exception, KeyboardInterrupt) as error:  # never a traceback
+    except (Exception, KeyboardInterrupt) as error:  # never print a traceback
         from scx_gamer.cli.errors import report
 
         return report(error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""agent: what a user session runs."""
+"""agent: the session agent."""
 
 from __future__ import annotations
 

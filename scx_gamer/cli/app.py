@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""All commands in one application; how usage errors are shown."""
+"""The application of all commands, and the printing of usage errors."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from scx_gamer.system.text import printable
 
 
 def build() -> typer.Typer:
-    """The application with every command."""
+    """Return the application with every command."""
     app = typer.Typer(
         name="scx-gamer",
-        help="A CPU scheduler for games: runs, watches and explains it.",
+        help="A CPU scheduler for games.",
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -58,7 +58,7 @@ def build() -> typer.Typer:
 
 
 def _as_typer(command: Command) -> Callable[..., None]:
-    """A function as typer reads one: its parameters and its help are those of the table."""
+    """Return a function with the signature and the help of a command in the table, for typer."""
 
     def call(**values: object) -> None:
         raise typer.Exit(command.call(**values))
@@ -88,7 +88,7 @@ def _as_typer(command: Command) -> Callable[..., None]:
 
 
 def run(args: list[str]) -> int:
-    """Run one command. Usage errors are shown here; other exceptions go to the caller."""
+    """Run one command and return its exit code. Usage errors are printed; other exceptions are raised."""
     command = typer.main.get_command(build())
     try:
         result = command.main(args, prog_name="scx-gamer", standalone_mode=False)
@@ -97,7 +97,7 @@ def run(args: list[str]) -> int:
     except SystemExit as ended:  # click's answer to a closed pipe
         raise BrokenPipeError from ended
     except Exception as error:
-        # typer's own, whichever click it carries
+        # a usage error of typer or of its click
         message = getattr(error, "format_message", None)
         if message is None:
             raise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""bench: what the scheduler changes on this machine, with its uncertainty."""
+"""bench: the effect of the scheduler on this machine, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ def register(app: typer.Typer) -> None:
             typer.Argument(metavar="[compare A.csv B.csv | COMMAND...]", show_default=False),
         ] = None,
         loads: Annotated[
-            str, typer.Option("--loads", help="Background loads, with commas between.")
+            str, typer.Option("--loads", help="Background loads, separated by commas.")
         ] = "none,hogs-2,compile",
         pairs: Annotated[
-            int, typer.Option("--pairs", min=1, max=100, help="Without and with.")
+            int, typer.Option("--pairs", min=1, max=100, help="Pairs of runs, without and with.")
         ] = 5,
         seconds: Annotated[
-            float, typer.Option("--seconds", min=0.5, max=600, help="Of each run.")
+            float, typer.Option("--seconds", min=0.5, max=600, help="Duration of each run.")
         ] = 10.0,
-        shape: Annotated[str, typer.Option("--shape", help="Threads of the game.")] = "few",
+        shape: Annotated[
+            str, typer.Option("--shape", help="Threads of the game-like load.")
+        ] = "few",
         report: Annotated[
-            Path | None, typer.Option("--report", help="Write a page with plots there.")
+            Path | None, typer.Option("--report", help="Write a page with plots to this file.")
         ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """Measure a game-like load, or COMMAND, without and with the scheduler; or compare two MangoHud logs."""
         given = words or []
@@ -53,14 +55,14 @@ def register(app: typer.Typer) -> None:
         chosen = tuple(name.strip() for name in loads.split(",") if name.strip())
         plan = runs.Plan(chosen, shape, pairs, seconds, tuple(given))
 
-        def say(line: str) -> None:
+        def progress(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
         if plan.command:
-            verdict = runs.measure_command(plan, say)
+            verdict = runs.measure_command(plan, progress)
             print(json.dumps({"line": str(verdict)}) if as_json else verdict)
             return
-        outcomes = runs.measure(plan, say)
+        outcomes = runs.measure(plan, progress)
         if report is not None:
             pages.write(report, outcomes)
         if as_json:
@@ -73,7 +75,7 @@ def register(app: typer.Typer) -> None:
 
 def _compare(files: list[str], *, as_json: bool) -> None:
     if len(files) != 2:
-        raise typer.BadParameter("compare wants two MangoHud logs: bench compare A.csv B.csv")
+        raise typer.BadParameter("compare needs two MangoHud logs: bench compare A.csv B.csv")
     from scx_gamer.bench import mangohud
 
     found = mangohud.compare(mangohud.read(Path(files[0])), mangohud.read(Path(files[1])))

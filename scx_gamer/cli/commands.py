@@ -16,7 +16,7 @@ from scx_gamer.system.exit_codes import USAGE
 
 
 class UsageError(ScxGamerError):
-    """A value that an option does not take."""
+    """An option with an invalid value."""
 
     code = USAGE
 
@@ -30,7 +30,7 @@ class Option(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The parameter of the function that gets it."""
+        """The name of the function's parameter."""
         return {"--json": "as_json"}.get(self.flag) or self.flag.removeprefix("--")
 
 
@@ -41,7 +41,7 @@ class Command(NamedTuple):
     function: str
     help: str
     options: tuple[Option, ...] = ()
-    words: str = ""  # what its words are, where it takes all words from the first that is no option
+    words: str = ""  # help for its words, if it takes all words after its options
 
     def call(self, **values: object) -> int:
         """Import the function and run it."""
@@ -51,7 +51,7 @@ class Command(NamedTuple):
         return code
 
 
-_JSON = Option("--json", "Answer as JSON.")
+_JSON = Option("--json", "Print JSON.")
 
 COMMANDS = (
     Command(
@@ -59,32 +59,34 @@ COMMANDS = (
         "daemon:run",
         "Run the supervisor in the foreground until SIGTERM or SIGINT.",
         (
-            Option("--mode", "auto or always; else the configuration's.", takes_value=True),
-            Option("--config", "Folder to read instead of /etc.", takes_value=True),
+            Option("--mode", "auto or always; by default as configured.", takes_value=True),
+            Option("--config", "Directory to read instead of /etc/scx-gamer.", takes_value=True),
         ),
     ),
     Command(
         "agent",
         "agent:agent",
-        "Tell the supervisor which program of this session has the focus, until SIGTERM. As the user, not root.",
+        "Report the focused program of this session to the supervisor until SIGTERM. Run it as the user, not as root.",
     ),
     Command(
         "status",
         "state:status",
-        "Show what the supervisor does and why.",
+        "Show the state of the supervisor and the reason for it.",
         (
             _JSON,
             Option("--watch", "Repeat every second."),
-            Option("--mangohud", "One line for MangoHud's exec."),
+            Option("--mangohud", "Print one line, for MangoHud's exec."),
         ),
     ),
-    Command("start", "state:start", "Let the scheduler attach again: now, or when a game runs."),
-    Command("stop", "state:stop", "Detach the scheduler and keep it off, over a reboot too."),
+    Command(
+        "start", "state:start", "Allow the scheduler to attach again: now, or when a game runs."
+    ),
+    Command("stop", "state:stop", "Detach the scheduler and keep it off, also after a reboot."),
     Command("restart", "state:restart", "Detach and attach a new scheduler."),
     Command(
         "exec",
         "launch:run_as_game",
-        "Run a command as the game: this process becomes the command and is a game until it ends.",
+        "Run a command as a game until it ends: this process becomes the command.",
         words="The command and its arguments.",
     ),
     Command("version", "version:version", "Print the version.", (_JSON,)),
@@ -92,7 +94,7 @@ COMMANDS = (
 
 
 def parse(args: Sequence[str]) -> tuple[Command, dict[str, object]] | None:
-    """The command and the values of its options; None for words that typer has to answer."""
+    """Return the command and the values of its options; None if typer must answer, as for help and errors."""
     command = next((one for one in COMMANDS if args and one.name == args[0]), None)
     if command is None:
         return None

@@ -25,9 +25,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command("doctor")
     def doctor(
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Say what of scx-gamer works on this machine, and what to do about the rest."""
+        """Check which parts of scx-gamer work on this machine, and how to mend the others."""
         from scx_gamer import doctor as checks
 
         report = checks.examine()
@@ -44,13 +44,15 @@ def register(app: typer.Typer) -> None:
     @app.command("report")
     def report_(
         out: Annotated[
-            Path | None, typer.Option("--output", help="The archive to write; it must not exist.")
+            Path | None,
+            typer.Option("--output", help="The archive to write, which must not exist."),
         ] = None,
         list_: Annotated[
-            bool, typer.Option("--list", help="Say what would be in it, and write nothing.")
+            bool,
+            typer.Option("--list", help="Print the contents of the archive and write nothing."),
         ] = False,
     ) -> None:
-        """Write one archive for a bug report, without personal data."""
+        """Write an archive for a bug report, without personal data."""
         from scx_gamer.doctor import report
 
         if list_:

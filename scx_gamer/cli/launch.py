@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""exec: mark this process as a game, then become the command. No process of ours stays beside the game."""
+"""exec: mark this process as a game, then become the command. No other process stays behind."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from scx_gamer.cli import remote
 from scx_gamer.system import procfs
 from scx_gamer.system.text import printable
 
-MARK_S = 1.0  # a game never waits longer for the supervisor
+MARK_S = 1.0  # longest wait of a game for the supervisor
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def run_as_game(command: Sequence[str]) -> int:
-    """Become `command`. Returns only if that fails: 127 for a command that is not there, else 126.
+    """Become `command`. Returns only if that fails: 127 if the command does not exist, else 126.
 
     The mark is for this process id and its start time, which execve keeps. The supervisor sees the end of the process.
     """
     _mark()
-    for number in _IGNORED_BY_PYTHON:  # execve passes an ignored signal on
+    for number in _IGNORED_BY_PYTHON:  # execve keeps ignored signals
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(command[0], list(command))

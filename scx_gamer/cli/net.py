@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""net: background traffic, its rates and its limits."""
+"""net: rates and limits of background traffic."""
 
 from __future__ import annotations
 
@@ -19,22 +19,26 @@ Rate = Annotated[str | None, typer.Option(help='Such as "8 Mbit/s" or "1 MB/s".'
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Hold background traffic to a rate.", no_args_is_help=True)
+    group = typer.Typer(help="Limit background traffic.", no_args_is_help=True)
 
     @group.command("list")
     def list_(
-        seconds: Annotated[float, typer.Option(min=0.1, max=60.0, help="How long to look.")] = 1.0,
-        every: Annotated[bool, typer.Option("--all", help="Silent ones too.")] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+        seconds: Annotated[
+            float, typer.Option(min=0.1, max=60.0, help="Duration of the measurement.")
+        ] = 1.0,
+        every: Annotated[
+            bool, typer.Option("--all", help="Include programs without traffic.")
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """List the programs that use the network and their present rates; no packet is captured."""
+        """List programs that use the network and their present rates. No packet is captured."""
         rows = _rates(seconds)
         if not every:
             rows = [row for row in rows if row["down_bytes_per_s"] or row["up_bytes_per_s"]]
         if as_json:
             output.as_json(rows)
         elif not rows:
-            print("nothing uses the network")
+            print("no program uses the network")
         else:
             output.table(("DOWN", "UP", "STATE", "PROGRAMS", "CGROUP"), map(_row, rows))
 
@@ -42,21 +46,22 @@ def register(app: typer.Typer) -> None:
     def limit(
         target: Annotated[
             str,
-            typer.Argument(help="A process number, a unit, exe:NAME, app:NAME or unit:PATTERN."),
+            typer.Argument(help="A process ID, a unit, exe:NAME, app:NAME or unit:PATTERN."),
         ],
         down: Rate = None,
         up: Rate = None,
         lasts: Annotated[
-            str | None, typer.Option("--for", help='How long, such as "30m"; else until released.')
+            str | None,
+            typer.Option("--for", help='Duration, such as "30m"; by default until released.'),
         ] = None,
         scope: Annotated[
-            str, typer.Option(help="internet leaves private addresses alone; or all.")
+            str, typer.Option(help="internet (excludes private addresses) or all.")
         ] = "internet",
         kind: Annotated[
-            str, typer.Option(help="cgroup: all that shares the cgroup; task: this program alone.")
+            str, typer.Option(help="cgroup: all processes of the cgroup; task: this program alone.")
         ] = "cgroup",
     ) -> None:
-        """Hold a program's traffic to a rate, now."""
+        """Limit a program's traffic to a rate now."""
         from scx_gamer import control
 
         asked: dict[str, Any] = {
@@ -74,26 +79,28 @@ def register(app: typer.Typer) -> None:
 
     @group.command("release")
     def release(
-        target: Annotated[str | None, typer.Argument(help="As given to limit; else all.")] = None,
+        target: Annotated[
+            str | None, typer.Argument(help="As given to limit; by default all.")
+        ] = None,
     ) -> None:
-        """End a limit that `net limit` set, or all of them."""
+        """End a limit set by `net limit`, or all of them."""
         from scx_gamer import control
 
         try:
             answer = control.request("net_release", target=target)
         except control.ControlError as err:
-            left = _take_leftovers() if err.code == NOT_RUNNING and not target else 0
+            left = _remove_leftovers() if err.code == NOT_RUNNING and not target else 0
             if not left:
                 raise
-            print(f"no supervisor runs; took away {left} programs that one left")
+            print(f"no supervisor runs; detached {left} programs of an earlier one")
         else:
             print(f"{answer['released']} limits released")
 
     @group.command("status")
     def status(
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Show what is limited, for whom, and what became of its traffic."""
+        """Show the limits, their targets and the limited traffic."""
         from scx_gamer import control
 
         answer = control.request("net_status")
@@ -106,14 +113,14 @@ def register(app: typer.Typer) -> None:
 
 
 def _rates(seconds: float) -> list[dict[str, Any]]:
-    """Rates of each cgroup between two readings of the meter."""
+    """Return the rates of each cgroup between two readings of the meter."""
     from scx_gamer import control
 
     first = control.request("net_measure")
     if sys.stderr.isatty():
         print(f"measuring for {seconds:g} s ...", end="\r", file=sys.stderr, flush=True)
     left = seconds
-    while left > 0:  # in steps, so that the meter is not taken for forgotten
+    while left > 0:  # in steps: the supervisor stops the meter some seconds after the last reading
         time.sleep(min(left, 2.0))
         left -= 2.0
         second = control.request("net_measure")
@@ -130,8 +137,8 @@ def _rates(seconds: float) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -(row["down_bytes_per_s"] + row["up_bytes_per_s"]))
 
 
-def _take_leftovers() -> int:
-    """Detach what a supervisor left that is no more; how many programs. The kernel lets root see them."""
+def _remove_leftovers() -> int:
+    """Detach programs of an earlier supervisor and return their number. Needs root."""
     from scx_gamer.libbpf import BpfError
     from scx_gamer.netlimit import cgroups, programs
 
@@ -139,7 +146,7 @@ def _take_leftovers() -> int:
         mount = cgroups.hierarchy().mount
         return programs.remove_leftovers(mount) if mount is not None else 0
     except (OSError, BpfError) as err:
-        print(f"what one may have left cannot be looked for: {err}", file=sys.stderr)
+        print(f"cannot search for programs of an earlier supervisor: {err}", file=sys.stderr)
         return 0
 
 
@@ -154,7 +161,7 @@ def _rate(rate: int) -> str:
 
 
 def _terms(limit: dict[str, Any]) -> str:
-    """Such as `8 Mbit/s down, 4 Mbit/s up, internet only`."""
+    """Format a limit, such as `8 Mbit/s down, 4 Mbit/s up, internet only`."""
     parts = [
         f"{format_rate(limit[f'{way}_bytes_per_s'])} {way}"
         for way in ("down", "up")
@@ -172,11 +179,15 @@ def _show(answer: dict[str, Any]) -> None:
     if not answer["available"]:
         print(f"not available: {printable(answer['why'], 400)}")
     if not answer["wishes"]:
-        print("nothing is limited")
-    for wish in answer["wishes"]:
-        who = "the game's settings" if wish["origin"] == "settings" else "the user"
-        print(printable(f"{wish['target']} ({who}): {_terms(wish)}: {wish['processes']} processes"))
-        for refused in wish["refused"]:
+        print("no limits")
+    for request in answer["wishes"]:
+        origin = "the game's settings" if request["origin"] == "settings" else "the user"
+        print(
+            printable(
+                f"{request['target']} ({origin}): {_terms(request)}: {request['processes']} processes"
+            )
+        )
+        for refused in request["refused"]:
             print(printable(f"  not limited: {refused['cgroup']}: {refused['why']}", 400))
     if answer["limits"]:
         output.table(
@@ -195,7 +206,9 @@ def _show(answer: dict[str, Any]) -> None:
             ),
         )
     if answer["orphans"]:
-        print(f"{answer['orphans']} cgroups from which our programs could not be taken yet")
+        print(
+            f"{answer['orphans']} cgroups still have our programs after a failed detach; retrying"
+        )
 
 
 def _bytes(count: int) -> str:

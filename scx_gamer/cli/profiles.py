@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from scx_gamer.profiles import Profile, ProfileSet
     from scx_gamer.profiles.schema import Limits
 
-_JSON = typer.Option("--json", help="Answer as JSON.")
+_JSON = typer.Option("--json", help="Print JSON.")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Settings by game.", no_args_is_help=True)
+    group = typer.Typer(help="Settings per game.", no_args_is_help=True)
 
     @group.command("list")
     def list_(as_json: Annotated[bool, _JSON] = False) -> None:
-        """List the profiles, what each one is for, and which is active."""
+        """List the profiles, the games each one is for, and the active one."""
         found, _limits = _load()
         active = _active()
         rows = [
@@ -57,11 +57,11 @@ def register(app: typer.Typer) -> None:
             ),
         )
         for error in found.errors:
-            print(f"left out: {error}")
+            print(f"invalid: {error}")
 
     @group.command("show")
     def show(name: str, as_json: Annotated[bool, _JSON] = False) -> None:
-        """Show what a profile is for, what it sets, why, and where that is written."""
+        """Show the games, settings, reasons and files of a profile."""
         found, _limits = _load()
         profile = found.get(name)
         if as_json:
@@ -77,11 +77,11 @@ def register(app: typer.Typer) -> None:
     @group.command("validate")
     def validate(
         files: Annotated[
-            list[Path] | None, typer.Argument(help="Files to look at; else all in use.")
+            list[Path] | None, typer.Argument(help="Files to check; by default all in use.")
         ] = None,
         as_json: Annotated[bool, _JSON] = False,
     ) -> None:
-        """Say whether profiles are right; for each that is not: file, line, key, what would be."""
+        """Check profiles. Each mistake is reported with file, line, key and a valid value."""
         errors = _validate(files)
         if as_json:
             output.as_json(
@@ -94,18 +94,18 @@ def register(app: typer.Typer) -> None:
             for error in errors:
                 print(error)
             if not errors:
-                print("all profiles are right" if not files else "right")
+                print("all profiles are valid" if not files else "valid")
         raise typer.Exit(BAD_CONFIG if errors else 0)
 
     @group.command("set")
     def set_(
         name: str,
         once: Annotated[
-            bool, typer.Option("--once", help="Until the supervisor ends, not beyond.")
+            bool, typer.Option("--once", help="Until the supervisor ends, not after a restart.")
         ] = False,
         as_json: Annotated[bool, _JSON] = False,
     ) -> None:
-        """Use a profile from here on; auto gives the choice back to the game that runs."""
+        """Use a profile from now on; auto returns to the profile of the running game."""
         from scx_gamer.cli import remote
 
         answer = remote.request("profile_set", name=name, sticky=not once)
@@ -118,11 +118,11 @@ def register(app: typer.Typer) -> None:
     def diff_(
         name: str,
         other: Annotated[
-            str | None, typer.Argument(help="A second profile; else the defaults.")
+            str | None, typer.Argument(help="A second profile; by default the configuration.")
         ] = None,
         as_json: Annotated[bool, _JSON] = False,
     ) -> None:
-        """Show what a profile sets otherwise than the configuration, or than another profile."""
+        """Show the differences between a profile and the configuration or another profile."""
         from scx_gamer.config.settings import load as load_config
         from scx_gamer.profiles import diff
 
@@ -135,7 +135,7 @@ def register(app: typer.Typer) -> None:
         left = {**base, **found.get(name).settings} if other else base
         right = found.get(other or name)
         changed = diff(left, right)
-        if other:  # what only the first one sets is back at the base in the second
+        if other:  # a setting of the first profile alone returns to the configuration's value
             from scx_gamer.profiles import Difference
 
             changed += [
@@ -176,7 +176,7 @@ def _load() -> tuple[ProfileSet, Limits]:
 
 
 def _active() -> str:
-    """Of a running supervisor; empty when none answers."""
+    """Return the active profile of the running supervisor; empty without one."""
     from scx_gamer import control
     from scx_gamer.cli import remote
 

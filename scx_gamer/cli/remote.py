@@ -107,10 +107,10 @@ def _change(bus: BusClient, op: str, args: Mapping[str, Any]) -> Any:
 
 
 def mark(pid: int, start: int | None, deadline: float) -> None:
-    """Say that a process of our own is a game; raises ControlError. Needs no permission on the bus.
+    """Mark a process of the caller as a game. Raises ControlError. Needs no permission on the bus.
 
-    `start`: in clock ticks, so that an answer that comes late is not about the next process with this number.
-    `deadline`: on the monotonic clock, for everything that is tried.
+    `start` is in clock ticks, so that a late request does not mark the next process with the same pid. `deadline` is on
+    the monotonic clock and covers all attempts.
     """
     if os.geteuid() != 0 and not os.environ.get("SCX_GAMER_RUNTIME_DIR"):
         from scx_gamer.dbus import SESSION_INTERFACE, BusError

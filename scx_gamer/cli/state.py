@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""status, start, stop, restart: asked of the running supervisor."""
+"""status, start, stop, restart: requests to the running supervisor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLEAR = "\x1b[H\x1b[J"
 def status(as_json: bool, watch: bool, mangohud: bool) -> int:
     """Show the supervisor's state, once or every second."""
     if as_json and mangohud:
-        raise UsageError("--json and --mangohud: choose one")
+        raise UsageError("--json and --mangohud exclude each other")
     while True:
         _show(as_json, mangohud, clear=watch and sys.stdout.isatty())
         if not watch:
@@ -25,22 +25,22 @@ def status(as_json: bool, watch: bool, mangohud: bool) -> int:
 
 
 def start() -> int:
-    """Ask for a start."""
-    return _ask("start")
+    """Request a start."""
+    return _request("start")
 
 
 def stop() -> int:
-    """Ask for a stop that holds over a reboot."""
-    return _ask("stop")
+    """Request a stop that persists over a reboot."""
+    return _request("stop")
 
 
 def restart() -> int:
-    """Ask for a new scheduler."""
-    return _ask("restart")
+    """Request a new scheduler."""
+    return _request("restart")
 
 
 def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
-    """One answer. A watcher outlives the supervisor: it says so and goes on."""
+    """Print the status once. With `clear`, a supervisor that does not run is reported, and is no error."""
     from scx_gamer import control
     from scx_gamer.cli import remote
     from scx_gamer.service import hud
@@ -48,7 +48,7 @@ def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
     try:
         answer = remote.request("status")
     except control.ControlError as err:
-        if mangohud:  # an overlay has no place for an error
+        if mangohud:  # the overlay has one line, so show the error as a state
             answer = {"state": "not running"}
         elif clear and err.code == NOT_RUNNING:
             print(f"{_CLEAR}{err.what}", flush=True)
@@ -66,7 +66,7 @@ def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
     sys.stdout.flush()
 
 
-def _ask(op: str) -> int:
+def _request(op: str) -> int:
     from scx_gamer.cli import remote
 
     answer = remote.request(op)
@@ -77,7 +77,7 @@ def _ask(op: str) -> int:
 
 
 def _lines(answer: object, prefix: str = "") -> list[tuple[str, object]]:
-    """Nested dictionaries as dotted names."""
+    """Flatten nested dictionaries to dotted names."""
     if not isinstance(answer, dict):
         return [(prefix or "status", answer)]
     lines: list[tuple[str, object]] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A terminal borrowed for a full-screen view and given back as it was, however the view ends."""
+"""A terminal in full-screen mode, restored on every exit."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from typing import Self
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.exit_codes import USAGE
 
-_ENTER = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J"  # the other screen, no cursor
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J"  # alternate screen, hidden cursor
 _LEAVE = "\x1b[?25h\x1b[?1049l"
+_POLL_S = 0.25  # between checks of the size
+_KEY_BYTES = 32
 _KEYS = {
     b"\x1b[A": "up",
     b"\x1bOA": "up",
@@ -30,13 +32,13 @@ _ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class TerminalError(ScxGamerError):
-    """There is no terminal to draw on."""
+    """An error that stdin or stdout is not a terminal."""
 
     code = USAGE
 
 
 class Ended(Exception):
-    """A signal asked us to end; str() is its name."""
+    """An exception for a signal that ends the view. str() is the name of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -44,11 +46,11 @@ class Ended(Exception):
 
 
 class Terminal:
-    """`with Terminal() as t`: t.draw(lines), t.key(timeout)."""
+    """A context manager of the full-screen mode. Raises TerminalError; Ended for SIGTERM and SIGHUP."""
 
     def __init__(self) -> None:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise TerminalError("this view needs a terminal; use `scx-gamer status --json`")
+            raise TerminalError("top needs a terminal; use `scx-gamer status --json`")
         self._in = sys.stdin.fileno()
         self._out = sys.stdout.fileno()
         self._before: list[object] = []
@@ -59,7 +61,7 @@ class Terminal:
         for number in _ENDS:
             self._handlers[number] = signal.signal(number, self._on_end)
         self._handlers[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, self._on_stop)
-        self._borrow()
+        self._enter_screen()
         return self
 
     def __exit__(
@@ -70,14 +72,14 @@ class Terminal:
     ) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-        self._return()
+        self._leave_screen()
 
-    def _borrow(self) -> None:
+    def _enter_screen(self) -> None:
         tty.setcbreak(self._in, termios.TCSADRAIN)
         self._write(_ENTER)
 
-    def _return(self) -> None:
-        # a terminal that hung up takes neither
+    def _leave_screen(self) -> None:
+        # both fail after a hang-up
         with contextlib.suppress(OSError, termios.error):
             termios.tcsetattr(self._in, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]
         with contextlib.suppress(OSError, termios.error):
@@ -88,10 +90,10 @@ class Terminal:
         raise Ended(number)
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
-        """Ctrl-Z: the shell gets its own terminal, and we take it again when continued."""
-        self._return()
+        """Handle Ctrl-Z: restore the terminal for the shell, and enter the mode again when continued."""
+        self._leave_screen()
         os.kill(os.getpid(), signal.SIGSTOP)
-        self._borrow()
+        self._enter_screen()
 
     def _write(self, text: str) -> None:
         data = text.encode()
@@ -100,24 +102,24 @@ class Terminal:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(columns, rows)."""
+        """Size of the terminal: (columns, rows)."""
         size = os.get_terminal_size(self._out)
         return size.columns or 80, size.lines or 24
 
     def draw(self, lines: list[str]) -> None:
-        """Replace the screen line by line, without clearing it first: no flicker."""
+        """Overwrite the screen line by line. Clearing it first would flicker."""
         rows = self.size[1]
         body = "\r\n".join(f"{line}\x1b[K" for line in lines[:rows])
         self._write(f"\x1b[H{body}\x1b[J")
 
     def key(self, timeout_s: float) -> str | None:
-        """The next key, or None after the time, or after a change of the size."""
+        """Return the next key; None after the timeout or a change of the size."""
         deadline = time.monotonic() + timeout_s
         size = self.size
         while (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([self._in], [], [], min(left, 0.25))
+            ready, _, _ = select.select([self._in], [], [], min(left, _POLL_S))
             if ready:
-                data = os.read(self._in, 32)
+                data = os.read(self._in, _KEY_BYTES)
                 if not data:
                     raise Ended(signal.SIGHUP)
                 return _KEYS.get(data) or data[:1].decode("ascii", "replace")

@@ -13,19 +13,22 @@ if TYPE_CHECKING:
     from scx_gamer.control.snapshot import SnapshotBody
 
 
+_FIRST_S = 0.5  # until the first rates
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command("top")
     def top(
         delay: Annotated[
-            float, typer.Option("--delay", min=0.2, max=60, help="Seconds between two pictures.")
+            float, typer.Option("--delay", min=0.2, max=60, help="Seconds between two updates.")
         ] = 1.0,
     ) -> None:
-        """Watch classes, waits, input, cost and games live; q ends it."""
+        """Show classes, waits, input, cost and games live; q quits."""
         from scx_gamer.cli.terminal import Ended, Terminal
 
-        first = _snapshot()  # not running is said as one line, before the screen is taken
+        first = _snapshot()  # before the screen changes, so that a missing supervisor is one line
         with Terminal() as terminal:
             try:
                 _watch(terminal, first, delay)
@@ -53,7 +56,7 @@ def _watch(terminal: Any, first: SnapshotBody, delay: float) -> None:
     color = "NO_COLOR" not in os.environ
     now, before, lost = first, first, ""
     now_at = before_at = time.monotonic()
-    due = now_at + min(delay, 0.5)  # the first rates soon
+    due = now_at + min(delay, _FIRST_S)
     rows: list[tuple[str, int, float]] = []
     while True:
         seconds = max(now_at - before_at, 1e-3)
@@ -66,17 +69,17 @@ def _watch(terminal: Any, first: SnapshotBody, delay: float) -> None:
             if not view.press(key, now.get("games") or ()):
                 return
             if view.pinned is not None and key == "p":
-                rows = threads.look(view.pinned, 0)
+                rows = threads.sample(view.pinned, 0)
             continue
         if time.monotonic() < due:
-            continue  # another size: the same figures again
+            continue  # the terminal changed its size: draw the same figures
         due = time.monotonic() + delay
         try:
             newer = _snapshot()
         except ControlError as err:
-            lost = f"{err.what}: waiting for it"
+            lost = f"{err.what}: waiting for the supervisor"
             continue
         lost = ""
         before, before_at, now, now_at = now, now_at, newer, time.monotonic()
         if view.pinned is not None:
-            rows = threads.look(view.pinned, now_at - before_at)
+            rows = threads.sample(view.pinned, now_at - before_at)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What `top` shows: two snapshots in, the lines of one screen out. No terminal, no clock of its own."""
+"""Rendering of `top`: two snapshots to the lines of a screen, without terminal or clock."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from scx_gamer.system import procfs
 from scx_gamer.system.text import printable
 from scx_gamer.trace.answer import time_text
 
@@ -35,7 +36,7 @@ _COLORS = {
 
 @dataclass
 class View:
-    """What the keys chose."""
+    """The state that keys change."""
 
     sort: str = "class"
     reverse: bool = False
@@ -43,7 +44,7 @@ class View:
     pinned: int | None = None  # pid
 
     def press(self, key: str, games: Sequence[GameFacts]) -> bool:
-        """False when the key ends the view."""
+        """Apply a key. Return False if it ends the view."""
         if key in ("q", "escape"):
             return False
         if key == "s":
@@ -61,12 +62,14 @@ class View:
         return True
 
     def order(self, games: Sequence[GameFacts]) -> list[GameFacts]:
-        """The pinned one first, the others as they came."""
+        """Return the games, the pinned one first and the others in their order."""
         return sorted(games, key=lambda game: game["pid"] != self.pinned)
 
 
 @dataclass(frozen=True)
 class ClassRow:
+    """The figures of a class."""
+
     name: str
     tasks: int | None
     cpu: float  # percent of one CPU
@@ -79,29 +82,29 @@ class ClassRow:
 
 @dataclass
 class Threads:
-    """CPU time of a process's threads between two looks; world readable, so no root."""
+    """CPU time of a process's threads between two samples, from files that need no root."""
 
     proc: Path = Path("/proc")
     _before: dict[int, int] = field(default_factory=dict)
     _hertz: int = field(default_factory=lambda: os.sysconf("SC_CLK_TCK"))
 
-    def look(self, pid: int, seconds: float) -> list[tuple[str, int, float]]:
-        """(name, tid, percent of one CPU), the busiest first; empty for a process that is gone."""
+    def sample(self, pid: int, seconds: float) -> list[tuple[str, int, float]]:
+        """Return (name, tid, percent of one CPU) of each thread, busiest first; empty if the process ended."""
         now: dict[int, int] = {}
         names: dict[int, str] = {}
         try:
-            tids = [int(name) for name in os.listdir(self.proc / str(pid) / "task")]
+            tids = [int(name) for name in os.listdir(f"{self.proc}/{pid}/task")]
         except OSError:
             tids = []
         for tid in tids:
             try:
-                raw = (self.proc / str(pid) / "task" / str(tid) / "stat").read_bytes()
-            except OSError:  # it ended between the two reads
+                stat = procfs.parse_stat(
+                    os.fsdecode(procfs.read(pid, f"task/{tid}/stat", self.proc))
+                )
+            except (OSError, procfs.ParseError):  # the thread ended between the two reads
                 continue
-            head, _, rest = raw.rpartition(b")")
-            words = rest.split()
-            now[tid] = int(words[11]) + int(words[12])
-            names[tid] = printable(head.partition(b"(")[2], 16)
+            now[tid] = stat.cpu
+            names[tid] = printable(stat.comm, 16)
         share = 100 / self._hertz / seconds if seconds > 0 else 0.0
         rows = [(names[t], t, (now[t] - self._before.get(t, now[t])) * share) for t in now]
         self._before = now
@@ -109,7 +112,7 @@ class Threads:
 
 
 def percentile_us(counts: Sequence[int], share: float) -> float:
-    """Upper end of the bucket that holds it: bucket i holds waits below 2^i microseconds."""
+    """Return the upper end of the percentile's bucket: bucket i counts waits below 2^i microseconds."""
     total = sum(counts)
     seen = 0
     for number, count in enumerate(counts):
@@ -122,7 +125,7 @@ def percentile_us(counts: Sequence[int], share: float) -> float:
 def class_rows(
     now: SnapshotBody, before: SnapshotBody, names: Sequence[str], seconds: float
 ) -> list[ClassRow]:
-    """One row for each class, over the time between two snapshots."""
+    """Return a row for each class, over the time between two snapshots."""
     stats, old = now.get("cpu_stats") or {}, before.get("cpu_stats") or {}
     live = now.get("scheduler")
     tasks = live["tasks"] if live else {}
@@ -155,7 +158,7 @@ def class_rows(
 
 
 def ordered(rows: Sequence[ClassRow], view: View) -> list[ClassRow]:
-    """By the chosen column: the largest first, classes in their own order."""
+    """Sort rows by the chosen column, largest first; by default in the order of the classes."""
     keys = {
         "cpu": lambda row: -row.cpu,
         "p99": lambda row: -row.p99_us,
@@ -166,7 +169,7 @@ def ordered(rows: Sequence[ClassRow], view: View) -> list[ClassRow]:
 
 
 def costs(now: SnapshotBody, before: SnapshotBody) -> list[tuple[str, float, float]]:
-    """(program, nanoseconds per run, runs) of what ran between two snapshots, dearest first."""
+    """Return (program, ns per run, runs) of programs that ran between two snapshots, by total time."""
     old = before.get("programs") or {}
     found = []
     for name, (ns, runs) in (now.get("programs") or {}).items():
@@ -179,7 +182,7 @@ def costs(now: SnapshotBody, before: SnapshotBody) -> list[tuple[str, float, flo
 def rates(
     now: SnapshotBody, before: SnapshotBody, seconds: float
 ) -> list[tuple[str, float, float]]:
-    """(lane, events per second, windows per second)."""
+    """Return (lane, events per second, windows per second)."""
     old = before.get("windows") or {}
     found = []
     for lane, window in (now.get("windows") or {}).items():
@@ -202,7 +205,7 @@ def render(
     color: bool = True,
     lost: str = "",
 ) -> list[str]:
-    """One screen. `lost` says why the figures are old; no line is wider than the screen."""
+    """Return the lines of a screen, none wider than it. `lost` is the reason why the figures are old."""
     width, height = size
     out = StringIO()
     console = Console(
@@ -215,23 +218,23 @@ def render(
         legacy_windows=False,
     )
 
-    def say(text: str) -> None:
+    def add(text: str) -> None:
         console.print(text, overflow="ellipsis", no_wrap=True)
 
     for line in _head(now, lost):
-        say(line)
+        add(line)
     for line in _flow(now, before, seconds):
-        say(line)
+        add(line)
     console.print(_classes(ordered(class_rows(now, before, names, seconds), view), view))
     for line in _costs_and_exits(now, before):
-        say(line)
+        add(line)
     for line in _games(now, view, threads):
-        say(line)
+        add(line)
     lines = out.getvalue().splitlines()[: height - 1]
     lines += [""] * (height - 1 - len(lines))
     out.seek(0)
     out.truncate()
-    say(f"[reverse]{_KEYS:<{width}.{width}}[/]")
+    add(f"[reverse]{_KEYS:<{width}.{width}}[/]")
     return lines + out.getvalue().splitlines()
 
 
@@ -255,12 +258,12 @@ def _head(now: SnapshotBody, lost: str) -> list[str]:
 
 
 def _flow(now: SnapshotBody, before: SnapshotBody, seconds: float) -> list[str]:
-    room = now.get("input") or {}
+    input_ = now.get("input") or {}
     said = "  ".join(
         f"{lane} {events:.0f}/s ({opened:.0f} windows/s)"
         for lane, events, opened in rates(now, before, seconds)
     )
-    why = f" ({_safe(room['why'], 60)})" if room.get("why") else ""
+    why = f" ({_safe(input_['why'], 60)})" if input_.get("why") else ""
     live = now.get("scheduler")
     queue = "-"
     if live:
@@ -274,7 +277,7 @@ def _flow(now: SnapshotBody, before: SnapshotBody, seconds: float) -> list[str]:
     if loop := now.get("loop"):
         late, latest = loop["lag_last_ms"], loop["lag_max_ms"]
     return [
-        f"input  {escape(str(room.get('path', 'none')))}{why}  {said}",
+        f"input  {escape(str(input_.get('path', 'none')))}{why}  {said}",
         f"queue  {queue}   loop {late:.1f} ms late (most {latest:.1f})",
     ]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What README and docs name is there: paths, make targets, commands, limits."""
+"""README and docs name only paths, make targets, commands and limits that exist."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 _IDS = [page.name for page in PAGES]
 
 
-def commands() -> set[str]:
-    """Every command, such as `status` and `games list`."""
+def commands() -> dict[str, str]:
+    """Return the help of every command, such as `status` and `games list`."""
 
-    def walk(group: object, prefix: str) -> set[str]:
-        found = set()
+    def walk(group: object, prefix: str) -> dict[str, str]:
+        found: dict[str, str] = {}
         for name, command in getattr(group, "commands", {}).items():
-            found |= walk(command, f"{prefix}{name} ") or {prefix + name}
+            found |= walk(command, f"{prefix}{name} ") or {prefix + name: command.help or ""}
         return found
 
     return walk(typer.main.get_command(build()), "")
 
 
 def code(page: Path) -> list[str]:
-    """Code spans and the lines of indented or fenced blocks."""
+    """Return the code spans and the lines of fenced blocks of a page."""
     text = page.read_text()
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     rest = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
@@ -46,7 +46,7 @@ def test_commands_exist(page: Path) -> None:
         match = re.match(r"(?:sudo )?(?:build/venv/bin/)?scx-gamer ([a-z].*)", piece)
         if match:
             words = match[1].split()
-            assert {words[0], " ".join(words[:2])} & known, piece
+            assert {words[0], " ".join(words[:2])} & known.keys(), piece
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_IDS)
@@ -73,12 +73,14 @@ def test_paths_exist(page: Path) -> None:
             assert not test or f"\ndef {test}(" in (TOP / path).read_text(), piece
 
 
-def test_cli_page_lists_every_command() -> None:
-    rows = re.findall(r"^\| `([^`]+)` \| [A-Z]", (TOP / "docs/cli.md").read_text(), re.MULTILINE)
+def test_cli_page_lists_every_command_with_its_help() -> None:
+    page = (TOP / "docs/cli.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)` \| ([A-Z].*?)(?: See `[^`]+`\.)? \|$", page, re.MULTILINE)
     listed = {
-        " ".join(re.findall(r"[a-z][a-z-]*", re.split(r" (?=\[|--|[A-Z])", row)[0])) for row in rows
+        " ".join(re.findall(r"[a-z][a-z-]*", re.split(r" (?=\[|--|[A-Z])", row)[0])): text
+        for row, text in rows
     }
-    assert listed == commands()
+    assert listed == {name: " ".join(text.split()) for name, text in commands().items()}
 
 
 def test_cli_page_has_the_limits_of_the_abi() -> None:

@@ -181,16 +181,16 @@ def test_pinning_takes_the_chosen_game_to_the_top() -> None:
 
 def test_threads_of_a_process() -> None:
     threads = topview.Threads()
-    threads.look(os.getpid(), 0)
+    threads.sample(os.getpid(), 0)
     until = time.process_time() + 0.3
     began = time.monotonic()
     while time.process_time() < until:
         pass
     wall = time.monotonic() - began
-    rows = threads.look(os.getpid(), wall)
+    rows = threads.sample(os.getpid(), wall)
     assert rows[0][1] == os.getpid()
     assert rows[0][2] > 50 * 0.3 / wall  # half of what was used, however busy the machine
-    assert threads.look(2**22, 1) == []
+    assert threads.sample(2**22, 1) == []
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_a_supervisor_that_goes_away_is_said(server: dict[str, str]) -> None:
     with on_screen(ARGV, server) as screen:
         started(screen)
         os.kill(int(server["SERVER_PID"]), signal.SIGKILL)
-        screen.wait(lambda text: "not running: waiting for it" in text)
+        screen.wait(lambda text: "not running: waiting for the supervisor" in text)
         screen.press("q")
         assert screen.end() == 0
 

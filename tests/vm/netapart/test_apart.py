@@ -141,12 +141,12 @@ def test_root_takes_away_what_stayed(orphaned: Cgroup, tmp_path: Path) -> None:
     weak = ["setpriv", "--bounding-set=-sys_admin"]
     assert "leftovers not looked for" in doctor(*weak)
     done = typed(nobody, "net", "release", prefix=weak)
-    assert done.returncode == 3 and "cannot be looked for" in done.stderr, done
+    assert done.returncode == 3 and "cannot search for programs" in done.stderr, done
     assert tree() == {orphaned.path: ["scxg_net_down"]}
     done = cli(nobody, "net", "release")
     assert (done.returncode, done.stdout) == (
         0,
-        "no supervisor runs; took away 1 programs that one left\n",
+        "no supervisor runs; detached 1 programs of an earlier one\n",
     ), done
     assert tree() == {}
     done = cli(nobody, "net", "release")

@@ -176,7 +176,7 @@ def test_refusals_name_their_reason(sup: Supervised, cgroup: Make) -> None:
     sup.ask("game_add", pid=neighbour.pid)
     with pytest.raises(control.ControlError) as caught:
         limit(sup, process.pid)
-    assert f"holds the game (process {neighbour.pid}, sleep)" in str(caught.value)
+    assert f"contains the game (process {neighbour.pid}, sleep)" in str(caught.value)
     assert "--kind task" in str(caught.value)
     assert tree() == {}
     sup.ask("game_remove", pid=neighbour.pid)
