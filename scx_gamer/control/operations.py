@@ -17,7 +17,7 @@ Handler: TypeAlias = Callable[
 
 
 class Access(Enum):
-    """Who may. Over the socket root alone may change anything; over the bus polkit decides by these actions."""
+    """The users who may call an operation. Over the socket root alone may change anything; over the bus polkit decides by these actions."""
 
     ALL = ""
     MANAGE = "manage"

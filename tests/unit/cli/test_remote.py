@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which way a request takes: root the socket, others the bus; and the other one where the first is closed."""
+"""The way of a request: root the socket, others the bus; and the other one where the first is closed."""
 
 from __future__ import annotations
 
