@@ -17,7 +17,7 @@ Handler: TypeAlias = Callable[
 
 
 class Access(Enum):
-    """The users who may call an operation. Over the socket root alone may change anything; over the bus polkit decides by these actions."""
+    """The users who may call an operation: root over the socket, and over the bus those whom polkit allows."""
 
     ALL = ""
     MANAGE = "manage"
