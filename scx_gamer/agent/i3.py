@@ -38,9 +38,8 @@ class I3:
                 elif kind == _WINDOW_EVENT and body.get("change") == "close":
                     self._send(writer, _GET_TREE)
                 elif kind == _WORKSPACE_EVENT and body.get("change") in ("focus", "empty"):
-                    self._send(
-                        writer, _GET_TREE
-                    )  # no window event reports that a workspace became empty
+                    # no window event reports that a workspace became empty
+                    self._send(writer, _GET_TREE)
                 elif kind == _GET_TREE:
                     report(FOCUS, self._pid(focused(body)), True)
                 elif kind == _SUBSCRIBE and body.get("success") is not True:

@@ -41,9 +41,8 @@ class X11:
             report(FOCUS, server.focused_pid(), True)
             loop.add_reader(server.fd, readable)
             stack.callback(loop.remove_reader, server.fd)
-            loop.call_soon(
-                readable
-            )  # events that came during the first query were read with its answer
+            # events that came during the first query were read with its answer
+            loop.call_soon(readable)
             await ended
 
 

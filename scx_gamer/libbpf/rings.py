@@ -24,9 +24,8 @@ class RingBuffer:
         self._left = 0
         self._seen = 0
         self.failures = 0  # exceptions that a callback raised
-        self._function = RING_FN(
-            self._on_record
-        )  # keeps the callback alive: libbpf holds only its address
+        # keeps the callback alive: libbpf holds only its address
+        self._function = RING_FN(self._on_record)
         self._handle = native().pointer(
             f"reading {source.name}", "ring_buffer__new", source.fd, self._function, None, None
         )

@@ -68,10 +68,8 @@ def members(folder: Path) -> set[int]:
     for place in (folder, *descendants(folder)):
         try:
             found.update(int(pid) for pid in (place / "cgroup.procs").read_text().split())
-        except (
-            OSError,
-            ValueError,
-        ):  # removed, or a threaded cgroup, whose processes its parent lists
+        # removed, or a threaded cgroup, whose processes its parent lists
+        except (OSError, ValueError):
             continue
     found.discard(0)  # shown for processes of other pid namespaces
     return found

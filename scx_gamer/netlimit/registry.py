@@ -146,9 +146,8 @@ class Registry:
         self.stuck: dict[int, StuckCgroup] = {}
         self.stuck_total = 0
         self._ended = dict(NO_TRAFFIC)
-        self._counting = (
-            threading.Lock()
-        )  # makes the move from `entries` to `_ended` atomic for totals()
+        # makes the move from `entries` to `_ended` atomic for totals()
+        self._counting = threading.Lock()
 
     # ---- limiting ------------------------------------------------------------------------------
 

@@ -6,14 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from scx_gamer.config.toml import ConfigError
 
 AUTO = "auto"  # the profile of the running game, if any
 GENERAL = (AUTO, "gaming", "powersave", "lowlatency", "server")  # names that scx_loader uses too
-
-_EMPTY: Mapping[str, object] = MappingProxyType({})
 
 
 class ProfileError(ConfigError):

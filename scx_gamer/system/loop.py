@@ -186,9 +186,8 @@ class Loop:
         if in_signal_handler is not None:
             try:
                 in_signal_handler()
-            except (
-                Exception
-            ):  # raised here it would end the interrupted work, which is not at fault
+            # raised here it would end the interrupted work, which is not at fault
+            except Exception:
                 log.exception("handler of signal %d failed", number)
         # The loop runs the callback. A second SIGINT must end the process even if the loop is stuck.
         if number == signal.SIGINT:
@@ -293,9 +292,8 @@ class Loop:
     def close(self) -> None:
         """Restore the signal handlers and close the fds that the loop itself opened."""
         for number in self._in_signal_handler:
-            signal.signal(
-                number, signal.SIG_IGN
-            )  # a pending one would end the process when it is unblocked
+            # a pending one would end the process when it is unblocked
+            signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._unblocked)
         for number, previous in self._previous.items():
             signal.signal(number, previous)

@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 PROC = Path("/proc")
 PF_EXITING, PF_KTHREAD = 0x4, 0x00200000  # include/linux/sched.h
-_CGROUP_BYTES = (
-    65536  # of /proc/PID/cgroup: one line for each hierarchy, each shorter than PATH_MAX
-)
+# Of /proc/PID/cgroup: one line for each hierarchy, each shorter than PATH_MAX.
+_CGROUP_BYTES = 65536
 _DELETED = " (deleted)"
 COMM_LENGTH = 15  # TASK_COMM_LEN - 1
 _STATUS_BYTES = 4096  # of stat and of status, whose Uid: line is among the first ten
@@ -99,7 +98,8 @@ def pids(proc: Path = PROC) -> list[int]:
 def cgroup_path(pid: int, proc: Path = PROC) -> bytes:
     """Return the path of a process's cgroup (version 2) below the mount; empty if the process is gone."""
     try:
-        lines = read(pid, "cgroup", proc, _CGROUP_BYTES).splitlines()
+        # the kernel permits any byte but a newline in the name of a cgroup
+        lines = read(pid, "cgroup", proc, _CGROUP_BYTES).split(b"\n")
     except OSError:
         return b""
     return next((line[len(b"0::") :] for line in lines if line.startswith(b"0::")), b"")

@@ -13,9 +13,8 @@ from scx_gamer.system.text import printable
 SCHEMA = 1
 _BAR = 32  # columns of the longest bar
 _FIRST_POWER = 10  # values below 2^10 ns, about 1 us, share one line
-_SLOTS = frozenset(range(8)) | frozenset(
-    range(3 << 3, 64 << 3)
-)  # slots of 64-bit values: slot_of() in common.c
+# Slots of 64-bit values: slot_of() in common.c.
+_SLOTS = frozenset(range(8)) | frozenset(range(3 << 3, 64 << 3))
 
 
 def slot_end_ns(slot: int) -> int:

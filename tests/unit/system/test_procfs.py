@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The parser of `/proc/PID/stat`, on texts that kernels write and on texts that they do not."""
+"""Parsers of /proc/PID, on texts that kernels write and on texts that they do not."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scx_gamer.system.procfs import ParseError, parse_stat
+from scx_gamer.system.procfs import ParseError, cgroup_of, cgroup_path, parse_stat, pids
 
 TAIL = "S 1 7 7 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 4 0 5555 1 1"
 
@@ -36,3 +37,32 @@ def test_a_process_ends_with_its_last_thread(
 def test_no_text_crashes_the_stat_parser(text: str) -> None:
     with suppress(ParseError):
         parse_stat(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (b"0::/\n", "/"),
+        (b"1:name=systemd:/x\n0::/a.slice\n", "/a.slice"),
+        (b"0::/a\r0::/b\n", "/a\r0::/b"),
+        (b"0::/\xff\n", "/\udcff"),
+        (b"0::/gone (deleted)\n", None),
+        (b"1:cpu:/x\n", None),
+        (b"", None),
+    ],
+)
+def test_the_cgroup_of_a_process(tmp_path: Path, text: bytes, path: str | None) -> None:
+    """Names of cgroups may hold any byte but a newline (cgroup_mkdir, kernel/cgroup/cgroup.c)."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/cgroup").write_bytes(text)
+    assert cgroup_of(7, tmp_path) == path
+
+
+def test_a_process_that_is_gone_has_no_cgroup(tmp_path: Path) -> None:
+    assert cgroup_path(7, tmp_path) == b"" and cgroup_of(7, tmp_path) is None
+
+
+def test_only_numbers_are_pids(tmp_path: Path) -> None:
+    for name in ("7", "12", "self", "7x"):
+        (tmp_path / name).mkdir()
+    assert sorted(pids(tmp_path)) == [7, 12]
