@@ -44,7 +44,7 @@ static const struct shape shapes[] = {
     {"desktop", 16666667, 1, false, 50, 20, 10, 20, 10, 50},
 };
 
-/* Who waits for whom: one row of the wake-to-run table each. */
+/* Links of a frame, each a row of the wake-to-run table: a thread and its waker. */
 enum hop {
 	HOP_VSYNC,
 	HOP_INPUT,
@@ -75,12 +75,12 @@ struct game {
 	struct shape shape;
 	double loops_per_us;
 	uint64_t seed, input_period_ns;
-	uint64_t t0_ns, measure_ns, end_ns; /* first vsync, begin and end of what is counted */
-	uint64_t cpu_begin_ns, cpu_ns;	    /* CPU time of both processes then, and spent between */
+	uint64_t t0_ns, measure_ns, end_ns; /* first vsync; measured interval */
+	uint64_t cpu_begin_ns, cpu_ns;	    /* CPU time of both processes at its begin, and in it */
 	_Atomic bool stop;
 	unsigned int nr_workers;
 	struct event work[MAX_WORKERS], joined, loader, render, driver, driver_done, compositor;
-	_Atomic uint32_t pending; /* workers still at it in this frame */
+	_Atomic uint32_t pending; /* workers that have not finished this frame */
 	_Atomic uint64_t oldest_input_ns;
 	_Atomic uint32_t audio_periods, audio_underruns, loader_bursts;
 	struct samples hop[NR_HOPS], worker_wait[MAX_WORKERS];
@@ -96,7 +96,7 @@ struct worker {
 	unsigned int index;
 };
 
-/* Spin for about `us`, five percent up or down as the seed says for this frame and stage. */
+/* Spin for `us` plus or minus five percent, derived from the seed, the frame and the stage. */
 static void work(const struct game *g, unsigned int us, uint64_t frame, uint64_t stage)
 {
 	double jitter =
@@ -118,7 +118,7 @@ static bool stopping(const struct game *g)
 	return atomic_load_explicit(&g->stop, memory_order_relaxed);
 }
 
-/* Samples of the warm-up do not count: wait with a place to record only once it is over. */
+/* Return where to record samples: nowhere during the warm-up. */
 static struct samples *if_measured(const struct game *g, struct samples *s)
 {
 	return now_ns() >= g->measure_ns ? s : NULL;
@@ -152,7 +152,7 @@ static void *worker_fn(void *arg)
 	return NULL;
 }
 
-/* The next vsync not yet gone by: a frame that took too long costs whole periods. */
+/* Return the next vsync in the future: a frame that takes too long misses whole periods. */
 static uint64_t next_due(const struct game *g, uint64_t due)
 {
 	uint64_t now = now_ns(), period = g->shape.period_ns;
@@ -190,7 +190,7 @@ static void *main_fn(void *arg)
 		work(g, g->shape.join_us, seq, 2);
 		if (seq % LOADER_EVERY == 0)
 			event_post(&g->loader, seq / LOADER_EVERY);
-		/* One frame may be under way in front of this one, as with a double buffer. */
+		/* As with double buffering, one earlier frame may still be in flight. */
 		if (!event_wait(&g->driver_done, seq - 1, &g->stop, NULL))
 			break;
 		event_post(&g->render, seq);
@@ -250,7 +250,7 @@ static void *input_fn(void *arg)
 	for (uint64_t n = 0; !stopping(g) && due < g->end_ns; n++) {
 		uint64_t none = 0;
 
-		/* Late or not, each event has its time: a backlog is handled one by one. */
+		/* Each event keeps its own time: a backlog is handled one by one. */
 		sleep_until(due);
 		hop_add(g, HOP_INPUT, due);
 		atomic_compare_exchange_strong_explicit(&g->oldest_input_ns, &none, due,
@@ -378,7 +378,7 @@ static struct frame_stats frame_stats(const struct game *g, uint64_t begin, uint
 		st.on_time += present - f->due_ns <= goal;
 	}
 	st.latency = percentiles_of(scratch, st.delivered);
-	if (period) { /* vsyncs nobody began a frame for are due as well */
+	if (period) { /* vsyncs without a frame are due as well */
 		uint64_t from = begin > g->t0_ns ? (begin - g->t0_ns + period - 1) / period : 0;
 
 		st.due = (uint32_t)((end - g->t0_ns + period - 1) / period - from);
@@ -416,7 +416,7 @@ static struct frame_stats frame_stats(const struct game *g, uint64_t begin, uint
 	return st;
 }
 
-/* One line for the second that ended a quarter of a second ago: its frames are through by now. */
+/* Print the second that ended a quarter of a second ago, whose frames have been presented. */
 static void print_live(struct game *g, uint64_t end)
 {
 	struct frame_stats st = frame_stats(g, end - NSEC_PER_SEC, end, g->live_scratch);
@@ -561,7 +561,7 @@ static uint64_t cpu_time_ns(pid_t compositor_pid)
 	return clock_ns(CLOCK_PROCESS_CPUTIME_ID) + clock_ns(clock);
 }
 
-/* Sits out the run, printing a line a second if asked. True if a signal ended it. */
+/* Wait for the end, printing a line per second if requested. Return true if a signal ended it. */
 static bool sit_out(struct game *g, bool live, pid_t compositor_pid)
 {
 	uint64_t tick = g->measure_ns + NSEC_PER_SEC;
@@ -589,10 +589,10 @@ int cmd_game(const struct options *opt)
 	int status;
 
 	block_stop_signals();
-	/* Timers stand for interrupts here: no slack of the timer's own in the wake-up times. */
+	/* Timers stand for interrupts, so their slack must not add to the wake-up times. */
 	if (prctl(PR_SET_TIMERSLACK, 1))
 		die("cannot set the timer slack");
-	/* Within a tick the seed says when: one phase is not all of them. */
+	/* The seed selects the phase within a tick, because results depend on it. */
 	g->t0_ns = next_step(now_ns() + 100 * NSEC_PER_MSEC, 100 * NSEC_PER_MSEC) +
 		   mix(g->seed, 0, 0) % NSEC_PER_MSEC;
 	g->measure_ns = g->t0_ns + opt->warmup_ms * NSEC_PER_MSEC;
@@ -617,7 +617,7 @@ int cmd_game(const struct options *opt)
 	stopped = sit_out(g, opt->live, child);
 	if (g->cpu_begin_ns)
 		g->cpu_ns = cpu_time_ns(child) - g->cpu_begin_ns;
-	/* The frames under way at the end may still arrive: a late one is late, not lost. */
+	/* Frames in flight at the end may still be presented: they count as late, not as lost. */
 	stopped = stopped || stop_signal_until(g->end_ns + DRAIN_NS);
 	if (stopped)
 		cut = now_ns();

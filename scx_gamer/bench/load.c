@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Background loads, each counting the work it got done. All run as processes of one group, which
- * the parent ends; a load whose helper program fails says so instead of counting less.
+ * Background loads, each of which counts its work. All run as processes of one group, which the
+ * parent ends. A load whose helper program fails reports an error instead of less work.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +25,7 @@
 #define FAN 4 /* senders and receivers of one messaging group, each */
 #define SOURCE_FUNCTIONS 60
 
-/* One cache line a task: no two count in the same. */
+/* One cache line per task, to prevent false sharing. */
 struct task_count {
 	_Alignas(64) _Atomic uint64_t work;
 	_Atomic uint64_t gap_ns; /* longest time between two chunks beyond the chunk itself */
@@ -104,7 +104,7 @@ static void pinned(struct load *load, unsigned int task, unsigned int role, int 
 	spin(load, task);
 }
 
-/* Run a program to its end; false if it did not exit with 0. */
+/* Run a program to its end. Return false unless it exits with 0. */
 static bool run(const char *path, char *const argv[])
 {
 	pid_t pid = fork();
@@ -174,7 +174,7 @@ static bool transfer(int fd, bool out, size_t size)
 	return true;
 }
 
-/* Two processes, one byte there, one byte back. */
+/* Two processes that send one byte back and forth. */
 static void pipes(struct load *load, unsigned int task, unsigned int role, int fds[2][2])
 {
 	int out = role ? fds[1][1] : fds[0][1], in = role ? fds[0][0] : fds[1][0];
@@ -359,10 +359,10 @@ int cmd_load(const struct options *opt)
 	if (kind->fn == compile)
 		generate_source(load);
 	block_stop_signals();
-	/* Its own group, so that the children's children end with them; not if a shell leads it. */
+	/* A process group of its own, so that grandchildren end too; not if a shell leads it. */
 	if (getpgrp() != getpid() && setpgid(0, 0))
 		die("cannot lead a process group");
-	/* It ends the children, also where nohup had it ignored. */
+	/* This signal ends the children, so restore it if nohup ignored it. */
 	signal(SIGHUP, SIG_DFL);
 	sleep_until(next_step(now_ns(), 100 * NSEC_PER_MSEC));
 	for (unsigned int i = 0; i < tasks; i++)
@@ -378,7 +378,7 @@ int cmd_load(const struct options *opt)
 			gap = load->count[i].gap_ns;
 	}
 	atomic_store(&load->stop, true);
-	/* Who blocks in a read never looks at `stop`: the group goes by signal, we ignore ours. */
+	/* A task blocked in a read never checks `stop`, so signal the group and ignore the signal here. */
 	signal(SIGHUP, SIG_IGN);
 	kill(0, SIGHUP);
 	while (waitpid(-1, NULL, 0) > 0)
@@ -395,7 +395,7 @@ int cmd_load(const struct options *opt)
 	       "\"work\":%lu,\"work_per_s\":%.3f,\"unit\":\"%s\",\"longest_gap_ms\":",
 	       kind->name, opt->per_cpu, opt->cpus, tasks, (double)(end - start) / 1e9,
 	       (unsigned long)work, (double)work * 1e9 / (double)(end - start), kind->unit);
-	/* Only a load that always wants the CPU can tell its wait from its sleep. */
+	/* Only a load that always wants the CPU can tell waiting from sleeping. */
 	if (gap)
 		printf("%.3f}\n", (double)gap / 1e6);
 	else

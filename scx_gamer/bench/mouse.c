@@ -66,7 +66,7 @@ int cmd_mouse(const struct options *opt)
 			die("cannot write a mouse event");
 		moves++;
 		next += period;
-		if (next + NSEC_PER_SEC < now) { /* a second behind: give the time up, and say so */
+		if (next + NSEC_PER_SEC < now) { /* a second behind: skip the time and report it */
 			skipped += (now - next) / period;
 			next = now;
 		}

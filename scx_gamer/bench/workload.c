@@ -198,7 +198,7 @@ void event_wake_all(struct event *e)
 
 bool event_wait(struct event *e, uint32_t want, const _Atomic bool *stop, struct samples *s)
 {
-	/* A stop that comes between the test and the sleep must not be slept through. */
+	/* The timeout catches a stop between the test and the sleep. */
 	static const struct timespec poll = {.tv_nsec = 200 * NSEC_PER_MSEC};
 	bool slept = false;
 
@@ -313,7 +313,7 @@ static void *calibrator_fn(void *arg)
 /*
  * One thread reports the best rate seen, which is the machine's. With --busy one thread for each
  * CPU reports their mean: under emulation busy CPUs share one host thread, and work calibrated on
- * an idle machine would never fit the frame once they are busy.
+ * an idle machine would then never fit the frame.
  */
 static int cmd_calibrate(const struct options *opt)
 {
@@ -475,7 +475,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		bad_usage("which subcommand", "none was given");
-	if (!strcmp(cmd, "nop")) /* what the forkexec load runs */
+	if (!strcmp(cmd, "nop")) /* executed by the forkexec load */
 		return 0;
 	parse(&opt, argc - 1, argv + 1);
 	if (!opt.cpus)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the subcommands of the benchmark workload share: clock, calibrated work, samples with exact
- * percentiles, futex events, and the command line. Nothing here allocates after set-up.
+ * Code shared by the subcommands of the benchmark workload: clock, calibrated work, samples with
+ * exact percentiles, futex events, and the command line. Nothing here allocates after set-up.
  */
 #ifndef SCXG_WORKLOAD_H
 #define SCXG_WORKLOAD_H
@@ -42,13 +42,13 @@ int cmd_mouse(const struct options *opt);
 
 uint64_t clock_ns(clockid_t clock);
 uint64_t now_ns(void);
-/* Sleep until an absolute time; true if it lay ahead, that is, if the caller really slept. */
+/* Sleep until an absolute time. Return true if it was in the future, so that the caller slept. */
 bool sleep_until(uint64_t deadline_ns);
-/* The next multiple of `step`: what begins there meets ticks and other programs in the same phase in every run. */
+/* Return the next multiple of `step`, so that every run has the same phase relative to ticks and other programs. */
 uint64_t next_step(uint64_t ns, uint64_t step);
-/* Spin for a number of loops; what one loop costs is the calibration's business. */
+/* Spin for a number of loops. The calibration measures the time of a loop. */
 void burn(uint64_t loops);
-/* 64 well-mixed bits of a seed and a position: the same work in every run, without state. */
+/* Return 64 well-mixed bits of a seed and a position: the same in every run, without state. */
 uint64_t mix(uint64_t seed, uint64_t a, uint64_t b);
 
 /* ---- samples ---- */
@@ -59,7 +59,7 @@ struct samples {
 	uint32_t cap;
 	_Atomic uint32_t n;
 	_Atomic uint32_t
-	    lost; /* did not fit: percentiles would lie, so this is an error at the end */
+	    lost; /* did not fit; an error at the end, because percentiles would be wrong */
 };
 
 struct percentiles {
@@ -70,7 +70,7 @@ struct percentiles {
 void samples_init(struct samples *s, uint32_t cap);
 void sample_add(struct samples *s, uint64_t value);
 void sort_u64(uint64_t *v, size_t n);
-/* Sorts v. The p-th percentile is the smallest value with at least p of all at or below it. */
+/* Sort v. The p-th percentile is the smallest value with at least p of all at or below it. */
 struct percentiles percentiles_of(uint64_t *v, size_t n);
 void print_percentiles(const char *key, const struct percentiles *p, const char *after);
 
@@ -95,7 +95,7 @@ void event_wake_all(struct event *e);
 /* ---- process ---- */
 
 void block_stop_signals(void);
-/* Wait for SIGINT or SIGTERM until a time; true if one came. */
+/* Wait for SIGINT or SIGTERM until a time. Return true if one came. */
 bool stop_signal_until(uint64_t deadline_ns);
 void tell_ready(int fd);
 unsigned int online_cpus(void);

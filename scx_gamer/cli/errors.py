@@ -48,7 +48,7 @@ def _discard_unwritable_output() -> None:
 
 
 def exit_code(error: BaseException) -> int:
-    """Exit code of an exception; what is neither ours nor the system's is a bug."""
+    """Return the exit code of an exception. One that is neither ours nor an OSError is a bug."""
     if isinstance(error, ScxGamerError):
         return error.exit_code
     return code_of_errno(error.errno) if isinstance(error, OSError) else INTERNAL

@@ -33,7 +33,7 @@ class MessageAbi(Protocol):
 
 
 class Sender(Protocol):
-    """The part of Feed that callers need who only send."""
+    """The part of Feed for callers that only send."""
 
     def send(self, type_name: str, **fields: int) -> bool: ...
     def flush(self) -> None: ...

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The beginning of each probe: what it counts. bcc compiles it together with one of the files beside it, with
- * TARGET, the process asked about, as a constant.
+ * The common part of the probes: histograms. bcc compiles it together with one of the other files, with TARGET,
+ * the traced process, as a constant.
  */
 #include <uapi/linux/ptrace.h>
 
-#define NAME 16		/* length of a thread's name */
-#define STATE_MASK 0xff /* of prev_state: the rest of it says that a runnable task was preempted */
+#define NAME 16 /* length of a thread's name */
+#define STATE_MASK                                                                                 \
+	0xff /* of prev_state; the bits above report that a runnable task was preempted */
 #define NEW_THREAD 0x00010000
 
 struct bucket {
@@ -23,10 +24,10 @@ struct name {
 BPF_HASH(largest, struct name, u64, 1024);
 /* Threads of TARGET. Filled from /proc before the probes are attached, then by new_thread. */
 BPF_HASH(threads, u32, u8, 16384);
-/* Samples for which a map had no room, so that a truncated picture is never shown as a whole one. */
+/* Samples that did not fit into a map, so that truncated results are reported. */
 BPF_ARRAY(lost, u64, 1);
 
-/* Eight slots for each power of two nanoseconds: a value is known to 12 %. */
+/* Eight slots for each power of two nanoseconds: a resolution of 12 %. */
 static __always_inline u32 slot_of(u64 ns)
 {
 	u32 power;
@@ -60,7 +61,7 @@ static __always_inline void count(struct bucket *key, u64 ns)
 	if (!worst)
 		largest.update(&who, &ns);
 	else if (*worst < ns)
-		*worst = ns; /* two CPUs at once may lose the smaller of two records */
+		*worst = ns; /* not atomic: a concurrent update may lose one of two maxima */
 }
 
 static __always_inline bool is_target(void)

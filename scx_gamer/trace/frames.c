@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* frames: time between two page flips, or two calls of a chosen function, in one thread of TARGET. */
+/* frames: the time between two page flips, or two calls of a chosen function, in one thread of TARGET. */
 BPF_HASH(last, u32, u64, 4096);
 
 int on_frame(struct pt_regs *ctx)

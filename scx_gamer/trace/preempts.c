@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* who-preempts: how long a runnable thread of TARGET was off its CPU, by the name of who got the CPU. */
+/* who-preempts: how long a runnable thread of TARGET was off its CPU, by the name of the thread that got the CPU. */
 struct taken {
 	u64 at;
 	char by[NAME];

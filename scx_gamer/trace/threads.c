@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Follows the threads of TARGET that begin while the probe runs. */
+/* Add the threads that TARGET creates while the probe runs. */
 TRACEPOINT_PROBE(task, task_newtask)
 {
 	u32 tid = args->pid;

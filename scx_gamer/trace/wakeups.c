@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* wakeups: from the wake-up of a thread of TARGET until it runs, by the name of who woke it. */
+/* wakeups: from the wake-up of a thread of TARGET until it runs, by the name of its waker. */
 struct wake {
 	u64 at;
 	char waker[NAME];
@@ -14,7 +14,7 @@ TRACEPOINT_PROBE(sched, sched_waking)
 	if (!threads.lookup(&tid))
 		return 0;
 	wake.at = bpf_ktime_get_ns();
-	/* the idle task wakes nobody: an interrupt did */
+	/* the idle task wakes no thread: the waker is an interrupt */
 	if ((u32)bpf_get_current_pid_tgid())
 		bpf_get_current_comm(wake.waker, NAME);
 	if (woken.update(&tid, &wake))
@@ -28,7 +28,7 @@ TRACEPOINT_PROBE(sched, sched_switch)
 	struct bucket key = {};
 	struct wake *wake;
 
-	/* woken while it was still on the CPU: it did not wait */
+	/* woken while still on the CPU: no wait */
 	woken.delete(&out);
 	wake = woken.lookup(&in);
 	if (!wake)
