@@ -20,6 +20,7 @@ KEY_UNKNOWN = 240
 BTN_MOUSE = range(0x110, 0x118)
 BTN_LEFT = 0x110
 BTN_JOYSTICK = range(0x120, 0x130)
+BTN_TRIGGER = 0x120
 BTN_GAMEPAD = range(0x130, 0x13F)
 BTN_SOUTH = 0x130
 BTN_TOOLS = range(0x140, 0x150)
@@ -46,7 +47,9 @@ GAME_AXES = LEVERS | HATS
 _TRIPLES = (frozenset({ABS_X, ABS_Y, ABS_Z}), frozenset({ABS_RX, ABS_RY, ABS_RZ}))
 SENSOR_AXES = frozenset({frozenset({ABS_X, ABS_Y}), *_TRIPLES, _TRIPLES[0] | _TRIPLES[1]})
 _STICKS = frozenset({*BTN_JOYSTICK, *BTN_GAMEPAD, *BTN_DPAD, *BTN_TRIGGER_HAPPY})
-_SPILL = frozenset(range(BTN_SOUTH, BTN_TOOL_PEN + 1))
+# Buttons counted past the end of the pad's: the code between has no name, so no pen has it.
+_SPILL = frozenset({0x13F, BTN_TOOL_PEN})
+_NUMBERED = frozenset(range(0x100, 0x10A))  # BTN_0 to BTN_9
 
 MAX_BITS = 0x2FF + 1  # KEY_MAX is the largest code there is
 WORD_BITS = struct.calcsize("l") * 8
@@ -169,9 +172,9 @@ def classify(caps: Capabilities, facts: Facts = NO_FACTS) -> Kind:
     ):
         # Before keyboard: wireless gaming mice share one node with their macro keys.
         return Kind.MOUSE
-    if _is_tablet_pad(key) or facts.tablet_pad:
-        return Kind.NONE  # the buttons of a drawing tablet
     typing = _types(key)
+    if facts.tablet_pad or (not typing and _is_tablet_pad(key)):
+        return Kind.NONE  # the buttons of a drawing tablet
     if not typing or _is_pad_with_keys(caps):
         kind = _controller(caps, facts)
         if kind is not Kind.NONE:
@@ -196,10 +199,13 @@ def _types(key: frozenset[int]) -> bool:
 
 
 def _is_tablet_pad(key: frozenset[int]) -> bool:
-    """Return True for tool buttons without a tool that touches: BTN_STYLUS marks the pad of a tablet."""
+    """Return True for the pad of a tablet: tool buttons without a tool that touches, as BTN_STYLUS.
+
+    Or buttons counted from BTN_0 on, past BTN_9 to BTN_A: wacom_setup_numbered_buttons() of the kernel.
+    """
     if key >= _SPILL or key & {BTN_TOOL_PEN, BTN_TOOL_FINGER, BTN_TOUCH}:
         return False
-    return not key.isdisjoint(BTN_TOOLS)
+    return not key.isdisjoint(BTN_TOOLS) or (key >= _NUMBERED and BTN_TRIGGER not in key)
 
 
 def _is_pad_with_keys(caps: Capabilities) -> bool:
