@@ -13,7 +13,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures that the simulator prints. `looks` and `steps` are for each decision, `migrations` and `wait_ms` for each run."""
+    """The figures that the simulator prints.
+
+    `looks` and `steps` are for each decision, `migrations` and `wait_ms` for each run.
+    """
 
     decisions: int
     worst_ms: float
