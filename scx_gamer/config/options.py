@@ -15,6 +15,7 @@ class SupervisorOptions:
     kernel_input: bool = True  # use the BPF input hook where it loads
     input: bool = True
     detection: bool = True  # find games by rules as well as by name
+    all_users: bool = False  # games of users without a seat count too
     process_source: str = "auto"  # source of process events: auto, bpf, netlink or poll
     metrics_address: str = ""  # HOST:PORT; empty disables the exporter
     bus: bool = False  # offer the service on the system bus

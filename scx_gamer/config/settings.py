@@ -59,6 +59,11 @@ class InputConfig:
 
 
 @dataclass(frozen=True)
+class GamesConfig:
+    all_users: bool
+
+
+@dataclass(frozen=True)
 class Config:
     """The merged configuration. `tunables` maps a lower-case name to a value in the unit that the name ends with."""
 
@@ -66,6 +71,7 @@ class Config:
     metrics: MetricsConfig
     dbus: DbusConfig
     input: InputConfig
+    games: GamesConfig
     network: Mapping[str, object]  # by key of network.RULES; a profile may override it
     tunables: Mapping[str, int]
     files: tuple[Path, ...]
@@ -131,10 +137,11 @@ _RULES = {
         _is_lanes,
         f'use at most {MAX_LANES} entries such as "046d:c52b" = "mouse", with a lane of {", ".join(LANES)}',
     ),
+    "games.all_users": FLAG,
     **{f"network.{key}": rule for key, rule in network.RULES.items()},
 }
 _COUNT = number(0, (1 << 63) - 1, "use a whole number, 0 or more")
-_TABLES = ("metrics", "dbus", "input", "network", "tunables")
+_TABLES = ("metrics", "dbus", "input", "games", "network", "tunables")
 
 
 def tunable_limits(constants: Mapping[str, int]) -> dict[str, tuple[int, int]]:
@@ -196,6 +203,7 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
             kernel_path=values["input.kernel_path"] is True,
             lanes=_lanes(values["input.lanes"]),
         ),
+        games=GamesConfig(all_users=values["games.all_users"] is True),
         network=MappingProxyType({key: values[f"network.{key}"] for key in network.RULES}),
         tunables=MappingProxyType(
             {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The games room: process events in, classes in the kernel's map out, and why."""
+"""The game detector: process events in, classes in the kernel's map out, and why."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 from scx_gamer.config import settings
-from scx_gamer.games import desktop
+from scx_gamer.games import desktop, userfiles
 from scx_gamer.games import lists as detect
-from scx_gamer.games.exec_filter import Names, names_to_tell
+from scx_gamer.games.exec_filter import ExecFilter, names_to_tell
 from scx_gamer.games.explain import boost_of, explain, facts, listing
-from scx_gamer.games.kernel_maps import KernelSide
+from scx_gamer.games.kernel_maps import KernelMaps
 from scx_gamer.games.model import Change, Game
-from scx_gamer.games.proc import Process, ProcFs, Tree
+from scx_gamer.games.proc import Process, ProcFs
 from scx_gamer.games.process_events import Poll, ProcConnector
-from scx_gamer.games.threads import Threads, rows
+from scx_gamer.games.threads import ThreadRoleMonitor, rows
 from scx_gamer.games.tracker import Tracker
 from scx_gamer.observe.observer import Event, Observe
 from scx_gamer.profiles import Game as Facts
 from scx_gamer.profiles import ProfileSet
+from scx_gamer.system import logind
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.loop import Loop, Timer
 
@@ -39,6 +39,9 @@ LOST_S = 1.0  # how often the kernel's count of lost events is looked at
 QUIET_S, QUIET_MAX_S = 0.05, 0.5  # before the main process is chosen again
 SETTLE_EVERY_S = 2.0
 ARGUMENTS_EVERY_S, ARGUMENTS_FOR_S = 0.1, 1.5
+DRAWING_AFTER_S = 0.25  # and twice as long each time
+SEATS_S = 15.0  # after which logind is asked again whether a user has a seat
+MAX_USERS = 1024
 HINTS = ("focus", "game", "game-gone")
 _HOOKS = ("on_exec", "on_exit", "on_fork")
 _NS = 10**9
@@ -60,7 +63,7 @@ def shipped_data() -> tuple[detect.DetectData, str]:
         return data, str(err)
 
 
-class GamesRoom:
+class GameDetector:
     """Owns the tracker, the source of events and the pidfds of the games' roots."""
 
     def __init__(
@@ -71,23 +74,33 @@ class GamesRoom:
         *,
         source: str = "auto",
         detection: bool = True,
+        all_users: bool = False,
         proc: ProcFs | None = None,
     ) -> None:
         self._loop = loop
         self._on_change = on_change
         self._proc = proc or ProcFs()
         self._observe = observe
-        self._threads = Threads(observe)
-        self._kernel = KernelSide(observe.feed, observe.maps, observe.abi, observe.control)
+        self._threads = ThreadRoleMonitor(observe)
+        self._kernel = KernelMaps(observe.feed, observe.maps, observe.abi, observe.control)
         self._detection = detection
         self.data, self.data_error = shipped_data()
         self.tracker = Tracker(self._proc, self.data if detection else detect.DetectData())
         self.tracker.own_pid = os.getpid()
+        self.tracker.may_play = self._may_play
         self._profile_names: frozenset[str] = frozenset()
-        self._names = Names({}, "")
+        self._names = ExecFilter({}, "")
         self._desktop_seen: tuple[object, ...] = ()
-        self._fresh = Tree(())
-        self._look: Iterator[None] | None = None
+        self._look: Iterator[bool] | None = None
+        self._drawing: tuple[frozenset[int], float] = (
+            frozenset(),
+            0.0,
+        )  # who waits to draw, and the delay
+        self._seats: dict[
+            int, tuple[float, bool]
+        ] = {}  # user → until when that is taken as known, has a seat
+        self._all_users = all_users
+        self._refused = 0
         self._exec_ns: dict[int, int] = {}
         self._arguments_until: dict[int, float] = {}
         self._pidfds: dict[int, int] = {}  # root pid → pidfd
@@ -246,7 +259,7 @@ class GamesRoom:
         self.tracker.profile = match if named else (lambda _process: None)
         exes = (name for p in named.values() for name in p.match.exe)
         self._profile_names = frozenset(name.rsplit("/", 1)[-1] for name in exes if "*" not in name)
-        self._tell_names(force=True)
+        self._tell_names()
 
     # -- looks -------------------------------------------------------------------------------------
 
@@ -255,10 +268,14 @@ class GamesRoom:
         now_s = time.monotonic()
         deadline = self.tracker.next_deadline_s
         if self.tracker.has_work or (deadline is not None and now_s >= deadline):
-            self._apply(self.tracker.update(now_s))
+            until_s = now_s + LOOK_S
+            self._apply(self.tracker.update(now_s, lambda: time.monotonic() < until_s))
             self._wait_for_arguments(now_s)
+            self._wait_for_drawing()
             if self.tracker.unsettled(now_s):
                 self._settle_soon(now_s)
+            if self.tracker.has_work:
+                self._later("more", 0, lambda: None)
         deadline = self.tracker.next_deadline_s
         if deadline is not None:
             self._later("grace", max(0.0, deadline - now_s) + 0.001, lambda: None)
@@ -293,6 +310,33 @@ class GamesRoom:
             if until > now_s:
                 self.tracker.exec_seen(pid)
 
+    def _wait_for_drawing(self) -> None:
+        """Ask processes that are a game once they draw, at growing intervals: no event tells that a node was opened."""
+        waiting = frozenset(self.tracker.waits_to_draw())
+        known, _ = self._drawing
+        if waiting - known:
+            self._cancel("drawing")
+            self._drawing = waiting, DRAWING_AFTER_S
+        if waiting:
+            self._later("drawing", self._drawing[1], self._ask_who_draws)
+
+    def _ask_who_draws(self) -> None:
+        waiting, delay_s = self._drawing
+        self._drawing = waiting, min(2 * delay_s, RECONCILE_S)
+        self.tracker.ask_again()
+
+    def _may_play(self, uid: int) -> bool:
+        """Return True for root, for users with a seat of this machine, and where nobody knows of seats."""
+        if uid == 0 or self._all_users:
+            return True
+        now_s = time.monotonic()
+        known = self._seats.get(uid)
+        if known is None or known[0] < now_s:
+            if len(self._seats) >= MAX_USERS:
+                self._seats.clear()
+            known = self._seats[uid] = now_s + SEATS_S, logind.has_seat(uid) is not False
+        return known[1]
+
     def _tick(self) -> None:
         lost = self._kernel.events_lost()
         if lost != self._lost_seen:
@@ -303,55 +347,76 @@ class GamesRoom:
 
     def _look_at_all(self) -> None:
         """In pieces, so that nothing else of the loop waits for a machine with a thousand processes."""
-        self._tell_names()
-        self._fresh = Tree(())
-        self._look = self.tracker.look_at_all(self._fresh)
+        self._look = self._steps()
         self._cancel("reconcile")
         self._later("reconcile", 0, self._read_some)
 
+    def _steps(self) -> Iterator[bool]:
+        """One desktop entry or process each time it is asked; True when the kernel is to be told other names."""
+        if self._detection:
+            places, seen = _desktop()
+            if seen != self._desktop_seen:
+                found = desktop.Entries()
+                for _ in desktop.read_entries(places, found):
+                    yield False
+                self._desktop_seen = seen
+                self.tracker.desktop_games = found
+                yield True
+        for _ in self.tracker.look():
+            yield False
+
     def _read_some(self) -> None:
         try:
-            change = self._loop.run_interruptible(self._read_on)
+            change, other_names = self._loop.run_interruptible(self._read_on)
         except OSError as err:  # no descriptor is left, or no /proc: what is known stays
             log.warning("no look at the processes, the next in %g s: %s", RECONCILE_S, err)
+            self._look = None
             self._later("reconcile", RECONCILE_S, self._look_at_all)
             return
+        if other_names:
+            self._tell_names()
         if change is None:
             self._later("reconcile", LOOK_S, self._read_some)
             return
         self._look = None
         self._reconciled(change)
 
-    def _read_on(self) -> Change | None:
-        """The processes that have their turn; with the last of them, what is to change. It tells the kernel nothing."""
+    def _read_on(self) -> tuple[Change | None, bool]:
+        """The entries and processes that have their turn; with the last of them, what is to change. It tells the
+        kernel nothing."""
         until_s = time.monotonic() + LOOK_S
-        for _ in self._look or ():
-            if time.monotonic() >= until_s:
-                return None
-        return self.tracker.reconcile(time.monotonic(), self._fresh)
+        for other_names in self._look or ():
+            if other_names or time.monotonic() >= until_s:
+                return None, other_names
+        return self.tracker.commit(time.monotonic()), False
 
     def _reconciled(self, change: Change) -> None:
         self.reconciles += 1
         self._kernel.sweep({p.pid for p in self.tracker.tree}, self.tracker.classes)
         self._kernel.follow_launchers(self.tracker.tree, self._names)
         self._apply(change)
-        self._wait_for_arguments(time.monotonic())
+        now_s = time.monotonic()
+        self._wait_for_arguments(now_s)
+        self._wait_for_drawing()
+        if self.tracker.games:  # who draws may have changed, however old the game is
+            self._settle_soon(now_s)
+        self._tell_refusals()
         self._cancel("reconcile")
         self._later("reconcile", RECONCILE_S, self._look_at_all)
 
-    def _tell_names(self, *, force: bool = False) -> None:
-        """The kernel's table of names, when the desktop entries changed."""
+    def _tell_refusals(self) -> None:
+        refused = self.tracker.refused.total()
+        if refused > self._refused:
+            self._refused = refused
+            log.warning("games are not counted: %s", "; ".join(self.tracker.refused))
+
+    def _tell_names(self) -> None:
+        """The kernel's table of names, when the desktop entries or the profiles changed."""
         if not self._detection:
             return
-        places, seen = self._loop.run_interruptible(_desktop)
-        if seen == self._desktop_seen and not force:
-            return
-        self._desktop_seen = seen
-        games, programs = self._loop.run_interruptible(desktop.desktop_games, places)
-        self.tracker.desktop_games = games
         self._names = names_to_tell(
             self.data,
-            (*programs, *self._profile_names),
+            (*sorted(self.tracker.desktop_games.names), *self._profile_names),
             self._kernel.report,
             self._kernel.tree,
             self._kernel.max_names,
@@ -490,7 +555,7 @@ class GamesRoom:
         return listing(self.tracker, time.monotonic())
 
     def facts(self) -> list[Facts]:
-        """What profiles are matched against."""
+        """Return the facts that profiles are matched against."""
         return facts(self.tracker)
 
     def status(self) -> dict[str, object]:
@@ -510,18 +575,22 @@ class GamesRoom:
             "reconciles": self.reconciles,
             "losses": self.losses,
             "data_error": self.data_error,
+            "entries_refused": self.tracker.desktop_games.refused,
+            "games_refused": dict(self.tracker.refused),
             **self._threads.status(),
         }
 
 
-def _desktop() -> tuple[list[Path], tuple[tuple[str, int], ...]]:
-    """Where desktop entries are, and when each place changed."""
-    places = desktop.folders()
-    return places, tuple(_stamp(place) for place in places)
+def _desktop() -> tuple[list[desktop.Place], tuple[tuple[str, int], ...]]:
+    """List the folders of desktop entries, and when each changed."""
+    mounts = userfiles.Mounts.of()
+    places = desktop.folders(mounts)
+    return places, tuple(_stamp(place, mounts) for place in places)
 
 
-def _stamp(folder: Path) -> tuple[str, int]:
+def _stamp(place: desktop.Place, mounts: userfiles.Mounts) -> tuple[str, int]:
+    path = userfiles.resolve(place.path, mounts)
     try:
-        return str(folder), folder.stat().st_mtime_ns
+        return place.path, os.lstat(path).st_mtime_ns if path else 0
     except OSError:
-        return str(folder), 0
+        return place.path, 0

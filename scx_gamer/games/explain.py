@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is answered about games: the list, the facts for profiles, why a process is a game or is none."""
+"""Answers about games: the list, the facts for profiles, why a process is a game or is none."""
 
 from __future__ import annotations
 
 import time
 from itertools import islice
 
-from scx_gamer.games.model import program_of
-from scx_gamer.games.rules import decide, why_not
+from scx_gamer.games.model import Node, program_of
+from scx_gamer.games.proc import Process
+from scx_gamer.games.rules import is_aside, looked_for, profile_view, shown, why_not
 from scx_gamer.games.tracker import Tracker
 from scx_gamer.observe.observer import Observe
 from scx_gamer.profiles import Game as Facts
 
 MAX_FACTS = 64  # processes of a game that profiles are matched against
 _MOST = 200  # processes of a tree that are named
+_LINEAGE = 64  # parents that are named
 
 
 def explain(tracker: Tracker, pid: int, now_s: float) -> dict[str, object]:
@@ -21,32 +23,29 @@ def explain(tracker: Tracker, pid: int, now_s: float) -> dict[str, object]:
     process = tracker.read(pid)
     if process is None:
         return {"pid": pid, "game": False, "because": "there is no such process"}
-    lineage = [process, *islice(tracker.tree.ancestors(process), _MOST)]
+    ctx = tracker.context()
+    node = tracker.node_of(process)
     assignment = tracker.classes.get(pid)
     if assignment is not None and assignment.start_ticks != process.start_ticks:
         assignment = None
     game = tracker.game_of(process)
+    lineage = islice((process, *islice(tracker.tree.ancestors(process), _LINEAGE)), _LINEAGE)
     answer: dict[str, object] = {
         "pid": pid,
-        "program": program_of(process),
-        "lineage": [f"{p.pid} {program_of(p)}" for p in lineage],
+        "program": shown(program_of(node.words)),
+        "lineage": [_named(tracker, p) for p in lineage],
         "game": game is not None,
         "class": assignment.class_name if assignment else "NORMAL",
-        "class_reason": assignment.reason if assignment else "no rule gives it a class",
+        "class_reason": assignment.reason if assignment else _no_class(tracker, node),
         "class_since_s": round(now_s - assignment.since_s, 3) if assignment else None,
         "class_until": "the process ends or the game does" if assignment else None,
+        "looked_for": looked_for(node.facts, node.state, ctx),
     }
     if game is None:
-        ctx = tracker.context()
-        decision = decide(process, ctx)
-        answer["because"] = (
-            f"rule {decision.rule} matches, but nothing in that tree is more than a launcher"
-            if decision
-            else why_not(process, ctx)
-        )
+        answer["because"] = why_not(node.facts, node.state, ctx)
         return answer
     tree = []
-    for member in sorted(game.members)[:_MOST]:
+    for member in sorted(islice(game.members, _MOST)):
         found = tracker.tree.get(member[0])
         given = tracker.classes.get(member[0])
         if found is not None:
@@ -54,7 +53,7 @@ def explain(tracker: Tracker, pid: int, now_s: float) -> dict[str, object]:
                 {
                     "pid": found.pid,
                     "parent": found.ppid,
-                    "program": program_of(found),
+                    "program": _named(tracker, found).partition(" ")[2],
                     "class": given.class_name if given else "NORMAL",
                 }
             )
@@ -72,8 +71,25 @@ def explain(tracker: Tracker, pid: int, now_s: float) -> dict[str, object]:
     }
 
 
+def _named(tracker: Tracker, process: Process) -> str:
+    """A pid and how the process is called."""
+    return f"{process.pid} {shown(program_of(tracker.node_of(process).words))}"
+
+
+def _no_class(tracker: Tracker, node: Node) -> str:
+    if node.state.aside:
+        return node.state.aside
+    if (
+        node.group is not None
+        and node.group.running
+        and is_aside(node.facts, node.state, tracker.context())
+    ):
+        return f"{shown(node.words.name)} is no part of the game"
+    return "no rule gives it a class"
+
+
 def boost_of(class_name: str, observe: Observe, focus_pid: int) -> str:
-    """Which input windows raise a class now, and until when."""
+    """Name the input windows that raise a class now, and until when."""
     if class_name not in ("GAME", "CRITICAL"):
         return "none: only the game and what it waits for are boosted"
     if class_name == "GAME" and observe.control.get("focus_away"):
@@ -95,7 +111,7 @@ def listing(tracker: Tracker, now_s: float) -> list[dict[str, object]]:
     return [
         {
             "pid": game.decision.root.pid,
-            "comm": program_of(game.main),
+            "comm": _named(tracker, game.main).partition(" ")[2],
             "reason": "; ".join(game.decision.evidence),
             "processes": len(game.members),
             "rule": game.decision.rule,
@@ -115,7 +131,9 @@ def facts(tracker: Tracker) -> list[Facts]:
     for game in reversed(tracker.games):
         decision = game.decision
         app_id = int(decision.app_id) if decision.rule == "steam" else 0
-        others = [p for pid, _ in sorted(game.members) if (p := tracker.tree.get(pid))]
-        for process in (game.main, *others[:MAX_FACTS]):
-            found.append(Facts(app_id, process.exe, process.argv))
+        others = (p for pid, _ in islice(game.members, MAX_FACTS) if (p := tracker.tree.get(pid)))
+        for process in (game.main, *sorted(others, key=lambda p: p.pid)):
+            node = tracker.node_of(process)
+            view = profile_view(process, node.words) or process
+            found.append(Facts(app_id, view.exe, view.argv))
     return found

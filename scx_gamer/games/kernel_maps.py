@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the games room writes into the kernel: classes, whom to follow, and which names to tell."""
+"""The maps that the detector writes: classes, processes to follow, and names to report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import struct
 from collections.abc import Container, Iterable, Mapping
 
-from scx_gamer.games.exec_filter import Names, comm_of
+from scx_gamer.games.exec_filter import ExecFilter, comm_of
 from scx_gamer.games.proc import Tree
 from scx_gamer.libbpf import Abi, BpfError, Map, StructView
 from scx_gamer.observe.control_ring import Sender
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _U32 = struct.Struct("<I")
 
 
-class KernelSide:
+class KernelMaps:
     """Classes go through the control ring, in order with all else; names and followed processes straight into their
     maps, which nobody but the hooks reads."""
 
@@ -47,7 +47,7 @@ class KernelSide:
         self._feed.send("GAME_ACTIVE", value=int(active))
 
     def flush(self) -> None:
-        """What was sent is in the kernel when this returns."""
+        """Wait until the kernel has taken everything that was sent."""
         self._feed.flush()
 
     def focus(self, pid: int, away: bool) -> None:
@@ -78,14 +78,21 @@ class KernelSide:
         except BpfError as err:
             log.warning("process %d is not followed: %s", pid, err)
 
-    def follow_launchers(self, tree: Tree, names: Names) -> None:
+    def follow_launchers(self, tree: Tree, names: ExecFilter) -> None:
         """Those that ran before us: their trees are followed as if their exec had been seen."""
+        followed: set[int] = set()
         for process in tree:
             if names.flags.get(comm_of(process.comm), 0) & self.tree:
-                for p in (process, *tree.descendants(process.pid)):
-                    self.follow(p.pid, 0)
+                below = [process.pid]
+                while below:  # a launcher below another one has been walked already
+                    pid = below.pop()
+                    if pid not in followed:
+                        followed.add(pid)
+                        below += [child.pid for child in tree.children(pid)]
+        for pid in followed:
+            self.follow(pid, 0)
 
-    def tell_names(self, names: Names) -> None:
+    def tell_names(self, names: ExecFilter) -> None:
         """Replace the table; without a filter every exec is told."""
         wanted = {name.ljust(self._comm, b"\0"): flags for name, flags in names.flags.items()}
         for key in set(self._names.keys()) - wanted.keys():

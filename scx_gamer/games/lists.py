@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from pathlib import Path
 
 from scx_gamer.system.errors import ScxGamerError
@@ -23,11 +24,16 @@ class DetectData:
     wine_plumbing: tuple[str, ...] = ()
     wine_loaders: tuple[str, ...] = ()
     launchers: tuple[str, ...] = ()
+    game_wrappers: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
     helpers: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     critical: tuple[str, ...] = ()
+    relays: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    java_games: tuple[str, ...] = ()
+    java_jars: tuple[str, ...] = ()
     input_threads: tuple[str, ...] = ()
     periodic_threads: tuple[str, ...] = ()
     submit_threads: tuple[str, ...] = ()
@@ -35,22 +41,62 @@ class DetectData:
 
     def never_the_game(self, program: str) -> str | None:
         """The list that names `program` as something other than a game, or None."""
-        for role in (
-            "wine_plumbing",
-            "wine_loaders",
-            "wrappers",
-            "helpers",
-            "tools",
-            "critical",
-            "background",
-        ):
+        for role in ROLES:
             if matches(program, getattr(self, role)):
                 return role
         return None
 
 
+# In the order in which they count for a name that is in several.
+ROLES = (
+    "background",
+    "wine_plumbing",
+    "helpers",
+    "launchers",
+    "game_wrappers",
+    "wrappers",
+    "tools",
+    "critical",
+)
+
+
+class RoleTable:
+    """Index of the lists by program name: whole names by one lookup, patterns by one expression. Pure."""
+
+    _MOST = 8192  # answers that are remembered
+
+    def __init__(self, data: DetectData) -> None:
+        self._whole: dict[str, str] = {}
+        patterns: list[tuple[str, str]] = []
+        for role in ROLES:
+            for name in getattr(data, role):
+                if is_pattern(name):
+                    patterns.append((translate(name), role))
+                else:
+                    self._whole.setdefault(name, role)
+        self._patterns = [(re.compile(pattern), role) for pattern, role in patterns]
+        self._known: dict[str, str] = {}
+
+    def role_of(self, name: str) -> str:
+        """The list's name; empty for a program that none names."""
+        found = self._whole.get(name)
+        if found is not None or not self._patterns:
+            return found or ""
+        if (known := self._known.get(name)) is not None:
+            return known
+        found = next((role for pattern, role in self._patterns if pattern.match(name)), "")
+        if len(self._known) >= self._MOST:
+            self._known.clear()
+        self._known[name] = found
+        return found
+
+
+def is_pattern(name: str) -> bool:
+    return any(char in name for char in "*?[")
+
+
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(name == p or ("*" in p and fnmatchcase(name, p)) for p in patterns)
+    return any(name == p or (is_pattern(p) and fnmatchcase(name, p)) for p in patterns)
 
 
 def load(vendor: Path, drop_ins: Iterable[Path] = ()) -> DetectData:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the tracker speaks of: a game, the class of a process, and what the lists make of it."""
+"""The tracker's records: a game, a process as it knows it, the class of a process."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scx_gamer.games.lists import DetectData, matches
+from scx_gamer.games.commandline import Words, file_name
 from scx_gamer.games.proc import Process
-from scx_gamer.games.rules import MAX_NAME, Decision, listed, names_of
+from scx_gamer.games.rules import NEUTRAL, Decision, Facts, State
 
 GAME, CRITICAL, BACKGROUND = "GAME", "CRITICAL", "BACKGROUND"
 
@@ -23,17 +23,47 @@ class ProcSource(Protocol):
 
     def pids(self) -> list[int]: ...
     def read(self, pid: int, known: Process | None = None) -> Process | None: ...
+    def is_same(self, known: Process) -> bool: ...
+    def is_roots(self, process: Process, script: str = "") -> bool: ...
     def has_render_node(self, pid: int) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Game:
-    """A game that runs, or ended less than `GRACE_S` ago. Times are CLOCK_MONOTONIC seconds."""
+@dataclass(slots=True, eq=False)
+class Node:
+    """A process as the tracker knows it."""
 
-    decision: Decision
+    process: Process
+    facts: Facts
+    incoming: State = NEUTRAL  # of its parent; kept when the parent ends
+    state: State = NEUTRAL  # what it hands to its children
+    group: Game | None = None
+    keeper: bool = False
+    latent: str = ""  # class outside of any game while one runs: critical, relay
+    placed: bool = False
+
+    @property
+    def words(self) -> Words:
+        return self.facts.words
+
+
+@dataclass(slots=True, eq=False)
+class Game:
+    """A claim with its processes: a game while one of them is more than a launcher, and for `GRACE_S` after.
+
+    Times are CLOCK_MONOTONIC seconds. `members` and `keepers` change as processes come and go.
+    """
+
+    decision: Decision  # with the name that is shown
     main: Process
-    since_s: float
-    members: frozenset[Identity]
+    claim: Decision  # as the rule made it
+    since_s: float = 0.0
+    changed_s: float = 0.0  # when a process joined that may be the main one
+    members: set[Identity] = field(default_factory=set)
+    keepers: set[Identity] = field(default_factory=set)
+    prefixes: set[tuple[int, str]] = field(default_factory=set)
+    running: bool = False
+    named_by_main: bool = False
+    drawing: bool = False  # its main process holds a render node
     ended_s: float | None = None
 
     @property
@@ -53,7 +83,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one look at the processes changed."""
+    """The changes of one look at the processes."""
 
     started: tuple[Game, ...] = ()
     ended: tuple[Game, ...] = ()
@@ -61,24 +91,7 @@ class Change:
     removed: tuple[int, ...] = ()
 
 
-def standing(process: Process, data: DetectData) -> str:
-    """What the lists make of a process, whatever tree it is in: background, critical, wineserver, aside (no class),
-    plumbing (in the tree, but not what keeps the game going), or nothing."""
-    if process.kthread:
-        return "aside"
-    if matches(process.program, data.background):
-        return "background"
-    if matches(process.program, data.critical):
-        return "critical"
-    if matches(process.program, WINESERVERS):
-        return "wineserver"
-    if listed(process, data.helpers) or listed(process, data.tools):
-        return "aside"
-    if listed(process, (*data.wrappers, *data.launchers, *data.wine_plumbing, *data.wine_loaders)):
-        return "plumbing"
-    return ""
-
-
-def program_of(process: Process) -> str:
-    """How a process is called in an answer: its Windows program before the loader that runs it."""
-    return names_of(process)[0][:MAX_NAME]
+def program_of(words: Words) -> str:
+    """Return the name of a process for an answer: its Windows program before the loader that runs it, its script before
+    the interpreter."""
+    return file_name(words.windows).lower() or words.name or words.program

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where process events come from when the kernel takes no BPF hooks: the proc connector, else polling."""
+"""Process events without BPF hooks: the proc connector, else polling."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RECEIVE_BYTES = 4 << 20
 
 
 class Events(Protocol):
-    """Who is told. Times are CLOCK_MONOTONIC nanoseconds."""
+    """Receiver of the events. Times are CLOCK_MONOTONIC nanoseconds."""
 
     def exec_seen(self, pid: int, time_ns: int) -> None: ...
     def fork_seen(self, parent: int, child: int) -> None: ...
@@ -60,7 +60,7 @@ def decode(data: bytes) -> list[tuple[str, int, int, int]]:
 
 
 def connector_problem() -> str:
-    """Why the proc connector cannot be had; empty if it can."""
+    """Return the reason why the proc connector is unavailable; empty if it is available."""
     with Loop() as loop:
         try:
             ProcConnector(loop, _Nobody()).close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the threads of a game do, as the kernel saw it; their names only where it saw nothing."""
+"""Roles of a game's threads, as the kernel saw them; by their names only where it saw nothing."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class ThreadWatch:
         self._stack.close()
 
 
-class Threads:
+class ThreadRoleMonitor:
     """A ThreadWatch while a game runs, and why there is none. Times are of CLOCK_MONOTONIC, in seconds."""
 
     def __init__(self, observe: Observe) -> None:
@@ -187,14 +187,14 @@ class Threads:
         self._rest_at = self._look_at = 0.0
 
     def open(self) -> None:
-        """Where it cannot be had, everything else goes on."""
+        """Optional: without it everything else goes on."""
         if self.watch is not None:
             return
         try:
             self.watch = ThreadWatch(self._observe)
         except BpfError as err:
             self._why = str(err)
-            log.warning("what threads do is not seen: %s", err)
+            log.warning("roles of threads are unknown: %s", err)
             return
         self._look(self.watch, LOOK_S)
 

@@ -1,117 +1,210 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which games run now, and which class each process of theirs has. Pure: time and `/proc` come from outside.
+"""The games that run now, and the class of each of their processes. Pure: time and `/proc` come from outside.
 
-Events mark processes as changed; `update` looks at those alone. `reconcile` looks at everything.
+Events and looks mark processes; each is read once and evaluated after its parent, and its children again only if what
+it hands to them has changed. So a look costs as much as there are changes, and a child of a game as much as one
+process, however many the game has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 
-from scx_gamer.games.lists import DetectData, matches
+from scx_gamer.games import records, rules
+from scx_gamer.games.commandline import Words
+from scx_gamer.games.commandline import read as read_words
+from scx_gamer.games.desktop import Entries
+from scx_gamer.games.lists import DetectData, RoleTable
 from scx_gamer.games.model import (
     BACKGROUND,
     CRITICAL,
     GAME,
+    WINESERVERS,
     Assignment,
     Change,
     Game,
     Identity,
+    Node,
     ProcSource,
-    standing,
 )
 from scx_gamer.games.proc import Process, Tree
-from scx_gamer.games.rules import Context, Decision, decide, listed, main_process, wine_program
+from scx_gamer.games.rules import NEUTRAL, Context, Decision, Facts
+from scx_gamer.games.userfiles import Mounts
 
 GRACE_S = 3.0  # a launcher that hands over, or a game that restarts itself, stays the same game
-SETTLE_S = 60.0  # the main process is looked at again for this long: at exec it has one thread and no window
+SETTLE_S = (
+    60.0  # after a change the main process is chosen again for this long: at exec it has no window
+)
 MAX_GAMES = 64
+MAX_GAMES_OF_USER = 16
+MAX_CANDIDATES = 256  # processes of a game among which the main one is chosen
+MAX_WAITING = 256  # processes that are asked again and again whether they draw
+_LINEAGE = 64  # parents that were never seen and are read for one event
 
 
 class Tracker:
     """The games of this machine."""
 
     def __init__(
-        self, proc: ProcSource, data: DetectData, desktop_games: Mapping[str, str] | None = None
+        self,
+        proc: ProcSource,
+        data: DetectData,
+        desktop_games: Entries | Mapping[str, str] | None = None,
     ) -> None:
         self._proc = proc
         self.data = data
-        self.desktop_games: Mapping[str, str] = dict(desktop_games or {})
-        self.profile: Callable[[Process], str | None] = lambda _process: None
+        self._loaders = frozenset(data.wine_loaders)
+        self._critical = frozenset(data.critical)
+        self._relays = frozenset(data.relays)
         self.tree = Tree(())
-        self._standing: dict[int, str] = {}  # by pid, of every process in the tree
-        self._dirty: dict[int, None] = {}
-        self._touched: set[int] = set()  # by events, since the last look at all began
+        self._nodes: dict[int, Node] = {}
+        self._dirty: dict[int, None] = {}  # to be read
+        self._queue: dict[int, None] = {}  # to be evaluated
+        self._ended: set[Identity] = set()  # by their exit events, since the last look
         self._explicit: dict[int, tuple[int, str]] = {}  # pid → (start, reason)
         self._hints: dict[int, tuple[int, str]] = {}
-        self._executed: dict[int, tuple[int, str]] = {}  # pid → (start, a desktop game's program)
-        self._ignored: set[Identity] = set()
-        self._ended: set[Identity] = set()  # by their exit events, since the last look
-        self._games: dict[Identity, Game] = {}
-        self._member_of: dict[Identity, Identity] = {}  # process → its game
+        self._began: dict[int, tuple[int, str]] = {}  # pid → (start, a desktop game's program)
+        self._groups: dict[Identity, Game] = {}
+        self._changed_groups: dict[Identity, Game] = {}
+        self._prefix_games: dict[tuple[int, str], Game] = {}
+        self._prefix_parts: dict[tuple[int, str], set[int]] = {}  # pids of parts of Wine
+        self._of_app: dict[tuple[int, str], set[int]] = {}  # (uid, AppID in the environment) → pids
+        self._latent: dict[int, None] = {}  # pids that have a class while a game runs
+        self._waiting: dict[int, None] = {}  # pids that would be a game if they drew
         self._classes: dict[int, Assignment] = {}
+        self._reclass: dict[int, None] = {}  # pids whose class is to be decided again
+        self._removed: dict[int, None] = {}
+        self._was_playing = False
         self._cpu_before: dict[Identity, int] = {}
+        self._mounts = Mounts.of()
+        self._ctx = Context(
+            data=data,
+            roles=RoleTable(data),
+            entries=Entries.of({} if desktop_games is None else desktop_games),
+            mounts=self._mounts,
+            types=records.SteamTypes(self._mounts),
+            explicit=self._explicit,
+            hints=self._hints,
+            began=self._began,
+            draws=self._draws,
+            prefix_game=self._prefix_game,
+        )
         self.focus_pid = 0
         self.own_pid = 0  # the supervisor: CRITICAL whether or not a game runs
+        self.may_play: Callable[[int], bool] = lambda _uid: True
+        self.refused: Counter[str] = Counter()  # games that were not made, by reason
+        self.steps = 0  # evaluations so far: what looks cost
+
+    # -- settings ----------------------------------------------------------------------------------
+
+    @property
+    def desktop_games(self) -> Entries:
+        return self._ctx.entries
+
+    @desktop_games.setter
+    def desktop_games(self, found: Entries | Mapping[str, str]) -> None:
+        self._ctx.entries = Entries.of(found)
+        self.evaluate_all()
+
+    @property
+    def profile(self) -> Callable[[Process], str | None]:
+        return self._ctx.profile
+
+    @profile.setter
+    def profile(self, match: Callable[[Process], str | None]) -> None:
+        self._ctx.profile = match
+        self.evaluate_all()
+
+    def evaluate_all(self) -> None:
+        """Evaluate every process again, because what rules know has changed."""
+        self._queue.update(dict.fromkeys(self._nodes))
 
     # -- facts from outside ------------------------------------------------------------------------
 
     def exec_seen(self, pid: int) -> None:
         self._dirty[pid] = None
-        self._touched.add(pid)
 
     def executed(self, pid: int, start_ticks: int, path: str) -> None:
         """A desktop entry's script may have become its engine before anybody reads `/proc`."""
-        known = self._executed.get(pid)
-        if path in self.desktop_games and (known is None or known[0] != start_ticks):
-            self._executed[pid] = start_ticks, path
+        known = self._began.get(pid)
+        if path in self._ctx.entries.programs and (known is None or known[0] != start_ticks):
+            self._began[pid] = start_ticks, path
+            self._dirty[pid] = None
+
+    def began(self) -> dict[int, tuple[int, str]]:
+        """Programs that processes began as, for the next supervisor."""
+        return {pid: mark for pid, mark in self._began.items() if pid in self._nodes}
 
     def exit_seen(self, pid: int, start_ticks: int = -1) -> None:
         """`start_ticks`: of the process that ended, where the event knows; it may not look ended yet."""
-        self.exec_seen(pid)
-        known = self.tree.get(pid)
-        if known is not None and known.start_ticks == start_ticks:
-            self._ended.add(known.identity)
+        self._dirty[pid] = None
+        known = self._nodes.get(pid)
+        if known is not None and known.process.start_ticks == start_ticks:
+            self._ended.add(known.process.identity)
 
     def fork_seen(self, parent: int, child: int, start_ticks: int) -> None:
         """A child of a game's process is in the game before anybody reads `/proc`."""
-        self._touched.add(child)
-        known = self.tree.get(parent)
-        inherited = self._classes.get(parent)
-        key = self._member_of.get(known.identity) if known is not None else None
-        if known is None or key is None or inherited is None or inherited.class_name != GAME:
+        known, inherited = self._nodes.get(parent), self._classes.get(parent)
+        group = known.group if known is not None else None
+        if (
+            known is None
+            or group is None
+            or not group.running
+            or inherited is None
+            or inherited.class_name != GAME
+        ):
             self._dirty[child] = None
             return
-        process = replace(known, pid=child, ppid=parent, start_ticks=start_ticks, cpu_ticks=0)
-        self._put(process)
+        self._remove(child)
+        process = replace(
+            known.process, pid=child, ppid=parent, start_ticks=start_ticks, cpu_ticks=0
+        )
+        facts = Facts(process, known.words, known.facts.role, parent=known.words)
+        node = Node(process, facts, known.state, known.state, placed=True)
+        self._nodes[child] = node
+        self.tree.put(process)
+        self._join(node, group, known.keeper and rules.marked(self._explicit, known.process) == "")
         self._classes[child] = replace(inherited, start_ticks=start_ticks)
-        self._member_of[process.identity] = key
-        game = self._games[key]
-        self._games[key] = replace(game, members=game.members | {process.identity})
 
     def add_explicit(self, pid: int, reason: str) -> bool:
         """`games add` and `exec`: False when there is no such process, or it is one that works in the background."""
         process = self._proc.read(pid)
-        if process is None or standing(process, self.data) == "background":
+        if process is None or self._facts(process).role == "background":
             return False
-        self._ignored.discard(process.identity)
+        self._ctx.ignored.discard(process.identity)
         return self._mark(self._explicit, pid, reason)
 
     def remove_explicit(self, pid: int) -> bool:
         """Take back what `add_explicit` said, or what a rule found: False when `pid` is in no game."""
         self._dirty[pid] = None
-        process = self.tree.get(pid)
-        key = self._member_of.get(process.identity) if process is not None else None
+        node = self._nodes.get(pid)
+        group = node.group if node is not None else None
+        if group is not None and (not group.running or group.ended_s is not None):
+            group = None
         if self._explicit.pop(pid, None) is not None:
-            if key is not None and key[0] == pid:
-                self._drop_game(key)
+            if group is not None and group.key[0] == pid:
+                self._take_back(group)
             return True
-        if key is None or key[0] in self._explicit:
+        if group is None or group.key[0] in self._explicit:
             return False
-        self._ignored.add(key)
-        self._drop_game(key)
+        self._ctx.ignored.add(group.key)
+        self._take_back(group)
         return True
+
+    def _take_back(self, group: Game) -> None:
+        """Nobody keeps it: its end is reported at once, without a grace."""
+        group.ended_s = -GRACE_S
+        self._changed_groups[group.key] = group
+        for pid, _ in list(group.members):
+            if (node := self._nodes.get(pid)) is not None:
+                held = node.incoming.claim
+                if held is not None and held.root.identity == group.key:
+                    node.incoming = replace(node.incoming, claim=None)
+                self._leave(node)
+                self._queue[pid] = None
 
     def add_hint(self, pid: int, source: str) -> bool:
         return self._mark(self._hints, pid, source)
@@ -128,41 +221,48 @@ class Tracker:
         self._dirty[pid] = None
         return True
 
-    def _drop_game(self, key: Identity) -> None:
-        """Nobody keeps it: `_evaluate` reports its end at once, without a grace."""
-        game = self._games[key]
-        self._games[key] = replace(game, members=frozenset(), ended_s=-GRACE_S)
-        for member in game.members:
-            self._member_of.pop(member, None)
-            self._dirty[member[0]] = None
-
     # -- questions ---------------------------------------------------------------------------------
 
     @property
     def games(self) -> list[Game]:
         """Running games, oldest first."""
         return sorted(
-            (g for g in self._games.values() if g.ended_s is None), key=lambda g: g.since_s
+            (g for g in self._groups.values() if g.running and g.ended_s is None),
+            key=lambda g: g.since_s,
         )
 
     @property
     def lingering(self) -> bool:
         """Whether a game runs, or ended so recently that it may come back."""
-        return bool(self._games)
+        return any(g.running for g in self._groups.values())
 
     @property
     def active(self) -> Game | None:
         """The focused game, else the most recent; one within its grace when there is no other."""
         running = self.games
-        for game in running:
-            if any(pid == self.focus_pid for pid, _ in game.members):
-                return game
-        ending = sorted(self._games.values(), key=lambda g: g.since_s)
+        focused = self._nodes.get(self.focus_pid)
+        if focused is not None and focused.group in running:
+            return focused.group
+        ending = sorted((g for g in self._groups.values() if g.running), key=lambda g: g.since_s)
         return running[-1] if running else (ending[-1] if ending else None)
 
     def game_of(self, process: Process) -> Game | None:
-        key = self._member_of.get(process.identity)
-        return self._games.get(key) if key is not None else None
+        node = self._nodes.get(process.pid)
+        if node is None or node.process.identity != process.identity:
+            return None
+        return node.group if node.group is not None and node.group.running else None
+
+    def node_of(self, process: Process) -> Node:
+        """Return the node of a process, as it would be evaluated now."""
+        node = self._nodes.get(process.pid)
+        if node is not None and node.process.identity == process.identity:
+            return node
+        facts = self._facts(process)
+        incoming = self._incoming(process, None)
+        return Node(process, facts, incoming, rules.enter(incoming, facts, self._ctx))
+
+    def context(self) -> Context:
+        return self._ctx
 
     def read(self, pid: int) -> Process | None:
         """A process as `/proc` shows it now."""
@@ -176,370 +276,599 @@ class Tracker:
         """Wine's loaders that show no program yet: the command line is not there at exec time."""
         return [
             pid
-            for pid, stand in self._standing.items()
-            if stand == "plumbing"
-            and (p := self.tree.get(pid)) is not None
-            and matches(p.program, self.data.wine_loaders)
-            and not any(a.lower().endswith(".exe") for a in p.argv)
+            for pid in self._waiting
+            if (node := self._nodes.get(pid)) is not None
+            and node.words.program in self._loaders
+            and not node.words.windows
         ]
+
+    def waits_to_draw(self) -> list[int]:
+        """Processes that are a game as soon as they draw."""
+        return list(islice(self._waiting, MAX_WAITING))
+
+    def ask_again(self) -> None:
+        """Evaluate those that wait: a render node is opened long after the exec, and no event tells of it."""
+        self._queue.update(dict.fromkeys(islice(self._waiting, MAX_WAITING)))
 
     @property
     def has_work(self) -> bool:
         """Whether `update` has something to look at."""
-        return bool(self._dirty)
+        return bool(
+            self._dirty or self._queue or self._changed_groups or self._reclass or self._removed
+        )
 
     @property
     def next_deadline_s(self) -> float | None:
-        """When `update` must run again although nothing happens."""
-        times = [g.ended_s + GRACE_S for g in self._games.values() if g.ended_s is not None]
+        """Return the time at which `update` must run again although nothing happens."""
+        times = [
+            g.ended_s + GRACE_S
+            for g in self._groups.values()
+            if g.running and g.ended_s is not None
+        ]
         return min(times, default=None)
 
     def unsettled(self, now_s: float) -> bool:
-        """Whether a game is so young that its main process may still change."""
-        return any(now_s - game.since_s <= SETTLE_S for game in self.games)
-
-    def context(self) -> Context:
-        return Context(
-            tree=self.tree,
-            data=self.data,
-            explicit=self._alive(self._explicit),
-            desktop_games=self.desktop_games,
-            hints=self._alive(self._hints),
-            executed=self._alive(self._executed),
-            profile=self.profile,
-            ignored=frozenset(self._ignored),
-        )
+        """Whether the main process of a game may still change: something joined lately, or nothing draws yet."""
+        return any(now_s - game.changed_s <= SETTLE_S for game in self.games)
 
     # -- looks -------------------------------------------------------------------------------------
 
-    def look_at_all(self, fresh: Tree) -> Iterator[None]:
-        """Reads every process into `fresh`, one each time it is asked: what `reconcile` then need not read."""
-        self._touched = set()
-        for pid in self._proc.pids():
-            if (process := self._proc.read(pid, self.tree.get(pid))) is not None:
-                fresh.put(process)
-            yield
-
-    def reconcile(self, now_s: float, fresh: Tree | None = None) -> Change:
-        """Know every process: at the start, periodically, and after lost events. `fresh`: of a look that just
-        ended; what an event has named since it began, and what it did not see, is read again.
+    def look(self) -> Iterator[None]:
+        """Read what has changed, one process each time it is asked, then evaluate that, one each time.
         Raises OSError when /proc cannot be listed; nothing has changed then."""
-        known, before, pids = fresh or Tree(()), self.tree, self._proc.pids()
-        self.tree = Tree(())
-        self._standing.clear()
+        self._mounts = self._ctx.mounts = Mounts.of()
+        pids = self._proc.pids()
+        changed: dict[int, None] = {}
         for pid in pids:
-            process = known.get(pid) if pid not in self._touched else None
-            if process is None:
-                process = self._proc.read(pid, before.get(pid))
-            if process is not None:
-                self._put(process)
-        self._dirty.clear()
-        self._ignored = {i for i in self._ignored if self._lives(i)}
-        return self._evaluate(now_s, self.tree, set(self._games), everything=True)
-
-    def update(self, now_s: float) -> Change:
-        """Look at what events named since the last look."""
-        dirty, self._dirty = self._dirty, {}
-        looked_at: list[Process] = []
-        touched: set[Identity] = set()
-        for pid in dirty:
-            before = self.tree.get(pid)
-            if before is not None and (key := self._member_of.get(before.identity)) is not None:
-                touched.add(key)
-            process = self._proc.read(pid)
-            if process is None or process.identity in self._ended:
-                self.tree.remove(pid)
-                self._standing.pop(pid, None)
-                continue
-            self._put(process)
-            self._read_lineage(process)
-            looked_at.append(process)
-        self._ended.clear()
-        for process in looked_at:
-            parent = self.tree.get(process.ppid)
-            if parent is not None and (key := self._member_of.get(parent.identity)) is not None:
-                touched.add(key)
-        return self._evaluate(now_s, looked_at, touched, gone=dirty)
-
-    def settle(self, now_s: float) -> None:
-        """Choose the main process again, for games in their first minute or without one."""
-        ctx = self.context()
-        for key, game in self._games.items():
-            if game.ended_s is None and (
-                now_s - game.since_s <= SETTLE_S or not self._lives(game.main.identity)
-            ):
-                main = main_process(
-                    game.decision.root, ctx, self._proc.has_render_node, self._cpu_since
-                )
-                self._games[key] = replace(game, main=main)
-        self._cpu_before = {
-            process.identity: process.cpu_ticks
-            for identity in self._member_of
-            if (process := self.tree.get(identity[0])) is not None
+            node = self._nodes.get(pid)
+            if node is None or not self._proc.is_same(node.process):
+                self._read(pid, changed)
+            yield
+        self._dirty.update(dict.fromkeys(self._nodes.keys() - set(pids)))
+        ignored = self._ctx.ignored
+        ignored -= {
+            one
+            for one in ignored
+            if one[0] not in self._nodes or self._nodes[one[0]].process.identity != one
         }
+        self.ask_again()
+        while changed:
+            for pid in self._unplaced_lineage(changed.popitem()[0]):
+                changed.pop(pid, None)
+                self._place(pid)
+                yield
+            yield from self._evaluate()
+        yield from self._evaluate()
 
-    def _put(self, process: Process) -> None:
+    def reconcile(self, now_s: float) -> Change:
+        """Know every process, in one go: at the start, periodically, and after lost events."""
+        for _ in self.look():
+            pass
+        return self.commit(now_s)
+
+    def update(self, now_s: float, more: Callable[[], bool] = lambda: True) -> Change:
+        """Look at what events named since the last look, for as long as `more` says so; the rest stays for the next
+        time, which `has_work` tells."""
+        for _ in self._evaluate():
+            if not more():
+                break
+        return self.commit(now_s)
+
+    def _evaluate(self) -> Iterator[None]:
+        """Read what is marked, and evaluate it and what follows from it. Newest first: popitem is the one way to take
+        from a dict that costs the same however much was taken before."""
+        while self._dirty or self._queue:
+            while self._dirty:
+                pid = self._dirty.popitem()[0]
+                self._read(pid, self._queue)
+                self._read_lineage(pid)
+                yield
+            if self._queue:
+                for pid in self._unplaced_lineage(self._queue.popitem()[0]):
+                    self._queue.pop(pid, None)
+                    self._place(pid)
+                    yield
+
+    def _unplaced_lineage(self, pid: int) -> list[int]:
+        """A process and those above it that wait to be evaluated, from the top: each is evaluated once."""
+        chain, seen = [pid], {pid}
+        node = self._nodes.get(pid)
+        while node is not None:
+            above = node.process.ppid
+            if above in seen or above not in self._nodes or self._nodes[above].placed:
+                break
+            chain.append(above)
+            seen.add(above)
+            node = self._nodes[above]
+        chain.reverse()
+        return chain
+
+    def _read(self, pid: int, queue: dict[int, None]) -> None:
+        """Bring what is known of a process up to date; what is to be evaluated then goes to `queue`."""
+        node = self._nodes.get(pid)
+        process = self._proc.read(pid)
+        if process is None or process.identity in self._ended:
+            self._ended.discard(process.identity if process is not None else (0, 0))
+            self._remove(pid)
+            return
+        if node is not None and node.process.identity != process.identity:
+            self._remove(pid)
+            node = None
         self.tree.put(process)
-        self._standing[process.pid] = standing(process, self.data)
+        process = (
+            self.tree.get(pid) or process
+        )  # without its text, of a user who has too much of it
+        if node is None:
+            node = Node(process, self._facts(process))
+            self._nodes[pid] = node
+        else:
+            self._forget_index(node)
+            drew, front = node.facts.draws, node.facts.front
+            same = node.process.exe == process.exe
+            node.process, node.facts = process, self._facts(process)
+            node.facts.draws, node.facts.front = drew and same, front and same
+        queue[pid] = None
+        node.placed = False
+        self._index(node)
 
-    def _lives(self, identity: Identity) -> bool:
-        process = self.tree.get(identity[0])
-        return process is not None and process.identity == identity
-
-    def _read_lineage(self, process: Process) -> None:
+    def _read_lineage(self, pid: int) -> None:
         """A parent that was never seen is read now: the event that named it was lost or came before us."""
-        parent, left = process.ppid, 64
-        while parent > 0 and parent not in self.tree and left > 0:
-            found = self._proc.read(parent)
-            if found is None:
+        node, left = self._nodes.get(pid), _LINEAGE
+        while (
+            node is not None
+            and node.process.ppid > 0
+            and node.process.ppid not in self._nodes
+            and left > 0
+        ):
+            parent = node.process.ppid
+            self._read(parent, self._queue)
+            node, left = self._nodes.get(parent), left - 1
+
+    def _facts(self, process: Process) -> Facts:
+        words = read_words(process.exe, process.argv, process.comm, self._loaders)
+        role = "" if process.kthread else self._ctx.roles.role_of(words.name)
+        above = self._nodes.get(process.ppid)
+        facts = Facts(process, words, role, parent=above.words if above is not None else Words())
+        return facts
+
+    def _index(self, node: Node) -> None:
+        """Tables by which a process is found later."""
+        process, words = node.process, node.words
+        named = words.name in self._critical or words.name in self._relays
+        node.latent = ""
+        if named and not process.kthread:
+            node.latent = "relay" if words.name in self._relays else "critical"
+            if not self._proc.is_roots(process, words.script):
+                node.latent = "own relay" if node.latent == "relay" else ""
+        if node.latent:
+            self._latent[process.pid] = None
+        else:
+            self._latent.pop(process.pid, None)
+        if node.facts.role == "critical" and not node.latent:
+            node.facts.role = ""  # another program of that name
+        if node.facts.role == "wine_plumbing":
+            self._prefix_parts.setdefault(_prefix(process), set()).add(process.pid)
+        if app_id := rules.env_app_id(process):
+            self._of_app.setdefault((process.uid, app_id), set()).add(process.pid)
+
+    def _forget_index(self, node: Node) -> None:
+        process = node.process
+        self._unindex(self._prefix_parts, _prefix(process), process.pid)
+        self._unindex(self._of_app, (process.uid, rules.env_app_id(process)), process.pid)
+
+    @staticmethod
+    def _unindex(table: dict[tuple[int, str], set[int]], key: tuple[int, str], pid: int) -> None:
+        pids = table.get(key)
+        if pids is not None:
+            pids.discard(pid)
+            if not pids:
+                del table[key]
+
+    def _remove(self, pid: int) -> None:
+        node = self._nodes.pop(pid, None)
+        if node is None:
+            return
+        self._leave(node)
+        for child in self.tree.children(pid):  # of whoever gets them: what they inherited stays
+            orphan = self._nodes.get(child.pid)
+            if orphan is not None:
+                orphan.process = replace(child, ppid=1)
+                orphan.facts.process = orphan.process
+                self.tree.put(orphan.process)
+        self.tree.remove(pid)
+        for table in (self._latent, self._waiting, self._queue, self._reclass):
+            table.pop(pid, None)
+        self._forget_index(node)
+        self._cpu_before.pop(node.process.identity, None)
+        for marks in (self._explicit, self._hints, self._began):
+            if pid in marks and marks[pid][0] == node.process.start_ticks:
+                del marks[pid]
+        claim = node.state.claim
+        if (
+            claim is not None
+            and claim.root.identity == node.process.identity
+            and claim.rule == "steam"
+        ):
+            self._ctx.reapers.pop((node.process.uid, claim.app_id), None)
+        if self._classes.pop(pid, None) is not None:
+            self._removed[pid] = None
+
+    # -- one process -------------------------------------------------------------------------------
+
+    def _incoming(self, process: Process, node: Node | None) -> rules.State:
+        above = self._nodes.get(process.ppid)
+        if above is not None and above.process.pid != process.pid and process.ppid > 1:
+            return above.state
+        return node.incoming if node is not None else NEUTRAL
+
+    def _place(self, pid: int) -> None:
+        """Evaluate one process, and mark its children if they inherit something else now."""
+        node = self._nodes.get(pid)
+        if node is None:
+            return
+        self.steps += 1
+        node.placed = True
+        above = self._nodes.get(node.process.ppid)
+        node.facts.parent = above.words if above is not None else node.facts.parent
+        node.incoming = self._incoming(node.process, node)
+        self._waiting.pop(pid, None)
+        before, state = node.state, rules.enter(node.incoming, node.facts, self._ctx)
+        self._note_helper(node, above)
+        if state == before:
+            state = before
+        node.state = state
+        claim = state.claim
+        if (
+            claim is not None
+            and claim.root.identity == node.process.identity
+            and claim.rule == "steam"
+        ):
+            app = node.process.uid, claim.app_id
+            if app not in self._ctx.reapers:  # those of this AppID that came before it
+                self._queue.update(dict.fromkeys(self._of_app.get(app, ())))
+            self._ctx.reapers[app] = claim
+        if state is not before:
+            for child in self.tree.children(pid):
+                self._queue[child.pid] = None
+        if node.words.program in self._loaders and not node.words.windows:
+            self._waiting[pid] = None
+        self._assign_group(node)
+        if (
+            node.group is not None
+            or node.latent
+            or pid in self._classes
+            or node.facts.role == "background"
+        ):
+            self._reclass[pid] = None
+
+    def _note_helper(self, node: Node, above: Node | None) -> None:
+        """A browser engine's helper makes its parent a front end: the same program, or one of the same folder."""
+        if not node.words.helper or above is None or above.facts.front or above.words.helper:
+            return
+        if _folder(node) == _folder(above) and above.facts.role not in (
+            "wrappers",
+            "wine_plumbing",
+        ):
+            above.facts.front = True
+            self._queue[above.process.pid] = None
+
+    def _draws(self, facts: Facts) -> bool:
+        """Whether the process holds a render node; asked again later if it does not."""
+        if not facts.draws:
+            facts.draws = self._proc.has_render_node(facts.process.pid)
+        if not facts.draws:
+            self._waiting[facts.process.pid] = None
+        return facts.draws
+
+    def _prefix_game(self, process: Process) -> Decision | None:
+        game = self._prefix_games.get(_prefix(process))
+        return (
+            game.claim
+            if game is not None and game.keepers and game.key != process.identity
+            else None
+        )
+
+    def _assign_group(self, node: Node) -> None:
+        claim = node.state.claim
+        if claim is None and node.facts.role == "wine_plumbing":
+            game = self._prefix_games.get(_prefix(node.process))
+            if game is not None and game.keepers:
+                self._join(node, game, False)
                 return
-            self._put(found)
-            parent, left = found.ppid, left - 1
+        if claim is None:
+            self._leave(node)
+            return
+        key = claim.root.identity
+        group = self._groups.get(key)
+        if group is None or (group.ended_s is not None and group.ended_s < 0):
+            group = self._groups[key] = Game(claim, claim.root, claim)
+        elif group.claim is not claim and key == node.process.identity:
+            group.claim = claim
+            shown = group.decision
+            group.decision = replace(claim, name=shown.name) if group.named_by_main else claim
+        if (
+            not self.may_play(node.process.uid)
+            and claim.rule != "explicit"
+            and not _is_container(node.process)
+        ):
+            self._join(node, group, False)
+            return
+        self._join(node, group, rules.keeps(node.facts, node.state, self._ctx))
 
-    def _alive(self, table: dict[int, tuple[int, str]]) -> dict[int, str]:
-        """Marks of processes that still are the ones that were marked."""
-        kept: dict[int, str] = {}
-        for pid, (start, reason) in list(table.items()):
-            process = self.tree.get(pid)
-            if process is not None and process.start_ticks == start:
-                kept[pid] = reason
-            elif process is not None or self._proc.read(pid) is None:
-                del table[pid]
-        return kept
+    def _join(self, node: Node, group: Game, keeper: bool) -> None:
+        identity = node.process.identity
+        if node.group is not group:
+            self._leave(node)
+            node.group = group
+            group.members.add(identity)
+            self._reclass[node.process.pid] = None
+        if node.words.windows or node.facts.role == "wine_plumbing":
+            self._add_prefix(group, _prefix(node.process), keeper)
+        if keeper == (identity in group.keepers):
+            return
+        node.keeper = keeper
+        if keeper:
+            group.keepers.add(identity)
+            self._changed_groups[group.key] = group
+            if node.words.windows:
+                self._add_prefix(group, _prefix(node.process), True)
+        else:
+            self._drop_keeper(node, group)
 
-    # -- decisions ---------------------------------------------------------------------------------
+    def _leave(self, node: Node) -> None:
+        group = node.group
+        if group is None:
+            return
+        node.group = None
+        group.members.discard(node.process.identity)
+        self._reclass[node.process.pid] = None
+        self._drop_keeper(node, group)
+        if not group.members and not group.running:
+            self._forget(group)
 
-    def _evaluate(
-        self,
-        now_s: float,
-        candidates: Iterable[Process],
-        touched: set[Identity],
-        *,
-        gone: Iterable[int] = (),
-        everything: bool = False,
-    ) -> Change:
-        ctx = self.context()
-        was_playing = bool(self.games)
-        touched |= {
-            k for k, g in self._games.items() if g.ended_s is not None or self._explained(k, ctx)
-        }
-        ended = self._taken_back(ctx)
-        freed = {pid for game in ended for pid, _ in game.members}
-        candidates = [*candidates, *(p for pid in freed if (p := self.tree.get(pid)) is not None)]
-        before = self._member_of.keys() | set()
-        found = self._decisions(candidates, ctx)
+    def _drop_keeper(self, node: Node, group: Game) -> None:
+        node.keeper = False
+        group.keepers.discard(node.process.identity)
+        if not group.keepers or node.process.identity == group.main.identity:
+            self._changed_groups[group.key] = group
+
+    def _add_prefix(self, group: Game, prefix: tuple[int, str], keeper: bool) -> None:
+        if keeper and prefix not in self._prefix_games:
+            self._prefix_games[prefix] = group
+            group.prefixes.add(prefix)
+            self._queue.update(dict.fromkeys(self._prefix_parts.get(prefix, ())))
+
+    def _forget(self, group: Game) -> None:
+        if self._groups.get(group.key) is group:
+            del self._groups[group.key]
+        for prefix in group.prefixes:
+            if self._prefix_games.get(prefix) is group:
+                del self._prefix_games[prefix]
+                for pid in self._prefix_parts.get(prefix, ()):
+                    if (part := self._nodes.get(pid)) is not None and part.group is group:
+                        self._queue[pid] = None
+
+    # -- what follows ------------------------------------------------------------------------------
+
+    def commit(self, now_s: float) -> Change:
+        """Begin and end games, and give classes, after what was evaluated."""
+        self._ended.clear()
         started: list[Game] = []
-        for key, decision in found.items():
-            game = Game(decision, decision.root, now_s, frozenset({key}))
-            heir = self._taken_over_by(game)
-            if heir is not None:  # the same game in another tree: it never ended
-                del self._games[heir.key]
-                game = replace(game, since_s=heir.since_s)
-            elif len(self._games) >= MAX_GAMES:
-                continue
-            else:
-                started.append(game)
-            self._games[key] = game
-            self._member_of[key] = key  # before another game's Wine looks for what nobody has
-            touched.add(key)
-        changed = {pid for key in touched for pid, _ in self._members_now(key)}
-        for key in touched & self._games.keys():
-            self._refresh(key, now_s, ctx, ended)
-        for game in started:
+        ended: list[Game] = []
+        changed, self._changed_groups = self._changed_groups, {}
+        for group in self._groups.values():
+            if group.running and group.ended_s is not None:
+                changed.setdefault(group.key, group)
+        for group in list(changed.values()):
+            self._refresh(group, now_s, started, ended)
+        playing = bool(self.games)
+        if playing != self._was_playing:
+            self._was_playing = playing
+            self._reclass.update(self._latent)
+        if self.own_pid in self._nodes:
+            self._reclass[self.own_pid] = None
+        return self._assign(tuple(started), tuple(ended), now_s)
+
+    def _refresh(self, group: Game, now_s: float, started: list[Game], ended: list[Game]) -> None:
+        """Notice that a game begins, goes on, ends, and that its grace is over."""
+        if group.ended_s is not None and group.ended_s < 0:
+            if group.running:
+                group.running = False
+                ended.append(group)
+            self._forget(group)
+            return
+        if group.keepers:
+            begins = not group.running
+            if begins and not self._start(group, now_s, started):
+                return
+            if group.ended_s is not None:
+                group.ended_s = None
+                self._reclass.update(dict.fromkeys(pid for pid, _ in group.members))
+            group.changed_s = now_s
+            if begins or group.main.identity not in group.keepers:  # `settle` compares the others
+                self._choose_main(group)
+        elif group.running:
+            if group.ended_s is None:
+                group.ended_s = now_s
+                self._reclass.update(dict.fromkeys(pid for pid, _ in group.members))
+            withdrawn = group.key[0] in self._nodes and not self._claims(group)
+            if withdrawn or now_s - group.ended_s >= GRACE_S:
+                group.running = False
+                ended.append(group)
+                if not group.members:
+                    self._forget(group)
+        elif not group.members:
+            self._forget(group)
+
+    def _claims(self, group: Game) -> bool:
+        """Whether the root, which lives, still claims its tree."""
+        node = self._nodes[group.key[0]]
+        claim = node.state.claim
+        return (
+            claim is not None and claim.root.identity == group.key
+        ) or node.process.identity != group.key
+
+    def _start(self, group: Game, now_s: float, started: list[Game]) -> bool:
+        heir = self._taken_over_by(group)
+        if heir is not None:  # the same game in another tree: it never ended
+            group.since_s = heir.since_s
+            heir.running = False
+            self._forget(heir)
+        else:
+            reason = self._refusal(group.decision.root.uid)
+            if reason:
+                self.refused[reason] += 1
+                return False
+            group.since_s = now_s
+            started.append(group)
+        group.running = True
+        self._reclass.update(dict.fromkeys(pid for pid, _ in group.members))
+        return True
+
+    def _refusal(self, uid: int) -> str:
+        games = [g for g in self._groups.values() if g.running]
+        if len(games) >= MAX_GAMES:
+            return f"{MAX_GAMES} games run"
+        if sum(g.decision.root.uid == uid for g in games) >= MAX_GAMES_OF_USER:
+            return f"{MAX_GAMES_OF_USER} games of user {uid} run"
+        return ""
+
+    def _taken_over_by(self, group: Game) -> Game | None:
+        """An ended game within its grace that `group` continues."""
+        wanted = _sameness(group.claim)
+        for old in self._groups.values():
             if (
-                self._games[game.key].ended_s is not None
-            ):  # a launcher so far: looked at again with its children
-                self._forget(game.key)
-        started = [self._games[g.key] for g in started if g.key in self._games]
-        changed |= {pid for key in touched for pid, _ in self._members_now(key)}
-        changed |= {p.pid for p in candidates} | set(gone)
-        changed |= {pid for g in ended for pid, _ in g.members}
-        changed |= {pid for pid, _ in before - self._member_of.keys()}
-        if everything or bool(self.games) != was_playing:
-            changed |= self._standing.keys() | self._classes.keys()
-        return self._assign(tuple(started), tuple(ended), changed, now_s)
-
-    def _taken_back(self, ctx: Context) -> list[Game]:
-        """Forgets games that somebody took back: what was marked inside one of them is a game of its own now."""
-        over = [
-            key
-            for key, game in self._games.items()
-            if (game.ended_s is not None and game.ended_s < 0)
-            or (self._explained(key, ctx) and self._lives(key))
-        ]
-        ended = [self._games[key] for key in over]
-        for key in over:
-            self._forget(key)
-        return ended
-
-    def _explained(self, key: Identity, ctx: Context) -> bool:
-        """A game that stands or falls with a mark."""
-        return self._games[key].decision.rule == "explicit" and key[0] not in ctx.explicit
-
-    def _members_now(self, key: Identity) -> frozenset[Identity]:
-        game = self._games.get(key)
-        return game.members if game is not None else frozenset()
-
-    def _decisions(self, candidates: Iterable[Process], ctx: Context) -> dict[Identity, Decision]:
-        """New roots, without those inside another game's tree; a root above known games takes them in."""
-        found: dict[Identity, Decision] = {}
-        for process in candidates:
-            key = self._member_of.get(process.identity)
-            if key is not None and (process.pid not in ctx.explicit or key[0] == process.pid):
-                continue
-            decision = decide(process, ctx)
-            if decision is None or decision.root.identity in self._games:
-                continue
-            known = found.get(decision.root.identity)
-            if known is None or (decision.app_id and not known.app_id):
-                found[decision.root.identity] = decision
-        for key, decision in list(found.items()):
-            above = {p.identity for p in self.tree.ancestors(decision.root)}
-            inside = any(identity in self._member_of for identity in (key, *above))
-            if inside or above & (found.keys() | self._games.keys()):
-                del found[key]
-        for key in found:
-            for inner in [k for k, g in self._games.items() if self._is_below(g, key)]:
-                self._forget(inner)
-        return found
-
-    def _is_below(self, game: Game, key: Identity) -> bool:
-        """Whether a new root takes a game in: its root, or, once that has ended, all that is left of it."""
-        root = game.decision.root
-        left = [p for pid, _ in game.members if (p := self.tree.get(pid)) is not None]
-        tops = [root] if self._lives(root.identity) or not left else left
-        return all(any(p.identity == key for p in self.tree.ancestors(top)) for top in tops)
-
-    def _forget(self, key: Identity) -> None:
-        game = self._games.pop(key)
-        for member in game.members:
-            if self._member_of.get(member) == key:
-                del self._member_of[member]
-
-    def _taken_over_by(self, game: Game) -> Game | None:
-        """An ended game within its grace that `game` continues."""
-        for old in self._games.values():
-            if (
-                old.ended_s is not None
+                old is not group
+                and old.running
+                and old.ended_s is not None
                 and old.ended_s >= 0
-                and (old.decision.rule, old.decision.app_id, old.decision.name)
-                == (game.decision.rule, game.decision.app_id, game.decision.name)
+                and (
+                    _sameness(old.claim) == wanted
+                    and old.decision.root.uid == group.decision.root.uid
+                )
             ):
                 return old
         return None
 
-    def _refresh(self, key: Identity, now_s: float, ctx: Context, ended: list[Game]) -> None:
-        """Bring a game's members up to date; notice its end, and the end of its grace."""
-        game = self._games[key]
-        members = self._members(game, ctx)
-        for member in game.members - members:
-            if self._member_of.get(member) == key:
-                del self._member_of[member]
-        for member in members:
-            self._member_of[member] = key
-        if not self._keeps_going(key, members, ctx):
-            for member in members:
-                self._member_of.pop(member, None)
-            ended_s = game.ended_s if game.ended_s is not None else now_s
-            game = replace(game, members=frozenset(), ended_s=ended_s)
-            self._games[key] = game
-            if now_s - ended_s >= GRACE_S:
-                self._forget(key)
-                ended.append(game)
+    # -- the main process --------------------------------------------------------------------------
+
+    def settle(self, now_s: float) -> None:
+        """Choose the main process of each game again."""
+        before: dict[Identity, int] = {}
+        for game in self.games:
+            self._choose_main(game)
+            for node in self._candidates(game):
+                now = self._proc.read(node.process.pid, node.process)
+                if now is not None:
+                    before[node.process.identity] = now.cpu_ticks
+        self._cpu_before = before
+
+    def _candidates(self, game: Game) -> list[Node]:
+        nodes = [
+            n
+            for pid, _ in islice(game.keepers, MAX_CANDIDATES)
+            if (n := self._nodes.get(pid)) is not None
+        ]
+        main = self._nodes.get(game.main.pid)
+        if main is not None and game.main.identity in game.keepers and main not in nodes:
+            nodes.append(main)
+        return nodes
+
+    def _choose_main(self, game: Game) -> None:
+        """Take the process that draws, then most CPU since the last look, then the newest."""
+        nodes = self._candidates(game)
+        if not nodes:
             return
-        main = game.main
-        if game.ended_s is not None or main.identity not in members or main is game.decision.root:
-            main = main_process(
-                game.decision.root, ctx, self._proc.has_render_node, self._cpu_since
-            )
-        self._games[key] = replace(game, members=frozenset(members), main=main, ended_s=None)
+        if len(nodes) == 1:
+            drawing = [n for n in nodes if n.facts.draws]
+            chosen = nodes[0]
+        else:
+            drawing = [n for n in nodes if self._draws(n.facts)]
+            for node in nodes:
+                self._waiting.pop(node.process.pid, None)
+            chosen = max(drawing or nodes, key=self._activity)
+        game.main = chosen.process
+        game.drawing = bool(drawing)
+        if (
+            game.claim.rule == "proton" and not game.decision.app_id
+        ):  # umu tells its child, not itself
+            game.decision = replace(game.decision, app_id=rules.umu_id(chosen.process))
+        if not game.decision.name or game.named_by_main:
+            game.named_by_main = True
+            game.decision = replace(game.decision, name=rules.name_of(chosen.process, chosen.words))
 
-    def _members(self, game: Game, ctx: Context) -> set[Identity]:
-        """The game's processes that live: its tree, orphans of it, and what Wine started for it elsewhere."""
-        roots = [
-            i
-            for i in {game.key, *game.members}
-            if self._lives(i) and self._member_of.get(i, game.key) == game.key
-        ]
-        members = set(roots)
-        for pid, _ in roots:
-            if not self._children_known(pid, members):
-                members |= {
-                    p.identity
-                    for p in self.tree.descendants(pid)
-                    if not p.kthread and self._member_of.get(p.identity, game.key) == game.key
-                }
-        processes = [p for pid, _ in members if (p := self.tree.get(pid)) is not None]
-        wine = [
-            p for p in processes if wine_program(p, ctx.data) or listed(p, ctx.data.wine_plumbing)
-        ]
-        if wine:
-            prefixes = {(p.uid, p.env.get("WINEPREFIX", "")) for p in wine}
-            members |= {
-                p.identity
-                for pid, stand in self._standing.items()
-                if stand in ("plumbing", "wineserver")
-                and (p := self.tree.get(pid)) is not None
-                and p.identity not in self._member_of
-                and listed(p, ctx.data.wine_plumbing)
-                and (p.uid, p.env.get("WINEPREFIX", "")) in prefixes
-            }
-        return members
-
-    def _children_known(self, pid: int, members: set[Identity]) -> bool:
-        """Whether the walk below another member has been here."""
-        return all(child.identity in members for child in self.tree.children(pid))
-
-    def _keeps_going(self, key: Identity, members: set[Identity], ctx: Context) -> bool:
-        """Launchers, plumbing and helpers alone are no game, unless somebody named one of them."""
-        for pid, _ in members:
-            if pid in ctx.explicit:
-                return True
-            stand = self._standing.get(pid, "")
-            process = self.tree.get(pid)
-            if stand == "" or (
-                stand == "plumbing" and process is not None and wine_program(process, ctx.data)
-            ):
-                return True
-        return False
-
-    def _cpu_since(self, process: Process) -> int:
-        now = self._proc.read(process.pid)
-        ticks = now.cpu_ticks if now is not None else process.cpu_ticks
-        return ticks - self._cpu_before.get(process.identity, 0)
+    def _activity(self, node: Node) -> tuple[int, int, int]:
+        now = self._proc.read(node.process.pid, node.process)
+        ticks = now.cpu_ticks if now is not None else node.process.cpu_ticks
+        used = ticks - self._cpu_before.get(node.process.identity, 0)
+        return used, node.process.start_ticks, node.process.pid
 
     # -- classes -----------------------------------------------------------------------------------
 
-    def _class_of(self, process: Process, playing: bool) -> tuple[str, str] | None:
+    def _class_of(self, node: Node, playing: bool) -> tuple[str, str] | None:
+        process, name = node.process, rules.shown(node.words.name)
         if process.pid == self.own_pid:
             return CRITICAL, "the supervisor: a game waits for its class while this waits for a CPU"
-        stand = self._standing.get(process.pid, "")
-        if stand == "aside":
+        if node.facts.role == "background":
+            return BACKGROUND, f"{name} is listed under background"
+        if node.latent and playing:
+            if node.latent != "own relay":
+                what = "relays" if node.latent == "relay" else "critical"
+                return CRITICAL, f"{name} is listed under {what}, and the file is root's alone"
+            if any(g.decision.root.uid == process.uid for g in self.games):
+                return GAME, f"{name} is listed under relays, and the player's own"
+        game = node.group
+        if game is None or not game.running or game.ended_s is not None:
             return None
-        if stand == "background":
-            return BACKGROUND, f"{process.program} is listed under background"
-        if stand == "critical":
-            return (CRITICAL, f"{process.program} is listed under critical") if playing else None
-        game = self.game_of(process)
-        if game is None or game.ended_s is not None:
+        if (
+            not self.may_play(process.uid)
+            and game.decision.rule != "explicit"
+            and not _is_container(process)
+        ):
             return None
-        name = CRITICAL if stand == "wineserver" else GAME
-        return name, f"in the tree of {game.decision.name} by rule {game.decision.rule}"
+        if node.words.program in WINESERVERS:
+            return CRITICAL, f"wineserver of {_name(game)}: the game waits for it synchronously"
+        if rules.is_aside(node.facts, node.state, self._ctx) and node.facts.role != "wine_plumbing":
+            return None
+        return GAME, f"in the tree of {_name(game)} by rule {game.decision.rule}"
 
-    def _assign(
-        self, started: tuple[Game, ...], ended: tuple[Game, ...], pids: set[int], now_s: float
-    ) -> Change:
+    def _assign(self, started: tuple[Game, ...], ended: tuple[Game, ...], now_s: float) -> Change:
         assigned: dict[int, Assignment] = {}
-        removed: list[int] = []
-        playing = bool(self.games)
+        pids, self._reclass = self._reclass, {}
+        removed, self._removed = self._removed, {}
+        playing = self._was_playing
         for pid in pids:
-            process = self.tree.get(pid)
-            told = self._class_of(process, playing) if process is not None else None
-            if process is None or told is None:
+            node = self._nodes.get(pid)
+            told = self._class_of(node, playing) if node is not None else None
+            if node is None or told is None:
                 if self._classes.pop(pid, None) is not None:
-                    removed.append(pid)
+                    removed[pid] = None
                 continue
-            wanted = Assignment(told[0], process.start_ticks, told[1], now_s)
+            wanted = Assignment(told[0], node.process.start_ticks, told[1], now_s)
             if self._classes.get(pid) != wanted:
                 self._classes[pid] = assigned[pid] = wanted
+                removed.pop(pid, None)
         return Change(started, ended, assigned, tuple(removed))
+
+
+def _prefix(process: Process) -> tuple[int, str]:
+    """A Wine prefix: whose, and where. Processes without the variable share the user's default."""
+    return process.uid, process.env.get("WINEPREFIX", "").rstrip("/")
+
+
+def _folder(node: Node) -> str:
+    path = node.words.windows.replace("\\", "/") or node.process.exe
+    return path.rpartition("/")[0].lower()
+
+
+def _is_container(process: Process) -> bool:
+    """Whether root started the container that a process lives in: its users are not the machine's."""
+    return process.cgroup.startswith("/lxc.payload")
+
+
+def _name(game: Game) -> str:
+    return rules.shown(game.decision.name or game.decision.rule)
+
+
+def _sameness(decision: Decision) -> tuple[str, str, str]:
+    return decision.rule, decision.app_id, decision.name or decision.target

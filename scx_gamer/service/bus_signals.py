@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from scx_gamer.control.operations import Operation
     from scx_gamer.control.snapshot import GameFacts, StatusBody
-    from scx_gamer.games.detector import GamesRoom
+    from scx_gamer.games.detector import GameDetector
     from scx_gamer.scheduler.exits import ExitRecord
     from scx_gamer.scheduler.machine import Machine
     from scx_gamer.service.active_profile import ActiveProfile
@@ -25,7 +25,7 @@ class BusSignals:
     """The service on the bus, and the values that it has published. The constructor raises BusError and ImportError."""
 
     def __init__(
-        self, loop: Loop, machine: Machine, games: GamesRoom, profile: ActiveProfile
+        self, loop: Loop, machine: Machine, games: GameDetector, profile: ActiveProfile
     ) -> None:
         from scx_gamer.dbus.service import BusService
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scx_gamer.games.detector import GamesRoom
+    from scx_gamer.games.detector import GameDetector
     from scx_gamer.input.monitor import InputMonitor
     from scx_gamer.netlimit import TrafficLimiter
     from scx_gamer.observe.observer import Observe
@@ -30,7 +30,7 @@ class Services:
     generations: Generations
     profile: ActiveProfile
     watch: str  # "inotify", or why changes of files are not seen
-    games: GamesRoom
+    games: GameDetector
     network: TrafficLimiter
     hints: Hints
     heartbeat: Heartbeat

@@ -20,7 +20,7 @@ from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.config.settings import load, tunable_limits
 from scx_gamer.config.watch import FolderWatch, WatchError, with_subfolders
 from scx_gamer.control.server import ControlServer
-from scx_gamer.games.detector import GamesRoom
+from scx_gamer.games.detector import GameDetector
 from scx_gamer.libbpf import BpfError
 from scx_gamer.observe.observer import Event, Observe
 from scx_gamer.profiles import folders
@@ -207,13 +207,16 @@ class Supervisor:
         stack.callback(watch.close)
         return "inotify"
 
-    def _open_games(self, observe: Observe, profile: ActiveProfile, stack: ExitStack) -> GamesRoom:
-        games = GamesRoom(
+    def _open_games(
+        self, observe: Observe, profile: ActiveProfile, stack: ExitStack
+    ) -> GameDetector:
+        games = GameDetector(
             self.loop,
             observe,
             self._changes.games_changed,
             source=self._options.process_source,
             detection=self._options.detection,
+            all_users=self._options.all_users,
         )
         stack.callback(games.close)
         games.use_profiles(profile.profiles)
@@ -247,7 +250,7 @@ class Supervisor:
         return monitor, ""
 
     def _open_bus(
-        self, machine: Machine, games: GamesRoom, profile: ActiveProfile, stack: ExitStack
+        self, machine: Machine, games: GameDetector, profile: ActiveProfile, stack: ExitStack
     ) -> BusSignals | None:
         """Offer the service on the bus; everything else works without it."""
         if not self._options.bus:
@@ -388,7 +391,7 @@ class Supervisor:
         return with_subfolders([vendor, admin, admin.parent, admin.parent / "conf.d"])
 
 
-def _owners(games: GamesRoom) -> set[int]:
+def _owners(games: GameDetector) -> set[int]:
     """Return the users of the games that run."""
     return {uid for game in games.listing() for uid in uids_of(int(str(game["pid"])))}
 
@@ -415,6 +418,7 @@ def options_of(config: Config) -> SupervisorOptions:
     return SupervisorOptions(
         mode=config.mode,
         kernel_input=config.input.kernel_path,
+        all_users=config.games.all_users,
         metrics_address=f"{host}:{metrics.port}" if metrics.enabled else "",
         bus=config.dbus.enabled and not os.environ.get("SCX_GAMER_RUNTIME_DIR"),
         tunables=dict(config.tunables),

@@ -32,3 +32,11 @@ def active(uid: int) -> bool | None:
     if library is None or not SEATS.is_dir() or not any(SEATS.iterdir()):
         return None
     return int(library.sd_uid_get_seats(uid, 1, None)) > 0
+
+
+def has_seat(uid: int) -> bool | None:
+    """Return True if the user has a session on any seat, active or not, None if logind does not run."""
+    library = _library()
+    if library is None or not SEATS.is_dir() or not any(SEATS.iterdir()):
+        return None
+    return int(library.sd_uid_get_seats(uid, 0, None)) > 0

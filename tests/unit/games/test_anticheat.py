@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What docs/detection.md promises: nothing that is shipped attaches to, traces or reads a user process."""
+"""The promise of docs/detection.md: nothing that is shipped attaches to, traces or reads a user process."""
 
 from __future__ import annotations
 

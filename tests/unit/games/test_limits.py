@@ -23,9 +23,13 @@ def test_long_names_in_many_games_make_a_short_listing() -> None:
     env = parse_environ(b"GAMEID=" + b"\x01" * (128 << 10))
     for pid in range(2, 2 + MAX_GAMES):
         argv = ("umu-run", f"{LONG}.exe")
-        proc.processes[pid] = Process(pid, 1, pid, "umu-run", argv, "/usr/bin/umu-run", env=env)
+        proc.processes[pid] = Process(
+            pid, 1, pid, "umu-run", argv, "/usr/bin/umu-run", uid=pid % 8, env=env
+        )
         named = (f"C:\\{LONG}.exe",)
-        proc.processes[pid + 100] = Process(pid + 100, pid, pid, "game", named, "", env=env)
+        proc.processes[pid + 100] = Process(
+            pid + 100, pid, pid, "game", named, "", uid=pid % 8, env=env
+        )
     tracker = Tracker(proc, DATA, {})
     tracker.reconcile(0.0)
     tracker.reconcile(30.0)

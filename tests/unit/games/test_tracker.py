@@ -11,7 +11,6 @@ import pytest
 
 from scx_gamer.games import lists as detect
 from scx_gamer.games.explain import explain
-from scx_gamer.games.proc import Tree
 from scx_gamer.games.tracker import GRACE_S, Tracker
 from tests.unit.games import trees
 
@@ -26,16 +25,15 @@ def tracker(*texts: str, desktop: dict[str, str] | None = None) -> tuple[Tracker
 @pytest.mark.parametrize(
     ("text", "rule", "main", "name"),
     [
-        (trees.STEAM_PROTON, "steam", 133, "AppId 1091500"),
-        (trees.STEAM_NATIVE, "steam", 152, "AppId 440"),
-        (trees.STEAM_SHORTCUT, "steam", 171, "AppId 14391234567890123456"),
-        (trees.UMU, "proton", 303, "umu-123"),
-        (trees.LUTRIS, "launcher", 402, "quake"),
-        (trees.HEROIC, "launcher", 503, "sugar.exe"),
-        (trees.BOTTLES_FLATPAK, "launcher", 602, "ori.exe"),
+        (trees.STEAM_PROTON, "steam", 133, "g"),
+        (trees.STEAM_NATIVE, "steam", 152, "g"),
+        (trees.STEAM_SHORTCUT, "steam", 171, "g"),
+        (trees.UMU, "proton", 303, "Game"),
+        (trees.LUTRIS, "launcher", 402, "Quake"),
+        (trees.HEROIC, "launcher", 503, "Sugar"),
+        (trees.BOTTLES_FLATPAK, "launcher", 602, "Ori"),
         (trees.GAMESCOPE, "gamescope", 702, "supertuxkart"),
-        (trees.PLAIN_WINE, "wine", 801, "winmine.exe"),
-        (trees.WINE_CAPTURED, "wine", 829, "ping.exe"),
+        (trees.PLAIN_WINE, "wine", 801, "winmine"),
         (trees.DOOM, "desktop-entry", 1001, "Chocolate Doom"),
     ],
 )
@@ -60,6 +58,7 @@ def test_a_game_is_found_with_its_rule_and_main_process(
         trees.DESKTOP_IDLE,
         trees.BROWSER_FROM_STEAM,
         trees.COMPILE,
+        trees.WINE_CAPTURED,
     ],
 )
 def test_nothing_else_is_a_game(text: str) -> None:
@@ -127,9 +126,13 @@ def test_a_desktop_entrys_script_that_became_its_engine_is_the_game() -> None:
     assert not track.games, "a script that opens a browser is none"
 
 
-def test_captured_wine_is_one_game_with_all_its_plumbing() -> None:
-    track, _ = tracker(trees.WINE_CAPTURED)
+def test_captured_wine_is_one_game_with_all_its_plumbing_once_it_draws() -> None:
+    track, proc = tracker(trees.WINE_CAPTURED)
     track.reconcile(0.0)
+    assert track.games == [] and track.waits_to_draw() == [829]
+    proc.render.add(829)
+    track.ask_again()
+    track.update(1.0)
     (game,) = track.games
     assert {pid for pid, _ in game.members} == set(range(820, 830))
     assert track.classes[821].class_name == "CRITICAL"
@@ -242,11 +245,11 @@ def test_the_focused_game_is_the_active_one_and_focus_changes_nothing_else() -> 
     track.focus_pid = 152
     assert track.active is not None and track.active.decision.app_id == "440"
     track.focus_pid = 303
-    assert track.active is not None and track.active.decision.name == "umu-123"
+    assert track.active is not None and track.active.decision.app_id == "umu-123"
     assert dict(track.classes) == classes
 
 
-def test_main_process_follows_the_render_node_during_the_first_minute() -> None:
+def test_main_process_is_who_draws_whenever_that_begins() -> None:
     track, proc = tracker(
         trees.STEAM_CLIENT
         + """
@@ -258,16 +261,16 @@ def test_main_process_follows_the_render_node_during_the_first_minute() -> None:
     )
     track.reconcile(0.0)
     proc.render.add(152)
-    track.exec_seen(152)
-    track.update(2.0)
     track.settle(2.1)
     assert track.games[0].main.pid == 152
     proc.render.add(153)
-    proc.render.discard(152)
-    track.exec_seen(153)
-    track.update(90.0)
-    track.settle(90.1)
-    assert track.games[0].main.pid == 152, "settled after a minute"
+    proc.processes[153] = replace(proc.processes[153], cpu_ticks=900)
+    track.settle(301.0)
+    assert track.games[0].main.pid == 153, "a launcher left open for five minutes is not the game"
+    track.settle(303.0)  # neither has used any CPU since: the newer one
+    proc.processes[152] = replace(proc.processes[152], cpu_ticks=50)
+    track.settle(305.0)
+    assert track.games[0].main.pid == 152
 
 
 def test_explain_names_rule_evidence_and_lineage() -> None:
@@ -277,20 +280,21 @@ def test_explain_names_rule_evidence_and_lineage() -> None:
     assert answer["rule"] == "steam" and answer["class"] == "GAME" and answer["since_s"] == 0.0
     assert "AppId=1091500" in str(answer["evidence"])
     assert explain(track, 110, 7.0)["because"] == "steamwebhelper is listed under wrappers"
+    assert "holds a render node: no" in str(explain(track, 110, 7.0)["looked_for"])
     assert explain(track, 4242, 7.0)["because"] == "there is no such process"
 
 
 def test_what_is_known_stays_when_proc_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     track, proc = tracker(trees.STEAM_NATIVE)
     track.reconcile(0.0)
-    known = track.tree, track.games
+    known = list(track.tree), track.games
 
     def no_descriptor() -> list[int]:
         raise OSError(errno.EMFILE, "Too many open files", "/proc")
 
     monkeypatch.setattr(proc, "pids", no_descriptor)
     with pytest.raises(OSError, match="Too many"):
-        list(track.look_at_all(Tree(())))
+        list(track.look())
     with pytest.raises(OSError, match="Too many"):
         track.reconcile(1.0)
-    assert (track.tree, track.games) == known and track.games
+    assert (list(track.tree), track.games) == known and track.games

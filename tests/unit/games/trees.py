@@ -2,7 +2,8 @@
 """Process trees written from what launchers are known to start, in one short notation.
 
 One line a process: indentation is parenthood, then pid, executable, and the command line if it differs. `KEY=value`
-words in square brackets are its environment.
+words in square brackets are its environment; `@draws`, `@cg=PATH`, `@uid=N`, `@flatpak=ID` among the words of the
+command line say what else is known of it. `~` is a blank inside a word.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def parse(text: str, *, uid: int = 1000) -> list[Process]:
         while stack and stack[-1][0] >= indent:
             stack.pop()
         exe = found["exe"].replace("~", " ")
-        argv = tuple(w.replace("~", " ") for w in (found["argv"] or exe).split())
+        words = (found["argv"] or "").split()
+        known = dict(w[1:].partition("=")[::2] for w in words if w.startswith("@"))
+        argv = tuple(w.replace("~", " ") for w in words if not w.startswith("@")) or (exe,)
         env = dict(word.split("=", 1) for word in (found["env"] or "").split())
         pid = int(found["pid"])
         processes.append(
@@ -40,8 +43,10 @@ def parse(text: str, *, uid: int = 1000) -> list[Process]:
                 comm=exe.replace("\\", "/").rsplit("/", 1)[-1][:15],
                 argv=argv,
                 exe=exe,
-                uid=uid,
+                uid=int(known.get("uid", uid)),
                 env=env,
+                cgroup=known.get("cg", ""),
+                flatpak=known.get("flatpak", ""),
             )
         )
         stack.append((indent, pid))
@@ -53,13 +58,27 @@ class FakeProc:
 
     def __init__(self, *texts: str) -> None:
         self.processes = {p.pid: p for text in texts for p in parse(text)}
-        self.render: set[int] = set()
+        self.render: set[int] = {
+            int(line.split()[0])
+            for text in texts
+            for line in text.splitlines()
+            if " @draws" in line
+        }
+        self.reads = 0  # of a whole process
 
     def pids(self) -> list[int]:
         return list(self.processes)
 
     def read(self, pid: int, known: Process | None = None) -> Process | None:
+        self.reads += 1
         return self.processes.get(pid)
+
+    def is_same(self, known: Process) -> bool:
+        found = self.processes.get(known.pid)
+        return found is not None and (found.identity, found.exe) == (known.identity, known.exe)
+
+    def is_roots(self, process: Process, script: str = "") -> bool:
+        return all(path.startswith("/usr/") for path in (process.exe, script) if path)
 
     def has_render_node(self, pid: int) -> bool:
         return pid in self.render
@@ -94,7 +113,7 @@ STEAM_PROTON = (
   130 /home/u/.steam/ubuntu12_32/reaper reaper SteamLaunch AppId=1091500 -- /p/proton waitforexitandrun /g/CP.exe
     131 /usr/lib/pressure-vessel/pv-adverb
       132 /usr/bin/python3.11 python3 /home/u/Proton/proton waitforexitandrun /g/bin/Cyberpunk2077.exe
-        133 /home/u/Proton/files/bin/wine64-preloader Z:\\g\\bin\\Cyberpunk2077.exe [SteamAppId=1091500 WINEPREFIX=/pfx]
+        133 /p/files/bin/wine64-preloader Z:\\g\\bin\\Cyberpunk2077.exe @draws [SteamAppId=1091500 WINEPREFIX=/pfx]
       140 /home/u/Proton/files/bin/wineserver [WINEPREFIX=/pfx]
       141 /home/u/Proton/files/bin/wine64-preloader C:\\windows\\system32\\services.exe [WINEPREFIX=/pfx]
       142 /home/u/Proton/files/bin/wine64-preloader C:\\windows\\system32\\explorer.exe /desktop [WINEPREFIX=/pfx]
@@ -130,12 +149,12 @@ UMU = """
 300 /usr/bin/python3.12 python3 /usr/bin/umu-run /g/Game.exe
   301 /usr/lib/pressure-vessel/srt-bwrap
     302 /usr/bin/python3.12 python3 /opt/GE-Proton/proton waitforexitandrun /g/Game.exe [GAMEID=umu-123 SteamAppId=0]
-      303 /opt/GE-Proton/files/bin/wine64-preloader Z:\\g\\Game.exe [GAMEID=umu-123]
+      303 /opt/GE-Proton/files/bin/wine64-preloader Z:\\g\\Game.exe @draws [GAMEID=umu-123]
 """
 
 LUTRIS = """
 400 /usr/bin/python3.12 python3 /usr/bin/lutris
-  401 /usr/bin/python3.12 lutris-wrapper:~Quake lutris-wrapper /g/quake
+  401 /usr/bin/python3.12 lutris-wrapper:~Quake
     402 /g/quake
 """
 
@@ -143,13 +162,13 @@ HEROIC = """
 500 /opt/Heroic/heroic
   501 /opt/Heroic/heroic heroic --type=zygote
   502 /opt/Heroic/resources/legendary legendary launch Sugar
-    503 /usr/bin/wine64 wine64 C:\\Games\\Sugar.exe
+    503 /usr/bin/wine64 C:\\Games\\Sugar.exe @draws
 """
 
 BOTTLES_FLATPAK = """
 600 /usr/bin/bwrap bwrap --args 40 bottles
   601 /usr/bin/python3.11 python3 /app/bin/bottles
-    602 /var/data/runners/wine64-preloader C:\\Program~Files\\Ori.exe [WINEPREFIX=/var/data/bottles/b]
+    602 /var/data/runners/wine64-preloader C:\\Program~Files\\Ori.exe @draws [WINEPREFIX=/var/data/bottles/b]
 """
 
 GAMESCOPE = """
@@ -160,7 +179,7 @@ GAMESCOPE = """
 
 PLAIN_WINE = """
 800 /usr/bin/bash
-  801 /usr/lib/wine/wine64 wine64 /g/winmine.exe
+  801 /usr/lib/wine/wine64 wine64 /g/winmine.exe @draws
 900 /usr/lib/wine/wineserver64
 901 /usr/lib/wine/wine64 C:\\windows\\system32\\services.exe
 """

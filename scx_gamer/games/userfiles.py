@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Files that users own, read so that no user can make the reader wait, loop, or read something else.
+
+Only regular files are read, opened without blocking (`mkfifo x.desktop`), never through a link that leads out of the
+folder that was named, and never on a file system that may stop answering: network mounts, automounts, a user's own
+FUSE. Sizes and counts are capped. Raises nothing: a file that cannot be read so has no content.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+from collections.abc import Iterator
+from functools import cache
+
+MAX_BYTES = 16 * 1024
+MAX_NAMES = 2048  # of one folder
+_MAX_LINKS = 8
+_MAX_MOUNTS = 1 << 20  # bytes of mountinfo
+
+_SYS_OPENAT2 = 437  # on every architecture (include/uapi/asm-generic/unistd.h)
+_NO_MAGICLINKS, _BENEATH = 0x02, 0x08  # include/uapi/linux/openat2.h
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+# File systems whose server may be gone, or whose first use mounts something.
+_WAITING = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "autofs", "ceph", "afs", "coda", "ncpfs", "lustre"}
+)
+
+
+class _How(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+class Mounts:
+    """Mount table: paths on file systems that always answer."""
+
+    def __init__(self, text: str = "") -> None:
+        self._waiting: dict[str, bool] = {}
+        for line in text.splitlines():
+            before, dash, after = line.partition(" - ")
+            fields, kinds = before.split(" "), after.split(" ")
+            if dash and len(fields) > 4 and len(kinds) > 1:
+                self._waiting[_unescape(fields[4])] = _waits(kinds[0], kinds[-1])
+
+    @classmethod
+    def of(cls, path: str = "/proc/self/mountinfo") -> Mounts:
+        """As the kernel lists them; none where it does not."""
+        return cls(_whole(path, _MAX_MOUNTS).decode("utf-8", "surrogateescape"))
+
+    def answers(self, path: str) -> bool:
+        """Whether the mount that holds `path`, which has no links in it, is safe to look into."""
+        while path:
+            if path in self._waiting:
+                return not self._waiting[path]
+            path = path.rpartition("/")[0]
+        return not self._waiting.get("/", False)
+
+    def mounted_at(self, path: str) -> bool:
+        return path in self._waiting
+
+
+def _waits(kind: str, options: str) -> bool:
+    if kind == "fuse" or kind.startswith("fuse."):  # fuseblk: of root alone
+        return "user_id=0" not in options.split(",")
+    return kind in _WAITING
+
+
+def _unescape(field: str) -> str:
+    """Blanks and their like are octal in mountinfo."""
+    if "\\" not in field:
+        return field
+    for code in (" ", "\t", "\n", "\\"):
+        field = field.replace(f"\\{ord(code):03o}", code)
+    return field
+
+
+def resolve(path: str, mounts: Mounts) -> str:
+    """The path without links, as `/proc/PID/exe` shows it; empty if that leads to where nobody may answer."""
+    left = [part for part in path.split("/") if part]
+    done: list[str] = []
+    links = 0
+    if not path.startswith("/"):
+        return ""
+    while left:
+        part = left.pop(0)
+        if part == ".":
+            continue
+        if part == "..":
+            done = done[:-1]
+            continue
+        here = "/" + "/".join((*done, part))
+        if not mounts.answers(here):
+            return ""
+        try:
+            target = os.readlink(here)
+        except OSError:  # no link, or not there: lookups below say so
+            done.append(part)
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            return ""
+        if target.startswith("/"):
+            done = []
+        left[:0] = [p for p in target.split("/") if p]
+    return "/" + "/".join(done)
+
+
+def is_program(path: str, mounts: Mounts) -> bool:
+    """Whether a path without links is a regular file that somebody may execute."""
+    if not path or not mounts.answers(path):
+        return False
+    try:  # access() would ask for the real user, whom a home is closed to, and forget our capabilities
+        mode = os.lstat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) and bool(mode & 0o111)
+
+
+def open_below(folder: str, name: str, mounts: Mounts, flags: int = 0) -> int:
+    """A descriptor of `name` in `folder`, links that stay inside it followed; -1 if it cannot be had so."""
+    if not mounts.answers(folder):
+        return -1
+    try:
+        base = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return -1
+    try:
+        how = _How(_FLAGS | flags, 0, _BENEATH | _NO_MAGICLINKS)
+        target = os.fsencode(name)
+        if b"\0" in target:
+            return -1
+        fd: int = _libc().syscall(_SYS_OPENAT2, base, target, ctypes.byref(how), ctypes.sizeof(how))
+        return fd
+    finally:
+        os.close(base)
+
+
+def read_below(
+    folder: str, name: str, mounts: Mounts, limit: int = MAX_BYTES, tail: bool = False
+) -> bytes:
+    """The first (or last) `limit` bytes of a regular file; empty for anything else."""
+    if not _within(folder, name, mounts):
+        return b""
+    fd = open_below(folder, name, mounts)
+    if fd < 0:
+        return b""
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            return b""
+        return os.pread(fd, limit, max(0, found.st_size - limit) if tail else 0)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _within(folder: str, name: str, mounts: Mounts) -> bool:
+    """Whether no mount that may wait lies between the folder and the file, links resolved."""
+    resolved = resolve(f"{folder}/{name}", mounts)
+    return bool(resolved) and mounts.answers(resolved)
+
+
+def names_below(folder: str, name: str, mounts: Mounts, most: int = MAX_NAMES) -> Iterator[str]:
+    """Names in a folder, at most `most` of them; none if it cannot be read so."""
+    if not _within(folder, name, mounts):
+        return
+    fd = open_below(folder, name, mounts, os.O_DIRECTORY)
+    if fd < 0:
+        return
+    try:
+        with os.scandir(fd) as entries:
+            for _, entry in zip(range(most), entries, strict=False):
+                yield entry.name
+    except OSError:
+        return
+    finally:
+        os.close(fd)
+
+
+def _whole(path: str, limit: int) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            parts = []
+            while limit > 0 and (part := file.read(min(limit, 1 << 16))):
+                parts.append(part)
+                limit -= len(part)
+            return b"".join(parts)
+    except OSError:
+        return b""
+
+
+def read_root(path: str, limit: int = MAX_BYTES) -> bytes:
+    """A file of the system's, whose links lead where root wants them to; empty if it is no regular file."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except (OSError, ValueError):
+        return b""
+    try:
+        return os.pread(fd, limit, 0) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def owned_by_root(path: str) -> bool:
+    """Whether root alone can say what is at a path without links: the file and each folder above it."""
+    if not path.startswith("/"):
+        return False
+    parts = path.split("/")
+    for at in range(len(parts), 0, -1):
+        try:
+            found = os.lstat("/".join(parts[:at]) or "/")
+        except (OSError, ValueError):
+            return False
+        if found.st_uid != 0 or found.st_mode & 0o022 or stat.S_ISLNK(found.st_mode):
+            return False
+    return True
