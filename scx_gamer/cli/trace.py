@@ -40,7 +40,8 @@ def register(app: typer.Typer) -> None:
             str,
             typer.Option(
                 "--function",
-                help="FILE:SYMBOL that is called once per frame; by default page flips.",
+                help="FILE:SYMBOL that is called once per frame; by default page flips."
+                " A uprobe: it writes a breakpoint into the game's code, which anti-cheat may punish.",
             ),
         ] = "",
     ) -> None:
@@ -78,6 +79,11 @@ def _show(
 ) -> None:
     from scx_gamer.trace import Question, ask
 
+    if function:
+        warning = (
+            "a breakpoint is written into the game's code while this runs: not with anti-cheat"
+        )
+        print(f"scx-gamer: {warning}", file=sys.stderr)
     if sys.stderr.isatty():
         print(f"sampling for {seconds:g} s; Ctrl-C ends it early", file=sys.stderr)
     answer = ask(Question(kind, pid, seconds, function))

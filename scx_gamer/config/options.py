@@ -16,6 +16,7 @@ class SupervisorOptions:
     input: bool = True
     detection: bool = True  # find games by rules as well as by name
     all_users: bool = False  # games of users without a seat count too
+    games_visible_to: str = "seat"  # who sees the games of others: "seat" or "all"
     process_source: str = "auto"  # source of process events: auto, bpf, netlink or poll
     metrics_address: str = ""  # HOST:PORT; empty disables the exporter
     bus: bool = False  # offer the service on the system bus

@@ -60,7 +60,8 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class GamesConfig:
-    all_users: bool
+    all_users: bool  # games of users without a seat count too
+    visible_to: str  # "seat" or "all"
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ _RULES = {
         f'use at most {MAX_LANES} entries such as "046d:c52b" = "mouse", with a lane of {", ".join(LANES)}',
     ),
     "games.all_users": FLAG,
+    "games.visible_to": choice("seat", "all"),
     **{f"network.{key}": rule for key, rule in network.RULES.items()},
 }
 _COUNT = number(0, (1 << 63) - 1, "use a whole number, 0 or more")
@@ -203,7 +205,10 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
             kernel_path=values["input.kernel_path"] is True,
             lanes=_lanes(values["input.lanes"]),
         ),
-        games=GamesConfig(all_users=values["games.all_users"] is True),
+        games=GamesConfig(
+            all_users=values["games.all_users"] is True,
+            visible_to=_text(values["games.visible_to"]),
+        ),
         network=MappingProxyType({key: values[f"network.{key}"] for key in network.RULES}),
         tunables=MappingProxyType(
             {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}

@@ -10,12 +10,13 @@ from scx_gamer.control import ControlError
 from scx_gamer.system.exit_codes import FAILED, USAGE
 
 _MAX = 64
-_MAX_PER_NAME = 8
+_MAX_PER_USER = 8  # over all connections
 
 
 @dataclass(frozen=True)
 class Hold:
     owner: str  # unique bus name
+    uid: int
     profile: str
     reason: str
 
@@ -29,13 +30,15 @@ class Holds:
         self._last = 0
         self._told: Hold | None = None
 
-    def take(self, owner: str, profile: str, reason: str) -> int:
+    def take(self, owner: str, uid: int, profile: str, reason: str) -> int:
         """A cookie to give it back with. Raises ControlError."""
-        mine = sum(hold.owner == owner for hold in self._holds.values())
-        if mine >= _MAX_PER_NAME or len(self._holds) >= _MAX:
-            raise ControlError("too many holds: release one", FAILED)
+        mine = sum(hold.uid == uid for hold in self._holds.values())
+        if mine >= _MAX_PER_USER:
+            raise ControlError(f"you have {mine} holds: release one", FAILED)
+        if len(self._holds) >= _MAX:
+            raise ControlError("all users together have too many holds", FAILED)
         self._last = self._last % 0xFFFFFFFF + 1
-        self._holds[self._last] = Hold(owner, profile, reason)
+        self._holds[self._last] = Hold(owner, uid, profile, reason)
         self._tell()
         return self._last
 

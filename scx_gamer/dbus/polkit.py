@@ -60,6 +60,11 @@ class Authority:
             self.user(sender, lambda _uid, _why: None)
         return uid
 
+    def names(self, accepts: Callable[[int], bool]) -> list[str]:
+        """Return the names of connections that have called us, of users that are accepted."""
+        users = {uid: accepts(uid) for uid in set(self._users.values())}
+        return [name for name, uid in self._users.items() if users[uid]]
+
     def forget(self, sender: str) -> None:
         self._users.pop(sender, None)
 

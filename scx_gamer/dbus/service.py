@@ -50,6 +50,7 @@ _ERRORS = {
     BAD_CONFIG: f"{ERROR_PREFIX}BadConfiguration",
 }
 Values = Mapping[str, Any]
+Audience = Callable[[int], bool]  # whether a user is told
 
 
 class Call:
@@ -331,7 +332,7 @@ class BusService:
         known = {row[0] for row in self._profiles(call.uid)}
         if profile not in known:
             raise ControlError("no such profile: see ListProfiles", USAGE)
-        call.answer("u", [self._holds.take(call.sender, profile, reason)])
+        call.answer("u", [self._holds.take(call.sender, call.uid, profile, reason)])
 
     def _release(self, call: Call) -> None:
         self._holds.release(call.sender, call.args[0])
@@ -415,21 +416,29 @@ class BusService:
             body = [INTERFACE, self._variants(fresh), []]
             self._signal(f"{_DBUS}.Properties", "PropertiesChanged", body)
 
-    def game_started(self, pid: int, name: str) -> None:
-        self._signal(INTERFACE, "GameStarted", [pid, name])
+    def game_started(self, pid: int, name: str, audience: Audience | None = None) -> None:
+        """Signal to everybody, or to each connection that has called us and whose user `audience` accepts."""
+        self._signal(INTERFACE, "GameStarted", [pid, name], audience)
 
-    def game_stopped(self, pid: int, name: str) -> None:
-        self._signal(INTERFACE, "GameStopped", [pid, name])
+    def game_stopped(self, pid: int, name: str, audience: Audience | None = None) -> None:
+        self._signal(INTERFACE, "GameStopped", [pid, name], audience)
 
     def scheduler_exited(self, kind: str, reason: str, will_retry: bool) -> None:
         self._signal(INTERFACE, "SchedulerExited", [kind, reason, will_retry])
 
-    def _signal(self, interface: str, member: str, body: list[Any]) -> None:
+    def _signal(
+        self, interface: str, member: str, body: list[Any], audience: Audience | None = None
+    ) -> None:
         if self._bus is None or not self.connected:
             return
         signature = interfaces()[interface].signals[member].gives
         made = wire.library().Message.new_signal(OBJECT_PATH, interface, member, signature, body)
-        self._bus.send(made)
+        if audience is None:
+            self._bus.send(made)
+            return
+        for name in self._authority.names(audience) if self._authority is not None else ():
+            made.destination = name
+            self._bus.send(made)
 
     def _on_signal(self, message: Any) -> None:
         if message.sender == _DBUS and message.member == "NameOwnerChanged":

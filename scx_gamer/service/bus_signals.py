@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, cast
 
 from scx_gamer.scheduler.machine import State
 from scx_gamer.service.status import exit_facts
+from scx_gamer.system.procfs import uids_of
 from scx_gamer.system.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from scx_gamer.control.operations import Operation
     from scx_gamer.control.snapshot import GameFacts, StatusBody
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from scx_gamer.scheduler.exits import ExitRecord
     from scx_gamer.scheduler.machine import Machine
     from scx_gamer.service.active_profile import ActiveProfile
+    from scx_gamer.service.visibility import Visibility
     from scx_gamer.system.loop import Loop
 
 
@@ -25,12 +27,18 @@ class BusSignals:
     """The service on the bus, and the values that it has published. The constructor raises BusError and ImportError."""
 
     def __init__(
-        self, loop: Loop, machine: Machine, games: GameDetector, profile: ActiveProfile
+        self,
+        loop: Loop,
+        machine: Machine,
+        games: GameDetector,
+        profile: ActiveProfile,
+        visibility: Visibility,
     ) -> None:
         from scx_gamer.dbus.service import BusService
 
         self._machine, self._games, self._profile = machine, games, profile
-        self._signalled_games: dict[int, str] = {}
+        self._visibility = visibility
+        self._signalled_games: dict[int, tuple[str, set[int]]] = {}  # name and owners
         self._signalled_exit: ExitRecord | None = None
         self._operations: dict[str, Operation] = {}
         self._service = BusService(loop, self._operations, self._properties, self._hold)
@@ -59,16 +67,24 @@ class BusSignals:
     def _hold(self, profile: str, reason: str) -> None:
         self._profile.hold(profile, printable(reason, 80))
 
+    def _audience(self, owners: set[int]) -> Callable[[int], bool] | None:
+        """Return who is told of a game of `owners`; None for everybody."""
+        if self._visibility.everybody:
+            return None
+        return lambda uid: owners == {uid} or self._visibility.sees_all(uid)
+
     def publish(self) -> None:
         """Signal the differences from the values published last."""
         service, machine = self._service, self._machine
         service.changed()
-        now = {int(str(game["pid"])): str(game["comm"]) for game in self._games.listing()}
-        before, self._signalled_games = self._signalled_games, now
+        names = {int(str(game["pid"])): str(game["comm"]) for game in self._games.listing()}
+        before = self._signalled_games
+        now = {pid: before.get(pid) or (name, uids_of(pid)) for pid, name in names.items()}
+        self._signalled_games = now
         for pid in before.keys() - now.keys():
-            service.game_stopped(pid, before[pid])
+            service.game_stopped(pid, before[pid][0], self._audience(before[pid][1]))
         for pid in now.keys() - before.keys():
-            service.game_started(pid, now[pid])
+            service.game_started(pid, now[pid][0], self._audience(now[pid][1]))
         if machine.last_exit is not self._signalled_exit:
             self._signalled_exit = machine.last_exit
             if self._signalled_exit is not None:

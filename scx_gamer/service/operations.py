@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from scx_gamer import netlimit
 from scx_gamer.control import ControlError
@@ -16,11 +16,12 @@ from scx_gamer.scheduler.machine import State
 from scx_gamer.service.change_queue import ChangeQueue
 from scx_gamer.service.services import Services
 from scx_gamer.service.status import Status
+from scx_gamer.service.visibility import Visibility
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.procfs import start_of
 
 if TYPE_CHECKING:
-    from scx_gamer.control.snapshot import ProfileFacts, StatusBody
+    from scx_gamer.control.snapshot import GameFacts, ProfileFacts, StatusBody
 
 Request: TypeAlias = Mapping[str, Any]
 
@@ -34,19 +35,22 @@ class Operations:
         status: Status,
         changes: ChangeQueue,
         reload: Callable[[str], None],
+        visibility: Visibility,
     ) -> None:
         self._services, self._status, self._changes = services, status, changes
-        self._reload = reload
+        self._reload, self._visibility = reload, visibility
 
     def table(self) -> dict[str, Operation]:
         """Return the calls by name, each with its row of the table."""
         calls: dict[str, Handler] = {
-            "status": lambda _request, _uid: self._status.status(),
+            "status": lambda _request, uid: self._seen(self._status.status(), uid),
             "devices": lambda _request, _uid: self._status.devices(),
-            "games": lambda _request, _uid: self._services.games.listing(),
+            "games": lambda _request, uid: self._visibility.games(
+                cast("list[GameFacts]", self._services.games.listing()), uid
+            ),
             "explain": self._explain,
             "profiles": lambda _request, _uid: self._profiles(),
-            "snapshot": lambda _request, _uid: self._status.snapshot(),
+            "snapshot": lambda _request, uid: self._seen(self._status.snapshot(), uid),
             "hint": self._services.hints.take,
             "start": self._start,
             "stop": lambda _request, _uid: self.stop(),
@@ -62,6 +66,11 @@ class Operations:
         """Return the status after the consequences of the operation."""
         self._changes.apply()
         return self._status.status()
+
+    def _seen(self, body: StatusBody, uid: int) -> StatusBody:
+        """The status as far as the user may see its games."""
+        body["games"] = self._visibility.games(body.get("games", []), uid)
+        return body
 
     # ---- scheduler ---------------------------------------------------------------------------
 
@@ -112,8 +121,11 @@ class Operations:
             raise ControlError(f"{pid} is no game: see `scx-gamer games list`", FAILED)
         return self._applied()
 
-    def _explain(self, request: Request, _uid: int) -> dict[str, object]:
-        return self._services.games.explain(pid_of(request))
+    def _explain(self, request: Request, uid: int) -> dict[str, object]:
+        """Answer about the asking user's own processes: /proc may hide all others from that user."""
+        pid = pid_of(request)
+        self._visibility.check_process(pid, uid)
+        return self._services.games.explain(pid)
 
     # ---- profiles ----------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ from scx_gamer.service.services import Services
 from scx_gamer.service.session_hints import Hints
 from scx_gamer.service.status import Status, unsupported
 from scx_gamer.service.status_files import Publisher
+from scx_gamer.service.visibility import Visibility
 from scx_gamer.system import logind
 from scx_gamer.system.exit_codes import NO_PERMISSION, OK, UNSUPPORTED
 from scx_gamer.system.lock import Instance
@@ -78,6 +79,7 @@ class Supervisor:
         self._notifier = Notifier()
         self._publisher = Publisher(where)
         self._changes = ChangeQueue(self)
+        self._visibility = Visibility(options.games_visible_to, logind.active)
         self.loop = Loop()
         self.store = StateStore(where)
 
@@ -259,7 +261,7 @@ class Supervisor:
         from scx_gamer.service.bus_signals import BusSignals
 
         try:
-            bus = BusSignals(self.loop, machine, games, profile)
+            bus = BusSignals(self.loop, machine, games, profile, self._visibility)
         except (ImportError, BusError) as err:
             hint = "; install dbus-next" if isinstance(err, ImportError) else ""
             log.error("no service on the bus: %s%s", err, hint)
@@ -270,7 +272,9 @@ class Supervisor:
     def _open_endpoints(self, services: Services, stack: ExitStack) -> None:
         """Open the control socket, the hints socket, the bus's operations and the metrics."""
         self._status = Status(services, self.loop, self._began_ns)
-        table = Operations(services, self._status, self._changes, self._reload).table()
+        table = Operations(
+            services, self._status, self._changes, self._reload, self._visibility
+        ).table()
         if services.bus is not None:
             services.bus.serve(table)
         hint = {"hint": table["hint"]}
@@ -376,6 +380,7 @@ class Supervisor:
         machine, bus = self.services.machine, self.services.bus
         self._effects = self._status.effects()
         status = self._status.status()
+        status["games"] = self._visibility.public(status.get("games", []))
         self._publisher.write(status, hud.line(status))
         self._notifier.status(f"{machine.state}: {machine.cause}")
         if bus is not None:
@@ -417,6 +422,7 @@ def options_of(config: Config) -> SupervisorOptions:
     host = f"[{metrics.address}]" if ":" in metrics.address else metrics.address
     return SupervisorOptions(
         mode=config.mode,
+        games_visible_to=config.games.visible_to,
         kernel_input=config.input.kernel_path,
         all_users=config.games.all_users,
         metrics_address=f"{host}:{metrics.port}" if metrics.enabled else "",

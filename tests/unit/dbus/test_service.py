@@ -207,6 +207,25 @@ def test_properties_and_signals(service: BusService, world: World, turn: Turning
         assert next_signal(client, "SchedulerExited") == ["stall", "runnable task stall", True]
 
 
+def test_games_are_signalled_to_those_who_may_know(
+    service: BusService, turn: Turning, stranger: BusClient
+) -> None:
+    """The audience hears it, a stranger who calls as well does not, and a broadcast reaches both."""
+    with BusClient() as root:
+        root.call("Query", "s", ["status"])
+        stranger.call("Query", "s", ["status"])
+        for client in (root, stranger):
+            client.call(
+                "AddMatch", "s", [f"type='signal',sender='{BUS_NAME}'"],
+                interface="org.freedesktop.DBus", destination="org.freedesktop.DBus", path="/org/freedesktop/DBus",
+            )  # fmt: skip
+        turn.do(lambda: service.game_started(5, "doom", lambda uid: uid == 0))
+        turn.do(lambda: service.game_stopped(6, "quake"))
+        assert next_signal(root, "GameStarted") == [5, "doom"]
+        assert next_signal(root, "GameStopped") == [6, "quake"]
+        assert next_signal(stranger) == [6, "quake"]
+
+
 def next_signal(client: BusClient, member: str = "") -> list[Any]:
     while True:
         message = client.receive()
@@ -236,9 +255,11 @@ def test_hold_ends_with_its_owner(service: BusService, world: World) -> None:
         wait(lambda: world.held[-1] == ("gaming", "one"))
         stays.call("ReleaseProfile", "u", [first])
         assert world.held[-1] == ("", "")
-        for _ in range(8):
-            stays.call("HoldProfile", "ss", ["gaming", "many"])
-        assert refused(stays, "HoldProfile", "ss", ["gaming", "one more"]).endswith("Failed")
+        with BusClient() as second:  # eight are a user's, not a connection's
+            for number in range(8):
+                (stays, second)[number % 2].call("HoldProfile", "ss", ["gaming", "many"])
+            for client in (stays, second):
+                assert refused(client, "HoldProfile", "ss", ["gaming", "more"]).endswith("Failed")
     wait(lambda: world.held[-1] == ("", ""))
 
 

@@ -197,3 +197,12 @@ def test_a_kernel_that_rejects_the_probe_is_reported() -> None:
     else:
         with pytest.raises(TraceError, match="run it as root"):
             ask(Question("input", None, 1))
+
+
+def test_a_uprobe_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the help and when it is asked for: anti-cheat sees a breakpoint in the game's code."""
+    assert main(["trace", "frames", "--help"]) == 0
+    assert "anti-cheat" in capsys.readouterr().out
+    main(["trace", "frames", "4194304", "--function", "libx:y"])
+    assert "anti-cheat" in capsys.readouterr().err
+    assert "trace frames --function" in (TOP / "docs/detection.md").read_text()
