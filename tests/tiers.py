@@ -109,7 +109,8 @@ def run(plan: Plan, jobs: Sequence[Job], times: Times) -> list[Result]:
     expected = estimates(plan, jobs, times)
     guessed = any(part not in times.known for part in expected)
     progress = Progress(expected, workers, guessed)
-    runner = Runner(jobs, workers)
+    preparations = {name: times.of(name, s) for name, s in plan.host_s.items()}
+    runner = Runner(jobs, workers, preparations)
     print(progress.line({}), flush=True)
     results = []
     for result in runner.results(BEAT_S):

@@ -126,7 +126,10 @@ class _Prepared:
 class Runner:
     """Runs jobs on `workers` threads and yields results as they come."""
 
-    def __init__(self, jobs: Sequence[Job], workers: int) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], workers: int, expected: Mapping[str, float] | None = None
+    ) -> None:
+        self._expected = expected or {}
         self._waiting = deque(job for job in jobs if not job.alone)
         self._alone = deque(job for job in jobs if job.alone)
         self._workers = workers
@@ -137,7 +140,7 @@ class Runner:
     def results(self, every_s: float) -> Iterator[Result | None]:
         """Each result; None about every `every_s` seconds, for the caller to say how far the run is."""
         needs = dict.fromkeys(n for job in (*self._waiting, *self._alone) for n in job.needs)
-        prepare = deque(needs)
+        prepare = deque(sorted(needs, key=lambda n: -self._expected.get(f"prepare {n}", 0.0)))
         for phase in (self._waiting, self._alone):
             workers = self._workers if phase is self._waiting else 1
             threads = [

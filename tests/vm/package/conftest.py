@@ -76,7 +76,8 @@ def files() -> set[str]:
 
 @pytest.fixture(scope="module")
 def deb() -> Path:
-    (found,) = (TOP / "build/package").glob("scx-gamer_*.deb")
+    """A copy for guests: the tier of packages builds its own while they run."""
+    (found,) = (TOP / "build/guest").glob("scx-gamer_*.deb")
     return found
 
 
