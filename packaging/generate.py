@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,13 +173,17 @@ def settings() -> list[tuple[str, str, str]]:
     """(key, default, comment) of the shipped configuration; a comment stands above its key."""
     found: list[tuple[str, str, str]] = []
     table, comment = "", []
+    values = tomllib.loads((TOP / "profiles/config.toml").read_text())
     for line in (TOP / "profiles/config.toml").read_text().splitlines():
         if line.startswith("#"):
             comment.append(line.lstrip("# "))
         elif match := re.match(r"\[(\w+)\]", line):
             table, comment = match[1] + ".", []
         elif match := re.match(r"(\w+) = (.+)", line):
-            found.append((table + match[1], match[2], " ".join(comment)))
+            value = (values[table[:-1]] if table else values)[match[1]]
+            # a list may go on over several lines of the file
+            shown = json.dumps(value) if isinstance(value, list) else match[2]
+            found.append((table + match[1], shown, " ".join(comment)))
             comment = []
         elif not line.strip():
             comment = []

@@ -14,6 +14,7 @@ from scx_gamer.bench.matrix import LOADS, OURS, Stage
 from scx_gamer.bench.session import CLI, Session, kernel_has_sched_ext, need_root, query
 from scx_gamer.bench.verdict import Verdict, judge
 from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
+from scx_gamer.system.exit_codes import UNSUPPORTED
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,11 @@ def _stage() -> Iterator[Stage]:
     """Start a supervisor, or use the running one, and restore its state at the end. Raises BenchError."""
     need_root()
     if not kernel_has_sched_ext():
-        raise BenchError("this kernel has no sched_ext", hint="`make bench` uses a virtual machine")
+        raise BenchError(
+            "this kernel has no sched_ext",
+            hint="boot one of 6.12 or later that has it; in a checkout, `make bench` uses a virtual machine",
+            code=UNSUPPORTED,
+        )
     with ExitStack() as stack:
         try:
             before = query()

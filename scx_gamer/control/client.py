@@ -28,7 +28,10 @@ def request(op: str, *, timeout_s: float = 15.0, path: Path | None = None, **arg
             answer = _read_line(sock)
         except (FileNotFoundError, ConnectionRefusedError) as err:
             raise UnreachableError(
-                "the supervisor is not running", NOT_RUNNING, err.errno or 0, "see `scx-gamer run`"
+                "the supervisor is not running",
+                NOT_RUNNING,
+                err.errno or 0,
+                "start it with `sudo systemctl start scx-gamer`",
             ) from err
         except PermissionError as err:
             raise UnreachableError(f"no access to {path}", NO_PERMISSION, err.errno or 0) from err

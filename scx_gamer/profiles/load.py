@@ -18,7 +18,7 @@ from scx_gamer.config import toml
 from scx_gamer.config.settings import config_dir, vendor_file
 from scx_gamer.config.toml import ConfigError, Document, suggest, value_text
 from scx_gamer.profiles.match import Found, Game, find
-from scx_gamer.profiles.model import Match, Profile, ProfileError
+from scx_gamer.profiles.model import Match, Profile, ProfileError, UnknownProfile
 from scx_gamer.profiles.schema import MAX_TEXT, TOP, Limits, sections
 from scx_gamer.system.text import printable
 
@@ -42,7 +42,7 @@ class ProfileSet:
                 if f"/{name}.toml" in error.where:
                     raise ProfileError(error.where, error.what, error.hint)
             hint = suggest(name, self.profiles).replace("known keys", "known profiles")
-            raise ProfileError(printable(name, 64), "no such profile", hint)
+            raise UnknownProfile(printable(name, 64), "no such profile", hint)
         return found
 
     def find(self, games: list[Game]) -> Found | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scx_gamer.config.toml import ConfigError
+from scx_gamer.system.exit_codes import USAGE
 
 AUTO = "auto"  # the profile of the running game, if any
 GENERAL = (AUTO, "gaming", "powersave", "lowlatency", "server")  # names that scx_loader uses too
@@ -15,6 +16,12 @@ GENERAL = (AUTO, "gaming", "powersave", "lowlatency", "server")  # names that sc
 
 class ProfileError(ConfigError):
     """A profile that is invalid or does not exist."""
+
+
+class UnknownProfile(ProfileError):
+    """A name that no profile has."""
+
+    code = USAGE
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,7 @@ def test_man_pages_are_clean_and_complete(installed: Path, tmp_path: Path) -> No
     for key in ("mode", "metrics.port", *(f"tunables.{name}" for name in settings.tunables)):
         assert re.search(rf"^ *{re.escape(key)} = ", text, re.MULTILINE), key
     assert "From 500 to 20000." in text
+    assert not re.search(r"= \[$", text, re.MULTILINE)  # a list is whole
 
 
 def complete_bash(script: Path, line: str) -> set[str]:

@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 import typer
 
+from scx_gamer.bench import pairs
+from scx_gamer.bench.workload import BenchError
+from scx_gamer.cli import main
 from scx_gamer.cli.app import build
 from scx_gamer.config.settings import load
+from scx_gamer.control.operations import OPERATIONS
+from scx_gamer.leakcheck.check import _CODES
+from scx_gamer.system import exit_codes
 
 TOP = Path(__file__).resolve().parents[2]
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
@@ -96,3 +102,67 @@ def test_cli_page_has_the_limits_of_the_abi() -> None:
         for name in load(TOP).tunables
     }
     assert set(rows) == wanted
+
+
+def exit_table(page: str) -> list[tuple[int, str]]:
+    """Rows of the first table of exit codes on a page."""
+    text = (TOP / "docs" / page).read_text()
+    return [(int(n), what) for n, what in re.findall(r"^\| (\d+) \| (.+?) \|$", text, re.M)]
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    known = {value for name, value in vars(exit_codes).items() if name.isupper()}
+    assert {code for code, _ in exit_table("cli.md")} == known
+    assert [code for code, _ in exit_table("leakcheck.md")] == sorted(_CODES.values())
+    assert (
+        "`leakcheck` answers 1 for a leak that it names and 2" in (TOP / "docs/cli.md").read_text()
+    )
+
+
+def test_a_wrong_name_is_usage_and_a_missing_kernel_unsupported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["profiles", "show", "nosuch"]) == exit_codes.USAGE
+    assert main(["profiles", "diff", "nosuch"]) == exit_codes.USAGE
+    monkeypatch.setattr(pairs, "need_root", lambda: None)
+    monkeypatch.setattr(pairs, "kernel_has_sched_ext", lambda: False)
+    with pytest.raises(BenchError) as refused, pairs._stage():
+        pass
+    assert refused.value.exit_code == exit_codes.UNSUPPORTED
+
+
+def test_no_supervisor_is_started_by_its_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SCX_GAMER_RUNTIME_DIR", str(tmp_path))
+    assert main(["status"]) == exit_codes.NOT_RUNNING
+    assert "`sudo systemctl start scx-gamer`" in capsys.readouterr().err
+
+
+def test_the_bus_page_names_every_question() -> None:
+    text = (TOP / "docs/dbus.md").read_text()
+    row = re.search(r"^\| `Query\(s what\)` .*: ([a-z, ]+)\. \|$", text, re.M)
+    assert row is not None
+    assert set(row[1].split(", ")) == {name for name, spec in OPERATIONS.items() if spec.query}
+
+
+def test_every_setting_says_what_it_means() -> None:
+    """The comment above a key is also its text in the man page."""
+    lines = (TOP / "profiles/config.toml").read_text().splitlines()
+    keys = [number for number, line in enumerate(lines) if re.match(r"\w+ = ", line)]
+    silent = [lines[n] for n in keys if not lines[n - 1].startswith("#") and "port" not in lines[n]]
+    silent = [line for line in silent if not line.startswith("up = ")]  # with `down`, above it
+    assert silent == []
+
+
+def test_the_build_needs_what_the_page_says() -> None:
+    control = (TOP / "packaging/debian/control").read_text()
+    needed = re.search(r"^Build-Depends: (.*?)^Standards", control, re.M | re.S)
+    assert needed is not None
+    page = (TOP / "docs/install.md").read_text()
+    build = re.search(r"to build: (.*?)\. To run:", page, re.S)
+    assert build is not None
+    names = {re.split(r"[ (]", one.strip())[0] for one in needed[1].split(",")}
+    for name in names - {"debhelper-compat", "dh-python", "dh-sequence-python3"}:
+        short = name.removeprefix("python3-").removesuffix("-dev").replace("python3", "Python")
+        assert short in build[1] or name in build[1], name
