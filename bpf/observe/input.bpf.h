@@ -136,9 +136,9 @@ static __always_inline u32 keys_held(struct input_dev *dev, struct scxg_device *
 #define KNOWN_DEVICES 64
 static u64 known_devices[KNOWN_DEVICES];
 
-static __always_inline u64 *known_device(struct input_dev *dev)
+static __always_inline u64 *known_device(u64 address)
 {
-	return &known_devices[((u64)dev >> 11) & (KNOWN_DEVICES - 1)];
+	return &known_devices[(address >> 11) & (KNOWN_DEVICES - 1)];
 }
 
 /* Note where the axes of a device are, unless that is known. Addresses as numbers: see sources_acting(). */
@@ -224,7 +224,7 @@ static __always_inline int number_of(struct input_dev *dev)
 }
 
 /* The device's first absolute value, before the core takes it: where all of its axes are is known now or never. */
-static __always_inline void on_first_value(struct input_dev *dev)
+static __always_inline void on_first_value(struct input_dev *dev, u64 address)
 {
 	int number = number_of(dev);
 	struct scxg_device *device;
@@ -238,7 +238,7 @@ static __always_inline void on_first_value(struct input_dev *dev)
 		bpf_probe_read_kernel(&absinfo, sizeof(absinfo), &dev->absinfo);
 		note_axes(key, absinfo);
 	}
-	*known_device(dev) = (u64)dev;
+	*known_device(address) = address;
 }
 
 /* A report has ended, or what the core kept of it fills its buffer. Not passed on yet: no reader is told before us. */
@@ -283,12 +283,13 @@ static __always_inline void on_report(struct input_dev *dev, u32 count)
  * the readers, so one look then sees what they will. A report of more values is passed in parts: input_event_dispose()
  * does so when two places are left, which one event may fill.
  */
-static __always_inline int on_event(struct input_dev *dev, unsigned int type, unsigned int code)
+static __always_inline int on_event(struct input_dev *dev, u64 address, unsigned int type,
+				    unsigned int code)
 {
 	u32 count = dev->num_vals;
 
-	if (type == SCXG_TYPE_ABS && *known_device(dev) != (u64)dev)
-		on_first_value(dev);
+	if (type == SCXG_TYPE_ABS && *known_device(address) != address)
+		on_first_value(dev, address);
 	if (count && ((type == EV_SYN && code == SYN_REPORT) || count + 4 >= dev->max_vals))
 		on_report(dev, count);
 	return 0;
@@ -297,7 +298,10 @@ static __always_inline int on_event(struct input_dev *dev, unsigned int type, un
 SEC("fentry/input_event")
 int BPF_PROG(on_input, struct input_dev *dev, unsigned int type, unsigned int code, int value)
 {
-	return on_event(dev, type, code);
+	u64 address = 0;
+
+	bpf_get_func_arg(ctx, 0, &address); /* as a number: the verifier computes with no pointer */
+	return on_event(dev, address, type, code);
 }
 
 /* What a program writes to a device's node: a remapper's events go this way, past input_event(). */
@@ -305,7 +309,10 @@ SEC("fentry/input_inject_event")
 int BPF_PROG(on_inject, struct input_handle *handle, unsigned int type, unsigned int code,
 	     int value)
 {
-	return on_event(handle->dev, type, code);
+	u64 address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), &handle->dev);
+	return on_event(handle->dev, address, type, code);
 }
 
 #endif /* SCXG_OBSERVE_INPUT_H */
