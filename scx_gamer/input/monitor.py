@@ -442,6 +442,8 @@ class InputMonitor:
 
     def devices(self) -> list[DeviceInfo]:
         """Every input device, the listened-to ones with their path, last rate, and whether a reader grabbed them."""
+        for lane in self._boost:  # without a game nobody else does
+            self._sample_lane(lane, time.monotonic_ns())
         found = []
         for info in scan_devices(self._sysfs, self._dev, self._overrides):
             device = self._devices.get(info.number)
