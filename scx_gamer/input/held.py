@@ -33,7 +33,8 @@ REST_NS = 10_000_000_000
 # A stick at its stop and a key that is down are held for longer than that, but not for ever: whoever plays moves
 # something within two minutes, and a weight on a key does not.
 CAP_NS = 120_000_000_000
-# Of half the way, in thousandths: a stick that hangs nearer to its middle than this drifts.
+# Of half the way, in thousandths: a stick that hangs nearer to its middle than this drifts; where it is first seen so,
+# it is at rest.
 _DRIFT_PERMILLE = 300
 _RESTS_ANYWHERE = frozenset({Kind.WHEEL, Kind.JOYSTICK})
 _CONTROLLERS = frozenset({Kind.GAMEPAD, Kind.WHEEL, Kind.JOYSTICK})
@@ -90,20 +91,19 @@ class _Axis:
 
     def off(self, value: int, trigger: bool, rest_ns: int, now_ns: int) -> bool:
         """Return True if the axis is off its rest; beyond flat and beyond 10 % of its way."""
-        if self._anchor is None and not self.springs:
-            self._learnt = value
-        if self._anchor is None or abs(value - self._anchor) > self._tolerance:
-            self._anchor, self._since_ns = value, now_ns
         low, high, way = self.limits.minimum, self.limits.maximum, self.limits.way
         rest2 = 2 * low if trigger else low + high
         way2 = 2 * way if trigger else way
         reach2 = max(min(2 * self.limits.flat, way2 // 2), way2 // 10)
         distance2 = abs(2 * value - rest2)
+        drifts = distance2 * 1000 <= way2 * _DRIFT_PERMILLE
+        if self._anchor is None and (drifts or not self.springs):
+            self._learnt = value
+        if self._anchor is None or abs(value - self._anchor) > self._tolerance:
+            self._anchor, self._since_ns = value, now_ns
         if distance2 <= reach2:
             return False
-        if distance2 * 1000 <= way2 * _DRIFT_PERMILLE:
-            rest_ns = REST_NS
-        if now_ns - self._since_ns >= rest_ns:
+        if now_ns - self._since_ns >= (REST_NS if drifts else rest_ns):
             self._learnt = self._anchor
         return self._learnt is None or abs(value - self._learnt) > max(self._tolerance, reach2 // 2)
 

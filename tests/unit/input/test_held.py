@@ -138,7 +138,9 @@ def test_a_held_stick_is_let_go_of_after_the_cap() -> None:
 @pytest.mark.parametrize("drift", [4600, -6000, 9000])
 def test_a_drifting_stick_is_rest_once_it_was_watched(drift: int) -> None:
     jitter = [(0, XBOX_REST | {X: drift + (i * 37) % 300 - 150}) for i in range(48)]
-    assert not poll(Kind.GAMEPAD, XBOX, jitter)[-1]
+    assert not any(poll(Kind.GAMEPAD, XBOX, jitter)), "it was there at the first look"
+    late = poll(Kind.GAMEPAD, XBOX, [(0, XBOX_REST | {Y: 300}), *jitter])
+    assert late[1] and not late[-1], "it went there, and stayed"
     assert poll(Kind.GAMEPAD, XBOX, [*jitter, (0, XBOX_REST | {X: 30000})])[-1]
 
 
