@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -37,23 +37,32 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def measured(life: Life, pids: list[int]) -> list[float]:
-    """CPU seconds of each."""
-    life.sleep(1.5)  # they have started, and have debt
-    before = [cpu_s(pid) for pid in pids]
+def turns(pid: int) -> float:
+    """The number of times that it was taken off the CPU without having gone to sleep."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("nonvoluntary_ctxt_switches:")[2].split()[0])
+
+
+def grown(life: Life, pids: list[int], of: Callable[[int], float]) -> list[float]:
+    """The growth of a figure of each process, once they have started and have debt."""
+    life.sleep(1.5)
+    before = [of(pid) for pid in pids]
     life.sleep(SECONDS)
-    return [cpu_s(pid) - ran for pid, ran in zip(pids, before, strict=True)]
+    return [of(pid) - then for pid, then in zip(pids, before, strict=True)]
 
 
 def test_a_thread_that_yields_lets_the_others_go_first() -> None:
-    """A spinner that keeps its place comes back before the thread that it waits for, until its slice is used up."""
-    with attach() as life, beside_each_other(
-        "while True: os.sched_yield()", "while True: pass"
-    ) as pids:  # fmt: skip
-        spinner, hog = measured(life, pids)
-    print(f"MEASURED a spinner that yields ran {spinner:.2f} s, a hog beside it {hog:.2f} s")
-    assert hog > 0.5
-    assert spinner < 0.3 * hog
+    """Two spinners that keep their places would take turns until their slices are used up, before the hog's one."""
+    spins = "while True: os.sched_yield()"
+    with attach() as life, life.observe.maps["tunables"].mapped("scxg_tunables") as tunables:
+        constants = life.abi.constants
+        longest = constants["SCXG_MAX_SLICE_US"]
+        tunables[0].set(f"value[{constants['SCXG_TUN_SLICE_US']}]", longest)
+        with beside_each_other(spins, spins, "while True: pass") as pids:
+            *spinners, hog = grown(life, pids, turns)
+    print(f"MEASURED {sum(spinners) / hog:.1f} turns of two spinners for each of a hog's, {hog}")
+    assert hog > 10
+    assert sum(spinners) < 4 * hog
 
 
 def test_a_hog_that_changes_itself_is_a_hog() -> None:
@@ -67,7 +76,7 @@ def test_a_hog_that_changes_itself_is_a_hog() -> None:
         "        while time.monotonic_ns() < end: pass\n"
     )
     with attach() as life, beside_each_other(changes, "while True: pass") as pids:
-        changing, plain = measured(life, pids)
+        changing, plain = grown(life, pids, cpu_s)
     print(
         f"MEASURED a hog that changes itself ran {changing:.2f} s, one that does not {plain:.2f} s"
     )
