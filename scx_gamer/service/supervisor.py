@@ -98,9 +98,11 @@ class Supervisor:
                 return self._refuse(reason)
             stack.callback(self._end_state)
             self.services = self._open(stack)
+            # Until READY nothing has read what a user owns, so that no user keeps the service from starting.
+            self._notifier.ready("starting")
+            self.services.games.start()
             gc.collect()
             gc.freeze()  # GC passes skip the objects of now; input waits for a pass
-            self._notifier.ready("starting")
             self._start()
             if not self.loop.stopped:
                 self.services.heartbeat.start()
@@ -222,7 +224,6 @@ class Supervisor:
         )
         stack.callback(games.close)
         games.use_profiles(profile.profiles)
-        games.start()
         observe.on("EXEC", lambda _event: self._game_exec())
         return games
 
