@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
 
 from scx_gamer.games import lists as detect
 from scx_gamer.games.explain import explain, listing
-from scx_gamer.games.proc import Process, parse_environ
-from scx_gamer.games.tracker import MAX_GAMES, Tracker
+from scx_gamer.games.proc import Process, ProcFs, parse_environ
+from scx_gamer.games.tracker import MAX_GAMES, MAX_GAMES_OF_USER, Tracker
+from scx_gamer.system.procfs import uids_of
 from tests.unit.games.trees import FakeProc
 
 DATA = detect.load(Path(__file__).parents[3] / "profiles" / "detect.toml")
@@ -47,3 +55,36 @@ def test_a_long_line_of_ancestors_is_a_short_answer() -> None:
     tracker = Tracker(proc, DATA, {})
     tracker.reconcile(0.0)
     assert len(json.dumps(explain(tracker, 5001, 1.0))) < 16_384
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="starts processes of another user")
+def test_what_an_ordinary_user_gains_at_most() -> None:
+    """A name gives no class (`cp /bin/sleep /tmp/pipewire` gave CRITICAL), and the games of one user are bounded.
+
+    Real processes beside a game of root's: the copy gets none, and of three times the number a third are games.
+    """
+    stranger = 65534
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.chmod(0o755)
+
+        def run(path: Path, uid: int) -> int:
+            process = subprocess.Popen([path, "60"], user=uid, group=uid, extra_groups=[], cwd="/")
+            stack.callback(process.wait, 10)
+            stack.callback(process.kill)
+            return process.pid
+
+        copy, game = folder / "pipewire", folder / "blobfrenzy"
+        for path in (copy, game):
+            shutil.copy("/bin/sleep", path)
+            os.chown(path, stranger, stranger)
+        tracker = Tracker(ProcFs(), DATA, {})
+        assert tracker.add_explicit(run(Path("/bin/sleep"), 0), "a test")
+        named = run(copy, stranger)
+        for _ in range(3 * MAX_GAMES_OF_USER):
+            tracker.add_hint(run(game, stranger), "exec")
+        tracker.reconcile(0.0)
+        assert named not in tracker.classes
+        assert len(tracker.games) == 1 + MAX_GAMES_OF_USER
+        mine = {a.class_name for pid, a in tracker.classes.items() if uids_of(pid) == {stranger}}
+        assert mine == {"GAME"}
