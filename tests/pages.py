@@ -12,7 +12,7 @@ NAMES = (
     "first-game",
     "troubleshooting",
     "netlimit",
-    "security-model",
+    "security",
     "how-it-works",
     "contributing",
 )

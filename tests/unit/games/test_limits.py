@@ -15,7 +15,7 @@ import pytest
 
 from scx_gamer.games import lists as detect
 from scx_gamer.games.explain import explain, listing
-from scx_gamer.games.proc import Process, ProcFs, parse_environ
+from scx_gamer.games.proc import MAX_TEXT_OF_USER, Process, ProcFs, Tree, parse_environ
 from scx_gamer.games.tracker import MAX_GAMES, MAX_GAMES_OF_USER, Tracker
 from scx_gamer.system.procfs import uids_of
 from tests.unit.games.trees import FakeProc
@@ -88,3 +88,17 @@ def test_what_an_ordinary_user_gains_at_most() -> None:
         assert len(tracker.games) == 1 + MAX_GAMES_OF_USER
         mine = {a.class_name for pid, a in tracker.classes.items() if uids_of(pid) == {stranger}}
         assert mine == {"GAME"}
+
+
+def test_the_text_of_one_user_is_bounded_and_costs_no_other_his_games() -> None:
+    """Ten thousand processes with long command lines: what is kept of them, and of the next user's."""
+    tree = Tree(())
+    argv = tuple(f"{n:03}" for n in range(1000))
+    for pid in range(1000, 11_000):
+        tree.put(Process(pid, 1, pid, "x", argv, "/x", uid=1000))
+    tree.put(Process(2, 1, 2, "game", ("game", "--fullscreen"), "/g/game", uid=1001))
+    kept = sum(len(text) + 64 for process in tree for text in process.argv)
+    assert len(tree) == 10_001
+    assert kept < MAX_TEXT_OF_USER + 10_000 * 512
+    mine = tree.get(2)
+    assert mine is not None and mine.argv == ("game", "--fullscreen")

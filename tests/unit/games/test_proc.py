@@ -134,3 +134,25 @@ def test_a_drop_in_adds_and_takes_away(tmp_path: Path) -> None:
     vendor.write_text('tools = ["obs", "vkcube"]\n')
     drop_in.write_text('tools = ["-OBS", "MyTool"]\n')
     assert detect.load(vendor, [drop_in]).tools == ("vkcube", "mytool")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="starts processes of another user")
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_gpu_of_another_users_process_is_seen_without_reading_closed_files(
+    gpu: bool, tmp_path: Path
+) -> None:
+    """With CAP_SYS_PTRACE alone, as the unit has it, /proc/PID/fd is closed and /proc/PID/maps is not."""
+    (tmp_path / "7").mkdir()
+    line = "7f0000000000-7f0000100000 rw-s 100000000 00:06 501 "
+    mapped = "/dev/dri/renderD128" if gpu else "/home/u/dev/dri/renderD128"
+    (tmp_path / "7/maps").write_text(f"{line}{mapped}\n")
+    (tmp_path / "7/fd").mkdir(mode=0)
+    tmp_path.chmod(0o755)
+    for folder in tmp_path.parents[:2]:
+        folder.chmod(0o755)
+    proc = ProcFs(tmp_path)
+    os.seteuid(65534)
+    try:
+        assert proc.has_render_node(7) is gpu
+    finally:
+        os.seteuid(0)

@@ -72,5 +72,7 @@ def test_hostile_calls_change_nothing(capsys: pytest.CaptureFixture[str]) -> Non
         assert "Traceback" not in log and "internal error" not in log, log[-3000:]
     with capsys.disabled():
         print(f"\nroot: {by_root}\n{STRANGER}: {by_stranger}")
-    assert by_stranger[f"{ERROR}AccessDenied"] > CALLS / 50
+    # most calls are beyond a user's share; of the others, some would change something
+    assert by_stranger[f"{ERROR}LimitsExceeded"] > CALLS / 2
+    assert by_stranger[f"{ERROR}AccessDenied"] > 0
     assert by_root.get("answered", 0) < CALLS / 10
