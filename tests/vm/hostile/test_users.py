@@ -17,6 +17,7 @@ import pytest
 
 from scx_gamer import control
 from scx_gamer.config.options import SupervisorOptions
+from tests import hostile_user
 from tests.vm.bus.conftest import STRANGER
 from tests.vm.bus.service import service
 from tests.vm.harness import kernel_state, start_supervisor
@@ -24,59 +25,7 @@ from tests.vm.harness import kernel_state, start_supervisor
 HOME = Path("/home/scxg-hostile")
 PROCESSES = 4_000  # more do not fit into the memory of a guest
 WITHIN_S = 1.0
-# Opens every way in as often as it is let, asks for the longest answers and reads nothing; then as many processes,
-# in chains of shells, each with the longest name that a game can have.
-PROGRAM = """
-import os, socket, sys, time
-from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, wire
-from scx_gamer.dbus.client import BusClient
-held = []
-for path in ("/run/scx-gamer/control.sock", "/run/scx-gamer/hints.sock"):
-    for _ in range(40):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.connect(path)
-        sock.setblocking(False)
-        held.append(sock)
-        try:
-            sock.send(b'{"op": "snapshot"}\\n' * 60)
-        except OSError:
-            pass
-for _ in range(40):
-    sock = socket.socket()
-    sock.settimeout(0.2)
-    held.append(sock)
-    try:
-        sock.connect(("127.0.0.1", 9714))
-        if len(held) % 2:
-            sock.send(b"GET /metrics HTTP/1.1\\r\\n\\r\\n")
-    except OSError:
-        pass
-ping = wire.call(BUS_NAME, OBJECT_PATH, "org.freedesktop.DBus.Peer", "Ping")
-ping.flags |= wire.library().MessageFlag.NO_REPLY_EXPECTED
-clients = [BusClient(600) for _ in range(4)]
-flood = b"".join(wire.encode(ping, number) for number in range(1, 2501))
-for client in clients:
-    client._sock.setblocking(False)
-    try:
-        client._sock.send(flood)
-    except OSError:
-        pass
-count = 0
-os.environ["GAMEID"] = "x" * 100_000
-while count < int(sys.argv[1]):
-    try:
-        if os.fork() == 0:
-            depth = 0
-            while depth < 99 and os.fork() == 0:
-                depth += 1
-            time.sleep(600)
-            os._exit(0)
-    except OSError:
-        break
-    count += 100
-print("ready", flush=True)
-time.sleep(600)
-"""
+PROGRAM = Path(hostile_user.__file__)
 
 
 @pytest.fixture
@@ -106,7 +55,8 @@ def test_status_answers_root_beside_a_hostile_user(capsys: pytest.CaptureFixture
     with service("always") as supervisor:
         before = control.request("status")["generation"]
         user = subprocess.Popen(
-            ["runuser", "-u", STRANGER, "--", "/usr/bin/python3", "-c", PROGRAM, str(PROCESSES)],
+            ["runuser", "-u", STRANGER, "--", "/usr/bin/python3", "-c", PROGRAM.read_text(),
+             "-1", "/run/scx-gamer", "9714", str(PROCESSES)],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True,
         )  # fmt: skip
         try:
