@@ -134,7 +134,7 @@ def test_man_pages_are_clean_and_complete(installed: Path, tmp_path: Path) -> No
     settings = load(TOP)
     for key in ("mode", "metrics.port", *(f"tunables.{name}" for name in settings.tunables)):
         assert re.search(rf"^ *{re.escape(key)} = ", text, re.MULTILINE), key
-    assert "From 500 to 20000." in text
+    assert "From 500 to 20000." in words
     assert not re.search(r"= \[$", text, re.MULTILINE)  # a list is whole
 
 
