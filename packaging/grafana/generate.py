@@ -12,20 +12,44 @@ import sys
 from typing import Any
 
 P = "scx_gamer_"
+STANDARD = {
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_open_fds",
+    "process_start_time_seconds",
+}
 
 
-def rate(metric: str, by: str = "") -> str:
-    inner = f"rate({P}{metric}[$__rate_interval])"
+HERE = 'instance=~"$instance"'  # the machines that are chosen above
+
+
+def g(metric: str, label: str = "") -> str:
+    """The metric of the machines chosen; those of every process have no prefix."""
+    prefix = "" if metric.startswith("process_") and metric in STANDARD else P
+    return f"{prefix}{metric}{{{f'{label},' if label else ''}{HERE}}}"
+
+
+def rate(metric: str, by: str = "", label: str = "") -> str:
+    inner = f"rate({g(metric, label)}[$__rate_interval])"
     return f"sum by ({by}) ({inner})" if by else inner
 
 
-def quantile(metric: str, share: str, by: str = "") -> str:
+def quantile(metric: str, share: str, by: str = "", label: str = "") -> str:
     labels = f"le, {by}" if by else "le"
-    return f"histogram_quantile({share}, sum by ({labels}) (rate({P}{metric}_bucket[$__rate_interval])))"
+    return f"histogram_quantile({share}, {rate(f'{metric}_bucket', labels, label)})"
 
 
-def g(metric: str) -> str:
-    return P + metric
+ERRORS = 'kind=~"error|error_bpf|stall|other"'
+# Title, unit, legend and expression; one line to read before all else.
+FIRST: list[tuple[str, str, str, str]] = [
+    ("State", "short", "{{state}}", f"{g('state')} == 1"),
+    ("Games", "short", "games", f"sum({g('games')})"),
+    ("Wait of the game, p99", "s", "game", quantile("wait_seconds", "0.99", label='class="game"')),
+    ("Wait of others, p99", "s", "others", quantile("wait_seconds", "0.99", label='class!="game"')),
+    ("Boosts", "ops", "windows", f"sum({rate('windows_opened_total')})"),
+    ("Errors in an hour", "short", "errors",
+     f"sum(increase({g('exits_total', ERRORS)}[1h]))"),
+]  # fmt: skip
 
 
 # Row, then panels: title, unit, (legend, expression) ...
@@ -39,7 +63,8 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Attaches and ends", "short", [("attach {{result}}", g("attaches_total")), ("exit {{kind}}", g("exits_total")),
                                         ("restarts", g("restarts_total")), ("unclean ends", g("unclean_ends")),
                                         ("sleeps", g("sleeps_total"))]),
-        ("Since, and until", "s", [("up", g("uptime_seconds")), ("retry in", g("retry_seconds"))]),
+        ("Since, and until", "s", [("up", g("uptime_seconds")), ("retry in", g("retry_seconds")),
+                                   ("of the process", f"time() - {g('process_start_time_seconds')}")]),
         ("Profile", "short", [("{{profile}}", g("profile")), ("changes", g("profile_changes_total")),
                               ("errors", g("profile_errors")), ("reload {{result}}", g("profile_reloads_total")),
                               ("disabled", g("profiles_disabled"))]),
@@ -112,7 +137,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Time in BPF programs", "percentunit", [("{{program}}", rate("program_seconds_total"))]),
         ("Runs of BPF programs", "ops", [("{{program}}", rate("program_runs_total"))]),
         ("CPU of the supervisor", "percentunit", [("CPU", rate("process_cpu_seconds_total"))]),
-        ("Memory", "bytes", [("resident", g("process_resident_bytes"))]),
+        ("Memory", "bytes", [("resident", g("process_resident_memory_bytes"))]),
         ("Descriptors and threads", "short", [("descriptors", g("process_open_fds")),
                                               ("threads", g("process_threads"))]),
         ("Event loop", "s", [("lag", g("loop_lag_seconds")), ("largest lag", g("loop_lag_max_seconds")),
@@ -125,9 +150,65 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
 }  # fmt: skip
 
 
+Panel = dict[str, Any]
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+# Panels that are better seen otherwise than as lines.
+KINDS = {"State": "state-timeline"}
+
+
+def panel(
+    number: int,
+    kind: str,
+    title: str,
+    place: dict[str, int],
+    unit: str,
+    queries: list[tuple[str, str]],
+) -> Panel:
+    targets = [
+        {"refId": chr(65 + n), "expr": expr, "legendFormat": legend, "instant": kind == "stat"}
+        for n, (legend, expr) in enumerate(queries)
+    ]
+    made = {
+        "id": number, "type": kind, "title": title, "gridPos": place, "datasource": SOURCE,
+        "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []}, "targets": targets,
+    }  # fmt: skip
+    if kind == "stat":
+        name = title == "State"
+        made["options"] = {
+            "textMode": "name" if name else "value",
+            "colorMode": "value",
+            "graphMode": "none",
+        }
+    if kind == "heatmap":
+        made["options"] = {
+            "calculate": False,
+            "yAxis": {"unit": unit},
+            "color": {"scheme": "Oranges"},
+        }
+        for target in targets:
+            target["format"] = "heatmap"
+    return made
+
+
+def annotation(name: str, color: str, expr: str, text: str) -> Panel:
+    return {
+        "name": name, "datasource": SOURCE, "enable": True, "iconColor": color, "expr": expr,
+        "titleFormat": name, "textFormat": text, "step": "15s",
+    }  # fmt: skip
+
+
 def dashboard() -> dict[str, Any]:
-    panels: list[dict[str, Any]] = []
-    y = 0
+    panels: list[Panel] = []
+    for n, (title, unit, legend, expr) in enumerate(FIRST):
+        place = {"x": 4 * n, "y": 0, "w": 4, "h": 4}
+        panels.append(panel(len(panels) + 1, "stat", title, place, unit, [(legend, expr)]))
+    y = 4
+    waits = rate("wait_seconds_bucket", "le", 'class="game"')
+    place = {"x": 0, "y": y, "w": 24, "h": 8}
+    panels.append(
+        panel(len(panels) + 1, "heatmap", "Waits of the game", place, "s", [("{{le}}", waits)])
+    )
+    y += 8
     for row, members in ROWS.items():
         panels.append(
             {"id": len(panels) + 1, "type": "row", "title": row, "collapsed": False, "panels": [],
@@ -136,15 +217,8 @@ def dashboard() -> dict[str, Any]:
         y += 1
         for number, (title, unit, queries) in enumerate(members):
             place = {"x": 8 * (number % 3), "y": y + 7 * (number // 3), "w": 8, "h": 7}
-            targets = [
-                {"refId": chr(65 + n), "expr": expr, "legendFormat": legend}
-                for n, (legend, expr) in enumerate(queries)
-            ]
-            panels.append(
-                {"id": len(panels) + 1, "type": "timeseries", "title": title, "gridPos": place,
-                 "datasource": {"type": "prometheus", "uid": "${datasource}"},
-                 "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []}, "targets": targets}
-            )  # fmt: skip
+            kind = KINDS.get(title, "timeseries")
+            panels.append(panel(len(panels) + 1, kind, title, place, unit, queries))
         y += 7 * (-(-len(members) // 3))
     source = {
         "name": "datasource",
@@ -152,6 +226,14 @@ def dashboard() -> dict[str, Any]:
         "query": "prometheus",
         "label": "Prometheus",
     }
+    instance = {
+        "name": "instance", "type": "query", "label": "Machine", "datasource": SOURCE, "multi": True,
+        "includeAll": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"}, "refresh": 2,
+        "query": f"label_values({P}build_info, instance)",
+    }  # fmt: skip
+    ok = 'result="ok"'
+    attached = f"increase({g('attaches_total', ok)}[1m]) > 0"
+    ended = f"increase({g('exits_total')}[1m]) > 0"
     return {
         "title": "scx_gamer",
         "uid": "scx-gamer",
@@ -159,7 +241,13 @@ def dashboard() -> dict[str, Any]:
         "tags": ["scheduler", "games"],
         "refresh": "10s",
         "time": {"from": "now-30m", "to": "now"},
-        "templating": {"list": [source]},
+        "annotations": {
+            "list": [
+                annotation("attached", "green", attached, "{{instance}}"),
+                annotation("ended", "red", ended, "{{kind}} on {{instance}}"),
+            ]
+        },
+        "templating": {"list": [source, instance]},
         "panels": panels,
     }
 

@@ -3,11 +3,12 @@
 
 from scx_gamer.metrics.exposition import open_exporter, process, scrape, text_of
 from scx_gamer.metrics.samples import Names, shipped_names, wait_buckets
-from scx_gamer.metrics.specs import PREFIX, SPECS
+from scx_gamer.metrics.specs import PREFIX, SPECS, STANDARD
 
 __all__ = [
     "PREFIX",
     "SPECS",
+    "STANDARD",
     "Names",
     "open_exporter",
     "process",

@@ -14,8 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from scx_gamer.metrics.exporter import Exporter
-from scx_gamer.metrics.samples import NS, Names, samples, shipped_names, wait_buckets
-from scx_gamer.metrics.specs import PREFIX, SPECS
+from scx_gamer.metrics.samples import (
+    NS,
+    Names,
+    samples,
+    shipped_names,
+    standard_samples,
+    wait_buckets,
+)
+from scx_gamer.metrics.specs import PREFIX, SPECS, STANDARD
+from scx_gamer.system import procfs
 from scx_gamer.system.loop import Loop
 from scx_gamer.system.text import printable
 
@@ -40,16 +48,20 @@ def families(snap: SnapshotBody, names: Names | None = None) -> Iterator[Metric]
     )
 
     names = names or shipped_names()
-    found: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-    for name, labels, value in samples(snap, names):
-        family = found.get(name)
-        if family is None:
-            spec = SPECS[name]
-            make = CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily
-            family = make(PREFIX + name, spec.help, labels=spec.labels)
-            found[name] = family
-        family.add_metric([printable(label, 64) for label in labels], float(value))
-    yield from found.values()
+    for prefix, specs, values in (
+        (PREFIX, SPECS, samples(snap, names)),
+        ("", STANDARD, standard_samples(snap)),
+    ):
+        found: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+        for name, labels, value in values:
+            family = found.get(name)
+            if family is None:
+                spec = specs[name]
+                make = CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily
+                family = make(prefix + name, spec.help, labels=spec.labels)
+                found[name] = family
+            family.add_metric([printable(label, 64) for label in labels], float(value))
+        yield from found.values()
     stats = snap.get("cpu_stats", {})
     if "wait_hist" in stats:
         spec = SPECS["wait_seconds"]
@@ -124,6 +136,15 @@ def open_exporter(loop: Loop, source: Source, address: str, port: int) -> Export
     return Exporter(loop, address.strip("[]"), port, functools.partial(parts, source))
 
 
+@functools.cache
+def _start_time_s() -> int:
+    """Start of this process in seconds since 1970: the time now, less what passed since."""
+    ticks = procfs.start_of(os.getpid())
+    up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    age_s = up_s - ticks / os.sysconf("SC_CLK_TCK") if ticks is not None else 0.0
+    return round(time.time() - age_s)
+
+
 def process() -> dict[str, int]:
     """This process, for its own snapshot."""
     with open("/proc/self/statm", "rb") as file:
@@ -131,6 +152,7 @@ def process() -> dict[str, int]:
     return {
         "cpu_ns": time.process_time_ns(),
         "resident_bytes": pages * os.sysconf("SC_PAGESIZE"),
+        "start_time_s": _start_time_s(),
         "open_fds": len(os.listdir("/proc/self/fd")) - 1,  # the listing's own
         "threads": len(os.listdir("/proc/self/task")),
     }

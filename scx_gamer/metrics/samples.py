@@ -51,9 +51,19 @@ def samples(snap: SnapshotBody, names: Names) -> Iterator[Sample]:
     yield from _scheduler(snap)
     if "network_counters" in snap:
         yield from _network(snap["network_counters"])
-    for name, (metric, factor) in _PROCESS.items():
-        if name in snap.get("process", {}):
-            yield metric, (), snap["process"][name] * factor
+    yield from _process(snap, _PROCESS)
+
+
+def standard_samples(snap: SnapshotBody) -> Iterator[Sample]:
+    """Values of the metrics that every process has."""
+    yield from _process(snap, _STANDARD)
+
+
+def _process(snap: SnapshotBody, fields: Mapping[str, tuple[str, float]]) -> Iterator[Sample]:
+    found = snap.get("process", {})
+    for field, (metric, factor) in fields.items():
+        if field in found:
+            yield metric, (), found[field] * factor
 
 
 def _each(name: str, values: Mapping[str, float]) -> Iterator[Sample]:
@@ -244,6 +254,12 @@ _PLAIN_STATS = {
     "boosted": "boosted",
     "ctx_missing": "context_missing",
     "ctx_reset": "context_resets",
+}
+_STANDARD = {
+    "cpu_ns": ("process_cpu_seconds", NS),
+    "resident_bytes": ("process_resident_memory_bytes", 1),
+    "open_fds": ("process_open_fds", 1),
+    "start_time_s": ("process_start_time_seconds", 1),
 }
 _PROCESS = {
     "cpu_ns": ("process_cpu_seconds", NS),

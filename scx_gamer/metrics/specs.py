@@ -25,6 +25,14 @@ def _g(text: str, *labels: str) -> Spec:
     return Spec("gauge", text, labels)
 
 
+# Of any process, by the names that Prometheus' client libraries have agreed on: dashboards of others know these.
+STANDARD: dict[str, Spec] = {
+    "process_cpu_seconds": _c("CPU time of the supervisor."),
+    "process_resident_memory_bytes": _g("Memory of the supervisor."),
+    "process_open_fds": _g("Open file descriptors of the supervisor."),
+    "process_start_time_seconds": _g("Start of the supervisor, in seconds since 1970."),
+}
+
 # Counters are listed without the _total that the exposition adds.
 SPECS: dict[str, Spec] = {
     "build_info": _g("Always 1; the version in its label.", "version"),
@@ -121,9 +129,9 @@ SPECS: dict[str, Spec] = {
     "loop_pass_max_seconds": _g("Longest pass of the event loop."),
     "loop_lag_seconds": _g("How late the event loop's last timer ran."),
     "loop_lag_max_seconds": _g("How late any timer of the event loop ran."),
-    "process_cpu_seconds": _c("CPU time of the supervisor."),
-    "process_resident_bytes": _g("Memory of the supervisor."),
-    "process_open_fds": _g("Open file descriptors of the supervisor."),
+    "process_cpu_seconds": _c("Old name of process_cpu_seconds_total, for one release."),
+    "process_resident_bytes": _g("Old name of process_resident_memory_bytes, for one release."),
+    "process_open_fds": _g("Old name of process_open_fds, for one release."),
     "process_threads": _g("Threads of the supervisor."),
     "network_limits": _g("cgroups whose traffic is limited now."),
     "network_bytes": _c("Bytes of limited cgroups, by verdict.", "direction", "verdict"),

@@ -9,18 +9,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scx_gamer.metrics import PREFIX, SPECS
+from scx_gamer.metrics import PREFIX, SPECS, STANDARD
 
 PACKAGING = Path(__file__).parents[3] / "packaging"
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 
 def exported() -> set[str]:
-    return {PREFIX + name + end for name, spec in SPECS.items() for end in SUFFIXES[spec.kind]}
+    return {
+        prefix + name + end
+        for prefix, specs in ((PREFIX, SPECS), ("", STANDARD))
+        for name, spec in specs.items()
+        for end in SUFFIXES[spec.kind]
+    }
 
 
 def named(text: str) -> set[str]:
-    return set(re.findall(rf"\b{PREFIX}\w+", text))
+    return set(re.findall(rf"\b(?:{PREFIX}|process_)\w+", text))
 
 
 def test_dashboard_is_what_its_generator_writes() -> None:
@@ -38,7 +43,9 @@ def test_dashboard_shows_every_metric_and_no_other() -> None:
     shown = named(" ".join(t["expr"] for p in panels for t in p.get("targets", ())))
     assert shown <= exported(), shown - exported()
     missing = [
-        n for n, s in SPECS.items() if not {PREFIX + n + e for e in SUFFIXES[s.kind]} & shown
+        n
+        for n, s in SPECS.items()
+        if not {PREFIX + n + e for e in SUFFIXES[s.kind]} & shown and "Old name" not in s.help
     ]
     assert not missing
 
@@ -48,3 +55,24 @@ def test_alerts_name_what_is_exported_and_say_what_to_do() -> None:
     used = named(" ".join(re.findall(r"expr: (.*)", text)))
     assert used and used <= exported(), used - exported()
     assert text.count("alert:") == text.count("summary:") == text.count("description:")
+    page = (PACKAGING.parent / "docs/alerts.md").read_text()
+    alerts = re.findall(r"alert: (\w+)", text)
+    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == alerts
+    urls = re.findall(r"runbook_url: \S+/(docs/\S+)#(\S+)$", text, re.MULTILINE)
+    assert urls == [("docs/alerts.md", name.lower()) for name in alerts]
+
+
+def test_the_first_row_says_how_it_is() -> None:
+    """State, game, waits of the game and of others, boosts and errors, before anything else."""
+    body = json.loads((PACKAGING / "grafana/scx-gamer.json").read_text())
+    panels = body["panels"]
+    first = [p for p in panels if p["gridPos"]["y"] <= 1 and p["type"] != "row"]
+    assert [p["type"] for p in first] == ["stat"] * len(first) and len(first) == 6
+    assert sum(p["gridPos"]["w"] for p in first) == 24
+    assert {"state-timeline", "heatmap"} <= {p["type"] for p in panels}
+    assert {v["name"] for v in body["templating"]["list"]} == {"datasource", "instance"}
+    assert all("$instance" in t["expr"] for p in panels for t in p.get("targets", ()))
+    expressions = [a["expr"] for a in body["annotations"]["list"]]
+    assert any("attaches_total" in e for e in expressions) and any(
+        "exits_total" in e for e in expressions
+    )

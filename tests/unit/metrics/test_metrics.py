@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scx_gamer import metrics
-from scx_gamer.metrics import PREFIX, SPECS, Names, scrape, wait_buckets
+from scx_gamer.metrics import PREFIX, SPECS, STANDARD, Names, scrape, wait_buckets
 
 TOP = Path(__file__).resolve().parents[3]
 NAMES = Names(
@@ -110,7 +110,13 @@ def snapshot() -> dict[str, Any]:
         },
         "programs": {"scxg_enqueue": (37, 38)},
         "bus": {"connected": True, "calls": {"answered": 54}, "over_budget": 55, "holds": [{}]},
-        "process": {"cpu_ns": 39, "resident_bytes": 40, "open_fds": 41, "threads": 42},
+        "process": {
+            "cpu_ns": 39,
+            "resident_bytes": 40,
+            "open_fds": 41,
+            "threads": 42,
+            "start_time_s": 43,
+        },
     }
 
 
@@ -201,7 +207,8 @@ def test_all_specs_are_exported_and_nothing_else() -> None:
         (match[1].removesuffix("_total") if match[2] == "counter" else match[1], match[2])
         for match in re.finditer(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
     }
-    assert typed == {(PREFIX + name, spec.kind) for name, spec in SPECS.items()}
+    ours = {(PREFIX + name, spec.kind) for name, spec in SPECS.items()}
+    assert typed == ours | {(name, spec.kind) for name, spec in STANDARD.items()}
 
 
 def test_a_supervisor_that_never_attached_can_be_scraped() -> None:
@@ -236,14 +243,15 @@ def test_every_metric_is_documented_and_only_those() -> None:
         )
     }
     wanted = {
-        PREFIX + name + ("_total" if spec.kind == "counter" else ""): (
+        prefix + name + ("_total" if spec.kind == "counter" else ""): (
             spec.kind,
             ", ".join(spec.labels) or "-",
         )
-        for name, spec in SPECS.items()
+        for prefix, specs in ((PREFIX, SPECS), ("", STANDARD))
+        for name, spec in specs.items()
     }
     assert rows == wanted
-    for spec in SPECS.values():
+    for spec in (*SPECS.values(), *STANDARD.values()):
         assert spec.help in text
 
 
@@ -261,5 +269,7 @@ def test_own_process() -> None:
     second = metrics.process()
     assert second["resident_bytes"] > first["resident_bytes"] + (48 << 20)
     assert second["cpu_ns"] > first["cpu_ns"]
+    began = Path("/proc/self").stat().st_ctime
+    assert abs(first["start_time_s"] - began) < 5
     with open("/dev/null", "rb"):
         assert metrics.process()["open_fds"] == first["open_fds"] + 1
