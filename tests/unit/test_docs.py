@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,10 @@ from scx_gamer.leakcheck.check import _CODES
 from scx_gamer.system import exit_codes
 
 TOP = Path(__file__).resolve().parents[2]
-PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
+PAGES = [
+    *(TOP / f"{n}.md" for n in ("README", "SECURITY", "CONTRIBUTING")),
+    *sorted((TOP / "docs").glob("*.md")),
+]
 _IDS = [page.name for page in PAGES]
 
 
@@ -166,3 +171,17 @@ def test_the_build_needs_what_the_page_says() -> None:
     for name in names - {"debhelper-compat", "dh-python", "dh-sequence-python3"}:
         short = name.removeprefix("python3-").removesuffix("-dev").replace("python3", "Python")
         assert short in build[1] or name in build[1], name
+
+
+def test_the_figure_is_of_the_table() -> None:
+    made = subprocess.run(
+        [sys.executable, str(TOP / "docs/figure.py")], capture_output=True, text=True, check=True
+    )
+    assert made.stdout == (TOP / "docs/result.svg").read_text(), "run docs/figure.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_IDS)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("https://", "mailto:")):
+            assert (page.parent / target).exists(), target

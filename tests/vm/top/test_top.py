@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from scx_gamer.config.options import SupervisorOptions
+from tests.picture import svg
 from tests.screen import on_screen
 from tests.vm.harness import start_supervisor, wait_until
 
@@ -37,6 +38,8 @@ def test_top_shows_a_game_and_what_it_gets() -> None:
                 assert re.search(rf"^> +{game.pid} bash ", text, re.MULTILINE)
                 screen.wait(lambda text: re.search(r"cost +\w+ [\d.]+ us", text) is not None, 180)
                 assert max(map(len, screen.lines)) <= 80
+                if os.environ.get("SCX_GAMER_PICTURE"):
+                    print(f"PICTURE {svg(screen.screen)}")
                 screen.press("p")
                 screen.wait(
                     lambda text: (
