@@ -14,7 +14,7 @@ LIBBPF = (1, 4)
 
 
 def headers_problem(folders: list[Path]) -> str:
-    """What is wrong with the first libbpf headers that there are, in one line; empty if nothing is."""
+    """Return a one-line problem of the first libbpf headers found; empty if there is none."""
     need = f"the BPF objects need the headers of libbpf {LIBBPF[0]}.{LIBBPF[1]} or later"
     to_do = (
         "install libbpf-dev (Debian 12: from bookworm-backports), libbpf-devel (Fedora) or libbpf (Arch),"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What every test starts from, however pytest was started."""
+"""The common start of every test, with any way of starting pytest."""
 
 from __future__ import annotations
 

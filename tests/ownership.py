@@ -220,7 +220,7 @@ def locks_held() -> set[str]:
 
 
 def broken_contract(resource: Any) -> str:
-    """What is wrong with a resource's close(): it must work twice and raise nothing. Empty when it keeps its word."""
+    """Return the faults of a resource's close(), which must work twice and raise nothing; empty if there are none."""
     for attempt in ("first", "second"):
         try:
             resource.close()

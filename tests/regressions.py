@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which known mistake is held off by which test: tests/regressions.toml against the tests that exist.
+"""Known mistakes and the tests that catch them: tests/regressions.toml against the tests that exist.
 
 tests/regressions.py          check: every row has tests that exist and a patch that puts the mistake back
 tests/regressions.py --table  the same, printed

@@ -44,7 +44,7 @@ def vm_jobs(plan: Plan, times: Times, kernel: str) -> Iterator[Job]:
 
 
 def test_jobs(plan: Plan, times: Times) -> list[Job]:
-    """What `make test` runs: tiers of the host first, so that a slip shows early."""
+    """Return the tiers of `make test`: those of the host first, so that a slip shows early."""
     jobs = [job for tier in host.tiers(plan, "test").values() for job in tier]
     for kernel in (kernels.table()["newest"], kernels.table()["oldest"]):
         folders = [f for f in plan.folders.values() if kernel in f.test]
@@ -53,7 +53,7 @@ def test_jobs(plan: Plan, times: Times) -> list[Job]:
 
 
 def rest_jobs(plan: Plan, times: Times) -> list[Job]:
-    """What `make test-all` runs: whatever `make test` leaves out."""
+    """Return the tiers of `make test-all`: all that `make test` leaves out."""
     tiers = host.tiers(plan, "all")
     jobs = [*tiers["policy"], *tiers["fuzz"], *(host.extra(one) for one in plan.extras)]
     for kernel in reversed(kernels.names()):

@@ -134,7 +134,7 @@ class ControlServer:
         self._take_line(fd, client)
 
     def _go_on(self, fd: int, client: _Client) -> None:
-        """What came along with the request just answered: the socket will not say again that it is there."""
+        """Handle data that came with the answered request, because the socket will not report it again."""
         if client.to_send or b"\n" not in client.received:
             return
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who asks, and whether they may: the caller's user from the bus, the permission from polkit."""
+"""Authorization of callers: the user from the bus, the permission from polkit."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ class BusService:
         return next((name for name, one in interfaces().items() if member in one.methods), None)
 
     def _refusal(self, head: Any, whole: bool) -> tuple[str, str] | None:
-        """Why a call is not looked at any further: error name and text."""
+        """Return the error name and text with which a call is refused."""
         error = f"{_DBUS}.Error."
         if not whole:
             return f"{error}LimitsExceeded", f"a call has at most {wire.MAX_FRAME} bytes"
@@ -291,7 +291,7 @@ class BusService:
             call.refuse(f"{ERROR_PREFIX}Failed", "internal error: see the journal")
 
     def _work(self, member: str) -> tuple[Access, Callable[[Call], None]]:
-        """Who may call a method, and its work."""
+        """The permission and the handler of a method."""
         special: dict[str, tuple[Access, Callable[[Call], None]]] = {
             "HoldProfile": (Access.SET_PROFILE, self._hold),
             "ReleaseProfile": (Access.ALL, self._release),

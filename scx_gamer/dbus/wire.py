@@ -64,7 +64,7 @@ def introspection() -> str:
 
 
 def parents() -> dict[str, str]:
-    """What Introspect answers for the paths above ours."""
+    """Return the introspection data of the paths above ours."""
     found = {}
     path = ""
     for name in OBJECT_PATH[1:].split("/"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What of scx-gamer works on this machine, found by trying, without leaving a trace.
+"""Checks of the parts of scx-gamer that work on this machine, by trying them, without side effects.
 
 Programs are loaded to see whether the kernel takes them and closed at once; nothing is attached.
 """

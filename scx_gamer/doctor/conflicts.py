@@ -24,7 +24,7 @@ PROC = Path("/proc")
 
 
 def other_scheduler() -> Iterator[Finding]:
-    """Whose scheduler is loaded."""
+    """The loaded scheduler."""
     name = sysfs.loaded()
     if name and name != sysfs.OURS:
         what = f"{printable(name, 64)} is loaded: only one scheduler can be"

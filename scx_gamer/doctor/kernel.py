@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the running kernel and this user's rights allow."""
+"""Checks of the running kernel and of this user's capabilities."""
 
 from __future__ import annotations
 

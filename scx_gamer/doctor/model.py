@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a check answers, and the exit status that all of them come to."""
+"""The result of a check, and the exit code of all results."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is ours: configuration, profiles, rules of detection, the supervisor."""
+"""Checks of our parts: configuration, profiles, detection rules, the supervisor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STATES = {
 
 
 def detection() -> Iterator[Finding]:
-    """What the rules know, and what they fall back to should the hooks be refused."""
+    """Check the detection lists, and the fallback if the kernel rejects the hooks."""
     from scx_gamer.games import desktop
     from scx_gamer.games.detector import shipped_data
     from scx_gamer.games.process_events import connector_problem

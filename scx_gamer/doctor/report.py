@@ -198,7 +198,7 @@ def _configuration(found: dict[str, str], missing: list[str]) -> None:
 
 
 def versions() -> dict[str, object]:
-    """What runs here."""
+    """Return versions of the running system."""
     from scx_gamer.libbpf import LibbpfTooOld
     from scx_gamer.libbpf._native import native, version_of
 

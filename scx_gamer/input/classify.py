@@ -57,7 +57,7 @@ _WORD = re.compile(r"[0-9a-fA-F]{1,16}")
 
 
 class Kind(StrEnum):
-    """What the device is, in the words of `scx-gamer devices`."""
+    """The kind of a device, as `scx-gamer devices` prints it."""
 
     KEYBOARD = "keyboard"
     MOUSE = "mouse"

@@ -15,7 +15,7 @@ MAX_EVENTS = 256  # uevents in one pass of the loop
 
 
 class FdLoop(Protocol):
-    """What a source needs of the loop."""
+    """The part of the loop that a source uses."""
 
     def add_fd(
         self, fd: int, callback: Callable[[int], None], *, name: str, urgent: bool = False

@@ -202,7 +202,7 @@ class Listener:
             self._taking = False
 
     def _finish(self) -> None:
-        """What was read, counted; devices that are gone, dropped; those that say the same again, silenced."""
+        """Count reads, drop devices that are gone, and silence those that repeat themselves."""
         taken, self._taken = self._taken, []
         if not taken:
             return

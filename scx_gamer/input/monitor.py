@@ -118,7 +118,7 @@ class InputMonitor:
 
     @property
     def path(self) -> str:
-        """Which path opens the windows: "kernel" or "evdev"."""
+        """The path that opens the windows: "kernel" or "evdev"."""
         return "kernel" if self._kernel_path else "evdev"
 
     def start(self) -> None:
@@ -455,7 +455,7 @@ class InputMonitor:
 
     @property
     def present(self) -> int:
-        """How many input devices there are, without a look at sysfs."""
+        """Return the number of input devices, without reading sysfs."""
         return len(self._present)
 
     def lanes(self) -> dict[str, int]:

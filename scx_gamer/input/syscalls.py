@@ -43,14 +43,14 @@ def ready(epoll: int) -> list[tuple[int, int]]:
 
 
 class Buffer:
-    """Where reads of one descriptor go."""
+    """The buffer of reads of one descriptor."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._memory = C.create_string_buffer(size)
 
     def read(self, fd: int) -> bytes:
-        """What a non-blocking descriptor has; empty when it has nothing. Raises OSError."""
+        """Read a non-blocking descriptor; empty if it has no data. Raises OSError."""
         count = _read(fd, self._memory, self._size)
         if count >= 0:
             return C.string_at(self._memory, count)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Who is asked: Supervisor.snapshot(). It only reads: input interrupts it."""
+    """The source of values: Supervisor.snapshot(). It only reads, because input interrupts it."""
 
     def snapshot(self) -> SnapshotBody: ...
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What every metric is called and what it tells: docs/metrics.md and the dashboard are tested against this."""
+"""Name and meaning of every metric. docs/metrics.md and the dashboard are tested against them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which users see which games: on a machine with hidepid, a game is nobody's business but its player's."""
+"""The games that each user may see: on a machine with hidepid, a game is nobody's business but its player's."""
 
 from __future__ import annotations
 

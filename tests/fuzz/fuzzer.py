@@ -40,7 +40,7 @@ _ODD = [
 
 @dataclass
 class Outcome:
-    """What a run did. `crash` is None, or the input and the error that it raised."""
+    """The result of a run. `crash` is None, or the input and the error that it raised."""
 
     runs: int = 0
     lines: int = 0

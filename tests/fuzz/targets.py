@@ -331,7 +331,7 @@ def frame_log(scratch: Path) -> Target:
 
 
 def trace_answer(_scratch: Path) -> Target:
-    """What the tracing child wrote."""
+    """Parse the output of the tracing child."""
 
     def target(data: bytes) -> None:
         try:
@@ -354,5 +354,5 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
 
 
 def quiet() -> None:
-    """What parsers log about rubbish would be most of the output."""
+    """Silence the log of parsers, which would be most of the output."""
     logging.disable(logging.CRITICAL)

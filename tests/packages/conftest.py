@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a distribution's package builder does, done here: installation, packages, what they hold."""
+"""The work of a distribution's package builder: installation, packages, and their contents."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def test_the_version_is_one() -> None:
 
 
 def test_arch_builds_and_packages(tmp_path: Path) -> None:
-    """What makepkg does with the file: its functions, in order, with its two folders."""
+    """Run the functions of a PKGBUILD as makepkg does: in order, with its two directories."""
     make("source-archive")
     archive = TOP / f"build/package/scx-gamer-{__version__}.tar.gz"
     source, target = tmp_path / "src", tmp_path / "pkg"

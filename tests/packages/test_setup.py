@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a user meets first: make run, pip install, and set-ups that install no more than is asked for."""
+"""First steps of a user: make run, pip install, and set-ups that install no more than requested."""
 
 from __future__ import annotations
 

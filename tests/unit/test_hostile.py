@@ -195,7 +195,7 @@ def test_a_log_line_of_an_exit_is_one_line(caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_name_breaks_a_log_line(name: str) -> None:
-    """Whoever logs: the supervisor's handler lets nothing through raw."""
+    """The supervisor's log handler escapes the messages of every logger."""
     formatter = SafeFormatter("%(levelname)s %(name)s: %(message)s")
     record = logging.LogRecord("x", logging.INFO, "f", 1, "game %d (%s)", (7, name), None)
     line = formatter.format(record)

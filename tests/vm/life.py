@@ -27,7 +27,7 @@ OPTIONS = SupervisorOptions(mode="always", metrics_address="")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a life."""
+    """The result of a run of the supervisor."""
 
     failed: str  # the call that was made to fail, empty if none
     error: str
@@ -38,7 +38,7 @@ class Outcome:
 
 
 class Script:
-    """What a user does in a life, one request after the other over the control socket, then the end."""
+    """Send a user's requests over the control socket, one after the other, then end the supervisor."""
 
     def __init__(self, sup: Supervisor, where: Path, limited: int) -> None:
         self._sup, self._where = sup, where

@@ -32,7 +32,7 @@ ERROR = "org.freedesktop.DBus.Error."
 
 
 class World:
-    """What the supervisor would be: operations that write down what they were asked."""
+    """A stand-in for the supervisor: operations that record their requests."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -375,7 +375,7 @@ def test_who_has_spent_his_share_is_told_at_once(service: BusService, stranger: 
 
 
 def test_ten_thousand_hostile_calls(service: BusService, world: World) -> None:
-    """Whatever fits into a message: nothing changes, everything is answered, the service stays."""
+    """Send any message: nothing changes, every call is answered, the service stays."""
     before = dict(service.calls)
     with BusClient(300) as client:
         ends = attack(client, messages(random.Random(20)), 10_000)

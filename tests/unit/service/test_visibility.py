@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who is told of which game: root and the seat of all, others of their own."""
+"""The users who are told of a game: root and the seat of all, others of their own."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def download() -> Iterator[str]:
 
 
 def lost(pid: int, download: str) -> set[str]:
-    """What does not work now: the scheduler, the game of another user, a limit on traffic."""
+    """Return the parts that fail now: the scheduler, the game of another user, a limit on traffic."""
     run("systemctl", "start", UNIT, check=False)
     ended = ("failed", "inactive")
     wait_until("up or down", lambda: show("ActiveState")["ActiveState"] in ("active", *ended), 60)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What runs, in the notation of tests/unit/games/trees.py: how the recorded trees there were made.
+"""Print running processes in the notation of tests/unit/games/trees.py, whose recorded trees were made so.
 
 python -m tests.vm.detect.capture PID…: those processes and everything below them.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the kernel takes no hooks, process events come from elsewhere, and that is said."""
+"""Process events on a kernel that rejects the hooks: another source is used and reported."""
 
 from __future__ import annotations
 

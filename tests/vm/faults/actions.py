@@ -210,7 +210,7 @@ def wait_enabled(after: int) -> None:
 
 
 def enabled_times() -> int:
-    """How often a scheduler was enabled since the boot."""
+    """Return how often a scheduler was enabled since the boot."""
     return int(Path("/sys/kernel/sched_ext/enable_seq").read_text())
 
 

@@ -25,7 +25,7 @@ ERROR = "org.freedesktop.DBus.Error."
 
 
 def state() -> dict[str, Any]:
-    """What no call may change."""
+    """Return the state that no call may change."""
     body = control.request("status")
     profile = body["profile"]
     return {
@@ -39,7 +39,7 @@ def state() -> dict[str, Any]:
 
 
 def attack(user: str, *more: str) -> dict[str, int]:
-    """How the calls ended. The program goes as text: a user need not be able to read this tree."""
+    """Return the results of the calls. The program is passed as text: the user may be unable to read this tree."""
     done = subprocess.run(
         ["runuser", "-u", user, "--", "/usr/bin/python3", "-c", PROGRAM.read_text(), *more],
         capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL, cwd="/",

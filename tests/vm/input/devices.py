@@ -13,7 +13,7 @@ VENDOR = 0xFEFE
 
 
 def load_modules() -> None:
-    """What devices need of the kernel; it may be built in."""
+    """Load the modules that devices need, unless they are built in."""
     for name in ("evdev", "uinput"):
         subprocess.run(["modprobe", "-q", name], check=False, timeout=60)
     assert Path("/dev/uinput").exists(), "the kernel has no uinput"

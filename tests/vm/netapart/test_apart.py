@@ -81,7 +81,7 @@ print(*network_limit(), sep="\\n")
 
 
 def doctor(*prefix: str) -> str:
-    """What doctor says of the network limit, run by a command."""
+    """Return doctor's lines about the network limit, run by a command."""
     if not prefix:
         return "\n".join(map(str, network_limit()))
     done = subprocess.run(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whatever happens to the limited programs, to their cgroups or to us, nothing of ours stays: bpftool is the judge."""
+"""Clean-up of limits, whatever happens to the programs, their cgroups or the supervisor, as bpftool sees it."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def life(kernel_side: Programs, group: Cgroup, pid: int) -> None:
 
 
 def fail_each(life: Callable[[], None]) -> list[str]:
-    """Which calls a life makes, after each of them has failed once; whatever was done before is undone."""
+    """Return the calls of a life, after each of them failed once and its effects were undone."""
     calls: list[str] = []
     failed = 0
     while failed <= len(calls):

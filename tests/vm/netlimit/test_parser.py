@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which packets are charged: built by hand, run through the loaded programs."""
+"""Charging of packets that are built by hand and run through the loaded programs."""
 
 from __future__ import annotations
 

@@ -308,7 +308,7 @@ def typed(
 
 
 def limits(sup: Supervised) -> dict[str, dict[str, Any]]:
-    """What the supervisor says it limits, by cgroup."""
+    """Return the limits that the supervisor reports, by cgroup."""
     found = sup.ask("net_status")
     return {row["cgroup"]: row for row in found["limits"]}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What [network] limits: while a game runs, and not a moment longer, however the game or we end."""
+"""Limits of [network]: in force only while a game runs, however the game or the supervisor ends."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_command_that_is_the_game(sup: Supervised, bulk: Cgroup) -> None:
 
 
 def members(sup: Supervised) -> list[str]:
-    """What the processes of the first game are called."""
+    """Return the names of the first game's processes."""
     games = sup.ask("games")
     return (
         [row["program"] for row in sup.ask("explain", pid=games[0]["pid"])["tree"]] if games else []

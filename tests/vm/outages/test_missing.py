@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is not there when the supervisor starts. See docs/faults.md."""
+"""Parts that are missing when the supervisor starts. See docs/faults.md."""
 
 from __future__ import annotations
 

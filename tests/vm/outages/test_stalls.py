@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who stands still: the supervisor, the scheduler, the whole machine. See docs/faults.md."""
+"""Stalls of the supervisor, the scheduler and the whole machine. See docs/faults.md."""
 
 from __future__ import annotations
 

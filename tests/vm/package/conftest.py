@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the stories of the package share, in a Debian 13 with systemd, bus, polkit and Prometheus, on a real kernel."""
+"""Fixtures of the package tests, in a Debian 13 with systemd, bus, polkit and Prometheus, on a real kernel."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def journal() -> str:
 
 
 def files() -> set[str]:
-    """What was written since the boot and is there now."""
+    """Return the files that were written since the boot and still exist."""
     found = set()
     for folder, folders, names in os.walk(WRITTEN):
         inner = os.path.relpath(folder, WRITTEN)

@@ -62,7 +62,7 @@ def prometheus() -> Iterator[None]:
 
 
 def stored(expr: str) -> list[Any]:
-    """What Prometheus answers; nothing while it is not up."""
+    """Return the answer of Prometheus; nothing until it is up."""
     url = f"http://{PROMETHEUS}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:

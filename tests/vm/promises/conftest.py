@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is promised in milliseconds and percent: on a real machine, or in lockstep, where virtual CPUs keep real time.
+"""Promises in milliseconds and percent: on a real machine, or in lockstep, where virtual CPUs keep real time.
 
 tests/vm/run --lockstep -- build/venv/bin/python -m pytest -s tests/vm/promises
 """

@@ -45,7 +45,7 @@ class Spawner:
         self._told, self._program = told, program
 
     def took_s(self) -> list[float]:
-        """What each of them took so far, from fork to exit."""
+        """Return the time that each of them took so far, from fork to exit."""
         try:
             raw = self._told.read_bytes()
         except FileNotFoundError:

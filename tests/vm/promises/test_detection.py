@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How late detection is and what it costs, beside 200 unrelated programs a second."""
+"""Latency and cost of detection, beside 200 unrelated programs a second."""
 
 from __future__ import annotations
 

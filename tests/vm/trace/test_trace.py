@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What `trace` says of the scheduler, asked of a process that does something known, with the real bcc."""
+"""Answers of `trace` about a process with known behaviour, with the real bcc."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ sync
 
 @dataclass(frozen=True)
 class Guest:
-    """How to boot. `memory` as QEMU takes it, `timeout_s` for everything from boot to power-off."""
+    """Parameters of a boot: `memory` as QEMU takes it, `timeout_s` for everything from boot to power-off."""
 
     kernel: Kernel
     cpus: int

@@ -53,7 +53,7 @@ FOR_COMMANDS = ["clang", "python3-matplotlib"]
 
 
 def folder_of(suite: str, packages: list[str] = PACKAGES) -> Path:
-    """Where it is, or will be: another list of packages is another folder."""
+    """Return its directory, which depends on the list of packages."""
     digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()
     return cache_dir() / f"root-{suite}-{digest[:8]}"
 
