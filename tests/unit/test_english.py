@@ -21,12 +21,13 @@ class Reader:
         """  When it ends."""
 option = Option(help="Whose file to read.")
 typer.echo("whatever there is " + name)
+row = Command("a", "m:a", "What a is.")
 '''
 
 
 def test_each_kind_of_text_is_found() -> None:
     found = english.findings(Path("f.py"), ALL_KINDS)
-    assert sorted(int(line.split(":")[1]) for line in found) == [1, 3, 5, 6, 7, 9, 10, 11]
+    assert sorted(int(line.split(":")[1]) for line in found) == [1, 3, 5, 6, 7, 9, 10, 11, 12]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,14 @@ def test_each_kind_of_text_is_found() -> None:
 )
 def test_other_openings_pass(text: str) -> None:
     assert english.opens_with_free_relative(text) is False
+
+
+def test_scripts_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("run", "#!/usr/bin/env python3"), ("sh", "#!/bin/sh"), ("m.py", "")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(english, "TREE", tmp_path.parent)
+    monkeypatch.setattr(english, "FOLDERS", (tmp_path.name,))
+    assert [path.name for path in english.sources()] == ["m.py", "run"]
 
 
 @pytest.mark.parametrize(
