@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.system import procfs
 
+MOST = 5  # processes that `games why` tells of
 SEEN_S = 1.5  # after which only roles are left that wake-ups have shown meanwhile
 
 
@@ -67,12 +70,57 @@ def register(app: typer.Typer) -> None:
         elif isinstance(answer, dict):
             _explained(answer)
 
+    @group.command("why")
+    def why(
+        name: Annotated[
+            str, typer.Argument(help="Part of the program's name; without it the likeliest ones.")
+        ] = "",
+        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+    ) -> None:
+        """Say why nothing is found while you play: the processes most like a game, and the facts they lack."""
+        from scx_gamer.cli import remote
+
+        answers = [remote.request("explain", pid=pid) for pid in likeliest(name)]
+        if as_json:
+            output.as_json(answers)
+            return
+        for answer in answers:
+            if isinstance(answer, dict):
+                _closest(answer)
+        if not answers:
+            print("no process of that name that you may see" if name else "no process that draws")
+
     app.add_typer(group, name="games")
 
 
+def likeliest(name: str, proc: Path = procfs.PROC) -> list[int]:
+    """Return processes that look like games to their user: by name, that draw, with most CPU time first."""
+    found: list[tuple[bool, int, int]] = []
+    for pid in procfs.pids(proc):
+        stat = procfs.stat_of(pid, proc)
+        if stat is None or stat.kthread or stat.ended:
+            continue
+        words = procfs.words_of(pid, proc)
+        if name.lower() not in f"{stat.comm} {words}".lower():
+            continue
+        draws = procfs.has_gpu(pid, proc)
+        if name or draws:
+            found.append((draws, stat.cpu, pid))
+    return [pid for _, _, pid in sorted(found, reverse=True)[:MOST]]
+
+
+def _closest(answer: dict[str, object]) -> None:
+    """Print one process, the reason that decided, and the facts that were looked for."""
+    verdict = "a game" if answer.get("game") else f"no game: {answer.get('because')}"
+    print(f"{answer.get('pid')} {answer.get('program')}: {verdict}")
+    facts = answer.get("looked_for")
+    for fact in facts if isinstance(facts, list) else []:
+        print(f"    {fact}")
+
+
 def _explained(answer: dict[str, object]) -> None:
-    """The chain of evidence, then the tree and the threads as tables."""
-    tables = ("tree", "threads")
+    """The chain of evidence, the facts that were looked for, then the tree and the threads as tables."""
+    tables = ("tree", "threads", "looked_for")
     items: list[tuple[str, object]] = []
     for key, value in answer.items():
         if key in tables:
@@ -83,7 +131,10 @@ def _explained(answer: dict[str, object]) -> None:
             value = "; ".join(map(str, value))
         items.append((key, "-" if value is None or value == "" else value))
     output.pairs(items)
-    for key in tables:
+    facts = answer.get("looked_for")
+    for fact in facts if isinstance(facts, list) else []:
+        print(f"looked for: {fact}")
+    for key in ("tree", "threads"):
         rows = answer.get(key)
         if isinstance(rows, list) and rows:
             head = list(rows[0])

@@ -434,7 +434,7 @@ def read_entries(places: Iterable[Place | Path | str], into: Entries) -> Iterato
             seen.add(name)
             text = _text(at, name, mounts)
             if text:
-                _add(parse_entry(text), into, at, mounts)
+                add_entry(parse_entry(text), into, at, mounts)
             yield
     for folder in ("/usr/share/wayland-sessions", "/usr/share/xsessions"):
         for name in _listed(Place(folder), mounts):
@@ -464,7 +464,7 @@ def _text(place: Place, name: str, mounts: userfiles.Mounts) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _add(
+def add_entry(
     parsed: tuple[Entry, Command] | None, into: Entries, place: Place, mounts: userfiles.Mounts
 ) -> None:
     if parsed is None:
@@ -534,8 +534,3 @@ def _program(word: str, place: Place, mounts: userfiles.Mounts) -> str:
         if userfiles.is_program(userfiles.resolve(path, mounts), mounts):
             return path
     return ""
-
-
-def flatpak_command(text: str) -> str | None:
-    """The program that a Flatpak's entry starts inside: `--command=` of its Exec line."""
-    return _flatpak_command(keys_of(text).get("Exec", "")) or None

@@ -24,8 +24,6 @@ MAX_VALUE = 512  # characters of a variable that are kept
 MAX_TEXT_OF_USER = 32 << 20  # bytes of text of all processes of one user; a desktop has one or two
 _OBJECT_BYTES = 64  # of a str beside its characters
 _SHORT = 256
-MAX_MAPS_BYTES = 4 << 20  # of /proc/PID/maps: 40 000 mappings
-MAX_DESCRIPTORS = 4096  # of a process that are looked at
 ENV_KEYS = frozenset(
     {
         "SteamAppId",
@@ -44,16 +42,6 @@ ENV_KEYS = frozenset(
 )
 _MARKS = tuple((b"\0%s=" % key.encode(), key) for key in sorted(ENV_KEYS))
 _FIRST_READ = 16 * 1024  # a buffer of all that may come costs more than the read
-# Where a program that draws has its GPU: DRM (Mesa, NVIDIA's open stack), NVIDIA's own device, Arm's, WSL's.
-_GPUS = (
-    "/dev/dri/renderD",
-    "/dev/dri/card",
-    "/dev/nvidia0",
-    "/dev/nvidia1",
-    "/dev/mali",
-    "/dev/dxg",
-    "/dev/kgsl",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,21 +193,8 @@ class ProcFs:
         return found[1].decode("ascii", "replace") if found else ""
 
     def has_render_node(self, pid: int) -> bool:
-        """Whether the process holds a GPU open.
-
-        The descriptors of other users take CAP_DAC_READ_SEARCH. Without it, a GPU that is mapped will do.
-        """
-        try:
-            with os.scandir(f"{self._root}/{pid}/fd") as entries:
-                names = [
-                    entry.name for _, entry in zip(range(MAX_DESCRIPTORS), entries, strict=False)
-                ]
-        except PermissionError:
-            maps = self._optional(pid, "maps", MAX_MAPS_BYTES).decode("ascii", "replace")
-            return any(f" {gpu}" in maps for gpu in _GPUS)
-        except OSError:
-            return False
-        return any(self._link(pid, f"fd/{name}").startswith(_GPUS) for name in names)
+        """Return True if the process holds a GPU open."""
+        return procfs.has_gpu(pid, self._root)
 
     def _optional(self, pid: int, name: str, limit: int) -> bytes:
         """Up to `limit` bytes of a file; empty if it cannot be read."""

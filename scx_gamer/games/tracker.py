@@ -561,12 +561,11 @@ class Tracker:
         return facts.draws
 
     def _prefix_game(self, process: Process) -> Decision | None:
+        """Return the claim of the game that another program of the same Wine prefix keeps."""
         game = self._prefix_games.get(_prefix(process))
-        return (
-            game.claim
-            if game is not None and game.keepers and game.key != process.identity
-            else None
-        )
+        if game is None or game.key == process.identity or not game.keepers - {process.identity}:
+            return None
+        return game.claim if game.key[0] not in self._nodes or self._claims(game) else None
 
     def _assign_group(self, node: Node) -> None:
         claim = node.state.claim
@@ -786,7 +785,11 @@ class Tracker:
             drawing = [n for n in nodes if self._draws(n.facts)]
             for node in nodes:
                 self._waiting.pop(node.process.pid, None)
-            chosen = max(drawing or nodes, key=self._activity)
+            wanted = drawing or nodes
+            wanted = [
+                n for n in wanted if not n.words.helper
+            ] or wanted  # a browser engine's helpers draw for it
+            chosen = max(wanted, key=self._activity)
         game.main = chosen.process
         game.drawing = bool(drawing)
         if (

@@ -85,7 +85,7 @@ def resolve(path: str, mounts: Mounts) -> str:
     left = [part for part in path.split("/") if part]
     done: list[str] = []
     links = 0
-    if not path.startswith("/"):
+    if not path.startswith("/") or "\0" in path:
         return ""
     while left:
         part = left.pop(0)

@@ -159,3 +159,61 @@ def uids_of(pid: int, proc: Path = PROC) -> set[int]:
             fields = line.split()[1:4]
             return {int(f) for f in fields if f.isdigit()} if len(fields) == 3 else set()
     return set()
+
+
+MAX_MAPS_BYTES = 4 << 20  # of /proc/PID/maps: 40 000 mappings
+MAX_DESCRIPTORS = 4096  # of a process that are looked at
+# Devices of a GPU: DRM (Mesa, NVIDIA's open stack), NVIDIA's own, Arm's, Qualcomm's, WSL's.
+_GPUS = (
+    "/dev/dri/renderD",
+    "/dev/dri/card",
+    "/dev/nvidia0",
+    "/dev/nvidia1",
+    "/dev/mali",
+    "/dev/kgsl",
+    "/dev/dxg",
+)
+
+
+def pids(proc: Path = PROC) -> list[int]:
+    """Return every process; raises OSError."""
+    return [int(name) for name in os.listdir(proc) if name.isdecimal()]
+
+
+def words_of(pid: int, proc: Path = PROC, limit: int = 4096) -> str:
+    """Return the command line of a process, words apart by blanks; empty when it is gone."""
+    try:
+        raw = read(pid, "cmdline", proc, limit)
+    except OSError:
+        return ""
+    return raw.replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()
+
+
+def has_gpu(pid: int, proc: Path = PROC) -> bool:
+    """Return True if the process holds a GPU's device open.
+
+    The descriptors of other users take CAP_DAC_READ_SEARCH. Without it, a GPU that is mapped will do.
+    """
+    try:
+        with os.scandir(f"{proc}/{pid}/fd") as entries:
+            names = [entry.name for _, entry in zip(range(MAX_DESCRIPTORS), entries, strict=False)]
+    except PermissionError:
+        return _maps_gpu(pid, proc)
+    except OSError:
+        return False
+    return any(_target(f"{proc}/{pid}/fd/{name}").startswith(_GPUS) for name in names)
+
+
+def _maps_gpu(pid: int, proc: Path) -> bool:
+    try:
+        maps = read(pid, "maps", proc, MAX_MAPS_BYTES).decode("ascii", "replace")
+    except OSError:
+        return False
+    return any(f" {gpu}" in maps for gpu in _GPUS)
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -18,8 +18,9 @@ from scx_gamer.control import ControlError
 from scx_gamer.control.operations import OPERATIONS, Operation
 from scx_gamer.control.server import ControlServer, pid_of
 from scx_gamer.dbus import BusError, wire
+from scx_gamer.games import commandline, records, userfiles
 from scx_gamer.games import lists as detect
-from scx_gamer.games.desktop import flatpak_command, parse_entry
+from scx_gamer.games.desktop import Entries, Place, add_entry, parse_entry
 from scx_gamer.games.explain import explain
 from scx_gamer.games.proc import ProcFs
 from scx_gamer.games.process_events import decode
@@ -115,10 +116,47 @@ def proc_tree(scratch: Path) -> Target:
 
 
 def desktop_entry(_scratch: Path) -> Target:
+    mounts = userfiles.Mounts()
+
     def target(data: bytes) -> None:
         text = data.decode("utf-8", "replace")
-        parse_entry(text)
-        flatpak_command(text)
+        parsed = parse_entry(text)
+        found = Entries()
+        add_entry(parsed, found, Place("/"), mounts)
+        assert parsed is None or (len(parsed[0].name) <= 128 and parsed[0].name.isprintable())
+
+    return target
+
+
+def command_line(_scratch: Path) -> Target:
+    """A command line and the path of its program: any words, for any interpreter."""
+    loaders = frozenset({"wine", "wine64"})
+
+    def target(data: bytes) -> None:
+        exe, *argv = (text_of(word) for word in data.split(b"\0"))
+        words = commandline.read(exe, argv, "comm", loaders)
+        assert words.script in ("", *argv) and words.windows in ("", *argv)
+        assert words.name == words.name.lower()
+
+    return target
+
+
+def store_record(scratch: Path) -> Target:
+    """What stores write beside their games: text, JSON, compressed JSON, binary VDF, and a table of mounts."""
+    game = scratch / "steamapps/common/Game"
+    (game / ".itch").mkdir(parents=True)
+    mounts = userfiles.Mounts()
+
+    def target(data: bytes) -> None:
+        acf, gog, itch = parts(data, 3)
+        (scratch / "steamapps/appmanifest_7.acf").write_bytes(acf)
+        (game / "goggame-1.info").write_bytes(gog)
+        (game / ".itch/receipt.json.gz").write_bytes(itch)
+        assert len(records.steam_name(str(game), 7, mounts)) <= 128
+        found = records.of_program(f"{game}/run", mounts)
+        assert found is None or len(found.name) <= 128
+        records.app_type(data, 7)
+        userfiles.Mounts(text_of(data)).answers("/a/b")
 
     return target
 
@@ -346,7 +384,8 @@ def trace_answer(_scratch: Path) -> Target:
 TARGETS: dict[str, Callable[[Path], Target]] = {
     made.__name__: made
     for made in (
-        config_file, profile_file, detect_file, proc_tree, desktop_entry, kmemleak_report, slabinfo, state_file,
+        config_file, profile_file, detect_file, proc_tree, desktop_entry, command_line, store_record,
+        kmemleak_report, slabinfo, state_file,
         messages, hints, events, connector, btf, bus, network, sysfs, input_events, report_descriptor, udev_entry,
         frame_log, trace_answer,
     )
