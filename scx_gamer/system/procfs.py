@@ -175,11 +175,6 @@ _GPUS = (
 )
 
 
-def pids(proc: Path = PROC) -> list[int]:
-    """Return every process; raises OSError."""
-    return [int(name) for name in os.listdir(proc) if name.isdecimal()]
-
-
 def words_of(pid: int, proc: Path = PROC, limit: int = 4096) -> str:
     """Return the command line of a process, words apart by blanks; empty when it is gone."""
     try:
