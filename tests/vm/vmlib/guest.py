@@ -154,8 +154,10 @@ class Guest:
         if self.lockstep:
             command += ["--disable-kvm", f"--qemu-opts={LOCKSTEP_OPTIONS}", "-a", "tsc=reliable"]
         elif not kvm.works(self.kernel.image):
-            # One TCG thread: with several, a kernel that patches its own code crashes.
+            # One TCG thread: with several, a kernel that patches its own code crashes. An emulated CPU speculates
+            # nothing, and a fifth level of page tables is one more look-up at each of its TLB misses.
             command += ["--disable-kvm", "--qemu-opts=-accel tcg,thread=single"]
+            command += ["-a", "mitigations=off", "-a", "no5lvl"]
         for text in self.kernel.append:
             command += ["-a", text]
         if self.root is not None:
