@@ -205,7 +205,7 @@ def test_exit_code_of_each_error(
 def test_a_bug_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(op: str) -> None:
+    def broken(op: str, *, timeout_s: float) -> None:
         raise RuntimeError(f"line one of {op}\nline two \x1b[2J")
 
     monkeypatch.setattr(control, "request", broken)
@@ -219,7 +219,7 @@ def test_a_bug_is_one_line(
 def answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[tuple[str, dict[str, Any]]]:
     asked: list[tuple[str, dict[str, Any]]] = []
 
-    def request(op: str, **args: Any) -> Any:
+    def request(op: str, *, timeout_s: float, **args: Any) -> Any:
         asked.append((op, args))
         if isinstance(answer, Exception):
             raise answer
