@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +16,36 @@ from scx_gamer.libbpf import kernel
 from tests.vm.detect.capture import capture
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap, end_games
 from tests.vm.harness import Supervised, start_supervisor, wait_until
+from tests.vm.promises.meters import BUSYBOX
 
 GAMES = Path("/usr/games")
 UPROBES = Path("/sys/kernel/tracing/uprobe_events")
 # Kinds of links that reach the kernel's own functions, tracepoints and operations, and nothing of a program's.
 OF_THE_KERNEL = {kernel.LINK_RAW_TRACEPOINT, kernel.LINK_TRACING, kernel.LINK_STRUCT_OPS}
 HEADLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
+
+
+def class_file(name: str) -> bytes:
+    """A Java class of that name whose main() sleeps for ten minutes (JVM specification, chapter 4)."""
+    texts = (
+        name,
+        "java/lang/Object",
+        "main",
+        "([Ljava/lang/String;)V",
+        "Code",
+        "java/lang/Thread",
+        "sleep",
+        "(J)V",
+    )
+    pool = b"".join(b"\x01" + len(t).to_bytes(2, "big") + t.encode() for t in texts)  # 1 to 8
+    pool += b"\x07\0\x01" + b"\x07\0\x02" + b"\x07\0\x06"  # classes: 9 itself, 10 Object, 11 Thread
+    pool += b"\x0c\0\x07\0\x08" + b"\x0a\0\x0b\0\x0c"  # 12 sleep(J)V, 13 Thread's
+    pool += b"\x05" + (600_000).to_bytes(8, "big")  # 14 and 15
+    code = b"\x14\0\x0e\xb8\0\x0d\xb1"  # ldc2_w 14, invokestatic 13, return
+    body = b"\0\x02\0\x01" + len(code).to_bytes(4, "big") + code + bytes(4)
+    method = b"\0\x09\0\x03\0\x04\0\x01\0\x05" + len(body).to_bytes(4, "big") + body
+    head = b"\xca\xfe\xba\xbe\0\0\0\x32" + b"\0\x10" + pool + b"\0\x21\0\x09\0\x0a" + bytes(4)
+    return head + b"\0\x01" + method + bytes(2)
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +96,97 @@ def test_a_packaged_game_is_found(
         assert set(links.values()) == OF_THE_KERNEL, links
         if UPROBES.exists():
             assert UPROBES.read_text() == ""
+
+
+def found(sup: Supervised, pid: int) -> dict[str, object]:
+    """The answer to `games explain`, once the process is a game of the kernel's too."""
+    with KernelMap("classes") as classes:
+        wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 60)
+    told = sup.ask("explain", pid=pid)
+    assert isinstance(told, dict) and told["game"], told
+    print(
+        f"{told['lineage']}: {told['rule']} {told['name']!r}, {told['evidence']}; {told['looked_for']}"
+    )
+    return told
+
+
+@pytest.mark.needs("/usr/bin/java")
+def test_a_java_program_with_minecrafts_main_class_is_found(
+    desk: Desk, installed: Supervised
+) -> None:
+    main = "net.minecraft.client.main.Main"
+    folder = desk.root / "classes"
+    path = folder / f"{main.replace('.', '/')}.class"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(class_file(main.replace(".", "/")))
+    libraries = ":".join(f"/libraries/lib{n}/1.0/lib{n}-1.0.jar" for n in range(300))
+    java = Path("/usr/bin/java").resolve()
+    pid = desk.start(java, "java", "-Xint", "-Xshare:auto", "-cp", f"{libraries}:{folder}", main)
+    told = found(installed, pid)
+    assert told["name"] == "Minecraft" and told["rule"] in ("java", "profile")
+    reader = desk.start(desk.program("grep", BUSYBOX), "sleep", "1000", main)
+    assert not installed.ask("explain", pid=reader)["game"], "it only mentions the class"
+
+
+def test_an_interpreted_game_is_known_by_its_script(desk: Desk, sup: Supervised) -> None:
+    script = desk.root / "bin" / "cardgame.py"
+    script.write_text(f"#!{os.path.realpath(sys.executable)}\nimport time\ntime.sleep(1000)\n")
+    script.chmod(0o755)
+    desk.entry(script, "Card Game")
+    looks = int(sup.ask("snapshot")["detection"]["reconciles"])
+    wait_until(
+        "the entry is read", lambda: sup.ask("snapshot")["detection"]["reconciles"] > looks, 90
+    )
+    pid = desk.start(script, str(script))
+    told = found(sup, pid)
+    assert (told["rule"], told["name"]) == ("desktop-entry", "Card Game")
+    other = desk.start(
+        Path(sys.executable), "python3", "-S", "-c", f"import time; time.sleep(1000) # {script}"
+    )
+    assert not sup.ask("explain", pid=other)["game"]
+
+
+def test_a_sandbox_is_known_by_its_own_record(desk: Desk, sup: Supervised) -> None:
+    """As Flatpak without systemd looks: another root with .flatpak-info in it, and no scope."""
+    root = desk.root / "sandbox"
+    (root / "app/bin").mkdir(parents=True, exist_ok=True)
+    shutil.copy(os.path.realpath(BUSYBOX), root / "app/bin/busyboxgame")
+    (root / ".flatpak-info").write_text("[Application]\nname=org.example.BoxGame\n")
+    text = "[Desktop Entry]\nType=Application\nName=Box Game\nCategories=Game;\n"
+    text += "Exec=/usr/bin/flatpak run --command=busyboxgame org.example.BoxGame\n"
+    (desk.root / "applications/org.example.BoxGame.desktop").write_text(text)
+    looks = int(sup.ask("snapshot")["detection"]["reconciles"])
+    wait_until(
+        "the entry is read", lambda: sup.ask("snapshot")["detection"]["reconciles"] > looks, 90
+    )
+    command = ["chroot", str(root), "/app/bin/busyboxgame", "sleep", "1000"]
+    pid = desk.start(
+        Path(shutil.which("chroot") or "chroot"),
+        *command,
+        env={"FLATPAK_ID": "org.example.BoxGame"},
+    )
+    told = found(sup, pid)
+    assert (told["rule"], told["name"], told["app_id"]) == (
+        "desktop-entry",
+        "Box Game",
+        "org.example.BoxGame",
+    )
+
+
+def test_an_appimages_server_is_not_the_game(desk: Desk, sup: Supervised) -> None:
+    """What runs has APPIMAGE in its environment; the image's own file serves the mount."""
+    image = desk.program("Deck.AppImage", BUSYBOX)
+    desk.entry(image, "Deck")
+    looks = int(sup.ask("snapshot")["detection"]["reconciles"])
+    wait_until(
+        "the entry is read", lambda: sup.ask("snapshot")["detection"]["reconciles"] > looks, 90
+    )
+    server = desk.start(image)
+    pid = desk.start(desk.program("deckgame", BUSYBOX), env={"APPIMAGE": str(image)})
+    sup.ask(
+        "hint", source="test", kind="focus", pid=pid
+    )  # its exec is no name of the kernel's table
+    wait_until("a look", lambda: bool(sup.ask("games")), 90)
+    told = found(sup, pid)
+    assert told["name"] == "Deck"
+    assert not sup.ask("explain", pid=server)["game"]
