@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 from scx_gamer.config import settings
 from scx_gamer.games import desktop, userfiles
@@ -16,6 +17,7 @@ from scx_gamer.games import lists as detect
 from scx_gamer.games.exec_filter import ExecFilter, names_to_tell
 from scx_gamer.games.explain import boost_of, explain, facts, listing
 from scx_gamer.games.kernel_maps import KernelMaps
+from scx_gamer.games.marks import MarkFile
 from scx_gamer.games.model import Change, Game
 from scx_gamer.games.proc import Process, ProcFs
 from scx_gamer.games.process_events import Poll, ProcConnector
@@ -75,6 +77,7 @@ class GameDetector:
         source: str = "auto",
         detection: bool = True,
         all_users: bool = False,
+        state: Path | None = None,
         proc: ProcFs | None = None,
     ) -> None:
         self._loop = loop
@@ -88,6 +91,10 @@ class GameDetector:
         self.tracker = Tracker(self._proc, self.data if detection else detect.DetectData())
         self.tracker.own_pid = os.getpid()
         self.tracker.may_play = self._may_play
+        boot = userfiles.read_root("/proc/sys/kernel/random/boot_id").decode("ascii", "replace")
+        self._marks = MarkFile(state / "marks.json", boot.strip()) if state is not None else None
+        if self._marks is not None:
+            self.tracker.restore(self._marks.read())
         self._profile_names: frozenset[str] = frozenset()
         self._names = ExecFilter({}, "")
         self._desktop_seen: tuple[object, ...] = ()
@@ -401,8 +408,13 @@ class GameDetector:
         if self.tracker.games:  # who draws may have changed, however old the game is
             self._settle_soon(now_s)
         self._tell_refusals()
+        self._keep_marks()
         self._cancel("reconcile")
         self._later("reconcile", RECONCILE_S, self._look_at_all)
+
+    def _keep_marks(self) -> None:
+        if self._marks is not None:
+            self._marks.write(self.tracker.marks())
 
     def _tell_refusals(self) -> None:
         refused = self.tracker.refused.total()
@@ -455,6 +467,7 @@ class GameDetector:
         if change.assigned or change.removed:
             self._tell_focus()
         if change.started or change.ended:
+            self._keep_marks()
             self._on_change()
 
     def _began(self, game: Game) -> None:

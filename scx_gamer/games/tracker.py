@@ -67,6 +67,9 @@ class Tracker:
         self._explicit: dict[int, tuple[int, str]] = {}  # pid → (start, reason)
         self._hints: dict[int, tuple[int, str]] = {}
         self._began: dict[int, tuple[int, str]] = {}  # pid → (start, a desktop game's program)
+        self._restored: dict[
+            int, tuple[int, str]
+        ] = {}  # marks whose processes have not been seen yet
         self._groups: dict[Identity, Game] = {}
         self._changed_groups: dict[Identity, Game] = {}
         self._prefix_games: dict[tuple[int, str], Game] = {}
@@ -134,9 +137,15 @@ class Tracker:
             self._began[pid] = start_ticks, path
             self._dirty[pid] = None
 
-    def began(self) -> dict[int, tuple[int, str]]:
-        """Programs that processes began as, for the next supervisor."""
-        return {pid: mark for pid, mark in self._began.items() if pid in self._nodes}
+    def marks(self) -> dict[str, dict[int, tuple[int, str]]]:
+        """Return what the next supervisor cannot see: marks of the user, and programs that processes began as."""
+        return {"explicit": dict(self._explicit), "began": dict(self._began)}
+
+    def restore(self, marks: Mapping[str, Mapping[int, tuple[int, str]]]) -> None:
+        """Take over the marks of the supervisor before; those of processes that are gone go with the first look."""
+        self._explicit.update(marks["explicit"])
+        self._began.update(marks["began"])
+        self._restored |= {**marks["explicit"], **marks["began"]}
 
     def exit_seen(self, pid: int, start_ticks: int = -1) -> None:
         """`start_ticks`: of the process that ended, where the event knows; it may not look ended yet."""
@@ -325,6 +334,7 @@ class Tracker:
                 self._read(pid, changed)
             yield
         self._dirty.update(dict.fromkeys(self._nodes.keys() - set(pids)))
+        self._drop_marks_of_the_dead()
         ignored = self._ctx.ignored
         ignored -= {
             one
@@ -339,6 +349,15 @@ class Tracker:
                 yield
             yield from self._evaluate()
         yield from self._evaluate()
+
+    def _drop_marks_of_the_dead(self) -> None:
+        """Forget restored marks of processes that ended, or whose pid another has, while nobody looked."""
+        for pid in self._restored:
+            node = self._nodes.get(pid)
+            for marks in (self._explicit, self._began):
+                if pid in marks and (node is None or marks[pid][0] != node.process.start_ticks):
+                    del marks[pid]
+        self._restored.clear()
 
     def reconcile(self, now_s: float) -> Change:
         """Know every process, in one go: at the start, periodically, and after lost events."""

@@ -221,6 +221,7 @@ class Supervisor:
             source=self._options.process_source,
             detection=self._options.detection,
             all_users=self._options.all_users,
+            state=self._paths.state,
         )
         stack.callback(games.close)
         games.use_profiles(profile.profiles)

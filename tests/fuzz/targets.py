@@ -22,6 +22,7 @@ from scx_gamer.games import commandline, records, userfiles
 from scx_gamer.games import lists as detect
 from scx_gamer.games.desktop import Entries, Place, add_entry, parse_entry
 from scx_gamer.games.explain import explain
+from scx_gamer.games.marks import MarkFile
 from scx_gamer.games.proc import ProcFs
 from scx_gamer.games.process_events import decode
 from scx_gamer.games.tracker import Tracker
@@ -157,6 +158,17 @@ def store_record(scratch: Path) -> Target:
         assert found is None or len(found.name) <= 128
         records.app_type(data, 7)
         userfiles.Mounts(text_of(data)).answers("/a/b")
+
+    return target
+
+
+def marks_file(scratch: Path) -> Target:
+    path = scratch / "marks.json"
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        found = MarkFile(path, "boot").read()
+        assert set(found) == {"explicit", "began"}
 
     return target
 
@@ -384,7 +396,7 @@ def trace_answer(_scratch: Path) -> Target:
 TARGETS: dict[str, Callable[[Path], Target]] = {
     made.__name__: made
     for made in (
-        config_file, profile_file, detect_file, proc_tree, desktop_entry, command_line, store_record,
+        config_file, profile_file, detect_file, proc_tree, desktop_entry, command_line, store_record, marks_file,
         kmemleak_report, slabinfo, state_file,
         messages, hints, events, connector, btf, bus, network, sysfs, input_events, report_descriptor, udev_entry,
         frame_log, trace_answer,
