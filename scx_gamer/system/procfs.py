@@ -162,7 +162,7 @@ def uids_of(pid: int, proc: Path = PROC) -> set[int]:
 
 
 MAX_MAPS_BYTES = 4 << 20  # of /proc/PID/maps: 40 000 mappings
-MAX_DESCRIPTORS = 4096  # of a process that are looked at
+MAX_DESCRIPTORS = 4096  # of a process that are read
 # Devices of a GPU: DRM (Mesa, NVIDIA's open stack), NVIDIA's own, Arm's, Qualcomm's, WSL's.
 _GPUS = (
     "/dev/dri/renderD",

@@ -143,7 +143,7 @@ def command_line(_scratch: Path) -> Target:
 
 
 def store_record(scratch: Path) -> Target:
-    """What stores write beside their games: text, JSON, compressed JSON, binary VDF, and a table of mounts."""
+    """Parse the records of stores beside their games: text, JSON, compressed JSON, binary VDF, and mounts."""
     game = scratch / "steamapps/common/Game"
     (game / ".itch").mkdir(parents=True)
     mounts = userfiles.Mounts()

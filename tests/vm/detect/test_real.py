@@ -152,7 +152,7 @@ def test_a_sandbox_is_known_by_its_own_record(desk: Desk, sup: Supervised) -> No
 
 
 def test_an_appimages_server_is_not_the_game(desk: Desk, sup: Supervised) -> None:
-    """What runs has APPIMAGE in its environment; the image's own file serves the mount."""
+    """The running program has APPIMAGE in its environment; the image's own file serves the mount."""
     image = desk.program("Deck.AppImage", BUSYBOX)
     desk.entry(image, "Deck")
     looks = int(sup.ask("snapshot")["detection"]["reconciles"])
