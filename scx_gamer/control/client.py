@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ def request(op: str, *, timeout_s: float = 15.0, path: Path | None = None, **arg
     path = path or paths().control_socket
     line = json.dumps({"op": op, **args}).encode() + b"\n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
-        sock.settimeout(timeout_s)
+        # Not by settimeout: where others fill the queue of connections, a socket that does not block fails at once.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
         try:
             sock.connect(os.fspath(path))
+            sock.settimeout(timeout_s)
             with suppress(BrokenPipeError):  # turned away: why is there to be read
                 sock.sendall(line)
             answer = _read_line(sock)
@@ -35,7 +38,7 @@ def request(op: str, *, timeout_s: float = 15.0, path: Path | None = None, **arg
             ) from err
         except PermissionError as err:
             raise UnreachableError(f"no access to {path}", NO_PERMISSION, err.errno or 0) from err
-        except TimeoutError as err:
+        except (TimeoutError, BlockingIOError) as err:
             raise UnreachableError(f"no answer to {op} in {timeout_s:g} s", FAILED) from err
         except OSError as err:
             raise UnreachableError(f"{op}: {err.strerror}", FAILED, err.errno or 0) from err
@@ -50,6 +53,12 @@ def request(op: str, *, timeout_s: float = 15.0, path: Path | None = None, **arg
             str(found.get("error", "malformed answer")), code if isinstance(code, int) else FAILED
         )
     return decoded.get("result")
+
+
+def _timeval(seconds: float) -> bytes:
+    """A struct timeval."""
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
 
 
 def _read_line(sock: socket.socket) -> bytes:

@@ -27,7 +27,8 @@ _MAX_CLIENTS = 32
 _MAX_PER_USER = 8
 _IDLE_S = 10.0  # a client that neither asks nor reads for so long is dropped
 _MAX_REQUESTS = 64  # by one connection
-_ACCEPTS = 8  # in one pass
+_ACCEPTS = 16  # in one pass
+_BACKLOG = 1024  # connections that wait; who fills it makes others wait for their turn
 _PER_SECOND, _BURST = 50.0, 100.0  # requests of one user, over all connections; root has no limit
 
 
@@ -65,7 +66,7 @@ class ControlServer:
                 path.unlink()
             sock.bind(os.fspath(path))
             os.chmod(path, 0o666)
-            sock.listen(16)
+            sock.listen(_BACKLOG)
             loop.add_fd(sock.fileno(), self._on_connect, name="control socket")
         except OSError as err:
             sock.close()

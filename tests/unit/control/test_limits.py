@@ -133,6 +133,20 @@ def test_who_opens_too_many_is_told_so_and_root_is_let_in(path: Path) -> None:
             control.request("status", path=path, timeout_s=5)
 
 
+def test_who_fills_the_queue_of_connections_makes_root_wait_and_not_fail() -> None:
+    """A client that did not block at connect was turned away at once by a full queue."""
+    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as full:
+        other = Path(name, "socket")
+        full.bind(str(other))
+        full.listen(0)
+        with socket.socket(socket.AF_UNIX) as first:
+            first.connect(str(other))
+            begun = time.monotonic()
+            with pytest.raises(control.UnreachableError, match=r"no answer to status in 0\.5 s"):
+                control.request("status", path=other, timeout_s=0.5)
+            assert time.monotonic() - begun >= 0.4
+
+
 def test_an_endless_answer_is_an_error(path: Path) -> None:
     with pytest.raises(control.ControlError, match="the answer has more than"):
         control.request("endless", path=path, timeout_s=10)
