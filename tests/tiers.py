@@ -113,17 +113,22 @@ def run(plan: Plan, jobs: Sequence[Job], times: Times) -> list[Result]:
     runner = Runner(jobs, workers, preparations)
     print(progress.line({}), flush=True)
     results = []
-    for result in runner.results(BEAT_S):
-        if result is None:
-            print(progress.line(dict(runner.running)), flush=True)
-            continue
-        results.append(result)
-        progress.done(result.name)
-        if not result.failed:
-            times.measured(result.name, result.seconds)
-        if result.failed or result.tier != SET_UP or os.environ.get("VERBOSE"):
-            show(result)
-    times.save()
+    try:
+        for result in runner.results(BEAT_S):
+            if result is None:
+                print(progress.line(dict(runner.running)), flush=True)
+                continue
+            results.append(result)
+            progress.done(result.name)
+            if not result.failed:
+                times.measured(result.name, result.seconds)
+            if result.failed or result.tier != SET_UP or os.environ.get("VERBOSE"):
+                show(result)
+    except KeyboardInterrupt:
+        runner.stop()
+        raise
+    finally:
+        times.save()
     return results
 
 
@@ -153,7 +158,11 @@ def main(wanted: list[str]) -> int:
     except PlanError as err:
         print(f"error: {err}", file=sys.stderr)
         return 2
-    results = run(plan, jobs, times)
+    try:
+        results = run(plan, jobs, times)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
     lines, passed, failed = summary(jobs, results)
     if wanted == ["all"]:
         lines = [*table.what_ran(results), "", *lines]

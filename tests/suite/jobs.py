@@ -135,7 +135,16 @@ class Runner:
         self._workers = workers
         self._results: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
         self._prepared = _Prepared()
+        self._threads: list[threading.Thread] = []
+        self._stopped = False
         self.running: dict[str, float] = {}  # name of a part and when it began
+
+    def stop(self, patience_s: float = 60.0) -> None:
+        """Begin nothing more, and wait for what runs: Ctrl-C has reached it too, and it takes its files with it."""
+        self._stopped = True
+        deadline = time.monotonic() + patience_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def results(self, every_s: float) -> Iterator[Result | None]:
         """Each result; None about every `every_s` seconds, for the caller to say how far the run is."""
@@ -147,6 +156,7 @@ class Runner:
                 threading.Thread(target=self._work, args=(prepare, phase), daemon=True)
                 for _ in range(workers)
             ]
+            self._threads = threads
             for thread in threads:
                 thread.start()
             next_beat = time.monotonic() + every_s
@@ -159,9 +169,9 @@ class Runner:
 
     def _work(self, prepare: deque[str], jobs: deque[Job]) -> None:
         # Preparations first, so that no job waits for one that nobody has begun.
-        while (command := _take(prepare)) is not None:
+        while not self._stopped and (command := _take(prepare)) is not None:
             self._prepare(command)
-        while (job := _take(jobs)) is not None:
+        while not self._stopped and (job := _take(jobs)) is not None:
             self._run(job)
 
     def _prepare(self, command: str) -> None:

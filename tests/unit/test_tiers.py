@@ -102,6 +102,23 @@ def test_jobs_that_measure_time_run_after_the_others_and_one_by_one() -> None:
     assert side_by_side == [1, 1, 1]
 
 
+def test_what_is_stopped_begins_nothing_more_and_is_waited_for() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def slow(emit: Emit) -> None:
+        begun.set()
+        time.sleep(2.5)  # longer than the first beat takes to come
+        emit(Result("tier", "slow", 1, 0, 0.0, ""))
+        ended.set()
+
+    runner = Runner([Job("tier", ("slow",), slow), job("never")], workers=1)
+    beats = runner.results(0.01)
+    assert next(beats) is None and begun.wait(5)
+    runner.stop()
+    assert ended.is_set()
+    assert [r.name for r in beats if r is not None] == ["slow"]
+
+
 def test_what_a_job_does_not_report_has_failed() -> None:
     def silent(emit: Emit) -> None:
         emit(Result("tier", "one", 1, 0, 0.0, ""))
