@@ -108,6 +108,7 @@ class Facts:
     role: str  # the list that names it, empty for none
     draws: bool = False  # holds a render node
     front: bool = False  # a browser engine's helpers are its children
+    named: bool = False  # by the user or a profile
     parent: Words = NO_WORDS
 
 
@@ -330,16 +331,27 @@ def enter(parent: State, facts: Facts, ctx: Context) -> State:
     if process.identity in ctx.ignored:
         return replace(NEUTRAL, denied="`games remove` took it out")
     said = _said(facts, ctx)
-    if said is not None:
+    facts.named = said is not None
+    if said is not None and said.rule == "explicit":
         return (
             state if claim is not None and claim.rank <= said.rank else replace(NEUTRAL, claim=said)
         )
     state = _steam(state, facts, ctx)
+    if said is not None:
+        return _named_by_profile(state, said)
     if state.denied:
         return state
     for rule in (_aside, _gamescope, _launchers, _proton, _gamemode, _native, _wine):
         state = rule(state, facts, ctx)
     return state
+
+
+def _named_by_profile(state: State, said: Decision) -> State:
+    """A profile names a game that no list takes away; below a reaper it is Steam's, which knows its AppID and name."""
+    above = state.claim
+    if above is not None and above.rank <= _RANK["steam"]:
+        return replace(state, aside="") if state.aside else state
+    return replace(NEUTRAL, claim=said)
 
 
 def _better(state: State, claim: Decision) -> State:
@@ -750,11 +762,9 @@ def keeps(facts: Facts, state: State, ctx: Context) -> bool:
     claim, process, words = state.claim, facts.process, facts.words
     if claim is None or process.kthread or facts.role == "background":
         return False
-    if marked(ctx.explicit, process) or (
-        claim.rule == "profile" and claim.root.identity == process.identity
-    ):
+    if facts.named:
         return True
-    if state.aside or facts.role in ("helpers", "wine_plumbing"):
+    if state.aside or facts.role == "helpers":
         return False
     if claim.rule == "steam" and is_own(facts, claim):
         return words.interpreter != "shell" and (not words.helper or facts.draws)
@@ -816,7 +826,7 @@ def is_aside(facts: Facts, state: State, ctx: Context) -> bool:
     claim = state.claim
     if claim is None or facts.process.kthread:
         return True
-    if marked(ctx.explicit, facts.process) or claim.root.identity == facts.process.identity:
+    if facts.named or claim.root.identity == facts.process.identity:
         return False
     if state.aside or facts.role in ("helpers", "tools", "background"):
         return True

@@ -79,6 +79,13 @@ SETUPS = (
         main=33, name="Pal", app_id="7", rule="steam",
     ),
     Setup(
+        "Steam game whose program is called as a part of Wine", "Steam, setup.exe and start.exe of games",
+        f"30 {REAPER} AppId=7 -- /p/proton waitforexitandrun {COMMON}/Tango/setup.exe\n"
+        "  31 /p/wine64-preloader S:\\common\\Tango\\start.exe @draws\n"
+        "  32 /p/wine64-preloader C:\\windows\\system32\\start.exe",
+        main=31, name="Tango", app_id="7", rule="steam",
+    ),
+    Setup(
         "Flatpak whose id systemd escapes", "flatpak common/flatpak-run.c",
         f"40 /usr/bin/bwrap bwrap emu {FLATPAK}org.Some.dolphin\\x2demu-1.scope\n"
         f"  41 /app/bin/emu {FLATPAK}org.Some.dolphin\\x2demu-1.scope @draws\n"

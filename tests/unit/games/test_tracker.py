@@ -298,3 +298,21 @@ def test_what_is_known_stays_when_proc_cannot_be_listed(monkeypatch: pytest.Monk
     with pytest.raises(OSError, match="Too many"):
         track.reconcile(1.0)
     assert (list(track.tree), track.games) == known and track.games
+
+
+def test_a_profile_rescues_from_lists_and_leaves_steam_its_appid() -> None:
+    """A program called as a tool: named by a profile it is a game; below a reaper it is Steam's, with the AppID."""
+    for text, rule, app_id in (
+        ("10 /home/u/g/obs", "profile", ""),
+        ("9 /s/reaper reaper SteamLaunch AppId=7 -- /opt/x/obs\n  10 /opt/x/obs", "steam", "7"),
+    ):
+        track, _ = tracker(text)
+        track.reconcile(0.0)
+        track.profile = lambda p: (
+            "profile obs names its exe obs" if p.exe.endswith("/obs") else None
+        )
+        track.update(1.0)
+        assert [(g.decision.rule, g.decision.app_id, g.main.pid) for g in track.games] == [
+            (rule, app_id, 10)
+        ]
+        assert track.classes[10].class_name == "GAME"
