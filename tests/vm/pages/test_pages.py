@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 
 import pytest
 
-from tests.pages import PAGES, commands_of
+from tests.pages import PAGES, TOP, commands_of
 from tests.screen import on_screen
 from tests.vm.harness import wait_until
-from tests.vm.systemd.conftest import run, show, start, status
+from tests.vm.systemd.conftest import DROP_IN, run, show, start, status
 
 # What the placeholders of the pages stand for.
 GAME = "sleep 3"
@@ -37,6 +38,10 @@ def test_every_command_of_the_pages_works() -> None:
     last = {"stop": 1, "disable": 2}
     lines = sorted(dict.fromkeys(lines), key=lambda line: last.get(line.split()[1], 0))
     assert len(lines) > 12
+    # what docs/netlimit.md says before its commands work
+    DROP_IN.mkdir(parents=True, exist_ok=True)
+    shutil.copy(TOP / "packaging/systemd/drop-ins/network-limits.conf", DROP_IN / "test.conf")
+    run("systemctl", "daemon-reload")
     start()
     wait_until("the supervisor answers", lambda: status()["state"] in ("idle", "attached"), 60)
     with subprocess.Popen(["sh", "-c", "while :; do sleep 0.01; done"]) as game:
