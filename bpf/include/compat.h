@@ -22,8 +22,8 @@
 #define NUMA_NO_NODE (-1)
 
 /*
- * 6.13 on. Since 6.19 a form that returns bool exists beside it as scx_bpf_dsq_insert___v2, and the kernel's comment there
- * says that this form goes and the suffix is dropped: then the bool form has this name. The oldest name follows.
+ * 6.13 on. Since 6.19 a form that returns bool exists beside it as scx_bpf_dsq_insert___v2, and the kernel's comment
+ * there says that this form goes and the suffix is dropped: then the bool form has this name. The oldest name follows.
  */
 void scx_bpf_dsq_insert(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags) __ksym __weak;
 bool scx_bpf_dsq_insert___bool(struct task_struct *p, u64 dsq_id, u64 slice,
@@ -36,7 +36,7 @@ void scx_bpf_dsq_insert_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 
 			      u64 enq_flags) __ksym __weak;
 void scx_bpf_dispatch_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 vtime,
 			    u64 enq_flags) __ksym __weak;
-/* 6.13 on. Since 7.1 a form with enqueue flags exists as scx_bpf_dsq_move_to_local___v2; it takes over this name as well. */
+/* 6.13 on. Since 7.1 a form with enqueue flags exists as scx_bpf_dsq_move_to_local___v2; it takes over this name. */
 bool scx_bpf_dsq_move_to_local(u64 dsq_id) __ksym __weak;
 bool scx_bpf_dsq_move_to_local___flags(u64 dsq_id, u64 enq_flags) __ksym __weak;
 bool scx_bpf_consume(u64 dsq_id) __ksym __weak;

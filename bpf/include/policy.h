@@ -6,8 +6,8 @@
  * 0 <= credit <= W. All keys are on one clock, so they compare across queues and ageing is implicit.
  *
  * No task starves. Take a task queued at t that may run on C CPUs. A task queued after t + D + W has a later key, so
- * only tasks queued by then can run before it. Let N be the runnable tasks that may run on one of its CPUs: each is in a
- * queue at most once, and at the head it runs for at most S, the longest slice rounded up to a tick. Hence
+ * only tasks queued by then can run before it. Let N be the runnable tasks that may run on one of its CPUs: each is in
+ * a queue at most once, and at the head it runs for at most S, the longest slice rounded up to a tick. Hence
  *
  *	wait <= D + W + L + (ceil(N / C) + 1) * S
  *
@@ -340,7 +340,7 @@ static inline u64 scxg_us(u64 ns)
 	return high * 4294967 + (rest * 549755814ULL >> 36);
 }
 
-/* Bucket of the wait histogram: bucket b counts waits below 2^b us that bucket b - 1 does not; the last takes the rest. */
+/* Bucket of the wait histogram: b counts waits below 2^b us that b - 1 does not; the last takes the rest. */
 static inline u32 scxg_wait_bucket(u64 wait_ns)
 {
 	u64 us = scxg_us(wait_ns);

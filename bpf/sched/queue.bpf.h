@@ -39,8 +39,8 @@ static __always_inline bool is_pinned(const struct task_struct *p)
 /*
  * Key of the first task in a DSQ that may run on @cpu, NO_KEY if there is none. Earlier tasks that may not run there do
  * not count: the kernel skips them when it moves a task to the local DSQ, so comparing their keys would hold up this
- * CPU's tasks behind tasks that it never runs. A global function: the verifier walks it once, by itself, instead of once for
- * every path that calls it.
+ * CPU's tasks behind tasks that it never runs. A global function: the verifier walks it once, by itself, instead of
+ * once for every path that calls it.
  */
 __noinline u64 head_key(u64 dsq, s32 cpu)
 {

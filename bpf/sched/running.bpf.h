@@ -108,8 +108,8 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 }
 
 /*
- * sched_yield ends the turn, and with it the place: a thread that spins for a lock would else come back before the owner of
- * the lock. To yield to a certain task is not supported.
+ * sched_yield ends the turn, and with it the place: a thread that spins for a lock would else come back before the
+ * owner of the lock. To yield to a certain task is not supported.
  */
 SEC("struct_ops/scxg_yield")
 bool BPF_PROG(scxg_yield, struct task_struct *from, struct task_struct *to)
