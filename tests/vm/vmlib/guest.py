@@ -41,7 +41,10 @@ LOCKSTEP_OPTIONS = (
 )
 
 # Modules that udev would load for the emulated machine's parts, two thirds of an emulated boot, and nothing uses.
-UNUSED_MODULES = ("kvm_amd", "powernow_k8", "iTCO_wdt", "pcspkr", "ahci", "sr_mod", "sg")
+UNUSED_MODULES = (
+    "aesni_intel", "ahci", "i2c_i801", "i6300esb", "iTCO_wdt", "kvm_amd", "lpc_ich", "pcspkr",
+    "powernow_k8", "qemu_fw_cfg", "sg", "sr_mod",
+)  # fmt: skip
 
 SETUP = """#!/bin/bash
 echo started > {scratch}/started
