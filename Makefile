@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 #
 # make run    starts the scheduler here, or in a VM where this kernel has no sched_ext
 # make test   passes the tests: at most 40 minutes on two CPUs; make test-all the long rest

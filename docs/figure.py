@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Draws docs/result.svg from the table of docs/tuning.md: docs/figure.py > docs/result.svg. A test compares them."""
 
 from __future__ import annotations

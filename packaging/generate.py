@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Man pages and shell completions out of the commands and the configuration as they are: `generate.py FOLDER`."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scx_gamer.cli.app import build
 TOP = Path(__file__).resolve().parents[1]
 DATE = "November 21, 2026"
 # REUSE-IgnoreStart: of the generated pages
-LICENSE = "SPDX-License-Identifier: GPL-2.0-only"
+LICENSE = "SPDX-License-Identifier: GPL-2.0-or-later"
 # REUSE-IgnoreEnd
 
 

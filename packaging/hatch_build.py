@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Builds the BPF objects and puts them into the wheel as scx_gamer/bpf/*.bpf.o."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # make install [DESTDIR=/tmp/root] [PREFIX=/usr]    make uninstall, with the same two
 # What other rooms put into packaging/ is installed from there by its kind.
 

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The compiler that tests use, and objects compiled by it as ours are."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The common start of every test, with any way of starting pytest."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """CO-RE without booting: the types and kfuncs that our objects need, held against the BTF in a kernel's image.
 
 python -m tests.core_check [KERNEL …]    names of kernels.toml (without one: all), or paths of a vmlinuz or of raw BTF

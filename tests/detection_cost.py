@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cost of detection: a look at every process, the same again, and a child of a game. Prints CPU times.
 
 python -m tests.detection_cost [PROCESSES…]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Lint for the English of the sources and for commit subjects.
 
 tests/english.py [FILE …]    Without arguments: every Python source of the tree, then the commits since FIRST_SUBJECT.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Calls of the bus that nobody means well by. As a program: sends them, and says what became of them.
 
 python hostile.py SEED COUNT [right]    With `right`, well-formed calls that would change something are among them.

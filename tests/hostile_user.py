@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A user who opens everything as often as it is let, asks for the longest answers, and reads nothing. A program:
 
 python hostile_user.py UID FOLDER PORT PROCESSES    prints "ready" and stays; it becomes the user UID, unless that is -1

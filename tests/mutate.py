@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Puts each known mistake back, in a copy of the tree, and expects its test to fail.
 
 tests/mutate.py [unit | vm | NUMBER …]    All of them without an argument. One that survives is a test that cannot fail.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Detectors of mistakes in ownership: a kernel that keeps a book of its handles and fails the call it is told to."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pages for users, and the commands in their fenced blocks, for the tests that run them."""
 
 from __future__ import annotations

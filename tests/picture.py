@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A terminal's screen as an SVG for the documentation. SCX_GAMER_PICTURE=1 TESTS=top prints one of a real `top`."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Known mistakes and the tests that catch them: tests/regressions.toml against the tests that exist.
 
 tests/regressions.py          check: every row has tests that exist and a patch that puts the mistake back

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A command on a real pseudo terminal, and what a person would see there."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Run tiers of the tests and say how many tests each of them ran.
 
 tests/tiers.py test | all             what `make test` runs | what `make test-all` runs beside it

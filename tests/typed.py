@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A JSON value against its type: TypedDicts, lists, dicts, unions and plain types."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Writes the dashboard: packaging/grafana/generate.py > packaging/grafana/scx-gamer.json
 
 Panels are one line each here; the JSON is what Grafana imports. A test holds the two together.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The adapter of GameMode on the session bus. Reading its list of games never starts it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The adapter of Hyprland: events on one socket, queries of the active window on another."""
 
 from __future__ import annotations

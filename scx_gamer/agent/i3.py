@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The adapter of sway and i3, which share an IPC protocol: magic, length and type before each JSON text."""
 
 from __future__ import annotations

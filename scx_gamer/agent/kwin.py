@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The adapter of KWin: a script loaded into KWin calls the agent on the session bus when the active window changes."""
 
 from __future__ import annotations

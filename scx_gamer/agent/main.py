@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's main program: it selects the adapters of the session and runs them."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The interface of adapters, each of which reads events of one desktop or of GameMode, and their shared parsers."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The adapter of niri, whose event stream begins with all windows and goes on with changes."""
 
 from __future__ import annotations

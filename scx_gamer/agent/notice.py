@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The desktop notification shown while the supervisor is in the state `fallback`."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The reporter: it sends the latest state of the adapters to the supervisor, and again to one that starts later."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The adapter of X11 and gamescope, by python-xlib: the active window and its process."""
 
 from __future__ import annotations

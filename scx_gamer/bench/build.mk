@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # The benchmark's workload, a plain C program: `make workload`, also on its own with
 # `make -f scx_gamer/bench/build.mk workload`.
 

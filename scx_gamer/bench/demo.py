@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m scx_gamer.bench.demo`: the supervisor at work, and a game's frames without and with it.
 
 A virtual mouse moves, CPU hogs run, a game-like load is started with `scx-gamer exec`. One line a

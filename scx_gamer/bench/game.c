@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The game-like load: vsync -> input -> main -> workers (fan-out and barrier, or a chain) -> render
  * -> driver -> compositor (another process) -> present, with audio, network and loader bursts

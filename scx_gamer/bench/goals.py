@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Goals for a matrix of cells, relative to the same game without load under the kernel's default scheduler."""
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Background loads, each of which counts its work. All run as processes of one group, which the
  * parent ends. A load whose helper program fails reports an error instead of less work.

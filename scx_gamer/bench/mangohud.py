@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Frame times in logs of MangoHud, and the comparison of two logs."""
 
 import csv

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m scx_gamer.bench.matrix`: loads x shapes x schedulers, interleaved, into bench.json.
 
 Meant for the lockstep VM, where one percent is a difference; runs on any machine with sched_ext.

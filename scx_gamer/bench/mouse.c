@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A virtual mouse that moves at a fixed rate, through /dev/uinput. */
 #define _GNU_SOURCE
 #include <fcntl.h>

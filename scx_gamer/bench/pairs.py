@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`scx-gamer bench`: a game-like load, or a command, run alternately without and with the scheduler."""
 
 import subprocess

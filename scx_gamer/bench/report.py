@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The HTML report of paired runs. The only module that needs matplotlib."""
 
 import base64

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A supervisor in a child process, controlled through the command line and the control socket."""
 
 import json

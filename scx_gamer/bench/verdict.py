@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Statistics of paired runs without and with the scheduler: bootstrap intervals, noise, and a verdict in one line."""
 
 import random

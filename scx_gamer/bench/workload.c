@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The benchmark's workload: a game-like load, background loads, a virtual mouse and the calibration
  * of their work. Each subcommand prints one JSON object.

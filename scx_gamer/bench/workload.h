@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Code shared by the subcommands of the benchmark workload: clock, calibrated work, samples with
  * exact percentiles, futex events, and the command line. Nothing here allocates after set-up.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The command line. This module imports nothing large, because `run`, `exec` and `version` must start fast."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The application of all commands, and the printing of usage errors."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """bench: the effect of the scheduler on this machine, with its uncertainty."""
 
 from __future__ import annotations

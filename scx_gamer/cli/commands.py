@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Commands that start without typer: one table of their options and help, for the start-up path and for typer.
 
 typer 0.29 imports pydantic: 18 MB and 0.1 s, spent for nothing in a daemon, a game's launcher or an overlay's line.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """devices: each input device, its lane and why, its path. Opens no device, loads nothing and needs no root."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The one place where an exception becomes a line for a person and an exit code."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """games: the running games, and which processes are games because a user says so."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """exec: mark this process as a game, then become the command. No other process stays behind."""
 
 from __future__ import annotations

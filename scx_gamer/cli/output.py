@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Printing of results: JSON for programs, aligned columns for people."""
 
 from __future__ import annotations

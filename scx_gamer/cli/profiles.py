@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """profiles: list, show, validate, set, diff. Only `set` needs a running supervisor."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Requests to the running supervisor, by the bus or by its own socket.
 
 The bus knows who asks and lets polkit decide; the socket knows root and the others. Root takes the socket first, where

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """status, start, stop, restart: requests to the running supervisor."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A terminal in full-screen mode, restored on every exit."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Rendering of `top`: two snapshots to the lines of a screen, without terminal or clock."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """trace: questions about a running game, answered by probes compiled on demand."""
 
 from __future__ import annotations

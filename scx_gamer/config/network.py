@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The `[network]` section: rates and times with units, targets, and the settings made of them."""
 
 from __future__ import annotations

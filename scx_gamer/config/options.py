@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Options of the supervisor, made from the configuration and the command line."""
 
 from __future__ import annotations

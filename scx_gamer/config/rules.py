@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Rules for the values of TOML files: the one validator of the configuration, of profiles and of `[network]`."""
 
 from __future__ import annotations

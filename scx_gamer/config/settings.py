@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The configuration: TOML files merged into one validated, frozen Config.
 
 Files are merged key by key in this order, and later files override earlier ones: the shipped config.toml, the admin's

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Bounded reading of TOML files, with the line of each key for error messages."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Inotify watch on configuration directories: one callback once their TOML files have settled after a change."""
 
 from __future__ import annotations

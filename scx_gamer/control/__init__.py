@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Control socket: the protocol, its server and its client. Imports only `system`.
 
 A stream socket in the runtime directory carries one JSON object per line each way.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The one table of operations: names on the control socket, methods of the bus, arguments, and who may.
 
 The command, the socket and the bus all read it. Whatever is not in it cannot be asked.

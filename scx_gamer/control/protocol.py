@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Limits and the error of the control protocol, shared by its server and its client."""
 
 from __future__ import annotations

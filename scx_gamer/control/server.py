@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The control socket: who may ask what, and clients that cost nothing however they behave."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Types of the answers `status` and `snapshot`: the one place of their keys, for the daemon and for every reader.
 
 The answers are JSON objects, and most readers are other processes, perhaps of another version. Hence TypedDicts: mypy

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The service on the system bus and its client.
 
 dbus-next offers asyncio and GLib; we have a loop already. So of dbus-next we use what knows the format of messages

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Asking the service from a program that has nothing else to do: plain, blocking, with a time limit."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A connection to the bus on our own loop: never blocks, bounded in what it reads, keeps and waits for."""
 
 from __future__ import annotations

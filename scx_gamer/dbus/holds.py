@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Profiles held by programs for as long as they want, or live: the newest hold wins."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """introspection.xml as a table: what can be called, with which arguments, and what comes back."""
 
 from __future__ import annotations

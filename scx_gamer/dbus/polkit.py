@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Authorization of callers: the user from the bus, the permission from polkit."""
 
 from __future__ import annotations

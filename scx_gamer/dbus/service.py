@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The service: calls of the bus become the operations of the control socket, for those who may."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A connection to the bus of a user's session, by dbus-next: calls, signals, one object of ours. For the agent."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Messages to bytes and back, by dbus-next; frames cut out of a stream, by us."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Checks of the parts of scx-gamer that work on this machine, by trying them, without side effects.
 
 Programs are loaded to see whether the kernel takes them and closed at once; nothing is attached.

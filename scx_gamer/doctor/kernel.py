@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Checks of the running kernel and of this user's capabilities."""
 
 from __future__ import annotations

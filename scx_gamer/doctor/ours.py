@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Checks of our parts: configuration, profiles, detection rules, the supervisor."""
 
 from __future__ import annotations

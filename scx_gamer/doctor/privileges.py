@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Capabilities of the running supervisor that a feature needs and the unit has only with a drop-in."""
 
 from __future__ import annotations

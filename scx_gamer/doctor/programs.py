@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Our programs, loaded for a trial: asking the kernel is not enough."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Takes out of a text what tells who uses the machine and what they run."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """report: one archive with what a bug report needs, and nothing personal."""
 
 from __future__ import annotations

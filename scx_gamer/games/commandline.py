@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The program that a command line runs, told apart from words that it merely mentions. Pure; imports nothing of ours.
 
 A word counts as the program (`exe`, `argv[0]`) or as the script of an interpreter, and nowhere else: `vim

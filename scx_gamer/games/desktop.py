@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Desktop entries: which programs are games, which are launchers, and which are neither.
 
 Entries of Category Game name native games. An entry that starts a generic program (`java`, `love`, `distrobox`) names

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The game detector: process events in, classes in the kernel's map out, and why."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The filter of execs that the kernel reports: names of which the rules could make something."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Answers about games: the list, the facts for profiles, why a process is a game or is none."""
 
 from __future__ import annotations

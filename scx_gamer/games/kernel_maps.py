@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The maps that the detector writes: classes, processes to follow, and names to report."""
 
 from __future__ import annotations

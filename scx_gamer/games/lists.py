@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The names that the rules know: `detect.toml` and its drop-ins."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Marks of processes that outlive the supervisor: a restart in the middle of a game finds it again.
 
 A mark holds for one process, by pid and start time: `games add` and `exec`, and the program of a desktop entry that a

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The tracker's records: a game, a process as it knows it, the class of a process."""
 
 from __future__ import annotations

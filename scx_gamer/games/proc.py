@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Facts of processes for the rules: `/proc` text, read once, bounded, never trusted.
 
 Nothing here attaches to, traces or reads the memory of a process. An entry that vanishes between two reads is

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Process events without BPF hooks: the proc connector, else polling."""
 
 from __future__ import annotations

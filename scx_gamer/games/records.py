@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Records of stores beside the games that they install: names, types, marks. Read bounded, never trusted.
 
 Steam: `steamapps/appmanifest_ID.acf` (text VDF), `appcache/appinfo.vdf` (binary VDF with a type for each AppID). GOG:

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The rules: what a process inherits from its parent and what its own facts add, in the order of evidence.
 
 A lineage is read once, downwards: `enter` makes the state of a process out of its parent's and of its own facts, so a

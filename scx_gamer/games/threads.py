@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Roles of a game's threads, as the kernel saw them; by their names only where it saw nothing."""
 
 from __future__ import annotations

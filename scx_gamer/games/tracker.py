@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The games that run now, and the class of each of their processes. Pure: time and `/proc` come from outside.
 
 Events and looks mark processes; each is read once and evaluated after its parent, and its children again only if what

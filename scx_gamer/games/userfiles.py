@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files that users own, read so that no user can make the reader wait, loop, or read something else.
 
 Only regular files are read, opened without blocking (`mkfifo x.desktop`), never through a link that leads out of the

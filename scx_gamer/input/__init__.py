@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Input devices: what they are, where they come and go, and the boost lane each one opens."""
 
 from scx_gamer.input.classify import Kind, Lane

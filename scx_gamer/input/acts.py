@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Acts of the player among input events: the arithmetic of bpf/include/input_policy.h for the evdev path.
 
 tests/policy holds the two equal, for any axis and any value.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kind and lanes of an evdev device, from its capability bits and what udev and HID say: no vendor, no name."""
 
 from __future__ import annotations

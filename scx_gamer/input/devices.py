@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The input devices of the machine, read from sysfs: no device opened, no BPF, no root."""
 
 from __future__ import annotations

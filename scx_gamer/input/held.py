@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Keys and axes that hold a window open, told apart from those that are merely not at zero.
 
 Where an axis rests follows from its limits and from where its neighbours are, and is learnt: a position that stays

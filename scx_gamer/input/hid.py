@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Applications of a HID report descriptor, by the items of the HID specification 1.11, section 6.2.2."""
 
 from __future__ import annotations

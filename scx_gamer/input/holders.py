@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Processes that have an input device open, from /proc alone: no node is opened for it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Devices that come and go, as udev (or the kernel itself, where udevd does not run) tells it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The open devices as one source of the loop: their events where no hook opens the windows, else their end alone."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The input monitor: keeps the kernel told which devices there are, and which keys are held."""
 
 from __future__ import annotations

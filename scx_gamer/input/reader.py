@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One open evdev node: its event masks, batched reads, and the true state of keys and sticks."""
 
 from __future__ import annotations

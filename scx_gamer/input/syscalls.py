@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Two calls of libc that never wait, made without letting go of the interpreter.
 
 Where another thread is busy, each call that lets go waits to have it again: several times the cost of the call.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The leak check and its verdict: clean, leak, or unjudged with a reason."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One full cycle: load, attach, send messages, watch threads, limit a cgroup, run, detach, unload."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """kmemleak, the kernel's leak detector: its report in all formats, and a run with a positive control.
 
 Before 6.8 a record has an age, and each frame an address. Later records have a checksum, and still later no addresses.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Memory per cycle: resident size, slabs, figures of meminfo, and their slopes."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A snapshot of resources by identity. Equal counts could hide one lost resource and one left behind."""
 
 from __future__ import annotations

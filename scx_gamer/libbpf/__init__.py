@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Typed binding of libbpf 1.4 or later. Imports nothing else of scx_gamer.
 
 Every class that owns a kernel object is a context manager with an idempotent `close`. Every failure is a `BpfError`,

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The ctypes prototypes of every libbpf and libc function in use.
 
 Functions that return a pointer return NULL and set errno on failure; those that return an int return `-errno`.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Constants and structs of `abi.h`, read from the BTF of a BPF object."""
 
 from __future__ import annotations

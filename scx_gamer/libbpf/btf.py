@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Parser of the BTF of our BPF objects, for the layout of structs shared between kernel and Python."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Queries of the running kernel: its BTF, and the BPF objects in it.
 
 libbpf parses the BTF, because parsing its 130 000 types in Python would take seconds.

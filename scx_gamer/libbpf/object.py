@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """BPF objects, their maps and programs, and the links that keep a program attached."""
 
 from __future__ import annotations

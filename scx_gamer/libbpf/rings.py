@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The BPF ring buffers: events from the kernel, and messages to it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Prometheus exposition: metric names, samples, the text format and the exporter. Imports `scheduler` and `system`."""
 
 from scx_gamer.metrics.exposition import open_exporter, process, scrape, text_of

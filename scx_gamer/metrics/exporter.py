@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """GET /metrics on a loopback address, in the loop, in short parts that input interrupts.
 
 Sockets do not block and each connection has a deadline, so a slow scraper holds up nobody. Not on a thread of its own:

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Exposition of a status snapshot in the Prometheus text format, in parts of little work each.
 
 prometheus-client is imported at the first scrape: a supervisor that nobody scrapes does not pay for it.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The values of a snapshot, as samples of the metrics. The names are those of specs.py."""
 
 from __future__ import annotations

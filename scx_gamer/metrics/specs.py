@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Name and meaning of every metric. docs/metrics.md and the dashboard are tested against them."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Rate limits on background traffic while a game runs. Optional: imports `libbpf`, `config`, `control`, `system`."""
 
 from scx_gamer.netlimit.errors import NetError

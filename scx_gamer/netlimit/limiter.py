@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The traffic limiter: limits of the running game's settings and of the user."""
 
 from __future__ import annotations

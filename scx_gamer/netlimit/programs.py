@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The loaded BPF object of network limits, its slots and its attachments."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The limited cgroups by cgroup id. A limit lasts until the last process that it was requested for has ended."""
 
 from __future__ import annotations

@@ -1,2 +1,2 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """BPF objects that outlive a scheduler: hooks, rings and shared maps. Imports `libbpf` and `system`."""

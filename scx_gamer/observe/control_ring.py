@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The only producer of the control ring. Messages are queued, and drained once for each pass of the loop."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The observer: hooks on processes and input, the rings, and the maps shared with the scheduler."""
 
 from __future__ import annotations

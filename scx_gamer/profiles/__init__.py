@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Profiles: settings per game, from TOML files. Imports `config` and `system`, nothing of processes or BPF."""
 
 from scx_gamer.profiles.load import (

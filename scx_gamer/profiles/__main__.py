@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Print the JSON Schema of profiles. `make schema` writes it to profiles/schema.json."""
 
 from scx_gamer.config.settings import tunable_limits

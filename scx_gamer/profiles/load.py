@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Loading of profiles: one TOML file each, named after the profile.
 
 An admin's file masks the vendor's of the same name, and a link to /dev/null disables it. Files in NAME.toml.d/ override

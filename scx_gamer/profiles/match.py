@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Selection of a game's profile: by AppID first, then by exe, then by command line."""
 
 from __future__ import annotations

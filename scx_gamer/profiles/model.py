@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The data of a profile: its match, settings, their reasons and places."""
 
 from __future__ import annotations

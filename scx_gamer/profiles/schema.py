@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sections and keys of a profile: the one source of the validation and of the published JSON Schema.
 
 A new section is an entry in `sections`. Its values are read as `Profile.settings["section.key"]`.

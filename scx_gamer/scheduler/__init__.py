@@ -1,2 +1,2 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One attached scheduler, its state machine and the state that survives it. Imports `observe` and `config`."""

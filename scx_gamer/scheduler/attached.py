@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An attached scheduler: open, configure, load, attach, read, detach; and the counters of all generations."""
 
 from __future__ import annotations

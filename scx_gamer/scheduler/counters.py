@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Counters of the scheduler, summed over CPUs and over generations."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Outcomes of an attach that the state machine answers to; none of them reaches a person as an error."""
 
 from __future__ import annotations

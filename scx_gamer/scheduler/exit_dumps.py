@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Exit dumps: the kernel's report on a scheduler that it ended, for a bug report."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Exits of the scheduler, and the action that follows each: a pure table."""
 
 from __future__ import annotations

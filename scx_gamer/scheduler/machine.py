@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The state machine of the scheduler: its state and the cause. No I/O of its own."""
 
 from __future__ import annotations

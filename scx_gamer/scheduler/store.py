@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The state that survives the supervisor: off, the generation, failures, and the end of the last run."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """sched_ext in sysfs: support, state, and the name of the loaded scheduler."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """CPUs, caches, SMT siblings and capacity, as the kernel shows them in sysfs.
 
 Only CPUs that are online make a cache. sysfs keeps no cache or core of the others: counted as caches of their own, the

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The active profile, and its values in the kernel's map. Nothing here detaches or reloads a scheduler."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Changes that callbacks report, and their consequences in one order, once for each pass of the loop."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Heartbeats: to the kernel, where a stale one ends the boosts, and to systemd's watchdog."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One line about the scheduler for an overlay such as MangoHud's."""
 
 from __future__ import annotations

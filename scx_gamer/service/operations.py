@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Calls behind the table of operations, the same for the control socket and the bus."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The one gate for hints of user sessions, whichever way they come: hints socket, control socket or bus.
 
 A hint says which process has the focus, or that GameMode or `exec` has one for a game. It never names a file. It is

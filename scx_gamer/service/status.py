@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The supervisor's status, and the snapshot that the metrics show. Reads only."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """status.json and hud in the runtime directory, for readers without a connection to the socket."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The supervisor: everything that runs, on one stack and one loop, around the state machine."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The games that each user may see: on a machine with hidepid, a game is nobody's business but its player's."""
 
 from __future__ import annotations

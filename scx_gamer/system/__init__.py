@@ -1,2 +1,2 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Linux plumbing: event loop, /proc, files, locks, sd_notify, text. Imports nothing else of scx_gamer."""

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A token bucket for each user, so that no user can spend another's share."""
 
 from __future__ import annotations

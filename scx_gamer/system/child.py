@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Start of helper programs isolated from the caller: neither its folder nor its environment selects their code."""
 
 from __future__ import annotations

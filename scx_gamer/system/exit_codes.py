@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Exit codes of every command and of the daemon: the values of sysexits.h where it has one."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Binding of inotify(7) through libc. Python's library has none, and Debian packages no maintained one."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The lock that allows one supervisor at a time: flock(2) on the runtime directory itself."""
 
 from __future__ import annotations

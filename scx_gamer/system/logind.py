@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Seats of users as logind knows them, asked through libsystemd."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The epoll loop: file descriptors, timers, signals, and the lag with which they are served."""
 
 from __future__ import annotations

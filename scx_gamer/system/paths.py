@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Directories and files of the supervisor. It writes to no others."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Parsers of /proc/PID.
 
 Paths that are read again and again are strings, here and everywhere else: pathlib interns each part of a path, and

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """sd_notify(3): reports readiness, status and watchdog to systemd. Does nothing without NOTIFY_SOCKET."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Escaping of untrusted text for a terminal, a log line or a metric label."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Questions about a running process, answered by probes that bcc compiles on demand.
 
 A child process holds the probes, which keeps the memory and the faults of the compiler out of ours. Its end detaches

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of a probe: a histogram for each name, percentiles, and their display."""
 
 from __future__ import annotations

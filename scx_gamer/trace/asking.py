@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Asking: finds a Python that has bcc, starts the child, reads its answer."""
 
 from __future__ import annotations

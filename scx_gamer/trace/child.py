@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The child process of `trace`: compiles a probe, samples, prints JSON. The only module that imports bcc."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Real headless desktops, run as an ordinary user, and an adapter connected to one."""
 
 from __future__ import annotations

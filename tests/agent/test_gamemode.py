@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """GameMode: the real daemon on a bus of its own."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The notification of a supervisor in fallback: over two real buses, to a server that records it."""
 
 from __future__ import annotations

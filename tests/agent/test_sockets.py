@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hyprland and niri: fake servers of their protocols on real sockets. The reporter: with a real control server."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Focus under real headless compositors: sway and KWin."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Focus under a real X server: openbox, i3, and what gamescope writes on its root window."""
 
 from __future__ import annotations

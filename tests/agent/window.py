@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A program with one X window, for tests: python window.py DISPLAY NAME."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Inputs out of a corpus: cut, joined, damaged; those that reach new lines are bred on.
 
 Small and ours, because what guides by coverage on PyPI has no build for every Python that we run on.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every parser of what others write, as a call that takes bytes. An error that is not its room's own is a bug."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Half a minute for each parser, from its corpus; SCX_GAMER_FUZZ_S and SCX_GAMER_FUZZ_SEED choose otherwise."""
 
 from __future__ import annotations

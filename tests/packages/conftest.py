@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The work of a distribution's package builder: installation, packages, and their contents."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The alerts fire when they must, as Prometheus' own tool evaluates them."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The Debian and the RPM package: built, linted, and what they hold."""
 
 from __future__ import annotations

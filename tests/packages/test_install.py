@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """make install and uninstall, man pages, completions, metainfo."""
 
 from __future__ import annotations

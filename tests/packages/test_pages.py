@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The commands of docs/ that build and install, and that no command of a page goes without a test."""
 
 from __future__ import annotations

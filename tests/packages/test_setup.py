@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """First steps of a user: make run, pip install, and set-ups that install no more than requested."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """policy.h, compiled for this machine with the sanitizers: a wrap or a bad shift ends the process and so the test."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Every function of policy.h on facts read from stdin: one struct in, one struct out, until the input ends. */
 #include <stdbool.h>
 #include <stdint.h>

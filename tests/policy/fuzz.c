@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * libFuzzer's entry to policy.h and shaper.h: any bytes are facts, tunables and times; what the headers promise is
  * checked, and the sanitizers watch.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * input_policy.h on the host. A request is eight words of 32 bits: 0 minimum maximum fuzz flat permille counted value
  * for an axis, answered with one byte, 1 when it acts, and eight of its dead zone; 1 type code value for the source of an

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * shaper.h on the host. A request is four words: 0 rate direction packets, followed by as many pairs of nanoseconds
  * since the packet before and length; 1 address 0 0; 2 and two words with two halves of an IPv6 address each. The answer

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Discrete events around policy.h: tasks wake, wait, run and sleep on up to 256 CPUs in several caches, queued and
  * dispatched as sched.bpf.c does it. Prints one line; exits 1 when a task waited longer than the bound.

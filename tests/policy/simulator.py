@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Runs the simulator; as a program draws docs/simulator.svg: `python -m tests.policy.simulator SIMULATE OUTPUT`."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """No task waits longer than policy.h promises, and a decision costs the same on large machines as on small ones."""
 
 from __future__ import annotations

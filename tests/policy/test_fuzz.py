@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """policy.h and shaper.h under libFuzzer and the sanitizers, from the corpus that is kept."""
 
 from __future__ import annotations

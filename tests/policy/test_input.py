@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """input_policy.h and the evdev path's acts.py are one arithmetic, and it is the one that was meant."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Bounds of the policy's arithmetic for any facts, any tunables and any time."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The promises of a rate, for any packets: shaper.h under the sanitizers."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Folders of tests/vm as jobs: a batch of them in one guest, or on this machine where its kernel has sched_ext."""
 
 from __future__ import annotations

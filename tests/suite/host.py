@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Tiers that need no guest: lint, unit, policy, fuzz, packages, and the extras of `make test-all`."""
 
 from __future__ import annotations

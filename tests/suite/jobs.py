@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Jobs of a run: a queue over the CPUs, first come first served; those that measure time run by themselves."""
 
 from __future__ import annotations

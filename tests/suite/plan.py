@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Plan of the tests: the data of tests/tiers.toml, and the batches of tests/vm folders that share a guest."""
 
 from __future__ import annotations

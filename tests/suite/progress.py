@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Progress of a run: the parts that run, the share that is done, and the time left by the durations of the last run."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Tables for people: the map of tests/vm in tests/README.md, and what a run of `make test-all` ran."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hypothesis without deadlines: the time of one example depends on what else the machine does."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """README and docs name only paths, make targets, commands and limits that exist."""
 
 from __future__ import annotations

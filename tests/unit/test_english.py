@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """tests/english.py finds the openings and the commit subjects that it must, and no others."""
 
 from __future__ import annotations

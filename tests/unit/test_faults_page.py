@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The table of faults is whole: every fault of the suite, and every test in it, is a row."""
 
 from __future__ import annotations

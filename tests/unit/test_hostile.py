@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Names that others choose, and paths that others may prepare: neither gets further than it may."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Layout rules: which package imports which, where third-party packages belong, the header of every file."""
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def tracked() -> list[Path]:
 FOR_THE_KERNEL = (
     b"SPDX-License-Identifier: GPL-2.0-only"  # its helpers ask for a GPL-compatible licence
 )
-ELSEWHERE = b"SPDX-License-Identifier: GPL-2.0-only"
+ELSEWHERE = b"SPDX-License-Identifier: GPL-2.0-or-later"
 # REUSE-IgnoreEnd
 
 

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Tiers of the tests: the plan names every folder, a batch keeps to its kind of guest, and red stays red."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every test here runs as root on a kernel with sched_ext, and leaves nothing behind."""
 
 from __future__ import annotations

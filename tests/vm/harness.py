@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A real supervisor process in directories of its own, and what a test asks of it."""
 
 from __future__ import annotations

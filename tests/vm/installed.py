@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """scx-gamer as a package leaves it, in a guest whose files are a layer that goes with it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One whole life of a supervisor inside the test's process, limits of traffic included, on a kernel that may fail one
 call of it."""
 

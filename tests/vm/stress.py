@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The load that sched_ext's own CI puts on every scheduler, and what it says it has done."""
 
 from __future__ import annotations

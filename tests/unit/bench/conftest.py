@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The workload program, built with sanitizers, so that each run also checks its memory accesses."""
 
 import os

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Medians, the table and the command lines of a measured run; a real run without a scheduler."""
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The goals of a matrix, and merging and comparing its parts."""
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Verdicts of paired runs, comparison of MangoHud logs, and the report."""
 
 import base64

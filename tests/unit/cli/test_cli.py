@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The command line: exit codes, one line for each error, nothing imported that is not needed."""
 
 from __future__ import annotations

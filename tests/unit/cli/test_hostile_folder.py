@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every command, started in a folder whose files would take the place of our modules and Python's."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """exec: the process that was asked is the game, whatever the supervisor does meanwhile."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every command in any locale, into a pipe that nobody reads, and onto a full disk."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The way of a request: root the socket, others the bus; and the other one where the first is closed."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """top: what it computes of two snapshots, and the view itself on a real pseudo terminal."""
 
 from __future__ import annotations

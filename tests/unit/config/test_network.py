@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Rates, times and targets of `[network]` and of the command line."""
 
 from __future__ import annotations

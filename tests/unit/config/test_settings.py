@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Configuration files: valid ones load; invalid ones give one line with place, mistake and remedy."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Clients that mean no good: what one user can take is bounded, and root is answered all the same."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The control socket with a real client: every request of one message gets its answer."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A real dbus-daemon of our own, and a loop that a test turns by hand or on a thread."""
 
 from __future__ import annotations

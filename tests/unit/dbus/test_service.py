@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The service on a real dbus-daemon: every method, hostile calls, floods, a bus that goes and comes back."""
 
 from __future__ import annotations

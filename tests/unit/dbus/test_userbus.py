@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's connection, on Pythons whose typing has lost what dbus-next 0.2.3 imports."""
 
 from __future__ import annotations

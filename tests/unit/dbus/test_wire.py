@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Bytes of strangers: cut into messages, dropped or refused, never more than a bounded amount of work."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """doctor: each finding says what to do; the gravest decides the exit status."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Features that need a drop-in of the unit: doctor says which the running supervisor has."""
 
 from __future__ import annotations

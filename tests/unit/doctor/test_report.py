@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """report: opens, holds what it lists, and none of the planted personal data."""
 
 from __future__ import annotations

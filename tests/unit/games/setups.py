@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Set-ups as players have them, by kind: the tree, the entries of the machine, and the game that a player would name.
 
 `source` names where the shape of the tree is from. docs/detection.md has a row for each.

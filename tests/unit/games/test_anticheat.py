@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The promise of docs/detection.md: nothing that is shipped attaches to, traces or reads a user process."""
 
 from __future__ import annotations

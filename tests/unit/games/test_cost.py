@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Growth of cost: operations counted, not timed. `python -m tests.detection_cost` prints the times."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Any order of events and any content of files: no crash, no wrong game, one clear line."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Text that users choose, as often as they like: what a status repeats of it is bounded."""
 
 from __future__ import annotations

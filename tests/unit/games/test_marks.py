@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Marks that outlive the supervisor: of the same processes, bounded, and refused if nobody wrote them so."""
 
 from __future__ import annotations

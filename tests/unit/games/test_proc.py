@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`/proc` text: what kernels write, what they never write, and what a process may put in it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Programs that run here, read from this machine's own `/proc`, with the entries that their packages install."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Each set-up of `setups.py`: found at a first look and by events alike, with its name, main process and classes."""
 
 from __future__ import annotations

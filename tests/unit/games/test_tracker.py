@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Recorded trees: the right game, the right tree, the right class, or none."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files that a user can put in the way: none is waited for, none leads elsewhere, none is too long."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Process trees written from what launchers are known to start, in one short notation.
 
 One line a process: indentation is parenthood, then pid, executable, and the command line if it differs. `KEY=value`

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The classifier over the capability bitmaps of real devices, any sets of bits, and the parser under fuzz."""
 
 from __future__ import annotations

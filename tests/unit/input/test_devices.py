@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """scan_devices() over a written sysfs tree."""
 
 from __future__ import annotations

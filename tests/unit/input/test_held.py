@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Held keys and axes, polled four times a second, on layouts of real devices at rest and in use."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Applications of HID report descriptors, whole ones and any bytes."""
 
 from __future__ import annotations

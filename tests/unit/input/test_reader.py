@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Batches of raw events: which of them are acts, and whether some were lost."""
 
 from __future__ import annotations

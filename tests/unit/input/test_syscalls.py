@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Calls of libc that keep the interpreter say what Python's own say."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Reports of kmemleak in all formats, damaged reports, and runs with a positive control."""
 
 from __future__ import annotations

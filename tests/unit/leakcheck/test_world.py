@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Resources by identity on this machine (fds, threads, children, files), and slopes of memory."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Shared structs are the same on every architecture: the objects' types do not depend on the target's define."""
 
 from __future__ import annotations

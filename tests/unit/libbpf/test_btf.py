@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The BTF parser, compared with the compiler and run on bytes that are not BTF."""
 
 from __future__ import annotations

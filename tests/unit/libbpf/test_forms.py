@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The forms of sched_ext's kfuncs, against kernels' BTF with names put in and taken out."""
 
 from __future__ import annotations

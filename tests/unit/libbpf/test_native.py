@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The ctypes prototypes, compared with libbpf's headers, and a libbpf that is too old."""
 
 from __future__ import annotations

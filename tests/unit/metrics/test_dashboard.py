@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Dashboard and alerts name what is exported, and all of it."""
 
 from __future__ import annotations

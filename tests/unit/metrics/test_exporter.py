@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The exporter: local only, never held up, nothing left after close."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every metric moves with its source, is documented, and nothing is exported that is not."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cgroup2 hierarchy, and the processes that a target matches."""
 
 from __future__ import annotations

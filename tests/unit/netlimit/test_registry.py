@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The registry of limited cgroups, with real processes and a fake kernel that fails a chosen call."""
 
 from __future__ import annotations

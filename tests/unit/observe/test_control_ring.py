@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The queue of messages to the BPF programs, on a fake ring."""
 
 from __future__ import annotations

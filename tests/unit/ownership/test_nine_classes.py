@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Each of the nine mistakes in ownership, made on purpose on the real libbpf: its detector names it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Loading of profiles: merging, masking, disabling, and one-line errors with place and remedy."""
 
 from __future__ import annotations

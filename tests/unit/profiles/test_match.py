@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Selection of profiles: AppID before exe before command line, admin before vendor."""
 
 from __future__ import annotations

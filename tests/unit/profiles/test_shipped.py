@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The shipped profiles: valid, with a reason for each setting, and in the published schema."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The active profile: the user's choice, games, failures, changed files, and the messages to the kernel."""
 
 from __future__ import annotations

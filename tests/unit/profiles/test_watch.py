@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Changed files are reported by the real kernel's inotify, through the real loop."""
 
 from __future__ import annotations

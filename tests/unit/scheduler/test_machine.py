@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The state machine with a fake clock and a fake kernel."""
 
 from __future__ import annotations

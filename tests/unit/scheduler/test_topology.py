@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Topologies from sysfs trees as machines have them: siblings far apart, several caches, hybrid, up to 256 CPUs."""
 
 from __future__ import annotations

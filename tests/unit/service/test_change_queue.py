@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One change has each consequence once: the supervisor with its real profiles and state machine, on a fake kernel."""
 
 from __future__ import annotations

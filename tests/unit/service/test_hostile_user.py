@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every way in at once, on one loop, and a user who fills them all: root's question is answered within a second."""
 
 from __future__ import annotations

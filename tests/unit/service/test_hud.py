@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The line for MangoHud: one line, short, true in every state."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The repeated reads and writes of a supervisor add nothing to the interpreter's table of interned names."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hints: of one's own processes, from the session in front, not too many, and never a crash."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The order of the start: systemd hears READY before anything looks at what users own."""
 
 from __future__ import annotations

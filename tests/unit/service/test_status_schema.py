@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The schema of `status --json` and of the snapshot: keys that readers know stay, whatever type holds them."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The users who are told of a game: root and the seat of all, others of their own."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Errors have one base class, and exit codes one place."""
 
 from __future__ import annotations

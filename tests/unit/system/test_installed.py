@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An installed build: no variable of the tests names a file that it loads or runs."""
 
 from __future__ import annotations

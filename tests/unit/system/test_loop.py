@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The event loop: urgent sources, removal, and signals that interrupt."""
 
 from __future__ import annotations

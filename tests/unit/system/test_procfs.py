@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Parsers of /proc/PID, on texts that kernels write and on texts that they do not."""
 
 from __future__ import annotations

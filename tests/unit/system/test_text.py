@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Escaping of hostile names before they reach a terminal, a log or a label."""
 
 from hypothesis import given

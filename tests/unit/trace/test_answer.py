@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """trace: figures compared with the arithmetic of the probes, and the errors that a user sees."""
 
 from __future__ import annotations

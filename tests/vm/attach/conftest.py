@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The two objects as the supervisor joins them, without the supervisor."""
 
 from __future__ import annotations

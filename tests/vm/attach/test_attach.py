@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A scheduler comes, schedules, and goes; nothing of it stays. Runs on every kernel of the matrix."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A kernel with no form of a needed kfunc: the scheduler is refused before it could stall the machine."""
 
 from __future__ import annotations

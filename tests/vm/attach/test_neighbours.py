@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Threads that yield, hogs that change themselves, kernel threads that are bound late."""
 
 from __future__ import annotations

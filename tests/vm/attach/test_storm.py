@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Two thousand threads that spin, and a fork storm: nobody is lost, nothing is ejected."""
 
 from __future__ import annotations

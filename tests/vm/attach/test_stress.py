@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The stress of sched_ext's own CI: the scheduler holds, and no task starves."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A real system bus and a real polkitd in the guest, with the files of the package."""
 
 from __future__ import annotations

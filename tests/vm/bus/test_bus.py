@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The service on a real bus, with polkit's word, and the scheduler it moves."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """In a file of its own: the service of test_bus.py has ended."""
 
 from __future__ import annotations

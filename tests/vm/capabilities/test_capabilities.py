@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The unit's own user and its capabilities: nothing is lost by them, and none is more than is needed."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The commands against a real supervisor on a real kernel, as a user types them."""
 
 from __future__ import annotations

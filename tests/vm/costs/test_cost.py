@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cost of the callbacks, against the baseline scheduler, in one run."""
 
 from __future__ import annotations

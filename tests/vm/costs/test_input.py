@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cost of reports where the kernel opens the windows: to the supervisor, and to each report."""
 
 from __future__ import annotations

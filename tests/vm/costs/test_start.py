@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cost of the supervisor's start, rest and stop."""
 
 from __future__ import annotations

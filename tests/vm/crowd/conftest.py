@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The bus of tests/vm/bus, without polkit and without an installation: here all only read."""
 
 from __future__ import annotations

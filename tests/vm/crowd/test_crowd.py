@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Twenty programs that poll the bus and ten that scrape, at once: a key opens its window as before."""
 
 from __future__ import annotations

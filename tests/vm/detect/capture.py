@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Print running processes in the notation of tests/unit/games/trees.py, whose recorded trees were made so.
 
 python -m tests.vm.detect.capture PID…: those processes and everything below them.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Programs that look like games to the rules, and the kernel's own maps to compare with."""
 
 from __future__ import annotations

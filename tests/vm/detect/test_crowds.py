@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Games of many threads and processes, pids used again, a player who looks away: still the right game."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A real exec becomes a class in the kernel's own map, and goes with the process."""
 
 from __future__ import annotations

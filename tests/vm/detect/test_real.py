@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Real games, found without being told: by the desktop entries that their packages install."""
 
 from __future__ import annotations

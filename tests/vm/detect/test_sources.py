@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Process events on a kernel that rejects the hooks: another source is used and reported."""
 
 from __future__ import annotations

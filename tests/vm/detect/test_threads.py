@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Roles of threads from what they do, on a real kernel: input, steady periods, calls to a GPU's driver."""
 
 from __future__ import annotations

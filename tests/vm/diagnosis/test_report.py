@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """report and doctor beside a real supervisor, after a real end of the scheduler."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Faults as calls: each does its harm to a running supervisor and returns once all is well again, with the times.
 
 Used one by one by the tests here, and mixed at random by tests/vm/soak.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """All faults of this folder meet one supervisor, so what is left behind is looked for once it has ended."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Each fault by itself: what it does is survived, seen, and over within a time that is measured. See docs/faults.md."""
 
 from __future__ import annotations

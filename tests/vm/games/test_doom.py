@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A real game: Chocolate Doom plays a recorded demo beside two CPU hogs per CPU, and says how fast."""
 
 import re

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Ten thousand calls of the bus that mean no good, by root and by an ordinary user, with polkit: nothing changes."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A user who means no good, beside a real supervisor: files, connections and processes without end."""
 
 from __future__ import annotations

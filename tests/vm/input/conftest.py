@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures of the input tests: the rig on either path, and virtual devices."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The input monitor on real maps and a real loop, without the rest of the supervisor."""
 
 from __future__ import annotations

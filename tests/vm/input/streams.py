@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Reports of devices that lie on a table, and the act that follows, through uinput."""
 
 from __future__ import annotations

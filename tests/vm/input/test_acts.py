@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A window opens when the player acts, and never otherwise: on both paths."""
 
 from __future__ import annotations

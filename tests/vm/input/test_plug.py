@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Devices that go in the middle, come a hundred times, flood, or lose events."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Regression 21: no key code leaves the kernel, nor the room."""
 
 from __future__ import annotations

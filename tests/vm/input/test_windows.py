@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Each lane's window opens, stays open while it should, and ends: on both paths."""
 
 from __future__ import annotations

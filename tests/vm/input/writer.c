@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A virtual mouse of no known vendor that moves at a fixed rate. Usage: writer RATE_HZ SECONDS [pad]
  * With "pad" a pad that lies on a table instead, and reports all of its controls each time, as hid-playstation does.

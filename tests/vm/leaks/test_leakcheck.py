@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """leakcheck on a real kernel: it finds resources kept open and nothing else, and uses kmemleak where available."""
 
 from __future__ import annotations

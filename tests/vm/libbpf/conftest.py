@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A program of the tests' own, compiled as ours are, to try the binding apart from the product."""
 
 from __future__ import annotations

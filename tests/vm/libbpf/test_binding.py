@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The binding on a real kernel: rings, mapped maps, links, and errors with the kernel's own words."""
 
 from __future__ import annotations

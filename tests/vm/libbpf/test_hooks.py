@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A kernel without one of the optional hooks: that feature alone is missing, and named."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One run of a marked game beside a load, and the idle machine that it is held against."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A marked game beside eight hogs a CPU: their turns take longer than the deadline that one hog alone has."""
 
 from __future__ import annotations

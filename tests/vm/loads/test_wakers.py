@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A marked game beside a load that wakes up as often as it does: nothing gets between its threads and a CPU.
 
 Its threads wake up together, at the vsync. Of two on one CPU, one waits for the other's whole burst.

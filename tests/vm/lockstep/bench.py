@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make bench`: the matrix of loads and shapes in lockstep virtual time, spread over several guests.
 
 One guest for each part; what each has measured so far is merged into one bench.json, also after a Ctrl-C.

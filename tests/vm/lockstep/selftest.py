@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make bench-selftest`: the same cells measured in two boots agree within one percent on every reported figure."""
 
 from __future__ import annotations

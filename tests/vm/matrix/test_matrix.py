@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One kernel of the matrix: does its verifier take all of it, at what cost, and does it attach, hold and go."""
 
 from __future__ import annotations

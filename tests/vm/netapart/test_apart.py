@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The limiter and the scheduler do without each other, and without the kernel's help."""
 
 from __future__ import annotations

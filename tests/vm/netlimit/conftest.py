@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cgroups, the small Internet, and a supervisor that is switched off: no scheduler is attached."""
 
 from __future__ import annotations

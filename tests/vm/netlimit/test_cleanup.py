@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Clean-up of limits, whatever happens to the programs, their cgroups or the supervisor, as bpftool sees it."""
 
 from __future__ import annotations

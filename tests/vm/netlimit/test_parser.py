@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Charging of packets that are built by hand and run through the loaded programs."""
 
 from __future__ import annotations

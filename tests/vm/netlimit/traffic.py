@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Both ends of the traffic, run as programs of their own: plain sockets, nothing of ours.
 
 Each runs until it is killed; times are of CLOCK_MONOTONIC, in seconds.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A small Internet in network namespaces, cgroups to put programs into, and what is seen of them."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Limits of [network]: in force only while a game runs, however the game or the supervisor ends."""
 
 from __future__ import annotations

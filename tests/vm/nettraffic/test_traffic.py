@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Real TCP and UDP through an emulated 20/10 Mbit/s link with 200 ms buffers, 24 ms away.
 
 The small kernel has no part that a line could be emulated with (packet scheduler, tun, packet sockets): there the

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Parts that are missing when the supervisor starts. See docs/faults.md."""
 
 from __future__ import annotations

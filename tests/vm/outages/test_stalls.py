@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Stalls of the supervisor, the scheduler and the whole machine. See docs/faults.md."""
 
 from __future__ import annotations

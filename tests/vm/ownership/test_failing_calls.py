@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Each kind of kernel call failed once, from start to end: whatever fails, the world after is the world before.
 
 tests/vm/sweep fails every single call.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The way out needs nothing that may be gone by then."""
 
 from __future__ import annotations

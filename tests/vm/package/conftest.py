@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures of the package tests, in a Debian 13 with systemd, bus, polkit and Prometheus, on a real kernel."""
 
 from __future__ import annotations

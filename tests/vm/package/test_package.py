@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The Debian package as a user has it: what they do from the installation to the purge, on a real kernel."""
 
 from __future__ import annotations

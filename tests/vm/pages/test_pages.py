@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The commands of docs/ as a reader types them, in the order of each page, beside the installed unit."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The faults that keep every CPU busy, one by one. See docs/faults.md."""
 
 from __future__ import annotations

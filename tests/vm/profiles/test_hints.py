@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hints of an ordinary user to a real supervisor: of his own processes alone, and for boosts alone."""
 
 from __future__ import annotations

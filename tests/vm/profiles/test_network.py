@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A profile's [network]: the rate of a limit that holds follows the profile, and the limit goes with the game."""
 
 from __future__ import annotations

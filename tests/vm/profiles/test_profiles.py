@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Profiles against a real supervisor: the kernel's own map changes, the scheduler stays the one that it was."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A real Prometheus scrapes a real supervisor; every query of the dashboard and every alert is asked for."""
 
 from __future__ import annotations

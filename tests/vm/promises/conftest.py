@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Promises in milliseconds and percent: on a real machine, or in lockstep, where virtual CPUs keep real time.
 
 tests/vm/run --lockstep -- build/venv/bin/python -m pytest -s tests/vm/promises

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Executes short-lived programs at a rate, as a compile or a shell script does."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A compile beside the supervisor that waits for a game takes as long as without it: pairs, interleaved."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Latency and cost of detection, beside 200 unrelated programs a second."""
 
 from __future__ import annotations

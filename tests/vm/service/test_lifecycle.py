@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The supervisor's life on a real kernel: attach, detach, signals, one instance, its own cost."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Faults in random order for a long time, and two hundred cycles of everything. By name: `make test-soak`."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Full rings in both directions, and messages of another generation: counted, nothing ejected."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One scheduler after another, tasks that change what they are, and books that balance."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The unit under a real systemd, in a guest that boots it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The service as systemd runs it: start, watchdog, reload, stop, crash, and when it is not started again."""
 
 from __future__ import annotations

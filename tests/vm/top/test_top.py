@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """top, status --watch and the overlay's line, of a real supervisor with a real scheduler."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Asking `trace` about a process that does something known: bcc compiles in an emulated guest for half a minute a
 question, so three folders share them."""
 

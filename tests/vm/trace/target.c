@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * target SECONDS [spin | EVENT]: what the probes are asked about. "ticker" wakes "sleeper" 200 times a second, "drawer"
  * calls draw_frame() 50 times a second; "spinner" never lets go of its CPU, "reader" reads the input device EVENT.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Answers of `trace` about a process with known behaviour, with the real bcc."""
 
 from __future__ import annotations

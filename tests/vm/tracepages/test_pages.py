@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The `trace` commands of docs/, as a reader types them."""
 
 from __future__ import annotations

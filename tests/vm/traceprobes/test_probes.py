@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Questions of `trace` that probe functions, and what is left of probes: nothing."""
 
 from __future__ import annotations

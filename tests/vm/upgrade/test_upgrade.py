@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The Debian package and the agent of a user, upgraded and removed while a game runs."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Debian packages of other suites, unpacked without a change to the system's package sources.
 
 Each suite has an apt folder of its own in the cache, made from the machine's own source with the suite's name changed.

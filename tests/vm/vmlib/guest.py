@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One run of a command in a guest: boot, run, pass output and status through, power off."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernels named in kernels.toml: resolve, fetch once, keep in the cache."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether KVM works here: found by booting with it. A /dev/kvm that opens proves nothing, some hang the guest."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Root file systems of other Debian suites, made once and kept in the cache.
 
 `python -m tests.vm.vmlib.root SUITE [-- CMD…]` prints the folder, or runs a command in it, with this tree in its place.

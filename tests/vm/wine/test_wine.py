@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A Windows program in Debian's Wine: found without being told, its plumbing in its tree and not taken for it."""
 
 from __future__ import annotations
