@@ -135,10 +135,11 @@ class HeldState:
             return frozenset(c for c in _HATS if c in self._axes and self._unsigned(c))
         found = {code for code in _PEDALS if code in self._axes}
         found |= {code for code in _HATS if code in self._axes and self._unsigned(code)}
-        has_right = all(code in self._axes for code in _RIGHT)
+        # Both beside a right stick are triggers. One alone is the third axis of a sensor (a Nunchuk's RX, RY, RZ) or a
+        # twist handle, and both without a right stick are that stick, unless their way is another one.
+        both = all(code in self._axes for code in (*_RIGHT, *_FAR_RIGHT))
         for code in _FAR_RIGHT:
-            # Beside a right stick these are triggers, else they are the right stick, unless their way is another one.
-            if code in self._axes and (has_right or self._way_differs(code)):
+            if code in self._axes and (both or self._way_differs(code)):
                 found.add(code)
         return frozenset(found)
 

@@ -92,6 +92,7 @@ REST = [
     ("pad that has reported nothing", Kind.GAMEPAD, GENERIC, dict.fromkeys(GENERIC, 0)),
     ("pad with a right stick on Z and RZ", Kind.GAMEPAD, FOUR, {X: 128, Y: 127, Z: 128, RZ: 128}),
     ("pad with triggers and no right stick", Kind.GAMEPAD, FOUR, {X: 128, Y: 127, Z: 0, RZ: 0}),
+    ("Nunchuk on a table", Kind.GAMEPAD, NUNCHUK, {HAT0X: 0, HAT0Y: 0, RX: 4, RY: -6, RZ: 100}),
     ("all four in their middle", Kind.GAMEPAD, GENERIC, dict.fromkeys(GENERIC, 128) | {HAT0X: 0, HAT0Y: 0}),
 ]  # fmt: skip
 
