@@ -38,6 +38,7 @@ RANKS = (
 )
 _RANK = {rule: rank for rank, rule in enumerate(RANKS)}
 
+EXEC_SOURCE = "exec"  # of a hint: `scx-gamer exec` of a user without privileges
 _SCOPE = re.compile(r"/app-steam-app(\d{1,20})-[^/]*\.scope")
 _FLATPAK = re.compile(r"/app-flatpak-([^/]+)-[0-9]+\.scope")
 _SNAP = re.compile(r"/snap\.([^/.]+)\.([^/]+?)(?:-[0-9a-f-]{36})?\.(?:scope|service)")
@@ -567,6 +568,8 @@ def _gamemode(state: State, facts: Facts, ctx: Context) -> State:
     source = marked(ctx.hints, facts.process)
     if not source or facts.role == "launchers":
         return state
+    # `exec` is the user's word for one program, whatever it is; GameMode is preloaded into every child of a wrapper.
+    facts.named = facts.named or source == EXEC_SOURCE
     evidence = (shown(f"pid {facts.process.pid} was registered by {source}"),)
     return _better(
         state, Decision("gamemode", facts.process, "", state.title, evidence, "", facts.words.name)

@@ -316,3 +316,12 @@ def test_a_profile_rescues_from_lists_and_leaves_steam_its_appid() -> None:
             (rule, app_id, 10)
         ]
         assert track.classes[10].class_name == "GAME"
+
+
+@pytest.mark.parametrize(("source", "games"), [("exec", 1), ("GameMode", 0)])
+def test_exec_names_any_program_and_gamemode_no_tool(source: str, games: int) -> None:
+    """`gamemoderun` preloads its library into each child of a wrapper; `exec` is the user's word for one program."""
+    track, _ = tracker("\n1200 /usr/bin/sleep 300\n")
+    track.add_hint(1200, source)
+    track.reconcile(0.0)
+    assert len(track.games) == games

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,13 +72,16 @@ def as_user(sup: Supervised, uid: int) -> Iterator[Client]:
 
 @contextmanager
 def program(uid: int) -> Iterator[int]:
-    """Process of a user's program that just waits."""
-    process = subprocess.Popen(["sleep", "600"], user=uid, group=uid, extra_groups=[], cwd="/")
-    try:
-        yield process.pid
-    finally:
-        process.kill()
-        process.wait(30)
+    """Process of a user's program that just waits; of a name that is no tool's."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = shutil.copy("/bin/sleep", f"{folder}/waiter")
+        process = subprocess.Popen([path, "600"], user=uid, group=uid, extra_groups=[], cwd="/")
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+            process.wait(30)
 
 
 def test_a_users_hints() -> None:
