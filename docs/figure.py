@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Draws docs/result.svg from the table of docs/tuning.md: docs/figure.py > docs/result.svg. A test compares them."""
+"""Draw docs/result.svg from the table of docs/tuning.md: docs/figure.py > docs/result.svg. A test compares them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOADS = {
 TUNING = Path(__file__).with_name("tuning.md")
 ROW = re.compile(r"^\| ([\w-]+), few \| [^|]* \| ([\d.]+) → ([\d.]+) \([\d.]+\) \|", re.MULTILINE)
 BUDGET_MS = 1000 / 60
-LEFT, TOP, STEP, WIDTH, FULL_MS = 190, 64, 40, 700, 60.0
+LEFT, TOP, STEP, WIDTH, FULL_MS = 230, 70, 40, 760, 60.0
 DEFAULT, OURS = "#b0554d", "#3f8f5f"
 
 
@@ -45,11 +45,12 @@ def figure() -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif"'
         f' font-size="13" fill="#333"><rect width="100%" height="100%" fill="#fff"/>'
-        '<text x="12" y="22" font-size="15" font-weight="bold">Frame time that 99 of 100 frames keep, ms</text>'
-        f'<text x="12" y="42" fill="{DEFAULT}">the kernel\'s own scheduler</text>'
-        f'<text x="190" y="42" fill="{OURS}">scx_gamer</text>'
+        '<text x="12" y="22" font-size="15" font-weight="bold">Frame time, 99th percentile in ms: less is better</text>'
+        f'<rect x="12" y="34" width="12" height="12" fill="{DEFAULT}"/>'
+        '<text x="30" y="45">the kernel\'s own scheduler</text>'
+        f'<rect x="240" y="34" width="12" height="12" fill="{OURS}"/><text x="258" y="45">scx_gamer</text>'
         f'<line x1="{budget:.1f}" x2="{budget:.1f}" y1="{TOP - 8}" y2="{height - 12}" stroke="#999"'
-        f' stroke-dasharray="4 3"/><text x="{budget + 4:.1f}" y="{TOP - 10}" fill="#666">60 fps</text>'
+        f' stroke-dasharray="4 3"/><text x="{budget + 4:.1f}" y="{TOP - 10}" fill="#666">one frame at 60 fps</text>'
         f"{''.join(parts)}</svg>\n"
     )
 
