@@ -30,6 +30,7 @@ DROP_INS = Path(__file__).parents[3] / "packaging/systemd/drop-ins"
 FEATURES = "".join(path.read_text() for path in sorted(DROP_INS.glob("*.conf")))
 PLAYER = "mail"  # an ordinary user
 HOME = Path("/home/scxg-player")
+CONFIG = Path("/etc/scx-gamer/config.toml")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,8 @@ def game() -> Iterator[subprocess.Popen[bytes]]:
         f"[Desktop Entry]\nType=Application\nName=Blob Frenzy\nExec={program}\nCategories=Game;\n"
     )
     HOME.chmod(0o700)
+    CONFIG.parent.mkdir(exist_ok=True)
+    CONFIG.write_text("[games]\nall_users = true\n")  # no session of the player has a seat here
     for path in (HOME, *HOME.rglob("*")):
         os.chown(path, user.pw_uid, user.pw_gid)
     # The name alone tells nothing: argument 0 is another one.
@@ -54,6 +57,7 @@ def game() -> Iterator[subprocess.Popen[bytes]]:
         yield process
         process.kill()
     shutil.rmtree(HOME)
+    CONFIG.unlink()
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,10 @@ STATUS = Path("/run/scx-gamer/status.json")
 USER = "games"  # an ordinary one, and no more
 HOME = Path("/home/scxg-player")
 GAME = HOME / "blobfrenzy"
+# What an administrator adds where homes are closed and players come without a seat, as the one of this guest does.
+CLOSED_FILES = Path("/usr/share/scx-gamer/systemd/closed-files.conf")
+DROP_IN = Path("/etc/systemd/system/scx-gamer.service.d/closed-files.conf")
+SETTINGS = Path("/etc/scx-gamer/conf.d/test.toml")
 # dpkg's and systemd's own bookkeeping, caches and logs, and what this test brings
 OWN = re.compile(
     r"var/(lib/(dpkg|systemd|polkit-1|prometheus)|log|cache|tmp)|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$"
@@ -120,6 +124,11 @@ def install_and_enable(deb: Path) -> None:
     run("dpkg", "-i", str(deb))
     assert run("systemctl", "is-enabled", UNIT, check=False).strip() == "disabled"
     assert run("systemctl", "is-active", UNIT, check=False).strip() == "inactive"
+    for path in (DROP_IN, SETTINGS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(CLOSED_FILES, DROP_IN)
+    SETTINGS.write_text("[games]\nall_users = true\n")
+    run("systemctl", "daemon-reload")
     run("systemctl", "enable", "--now", UNIT)
     wait_state("idle")
     assert kernel_state() == "disabled"
@@ -127,6 +136,8 @@ def install_and_enable(deb: Path) -> None:
 
 def purge(before: set[str]) -> None:
     """Purge, and nothing is left of what came after `before`."""
+    for path in (DROP_IN, SETTINGS):  # the administrator's own
+        path.unlink()
     run("dpkg", "-P", DEB)
     assert "could not be found" in run("systemctl", "status", UNIT, check=False)
     with pytest.raises(KeyError):
