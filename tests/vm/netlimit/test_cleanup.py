@@ -47,7 +47,7 @@ def test_removed_by_hand(sup: Supervised, cgroup: Make) -> None:
     assert tree() == {group.path: PAIR}
     sup.ask("net_release", target=str(pid))
     assert tree() == {} and limits(sup) == {}
-    with pytest.raises(control.ControlError, match="no limit of yours"):
+    with pytest.raises(control.ControlError, match="has no limit of the user"):
         sup.ask("net_release", target=str(pid))
 
 
@@ -167,7 +167,7 @@ def test_refusals_name_their_reason(sup: Supervised, cgroup: Make) -> None:
         ({"target": str(process.pid)}, "no rate was given"),
         ({"target": str(process.pid), **asked, "for": "soon"}, "write a time such as"),
         ({"target": str(process.pid), **asked, "kind": "thread"}, "cgroup, task"),
-        ({"target": "net:work", **asked}, "process number"),
+        ({"target": "net:work", **asked}, "give a process ID"),
     ):
         with pytest.raises(control.ControlError) as caught:
             sup.ask("net_limit", **words)
