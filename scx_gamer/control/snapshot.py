@@ -80,6 +80,8 @@ class DetectionFacts(TypedDict):
     reconciles: int
     losses: int
     data_error: str
+    entries_refused: int  # desktop entries that were not read: no plain file, too large, too many
+    games_refused: dict[str, int]  # by reason
     threads: str
     threads_why: str
     threads_resting: bool

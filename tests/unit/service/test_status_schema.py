@@ -30,6 +30,7 @@ bus bus.connected bus.calls bus.holds bus.over_budget session_hints
 detection detection.source detection.why detection.filter detection.filter_why detection.names
 detection.desktop_games detection.processes_known detection.classes detection.by_rule detection.hints
 detection.focus_pid detection.reconciles detection.losses detection.data_error detection.threads
+detection.entries_refused detection.games_refused
 detection.threads_why detection.threads_resting detection.thread_roles
 network network.available network.why network.wishes network.limits network.orphans
 loop loop.passes loop.lag_last_ms loop.lag_max_ms loop.pass_max_ms

@@ -31,7 +31,7 @@ class Cli:
     def __init__(self, top: Path) -> None:
         self.etc = top / "etc"
         self.etc.mkdir()
-        (self.etc / "config.toml").write_text(f"[metrics]\nport = {PORT}\n")
+        (self.etc / "config.toml").write_text(f"[metrics]\nenabled = true\nport = {PORT}\n")
         self.env = {
             **os.environ,
             "SCX_GAMER_RUNTIME_DIR": str(top / "run"),

@@ -161,6 +161,7 @@ def game() -> Iterator[subprocess.Popen[bytes]]:
             wait_until("the scheduler", lambda: kernel_state() == "enabled", 120)
             yield process
         except AssertionError as err:
-            raise AssertionError(f"{err}\n{journal()}") from err
+            why = run("scx-gamer", "games", "explain", str(process.pid), check=False)
+            raise AssertionError(f"{err}\n{why}\n{journal()}") from err
         finally:
             process.kill()
