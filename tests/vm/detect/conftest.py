@@ -137,3 +137,15 @@ class KernelMap:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def found(sup: Supervised, pid: int) -> dict[str, object]:
+    """The answer to `games explain`, once the process is a game of the kernel's too."""
+    with KernelMap("classes") as classes:
+        wait_until("its class", lambda: classes.get(pid) == CLASS_GAME, 60)
+    told = sup.ask("explain", pid=pid)
+    assert isinstance(told, dict) and told["game"], told
+    print(
+        f"{told['lineage']}: {told['rule']} {told['name']!r}, {told['evidence']}; {told['looked_for']}"
+    )
+    return told
