@@ -168,18 +168,18 @@ def test_a_folder_whose_guest_dies_is_red_and_those_before_it_count(
 ) -> None:
     """The guest is a script here that ends after the first folder."""
     plan = load()
-    (batch,) = batches(NEWEST, plan.chosen(["attach", "libbpf"]), {}, limit_s=1e9)
+    (batch,) = batches(NEWEST, plan.chosen(["exits", "libbpf"]), {}, limit_s=1e9)
     one = guests._Run(batch, True, {f.name: f.seconds for f in batch.folders})
     script = (
-        'echo "2 passed in 1 s" >$SCX_GAMER_SCRATCH/attach.out; echo "0 7" >$SCX_GAMER_SCRATCH/attach.done;'
+        'echo "2 passed in 1 s" >$SCX_GAMER_SCRATCH/libbpf.out; echo "0 7" >$SCX_GAMER_SCRATCH/libbpf.done;'
         "echo it panicked"
     )
     monkeypatch.setattr(guests._Run, "_command", lambda _self, _scratch: ["sh", "-c", script])
     found: list[Result] = []
     one.follow(found.append)
     assert [(r.name, r.passed, r.failed, r.seconds) for r in found[:2]] == [
-        (f"vm {NEWEST} attach", 2, 0, 7.0),
-        (f"vm {NEWEST} libbpf", 0, 1, 0.0),
+        (f"vm {NEWEST} libbpf", 2, 0, 7.0),
+        (f"vm {NEWEST} exits", 0, 1, 0.0),
     ]
     assert "it panicked" in found[1].output
 

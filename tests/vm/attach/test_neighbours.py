@@ -62,7 +62,8 @@ def test_a_thread_that_yields_lets_the_others_go_first() -> None:
             *spinners, hog = grown(life, pids, turns)
     print(f"MEASURED {sum(spinners) / hog:.1f} turns of two spinners for each of a hog's, {hog}")
     assert hog > 10
-    assert sum(spinners) < 4 * hog
+    # A spinner that keeps its place has hundreds: as many as yields fit a slice of 20 ms.
+    assert sum(spinners) < 20 * hog
 
 
 def test_a_hog_that_changes_itself_is_a_hog() -> None:
