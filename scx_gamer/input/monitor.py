@@ -354,12 +354,13 @@ class InputMonitor:
 
         On the kernel path a press gives its lane a lease at once. While there is none and no
         stick, there is nothing to ask, and looking once within a lease is enough to renew the next
-        one: that is what a mouse in motion costs.
+        one: that is what a mouse in motion costs. A controller whose node is still closed was used
+        while its lane was open already: its node is opened now.
         """
         if not self._kernel_path or now_ns < held_until_ns:
             return True
         return any(
-            device.held or (device.reader is not None and device.reader.has_axes)
+            device.held or (self._used(device) if device.reader is None else device.reader.has_axes)
             for device in self._devices.values()
             if lane in device.lanes
         )
