@@ -45,7 +45,9 @@ def test_calibrate_finds_a_rate(program: Path) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_game_delivers_its_frames(program: Path, shape: str) -> None:
-    r = run(program, "game", "--shape", shape, "--seconds", "0.5", "--calibration", "20")
+    # Nothing but the calibration holds an unlocked game back: a fast idle CPU passes the 5000 fps that are allowed.
+    calibration = "200" if shape == "unlocked" else "20"
+    r = run(program, "game", "--shape", shape, "--seconds", "0.5", "--calibration", calibration)
     assert r["shape"] == shape
     assert r["frames_delivered"] + r["frames_missed"] >= r["frames_due"] > 0
     assert r["frames_delivered"] > 0.5 * r["frames_due"]
