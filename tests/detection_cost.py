@@ -22,7 +22,7 @@ from pathlib import Path
 from scx_gamer.games import lists
 from scx_gamer.games.proc import ProcFs
 from scx_gamer.games.tracker import Tracker
-from tests.unit.games.trees import FakeProc
+from tests.unit.games.trees import game_of
 
 DATA = lists.load(Path(__file__).parents[1] / "profiles/detect.toml")
 PIECE_S = 0.003
@@ -94,10 +94,7 @@ def look_ms(track: Tracker) -> tuple[float, float]:
 
 def child_us(members: int) -> float:
     """CPU time from the fork of a game's process to the class of its child, and of that child's exec."""
-    proc = FakeProc("3 /s/reaper reaper SteamLaunch AppId=440 -- /g/run\n  4 /g/run")
-    one = proc.processes[4]
-    for pid in range(5, members + 4):
-        proc.processes[pid] = replace(one, pid=pid, ppid=4, start_ticks=pid)
+    proc, one = game_of(members)
     track = Tracker(proc, DATA)
     track.reconcile(0.0)
     assert len(track.games[0].members) == members + 1

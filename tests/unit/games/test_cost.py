@@ -12,7 +12,7 @@ import pytest
 from scx_gamer.games import lists
 from scx_gamer.games.proc import Process
 from scx_gamer.games.tracker import MAX_GAMES_OF_USER, Tracker
-from tests.unit.games.trees import FakeProc
+from tests.unit.games.trees import FakeProc, game_of
 
 DATA = lists.load(Path(__file__).parents[3] / "profiles" / "detect.toml")
 
@@ -47,10 +47,7 @@ def test_a_look_reads_and_evaluates_each_process_once(shape: str, order: int) ->
 
 @pytest.mark.parametrize("members", [10, 1000])
 def test_a_child_of_a_game_costs_the_same_whatever_the_games_size(members: int) -> None:
-    proc = FakeProc("3 /s/reaper reaper SteamLaunch AppId=440 -- /g/run\n  4 /g/run")
-    one = proc.processes[4]
-    for pid in range(5, members + 4):
-        proc.processes[pid] = replace(one, pid=pid, ppid=4, start_ticks=pid)
+    proc, one = game_of(members)
     track = Tracker(proc, DATA)
     track.reconcile(0.0)
     assert len(track.games[0].members) == members + 1

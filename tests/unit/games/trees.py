@@ -238,3 +238,12 @@ COMPILE = """
   51 /usr/bin/gcc gcc -c game.c
     52 /usr/lib/gcc/cc1 cc1 game.c
 """
+
+
+def game_of(members: int) -> tuple[FakeProc, Process]:
+    """Return a Steam game of that many processes below its first one, and that one."""
+    proc = FakeProc("3 /s/reaper reaper SteamLaunch AppId=440 -- /g/run\n  4 /g/run")
+    one = proc.processes[4]
+    for pid in range(5, members + 4):
+        proc.processes[pid] = replace(one, pid=pid, ppid=4, start_ticks=pid)
+    return proc, one
