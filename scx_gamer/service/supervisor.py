@@ -101,6 +101,7 @@ class Supervisor:
             # Until READY nothing has read what a user owns, so that no user keeps the service from starting.
             self._notifier.ready("starting")
             self.services.games.start()
+            self._notifier.watchdog()  # its time runs since READY; the attach takes seconds on a slow machine
             gc.collect()
             gc.freeze()  # GC passes skip the objects of now; input waits for a pass
             self._start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The order of the start: systemd hears READY before anything looks at what users own."""
+"""The order of the start: READY before anything looks at what users own, the watchdog between the long steps."""
 
 from __future__ import annotations
 
@@ -42,6 +42,13 @@ def test_nothing_of_users_is_read_before_ready(
         games = Games(told)
         services: Any = SimpleNamespace(games=games)
         monkeypatch.setattr(one, "_open", lambda _stack: services)
-        monkeypatch.setattr(one, "_start", one.loop.stop)
+        before_attach = []
+
+        def start() -> None:
+            before_attach.append(told.recv(4096))
+            one.loop.stop()
+
+        monkeypatch.setattr(one, "_start", start)
         assert one.run() == 0
     assert games.heard.startswith(b"READY=1")
+    assert before_attach == [b"WATCHDOG=1"]

@@ -37,7 +37,7 @@ def run(*command: str, check: bool = True, timeout_s: float = 90) -> str:
 
 def journal() -> str:
     return subprocess.run(
-        ["journalctl", "-u", UNIT, "--no-pager", "-o", "cat", "-n", "60"],
+        ["journalctl", "-u", UNIT, "--no-pager", "-o", "short-monotonic", "-n", "60"],
         stdout=subprocess.PIPE,
         text=True,
         errors="replace",

@@ -37,17 +37,19 @@ def test_clean_and_closed() -> None:
 
 
 def test_hanging_supervisor_is_killed_and_the_kernel_schedules() -> None:
-    drop_in("[Service]\nWatchdogSec=4\nRestartSec=1\n")
+    # long enough for one attach on an emulated CPU beside another guest, the longest time without a beat
+    drop_in("[Service]\nWatchdogSec=8\nRestartSec=1\n")
     attached()
     hanging = pid()
     began = time.monotonic()
     os.kill(hanging, signal.SIGSTOP)
     wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 60)
-    print(f"the kernel's scheduler {time.monotonic() - began:.1f} s after the stop, watchdog 4 s")
+    print(f"the kernel's scheduler {time.monotonic() - began:.1f} s after the stop, watchdog 8 s")
     assert "watchdog" in journal().lower()
     wait_until("another supervisor", lambda: pid() not in (0, hanging) and active(), 120)
     wait_until("the scheduler", lambda: kernel_state() == "enabled", 120)
-    assert show("NRestarts")["NRestarts"] == "1" and status()["unclean_ends"] >= 1
+    assert show("NRestarts")["NRestarts"] == "1", journal()
+    assert status()["unclean_ends"] >= 1
 
 
 def test_a_crash_leaves_the_kernels_scheduler_and_comes_back() -> None:
