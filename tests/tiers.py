@@ -27,6 +27,7 @@ from tests.suite.progress import BusyCpus, Progress, Times
 from tests.vm.vmlib import kernels
 
 BEAT_S = 60.0
+SLOWEST = 20
 _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 
 
@@ -166,6 +167,7 @@ def main(wanted: list[str]) -> int:
     lines, passed, failed = summary(jobs, results)
     if wanted == ["all"]:
         lines = [*table.what_ran(results), "", *lines]
+    lines = [*table.slowest(results, SLOWEST), "", *lines]
     minutes = (time.monotonic() - began) / 60
     used = f"{minutes:.1f} min in all, on {os.cpu_count()} CPUs, {busy.percent():.0f} % busy"
     print("\n".join(["", *lines, used]))

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tests.suite.jobs import SET_UP, Result
 from tests.suite.plan import Folder, Plan
 from tests.vm.vmlib import kernels
+
+_DURATION = re.compile(r"^([\d.]+)s (?:setup|call|teardown) +(.+)$", re.MULTILINE)
 
 
 def _kernels(names: Sequence[str]) -> str:
@@ -50,4 +53,17 @@ def what_ran(results: Sequence[Result]) -> list[str]:
     return ["This ran:"] + [
         f"  {r.name:<{width}}  {r.passed} passed, {r.failed} failed  ({r.seconds:.0f} s)"
         for r in parts
+    ]
+
+
+def slowest(results: Sequence[Result], count: int) -> list[str]:
+    """The tests that took longest by the clock of where they ran, from pytest's own lists of durations."""
+    found = [
+        (float(seconds), r.tier, test)
+        for r in results
+        for seconds, test in _DURATION.findall(r.output)
+    ]
+    found.sort(reverse=True)
+    return ["Slowest tests:"] + [
+        f"{s:6.0f} s  {tier:<8}  {test}" for s, tier, test in found[:count]
     ]

@@ -201,3 +201,12 @@ def test_progress_says_how_long_is_left() -> None:
     line = progress.line({"one": time.monotonic() - 20})
     assert "1 of 3 parts done" in line and "one (20 s)" in line and "last run's times" in line
     assert progress.seconds_left({"one": time.monotonic() - 20}) == pytest.approx(60, abs=1)
+
+
+def test_the_slowest_tests_of_all_parts_are_named() -> None:
+    took = "3.10s call     tests/vm/{0}/test_a.py::test_a\n{1}s setup    tests/vm/{0}/test_a.py::test_b[x y]\n"
+    one = Result("vm:6.12", "vm 6.12 cli", 2, 0, 9.0, took.format("cli", "0.20"))
+    two = Result("vm:7.2", "vm 7.2 bus", 2, 0, 9.0, took.format("bus", "12.00"))
+    lines = table.slowest([one, two], 2)[1:]
+    assert [line.split()[0] for line in lines] == ["12", "3"]
+    assert lines[0].endswith("tests/vm/bus/test_a.py::test_b[x y]")
