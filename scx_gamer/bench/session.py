@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from scx_gamer.bench.workload import BenchError
 from scx_gamer.system import child
+from scx_gamer.system.closing import Closing
 
 CLI = child.python("scx_gamer.cli")
 _SCHED_EXT = Path("/sys/kernel/sched_ext")
@@ -65,7 +65,7 @@ def query(op: str = "status") -> dict[str, Any]:
     return answer
 
 
-class Session:
+class Session(Closing):
     """A running `scx-gamer run`, switched on, until close(). Raises BenchError.
 
     On or off is persistent, so close() restores the setting that was found.
@@ -147,17 +147,6 @@ class Session:
     def close(self) -> None:
         """End the supervisor; idempotent."""
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Attached:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from scx_gamer.system import child
+from scx_gamer.system.closing import Closing
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.paths import checkout_variable
 
@@ -33,7 +33,7 @@ def find_workload() -> Path:
     raise BenchError("the workload program is not built", hint="run 'make workload'")
 
 
-class Workload:
+class Workload(Closing):
     """A running subcommand, until close(). `result()` waits for its JSON."""
 
     def __init__(
@@ -121,17 +121,6 @@ class Workload:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def start_mouse(hz: int) -> Workload:

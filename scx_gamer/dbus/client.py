@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 import socket
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, BusError, wire
+from scx_gamer.system.closing import Closing
 
 _MAX_ANSWER = 16 << 20
 _GONE = frozenset(
@@ -22,7 +22,7 @@ class NoService(BusError):
     """There is no bus, or nobody on it has our name."""
 
 
-class BusClient:
+class BusClient(Closing):
     """A connection of its own. The constructor raises NoService without a bus; calls raise BusError."""
 
     def __init__(self, timeout_s: float = 15.0) -> None:
@@ -112,14 +112,6 @@ class BusClient:
 
     def close(self) -> None:
         self._sock.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def may_ask_for_a_password() -> bool:

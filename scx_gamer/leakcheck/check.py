@@ -18,6 +18,7 @@ from pathlib import Path
 from scx_gamer.leakcheck import cycle, kmemleak, memory, world
 from scx_gamer.libbpf import BpfError, Object, find_object, kernel
 from scx_gamer.system import child
+from scx_gamer.system.closing import Closing
 from scx_gamer.system.text import printable
 
 CLEAN, LEAK, UNJUDGED = "clean", "leak", "unjudged"
@@ -58,7 +59,7 @@ class Report:
         }
 
 
-class Complaints:
+class Complaints(Closing):
     """New lines of the kernel log that report a fault. A context manager."""
 
     def __init__(self, path: Path = KMSG) -> None:
@@ -90,12 +91,6 @@ class Complaints:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
-
-    def __enter__(self) -> Complaints:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def run(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from scx_gamer.libbpf.btf import Btf, Field, StructLayout
 from scx_gamer.libbpf.errors import BpfError
+from scx_gamer.system.closing import Closing
 
 _CODES = {
     (1, False): "B",
@@ -211,7 +212,7 @@ class StructView:
             raise BpfError(f"{path}: {err}") from err
 
 
-class Mapped:
+class Mapped(Closing):
     """A mapped array of structs; it owns the mapping."""
 
     def __init__(self, memory: mmap.mmap, layout: Layout, stride: int, count: int) -> None:
@@ -235,9 +236,3 @@ class Mapped:
         memory, self._memory = self._memory, None
         if memory is not None:
             memory.close()
-
-    def __enter__(self) -> Mapped:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 from scx_gamer.libbpf._native import native
 from scx_gamer.libbpf.btf import KIND_ENUM, KIND_ENUM64, KIND_FUNC
 from scx_gamer.libbpf.errors import BpfError
+from scx_gamer.system.closing import Closing
 
 BTF = Path("/sys/kernel/btf/vmlinux")
 BTF_HINT = "use a kernel with CONFIG_DEBUG_INFO_BTF=y"
@@ -24,7 +25,7 @@ class _BtfType(C.Structure):
     _fields_ = [("name_off", C.c_uint32), ("info", C.c_uint32), ("size_or_type", C.c_uint32)]
 
 
-class KernelBtf:
+class KernelBtf(Closing):
     """The BTF of the running kernel. Raises BpfError if the kernel has none."""
 
     def __init__(self) -> None:
@@ -35,12 +36,6 @@ class KernelBtf:
         handle, self._handle = self._handle, 0
         if handle:
             self._native("btf__free", handle)
-
-    def __enter__(self) -> KernelBtf:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _id(self, name: str, kind: int) -> int:
         return int(self._native("btf__find_by_name_kind", self._handle, name.encode(), kind))

@@ -19,6 +19,7 @@ from scx_gamer.libbpf._native import IterOpts, IterTask, OpenOpts, TestRunOpts, 
 from scx_gamer.libbpf.abi import Layout, Mapped, format_code
 from scx_gamer.libbpf.btf import Btf
 from scx_gamer.libbpf.errors import BpfError
+from scx_gamer.system.closing import Closing
 
 
 @cache
@@ -34,7 +35,7 @@ def find_object(name: str) -> Path:
     )
 
 
-class Link:
+class Link(Closing):
     """An attachment, which ends with `close` or with the process."""
 
     def __init__(self, handle: int) -> None:
@@ -54,12 +55,6 @@ class Link:
         handle, self._handle = self._handle, 0
         if handle:
             native().check("closing a link", "bpf_link__destroy", handle)
-
-    def __enter__(self) -> Link:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 @dataclass(slots=True)
@@ -267,7 +262,7 @@ class Runner:
         return int(self._opts.retval)
 
 
-class Object:
+class Object(Closing):
     """An open BPF object file. close() releases its maps and programs; the kernel keeps those still in use."""
 
     def __init__(self, path: Path, btf: Btf, handle: int) -> None:
@@ -381,9 +376,3 @@ class Object:
         if handle:
             native()("bpf_object__close", handle)
             trim_heap()
-
-    def __enter__(self) -> Object:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -12,11 +12,12 @@ from typing import ClassVar
 from scx_gamer.libbpf._native import RING_FN, native
 from scx_gamer.libbpf.errors import BpfError
 from scx_gamer.libbpf.object import Map
+from scx_gamer.system.closing import Closing
 
 log = logging.getLogger(__name__)
 
 
-class RingBuffer:
+class RingBuffer(Closing):
     """The consumer of a ring buffer. `epoll_fd` is readable while records are queued."""
 
     def __init__(self, source: Map, callback: Callable[[bytes], None]) -> None:
@@ -60,14 +61,8 @@ class RingBuffer:
         if handle:
             native()("ring_buffer__free", handle)
 
-    def __enter__(self) -> RingBuffer:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class UserRing:
+class UserRing(Closing):
     """The only producer of a user ring buffer. A second one on the same map would corrupt it, and libbpf permits it."""
 
     _taken: ClassVar[set[tuple[int, str]]] = set()
@@ -100,9 +95,3 @@ class UserRing:
         if handle:
             self._taken.discard(self._key)
             native()("user_ring_buffer__free", handle)
-
-    def __enter__(self) -> UserRing:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from scx_gamer.system.closing import Closing
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.loop import Loop, Timer
 
@@ -48,7 +49,7 @@ class _Connection:
     answer: memoryview | None = None
 
 
-class Exporter:
+class Exporter(Closing):
     """Listens from the constructor to close(). `scrape` yields the parts of one answer, empty ones included.
 
     Requests that arrive during a scrape share the next response, and those within a second of one get it again.
@@ -93,12 +94,6 @@ class Exporter:
     def close(self) -> None:
         """Drop who is connected and release the port. Idempotent."""
         self._stack.close()
-
-    def __enter__(self) -> Exporter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _hang_up(self) -> None:
         if self._timer is not None:

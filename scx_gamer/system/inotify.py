@@ -9,6 +9,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from scx_gamer.system.closing import Closing
+
 # include/uapi/linux/inotify.h
 ATTRIB, CLOSE_WRITE = 0x4, 0x8
 MOVED_FROM, MOVED_TO = 0x40, 0x80
@@ -27,7 +29,7 @@ class Event:
     name: str
 
 
-class Inotify:
+class Inotify(Closing):
     """An inotify instance, open from construction to close(). Methods raise OSError."""
 
     def __init__(self) -> None:
@@ -66,12 +68,6 @@ class Inotify:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
-
-    def __enter__(self) -> Inotify:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _checked(result: int) -> int:

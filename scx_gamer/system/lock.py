@@ -6,9 +6,8 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from scx_gamer.system.closing import Closing
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.exit_codes import NO_PERMISSION
 
@@ -21,7 +20,7 @@ class InstanceError(ScxGamerError):
     code = NO_PERMISSION
 
 
-class Instance:
+class Instance(Closing):
     """The lock, held until close(). Raises InstanceError when another process holds it."""
 
     def __init__(self, directory: Path) -> None:
@@ -68,11 +67,3 @@ class Instance:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()

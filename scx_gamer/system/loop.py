@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from types import FrameType, TracebackType
-from typing import ParamSpec, Self, TypeVar
+from types import FrameType
+from typing import ParamSpec, TypeVar
+
+from scx_gamer.system.closing import Closing
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class Timer:
         self.cancelled = True
 
 
-class Loop:
+class Loop(Closing):
     """A single-threaded event loop.
 
     Each ready source is called once a pass and bounds its own work; an exception ends the loop. Urgent sources are
@@ -317,11 +319,3 @@ class Loop:
         self._sources.clear()
         self._heap.clear()
         self._pass_end.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()

@@ -21,6 +21,7 @@ import pytest
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import kernel
 from scx_gamer.libbpf._native import native
+from scx_gamer.system.closing import Closing
 from tests.vm.harness import Supervised, start_supervisor, wait_until
 from tests.vm.promises.meters import BUSYBOX
 
@@ -114,7 +115,7 @@ def classes(shared: Supervised) -> Iterator[KernelMap]:
         yield found
 
 
-class KernelMap:
+class KernelMap(Closing):
     """A hash map of the running supervisor by its name, with a u32 key: what the kernel itself holds."""
 
     def __init__(self, name: str) -> None:
@@ -131,12 +132,6 @@ class KernelMap:
 
     def close(self) -> None:
         os.close(self._fd)
-
-    def __enter__(self) -> KernelMap:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def found(sup: Supervised, pid: int) -> dict[str, object]:
