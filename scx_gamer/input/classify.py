@@ -15,6 +15,7 @@ REL_X, REL_Y = 0x00, 0x01
 ABS_X, ABS_Y, ABS_Z, ABS_RX, ABS_RY, ABS_RZ = range(0x00, 0x06)
 ABS_THROTTLE, ABS_RUDDER, ABS_WHEEL, ABS_GAS, ABS_BRAKE = range(0x06, 0x0B)
 ABS_HAT0X, ABS_HAT3Y = 0x10, 0x17
+ABS_MISC = 0x28
 ABS_MT_POSITION_X, ABS_MT_POSITION_Y = 0x35, 0x36
 KEY_UNKNOWN = 240
 BTN_MOUSE = range(0x110, 0x118)
@@ -33,6 +34,7 @@ INPUT_PROP_POINTER, INPUT_PROP_DIRECT = 0x00, 0x01
 INPUT_PROP_POINTING_STICK, INPUT_PROP_ACCELEROMETER = 0x05, 0x06
 
 LETTERS = frozenset({*range(16, 26), *range(30, 39), *range(44, 51)})
+MACROS = frozenset(range(0x290, 0x2AE))  # KEY_MACRO1 to KEY_MACRO30
 KEYPAD_DIGITS = frozenset({71, 72, 73, 75, 76, 77, 79, 80, 81, 82})
 ARROWS = frozenset({103, 105, 106, 108})
 MODIFIERS = frozenset({29, 42, 54, 56, 57, 97, 100})  # Ctrl, Shift, Alt; Space with them
@@ -46,10 +48,12 @@ GAME_AXES = LEVERS | HATS
 # Sensors older than the accelerometer property have one of these sets and no key.
 _TRIPLES = (frozenset({ABS_X, ABS_Y, ABS_Z}), frozenset({ABS_RX, ABS_RY, ABS_RZ}))
 SENSOR_AXES = frozenset({frozenset({ABS_X, ABS_Y}), *_TRIPLES, _TRIPLES[0] | _TRIPLES[1]})
+_TWO_STICKS = frozenset({ABS_X, ABS_Y, ABS_RX, ABS_RY})
 _STICKS = frozenset({*BTN_JOYSTICK, *BTN_GAMEPAD, *BTN_DPAD, *BTN_TRIGGER_HAPPY})
 # Buttons counted past the end of the pad's: the code between has no name, so no pen has it.
 _SPILL = frozenset({0x13F, BTN_TOOL_PEN})
 _NUMBERED = frozenset(range(0x100, 0x10A))  # BTN_0 to BTN_9
+BTN_MISC = range(0x100, 0x110)
 
 MAX_BITS = 0x2FF + 1  # KEY_MAX is the largest code there is
 WORD_BITS = struct.calcsize("l") * 8
@@ -164,7 +168,7 @@ def is_button(code: int) -> bool:
 
 def classify(caps: Capabilities, facts: Facts = NO_FACTS) -> Kind:
     """Return the kind of a device. Total: any set of bits has one."""
-    key, axes = caps.key, caps.abs
+    key = caps.key
     if INPUT_PROP_ACCELEROMETER in caps.properties or facts.sensor:
         return Kind.NONE  # motion sensors never rest: they would hold a window open for ever
     if {REL_X, REL_Y} <= caps.rel and (
@@ -186,14 +190,14 @@ def classify(caps: Capabilities, facts: Facts = NO_FACTS) -> Kind:
             return Kind.TOUCHPAD  # touchscreens too: a touch surface, the same lane
         if BTN_LEFT in key and not typing:
             return Kind.MOUSE  # absolute pointer, as virtual machines have
-        if ABS_MT_POSITION_X in axes and INPUT_PROP_DIRECT in caps.properties and not typing:
-            return Kind.TOUCHPAD  # a touchscreen whose driver names no BTN_TOUCH
+        if not typing and caps.properties & {INPUT_PROP_POINTER, INPUT_PROP_DIRECT}:
+            return Kind.TOUCHPAD  # its driver names no BTN_TOUCH
     return Kind.KEYBOARD if typing else Kind.NONE
 
 
 def _types(key: frozenset[int]) -> bool:
-    """Return True for keys that somebody types or plays with: letters, a number pad, an arcade encoder's."""
-    if len(key & LETTERS) >= 4 or len(key & KEYPAD_DIGITS) >= 9:
+    """Return True for keys that somebody types or plays with: of a keyboard, number pad, arcade encoder, key pad."""
+    if len(key & LETTERS) >= 4 or len(key & KEYPAD_DIGITS) >= 9 or len(key & MACROS) >= 8:
         return True
     return key >= ARROWS and len(key & MODIFIERS) >= 3  # a remote control has the arrows alone
 
@@ -237,12 +241,17 @@ def _controller(caps: Capabilities, facts: Facts) -> Kind:
         # A wheel base: its buttons are on a rim that is not plugged in.
         steers = FF_AUTOCENTER in caps.ff and axes & {ABS_X, ABS_WHEEL}
         return Kind.WHEEL if steers else Kind.JOYSTICK
+    if not key and axes == _TWO_STICKS:
+        return Kind.GAMEPAD  # the sticks of a handheld, whose buttons are another node
     if facts.controller:
         return Kind.JOYSTICK
     if not key.isdisjoint(_STICKS):
         return Kind.JOYSTICK
     # Pedals, handbrakes, throttle units and bare sticks have no button.
     if not key and axes & LEVERS and axes not in SENSOR_AXES:
+        return Kind.JOYSTICK
+    # RC receivers and 3D mice number their switches (fsia6b, magellan of the kernel); tablets do so beside ABS_MISC.
+    if key and key <= {*BTN_MISC} and len(axes & LEVERS) >= 4 and ABS_MISC not in caps.abs:
         return Kind.JOYSTICK
     return Kind.NONE
 
@@ -254,7 +263,7 @@ def _with_buttons(caps: Capabilities, axes: frozenset[int]) -> Kind:
     # Gear buttons make a wheel, unless there is a pad's stick beside them: grips use their codes.
     if ABS_WHEEL in axes or (not key.isdisjoint(BTN_WHEEL) and not (pad and stick)):
         return Kind.WHEEL
-    if pad and (stick or ABS_HAT0X in axes):
+    if pad and (stick or axes & HATS):
         return Kind.GAMEPAD
     if BTN_SOUTH in key and not key.isdisjoint(BTN_DPAD):
         return Kind.GAMEPAD

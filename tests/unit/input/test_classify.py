@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -134,7 +135,7 @@ KINDS: list[tuple[str, str, Kind, Capabilities]] = [
     ("axes only", "hid-generic rudder pedals with toe brakes", Kind.JOYSTICK, Capabilities(abs=codes(0, 1, 5))),
     ("axes only", "handbrake of one axis", Kind.JOYSTICK, Capabilities(abs=codes(0))),
     ("axes only", "load cell brake on Z", Kind.JOYSTICK, Capabilities(abs=codes(2))),
-    ("axes only", "adc-joystick.yaml: two sticks of a handheld", Kind.JOYSTICK, Capabilities(abs=codes(0, 1, 3, 4))),
+    ("axes only", "adc-joystick.yaml: two sticks of a handheld", Kind.GAMEPAD, Capabilities(abs=codes(0, 1, 3, 4))),
     ("axes only", "wheel base without a rim, hid-universal-pidff", Kind.WHEEL,
      Capabilities(abs=codes(0), ff=codes(0x52, 0x61))),
     ("axes only", "force feedback pedals", Kind.JOYSTICK, Capabilities(abs=codes(0, 1, 2), ff=codes(0x52))),
@@ -187,6 +188,15 @@ KINDS: list[tuple[str, str, Kind, Capabilities]] = [
      Capabilities(rel=codes(0, 1), properties=codes(0, 5))),
     ("touch", "touch screen without BTN_TOUCH", Kind.TOUCHPAD,
      Capabilities(abs=codes(0, 1, 0x2F, 0x35, 0x36, 0x39), properties=codes(1))),
+    ("touch", "touchpad without a key, SDL test/testevdev.c", Kind.TOUCHPAD,
+     Capabilities(abs=codes(0, 1), properties=codes(0, 2))),
+    ("keyboard", "gaming keys, hid-lg-g15", Kind.KEYBOARD, Capabilities(key=codes(range(0x290, 0x2A2)))),
+    ("numbered", "RC receiver, fsia6b", Kind.JOYSTICK,
+     Capabilities(key=codes(range(0x100, 0x109)), abs=codes(range(6), range(0x10, 0x18)))),
+    ("numbered", "touch strip of a tablet, wacom-hid-descriptors", Kind.NONE,
+     Capabilities(key=codes(0x100), abs=codes(0, 1, 3, 4, 0x28))),
+    ("pad", "sticks on the hats, hid-wiimote's Classic Controller", Kind.GAMEPAD,
+     Capabilities(key=codes(0x130, 0x131, 0x133, 0x134, 0x136, 0x137) | ARROWS, abs=codes(range(0x12, 0x18)))),
     ("pad", "grips on the gear buttons, hid-steam", Kind.GAMEPAD,
      Capabilities(key=PAD | codes(0x121, 0x122, 0x150, 0x151), abs=codes(0, 1, 3, 4, 0x10, 0x11, 0x14, 0x15))),
     ("wheel", "shifter on the gear buttons, walkera0701", Kind.WHEEL,
@@ -266,6 +276,19 @@ def test_real_devices(name: str, kind: Kind, text: dict[str, str]) -> None:
     caps = Capabilities(**{field: parse_bits(bits, 64) for field, bits in text.items()})
     assert classify(caps) is kind
     assert lane_of(classify(caps)) is LANES[kind]
+
+
+def _field() -> list[list[str]]:
+    text = Path(__file__).with_name("field.tsv").read_text()
+    return [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("row", _field(), ids=lambda row: f"{row[1]}: {row[2]}")
+def test_devices_in_the_field(row: list[str]) -> None:
+    lane, _source, _name, claim, *bitmaps = row
+    key, rel, axes, ff, properties = (parse_bits(bits, 64) for bits in bitmaps)
+    caps = Capabilities(key, rel, axes, ff, properties)
+    assert lane_of(classify(caps, Facts(controller=claim == "HID"))) == lane
 
 
 @pytest.mark.parametrize(
