@@ -2,7 +2,7 @@
 """Keys and axes that hold a window open, told apart from those that are merely not at zero.
 
 Where an axis rests follows from its limits and from where its neighbours are, and is learnt: a position that stays
-within the dead zone for some seconds is rest, at once for those that rest anywhere, later for a stick at its stop.
+within the dead zone for some seconds is rest: soon for levers and near the middle, later for a stick at its stop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ from scx_gamer.input.classify import (
     Kind,
 )
 
-# A gear shifter, a toggle switch, a parked lever, a drifting stick: after this long a position is rest.
+# A parked lever, a stick that hangs near its middle: after this long a position is rest. So long holds the first act of
+# a device that is first seen in use: where it rests shows only afterwards.
+PARKED_NS = 3_000_000_000
+# The same of a gear shifter, a toggle switch, a wheel that is turned.
 REST_NS = 10_000_000_000
 # A stick at its stop and a key that is down are held for longer than that, but not for ever: whoever plays moves
 # something within two minutes, and a weight on a key does not.
@@ -103,7 +106,7 @@ class _Axis:
             self._anchor, self._since_ns = value, now_ns
         if distance2 <= reach2:
             return False
-        if now_ns - self._since_ns >= (REST_NS if drifts else rest_ns):
+        if now_ns - self._since_ns >= (PARKED_NS if drifts or not self.springs else rest_ns):
             self._learnt = self._anchor
         return self._learnt is None or abs(value - self._learnt) > max(self._tolerance, reach2 // 2)
 

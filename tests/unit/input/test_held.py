@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scx_gamer.input.acts import Limits
 from scx_gamer.input.classify import Capabilities, Kind
-from scx_gamer.input.held import CAP_NS, REST_NS, Held, HeldState, held_axes
+from scx_gamer.input.held import CAP_NS, PARKED_NS, REST_NS, Held, HeldState, held_axes
 
 SECOND = 1_000_000_000
 X, Y, Z, RX, RY, RZ, GAS, BRAKE, HAT0X, HAT0Y = 0, 1, 2, 3, 4, 5, 9, 10, 16, 17
@@ -164,6 +164,26 @@ def test_levers_rest_where_they_are(
     assert not poll(kind, limits, jitter)[-1]
     moved = values | {first: limits[first].maximum}
     assert poll(kind, limits, [*jitter, (0, moved)])[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "limits", "used", "rest"),
+    [
+        # drivers/input/joystick/adc-joystick.c: raw readings, whose middle is 13 % off that of the limits
+        (Kind.GAMEPAD, dict.fromkeys((X, Y, RX, RY), Limits(180, 3700, 8, 32)), 3600, 1700),
+        (Kind.JOYSTICK, LEVERS, 1000, 120),  # a rotary that was parked at its end
+    ],
+)
+def test_a_device_first_seen_in_use_is_let_go_of_soon(
+    kind: Kind, limits: dict[int, Limits], used: int, rest: int
+) -> None:
+    """Where it rests shows only after its act: that holds for this long, and no longer."""
+    middle = 1700 if kind is Kind.GAMEPAD else 512
+    values = dict.fromkeys(limits, middle) | {RY: rest}
+    polls = 4 * PARKED_NS // SECOND + 1
+    after = poll(kind, limits, [(0, values | {RY: used})] * 4 + [(0, values)] * polls)
+    assert not after[-1]
+    assert PARKED_NS < REST_NS / 2
 
 
 def test_a_toggle_switch_is_rest_and_a_button_beside_it_is_not() -> None:
