@@ -74,12 +74,15 @@ def _entries() -> list[dict[str, object]]:
 
 
 def _readers(found: list[DeviceInfo]) -> Mapping[str, int]:
-    """Return how many processes read each node; empty for a user who may not see that."""
+    """Return how many processes read each node beside the supervisor; empty for a user who may not see that."""
     from scx_gamer.input.holders import holders
 
     if os.geteuid() != 0:
         return {}
-    return holders({info.event for info in found if info.event and info.lanes.each()})
+    status = _ask("status")
+    pid = status.get("pid") if isinstance(status, dict) else None
+    nodes = {info.event for info in found if info.event and info.lanes.each()}
+    return holders(nodes, but=pid if isinstance(pid, int) else 0)
 
 
 def _state(entry: Mapping[str, object]) -> str:
@@ -91,15 +94,20 @@ def _state(entry: Mapping[str, object]) -> str:
     return "-"
 
 
-def _watched() -> dict[int, dict[str, object]]:
-    """Return the answer of a running supervisor about its devices; empty when none answers."""
+def _ask(operation: str) -> object:
+    """Return a running supervisor's answer; None when none answers."""
     from scx_gamer import control
     from scx_gamer.cli import remote
 
     try:
-        answer = remote.request("devices")
+        return remote.request(operation)
     except (control.ControlError, OSError):
-        return {}
+        return None
+
+
+def _watched() -> dict[int, dict[str, object]]:
+    """Return the answer of a running supervisor about its devices; empty when none answers."""
+    answer = _ask("devices")
     return {
         d["number"]: {key: d.get(key) for key in ("path", "rate_hz", "grabbed")}
         for d in (answer if isinstance(answer, list) else ())

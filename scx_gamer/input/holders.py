@@ -10,14 +10,16 @@ _PROC = Path("/proc")
 _MOST_FDS = 4096  # of one process: who has more keeps no reader of a device among them
 
 
-def holders(nodes: set[str], proc: Path = _PROC) -> dict[str, int]:
-    """Return how many processes have each node open; only those that this user may look into count."""
+def holders(nodes: set[str], proc: Path = _PROC, *, but: int = 0) -> dict[str, int]:
+    """Return how many processes but one have each node open; only those that this user may look into count."""
     found = dict.fromkeys(nodes, 0)
     try:
         names = [name for name in os.listdir(proc) if name.isascii() and name.isdecimal()]
     except OSError:
         return found
     for name in names:
+        if int(name) == but:
+            continue
         for node in _links(f"{proc}/{name}/fd") & nodes:
             found[node] += 1
     return found

@@ -152,6 +152,36 @@ def test_devices_takes_path_and_rate_from_a_supervisor(
     )
 
 
+@pytest.mark.parametrize(("readers", "state"), [(0, "no reader"), (1, "-")])
+def test_devices_tells_that_nobody_but_the_supervisor_reads(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    readers: int,
+    state: str,
+) -> None:
+    from scx_gamer import input as room
+    from scx_gamer.input import DeviceInfo, Kind, Lane, holders
+    from scx_gamer.input.classify import Lanes
+
+    info = DeviceInfo(
+        3, "/dev/input/event3", "m", Kind.MOUSE, Lane.MOUSE, None, None, True,
+        Lanes.all_of(Lane.MOUSE), "fefe:0001",
+    )  # fmt: skip
+    asked: list[int] = []
+
+    def counted(nodes: set[str], *, but: int) -> dict[str, int]:
+        asked.append(but)
+        return dict.fromkeys(nodes, readers)
+
+    monkeypatch.setattr(room, "scan_devices", lambda overrides: [info])
+    monkeypatch.setattr(holders, "holders", counted)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    answering(monkeypatch, {"pid": 77})
+    assert main(["devices"]) == 0
+    assert re.search(rf" {state} +fefe:0001 +m$", capsys.readouterr().out, re.MULTILINE)
+    assert asked == [77]
+
+
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [

@@ -131,6 +131,7 @@ def test_holders_are_counted_without_an_open(tmp_path: Path) -> None:
     (tmp_path / "12").mkdir()  # it ended between the two looks
     nodes = {"/dev/input/event1", "/dev/input/event2"}
     assert holders(nodes, tmp_path) == {"/dev/input/event1": 2, "/dev/input/event2": 0}
+    assert holders(nodes, tmp_path, but=10) == {"/dev/input/event1": 1, "/dev/input/event2": 0}
     assert holders(nodes, tmp_path / "absent") == dict.fromkeys(nodes, 0)
 
 
