@@ -22,6 +22,8 @@ from scx_gamer.system.text import printable
 MAX_ENTRY_BYTES = userfiles.MAX_BYTES
 MAX_ENTRIES = 4096  # of all places together
 MAX_NAME = 128
+_MAX_PASSWD = 1 << 20
+_FIRST_USER, _NOBODY = 1000, 65534  # of login.defs(5)
 _WORDS = 64  # of an Exec line
 _DEPTH = 6  # a wrapper in a wrapper
 
@@ -80,6 +82,7 @@ SEARCH = (
 # Where many programs are beside each other: a folder that says nothing of who belongs together.
 _SHARED = frozenset({"bin", "sbin", "games", "lib", "libexec", "lib64", "share", "local", "opt", "usr", "home", "tmp",
                      "applications", "appimages", "downloads", "desktop", "documents", ""})  # fmt: skip
+_STORES = ("/nix/store/", "/gnu/store/")
 _FLATPAK_ID = re.compile(r"^[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)+$")
 
 
@@ -110,6 +113,8 @@ class Entries:
     others: set[str] = field(default_factory=set)  # paths of programs that are no games
     sessions: set[str] = field(default_factory=set)  # file names of programs that start a desktop
     names: set[str] = field(default_factory=set)  # file names of all that an exec may show
+    named: dict[str, Entry] = field(default_factory=dict)  # file name of a program in $PATH → entry
+    images: set[str] = field(default_factory=set)  # paths of programs that are AppImages
     refused: int = 0  # entries beyond the limit
 
     def __len__(self) -> int:
@@ -132,6 +137,8 @@ class Entries:
         for one in (path, resolved):
             self.programs.setdefault(one, entry)
             self.names.add(file_name(one))
+            if one.startswith(_STORES) or one.rpartition("/")[0] in SEARCH:
+                self.named.setdefault(file_name(one).lower(), entry)
             folder = one.rpartition("/")[0]
             if file_name(folder).lower() not in _SHARED and folder.count("/") > 1:
                 self.folders.setdefault(folder, entry)
@@ -147,7 +154,7 @@ class Entries:
             began
             and began != exe
             and (entry := self.programs.get(began))
-            and not family(words.program)
+            and family(words.program) not in ("shell", "loader", "emulator")
         ):
             return entry, f"it began as {began}, the program of {entry.name}, a Game"
         if exe and not exe.lower().endswith(".appimage") and (entry := self.programs.get(exe)):
@@ -186,10 +193,6 @@ class Entries:
             folder = folder.rpartition("/")[0]
         return None
 
-    def is_other(self, process: Process) -> bool:
-        """Whether an entry without Category Game names the program."""
-        return live_path(process.exe) in self.others
-
 
 # -- one entry ------------------------------------------------------------------------------------
 
@@ -222,7 +225,7 @@ def parse_entry(text: str) -> tuple[Entry, Command] | None:
     keys = keys_of(text)
     if keys.get("Type", "Application") != "Application" or not keys.get("Exec"):
         return None
-    command = command_of(keys["Exec"])
+    command = command_of(keys["Exec"], keys.get("Path", ""))
     if command.sandbox.startswith("snap:") and keys.get("X-SnapInstanceName"):
         app = keys.get("X-SnapAppName") or keys["X-SnapInstanceName"]
         command = Command(
@@ -251,9 +254,13 @@ def _words(line: str) -> list[str]:
     ]
 
 
-def command_of(line: str) -> Command:
-    """Unwrap an Exec line down to the program that it is about."""
-    words, contained = _words(line), False
+def command_of(line: str, folder: str = "") -> Command:
+    """Unwrap an Exec line, executed in `folder`, down to the program that it is about."""
+    return command_of_words(_words(line), folder)
+
+
+def command_of_words(words: list[str], folder: str = "") -> Command:
+    contained = False
     for _ in range(_DEPTH):
         if not words:
             return Command()
@@ -282,7 +289,7 @@ def command_of(line: str) -> Command:
             inner = _shell_command(words)
             if inner is None:
                 break
-            words = inner
+            words, folder = inner[0], inner[1] or folder
         elif name in _WRAPPERS:
             contained = contained or name in (
                 "distrobox",
@@ -296,7 +303,12 @@ def command_of(line: str) -> Command:
             words = words[1:]
         else:
             break
-    return Command(words[0], tuple(words[1:]), "", contained) if words else Command()
+    if not words:
+        return Command()
+    word = words[0]
+    if "/" in word and folder.startswith("/"):
+        word = os.path.normpath(os.path.join(folder, word))
+    return Command(word, tuple(words[1:]), "", contained)
 
 
 def _unwrapped(name: str, words: list[str]) -> list[str]:
@@ -326,15 +338,16 @@ def _unwrapped(name: str, words: list[str]) -> list[str]:
     return words[at:]
 
 
-def _shell_command(words: list[str]) -> list[str] | None:
-    """The command of `sh -c "…"`, without what only prepares it; None if it runs a script."""
+def _shell_command(words: list[str]) -> tuple[list[str], str] | None:
+    """The command of `sh -c "…"` without what only prepares it, and the folder it changes to; None for a script."""
     for at, word in enumerate(words[1:], 1):
         if word.startswith("-") and word.endswith("c") and at + 1 < len(words):
-            last = re.split(r"&&|;|\|\|", words[at + 1])[-1]
-            return _words(last.strip())
+            steps = [_words(step) for step in re.split(r"&&|;|\|\|", words[at + 1])]
+            folder = next((s[1] for s in steps if s[:1] == ["cd"] and len(s) == 2), "")
+            return steps[-1], folder
         if not word.startswith("-"):
-            return None if at == 1 and len(words) == 2 else words[at:]
-    return []
+            return None if at == 1 and len(words) == 2 else (words[at:], "")
+    return [], ""
 
 
 def _flatpak_command(line: str) -> str:
@@ -369,6 +382,7 @@ def folders(mounts: userfiles.Mounts | None = None) -> list[Place]:
         "/run/current-system/sw/share",
         "/run/current-system/profile/share",
         "/nix/var/nix/profiles/default/share",
+        *_installations(),
         *_profiles("/etc/profiles/per-user", "share"),
         *_profiles("/nix/var/nix/profiles/per-user", "profile/share"),
         *_profiles("/var/guix/profiles/per-user", "guix-profile/share"),
@@ -383,6 +397,7 @@ def folders(mounts: userfiles.Mounts | None = None) -> list[Place]:
             f"{share}/flatpak/exports/share",
             f"{home}/.nix-profile/share",
             f"{home}/.guix-profile/share",
+            f"{home}/.guix-home/profile/share",
         ):
             places.append(Place(f"{path}/applications", home))
     return places
@@ -399,7 +414,27 @@ def homes(mounts: userfiles.Mounts) -> list[str]:
             except OSError:
                 continue
             found += [h for name in names if mounts.answers(h := f"{where}/{name}")]
+    for line in (
+        userfiles.read_root("/etc/passwd", _MAX_PASSWD).decode("utf-8", "replace").splitlines()
+    ):
+        fields = line.split(":")
+        if len(fields) == 7 and fields[2].isdecimal() and _FIRST_USER <= int(fields[2]) < _NOBODY:
+            home = fields[5].rstrip("/")
+            if home.count("/") > 1 and len(found) < userfiles.MAX_NAMES and mounts.answers(home):
+                found.append(home)
     return list(dict.fromkeys(found))
+
+
+def _installations() -> list[str]:
+    """Exports of further installations of Flatpak (flatpak-installation(5))."""
+    found: list[str] = []
+    folder = "/etc/flatpak/installations.d"
+    for name in _listed(Place(folder), userfiles.Mounts()):
+        text = userfiles.read_root(f"{folder}/{name}").decode("utf-8", "replace")
+        found += [
+            f"{path.rstrip('/')}/exports/share" for path in re.findall(r"^Path=(/.*)$", text, re.M)
+        ]
+    return found
 
 
 def _profiles(parent: str, below: str) -> list[str]:
@@ -501,6 +536,8 @@ def add_entry(
         into.names.add(word)
     else:
         into.add_program(program, resolved, entry)
+        if userfiles.is_image(resolved, mounts):
+            into.images |= {program, resolved}
 
 
 def _add_generic(entry: Entry, command: Command, kind: str, into: Entries) -> None:

@@ -32,6 +32,8 @@ class DetectData:
     relays: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
+    installers: tuple[str, ...] = ()
+    web_views: tuple[str, ...] = ()
     java_games: tuple[str, ...] = ()
     java_jars: tuple[str, ...] = ()
     input_threads: tuple[str, ...] = ()
@@ -56,6 +58,7 @@ ROLES = (
     "game_wrappers",
     "wrappers",
     "tools",
+    "installers",
     "critical",
 )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scx_gamer.games import userfiles
-from scx_gamer.games.commandline import unwrap
+from scx_gamer.games.commandline import live_path, unwrap
 from scx_gamer.system import procfs
 
 MAX_CMDLINE_BYTES = 128 * 1024  # a class path is one word of up to 128 KB (MAX_ARG_STRLEN)
@@ -167,15 +167,22 @@ class ProcFs:
 
     def is_roots(self, process: Process, script: str = "") -> bool:
         """Whether root alone decides what the process executes: the file, and for an interpreter its script."""
+        exe = live_path(process.exe)
+        paths = [os.path.realpath(script)] if script else []
         try:
             running = os.stat(f"{self._root}/{process.pid}/exe")
-            named = os.stat(process.exe)  # a sandbox may show another file under a path of ours
+            if exe == process.exe:
+                named = os.stat(exe)  # a sandbox may show another file under a path of ours
+                same = (running.st_dev, running.st_ino) == (named.st_dev, named.st_ino)
+                paths.append(os.path.realpath(exe))
+            else:  # an upgrade has replaced it: no name is left, but whose it was and where
+                folder = os.path.realpath(exe.rpartition("/")[0] or "/")
+                same = running.st_nlink == 0 and running.st_dev == os.stat(folder).st_dev
+                same = same and running.st_uid == 0 and not running.st_mode & 0o022
+                paths.append(folder)
         except (OSError, ValueError):
             return False
-        if (running.st_dev, running.st_ino) != (named.st_dev, named.st_ino):
-            return False
-        paths = [process.exe, *([script] if script else [])]
-        return all(userfiles.owned_by_root(os.path.realpath(path)) for path in paths)
+        return same and all(map(userfiles.owned_by_root, paths))
 
     def _flatpak(self, process: Process) -> str:
         """The name in the sandbox's `.flatpak-info`, of what looks like one."""

@@ -3,7 +3,7 @@
 
 Steam: `steamapps/appmanifest_ID.acf` (text VDF), `appcache/appinfo.vdf` (binary VDF with a type for each AppID). GOG:
 `goggame-ID.info` (JSON), `gameinfo` (its Linux installers: name in the first line). itch: `.itch/receipt.json.gz`.
-Engines: `UnityPlayer.so`, a `*_Data` folder, Godot's `.pck`.
+Steam's shortcuts: `userdata/USER/config/shortcuts.vdf`. Engines: `_BESIDE`, `_INSIDE`, Unity's and Godot's data.
 """
 
 from __future__ import annotations
@@ -32,6 +32,16 @@ _MAGICS = {
     0x07564428: 60,
     0x07564429: 60,
 }  # version → bytes between an app's size and its keys
+_MAX_SHORTCUTS = 1 << 20
+_BESIDE = frozenset({
+    "UnityPlayer.so", "libFNA3D.so.0", "FNA.dll", "MonoGame.Framework.dll", ".egstore", "libsteam_api.so",
+    "steam_appid.txt",
+})  # fmt: skip
+# Folder → a name in it: RPG Maker MV and MZ, GameMaker, Ren'Py, FNA, a packaged project of Unreal's.
+_INSIDE = (
+    ("www/js", "rpg_core.js"), ("js", "rmmz_core.js"), ("assets", "game.unx"), ("renpy", "__init__.py"),
+    ("renpy", "__init__.pyo"), ("lib64", "libFNA3D.so.0"), ("lib64", "libsteam_api.so"), ("Content", "Paks"),
+)  # fmt: skip
 _GAME_TYPES = frozenset({"game", "demo", "beta", "mod"})
 
 
@@ -58,6 +68,26 @@ def steam_name(folder: str, app_id: int, mounts: userfiles.Mounts) -> str:
         if found:
             return printable(found[1].replace('\\"', '"').strip(), MAX_NAME)
     return ""
+
+
+def shortcut_name(steam: str, number: int, mounts: userfiles.Mounts) -> str:
+    """The name of a shortcut in any user's `shortcuts.vdf` (binary VDF) of Steam at this folder; empty if unknown."""
+    key = b"\x02appid\0" + struct.pack("<I", number & 0xFFFFFFFF)
+    for user in userfiles.names_below(steam, "userdata", mounts, _NAMES) if steam else ():
+        name = f"userdata/{user}/config/shortcuts.vdf"
+        body = userfiles.read_below(steam, name, mounts, _MAX_SHORTCUTS)
+        _, mark, after = body.partition(key)
+        found = re.match(rb"[^\x08]{0,64}?\x01appname\0([^\0]{1,512})\0", after, re.I | re.S)
+        if mark and found:
+            return _shown(found[1].decode("utf-8", "replace"))
+    return ""
+
+
+def path_of(windows: str) -> str:
+    """The Linux path of a Windows program on drive Z:, which Wine maps to `/`; empty for another drive."""
+    path = windows.replace("\\", "/")
+    path = path[2:] if path[:2].lower() == "z:" else path
+    return path if path.startswith("/") else ""
 
 
 class SteamTypes:
@@ -175,10 +205,23 @@ def _of_folder(folder: str, path: str, mounts: userfiles.Mounts) -> Record | Non
             _shown(first.decode("utf-8", "replace")), f"{folder}/gameinfo is GOG's record"
         )
     stem = re.sub(r"\.(x86_64|x86|bin|exe)$", "", path.rpartition("/")[2])
-    for mark in ("UnityPlayer.so", f"{stem}_Data", f"{stem}.pck", "libFNA3D.so.0", ".egstore"):
-        if mark in names and folder == path.rpartition("/")[0]:
-            return Record("", f"{folder}/{mark} is a game engine's")
+    if folder == path.rpartition("/")[0]:
+        for mark in sorted({f"{stem}_Data", f"{stem}.pck", *_BESIDE} & names):
+            return Record(_unity_name(folder, stem, mounts), f"{folder}/{mark} is a game engine's")
+    for inner, mark in _INSIDE:
+        if inner.partition("/")[0] in names and mark in userfiles.names_below(
+            folder, inner, mounts, _NAMES
+        ):
+            return Record("", f"{folder}/{inner}/{mark} is a game engine's")
     return None
+
+
+def _unity_name(folder: str, stem: str, mounts: userfiles.Mounts) -> str:
+    """The product that Unity wrote beside its player: the second line of `app.info`."""
+    text = userfiles.read_below(folder, f"{stem}_Data/app.info", mounts, 1024).decode(
+        "utf-8", "replace"
+    )
+    return _shown(text.split("\n")[1]) if "\n" in text else ""
 
 
 def _itch_name(folder: str, mounts: userfiles.Mounts) -> str:

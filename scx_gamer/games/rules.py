@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from scx_gamer.games import records
-from scx_gamer.games.commandline import WORKING, Words, counting, file_name, live_path
-from scx_gamer.games.desktop import Entries, Entry
+from scx_gamer.games.commandline import WORKING, Words, counting, file_name, live_path, script_at
+from scx_gamer.games.desktop import Entries, Entry, command_of_words
 from scx_gamer.games.lists import DetectData, RoleTable, matches
 from scx_gamer.games.proc import Process
 from scx_gamer.games.userfiles import Mounts
@@ -57,9 +57,18 @@ _SYSTEM = (
     "/run/current-system/",
     "/snap/core",
 )
+_ROOTS = (
+    "/opt/",
+    "/snap/",
+    "/tmp/.mount_",
+    "/run/current-system/",
+)  # what lies there is no player's own
 _SYSTEM_GAMES = ("/usr/games/", "/usr/local/games/", "/usr/lib/games/", "/usr/share/games/")
 _RUNTIMES = re.compile(r"^(SteamLinuxRuntime.*|Proton.*|Steamworks Shared)$")
 _PROTON_VERBS = ("waitforexitandrun", "run", "runinprefix")
+_WORDS = 64  # of a command that is looked at
+_ENDING = re.compile(r"\.(jar|love|pyw?|sh|bin|real|x86_64|x86)$")
+_APP_DIGITS = 10  # of an AppID of the store; a shortcut's has 64 bits
 _SAYS_NOTHING = re.compile(r"^(umu-(default|0+)|0|none|default)$")
 
 
@@ -108,7 +117,11 @@ class Facts:
     words: Words
     role: str  # the list that names it, empty for none
     draws: bool = False  # holds a render node
-    front: bool = False  # a browser engine's helpers are its children
+    front: bool = (
+        False  # its window is a browser engine's, or it has started a game of its own kind
+    )
+    web_game: bool = False  # such a front end, whose entry or record says that it is a game
+    web: bool = False  # a browser engine's helpers of whatever folder are its children
     named: bool = False  # by the user or a profile
     parent: Words = NO_WORDS
 
@@ -152,10 +165,14 @@ def is_system(path: str) -> bool:
     return path.startswith(_SYSTEM) and not path.startswith(_SYSTEM_GAMES)
 
 
-def reaper_app_id(process: Process) -> int | None:
+def is_players(path: str) -> bool:
+    """Whether a program lies where players put theirs."""
+    return path != "" and not is_system(path) and not path.startswith(_ROOTS)
+
+
+def reaper_app_id(process: Process, words: Words) -> int | None:
     """AppId of a Steam reaper's command line; shortcuts use all 64 bits."""
-    name = file_name(live_path(process.exe)) or process.comm
-    if name != "reaper" or "SteamLaunch" not in process.argv[:8]:
+    if words.name != "reaper" or "SteamLaunch" not in process.argv[:8]:
         return None
     for argument in process.argv[:16]:
         if argument == "--":
@@ -243,8 +260,8 @@ def install_folder(words: tuple[str, ...] | list[str]) -> str:
 def is_own(facts: Facts, claim: Decision) -> bool:
     """Whether a program lies in the game's own folder, as Linux or as Wine names it."""
     folder = claim.folder
-    if not folder:
-        return False
+    if not folder or (facts.role == "launchers" and len(claim.app_id) > _APP_DIGITS):
+        return False  # a shortcut to a launcher has that launcher's folder
     windows = facts.words.windows
     if windows:
         path = windows.replace("\\", "/").lower()
@@ -260,7 +277,22 @@ def is_tool(facts: Facts, ctx: Context) -> bool:
     """Whether a program is opened from a game and no part of it: a list, or an entry without Category Game, says so."""
     if facts.words.interpreter and not facts.words.script:
         return False
-    return facts.role == "tools" or ctx.entries.is_other(facts.process)
+    return facts.role == "tools" or is_other(facts, ctx)
+
+
+def is_other(facts: Facts, ctx: Context) -> bool:
+    """Whether an entry without Category Game names the program, its script or its snap."""
+    paths = live_path(facts.process.exe), facts.words.script
+    if not ctx.entries.others.isdisjoint(paths):
+        return True
+    name, _, part = snap_app(facts.process).partition(".")
+    entry = ctx.entries.sandboxed.get(f"snap:{name}.{part or name}") if name else None
+    return entry is not None and not entry.game
+
+
+def is_front(facts: Facts) -> bool:
+    """Whether a program is a store or another front end by what it starts."""
+    return facts.front and not facts.web_game
 
 
 def is_service(facts: Facts) -> bool:
@@ -284,8 +316,12 @@ def java_evidence(process: Process, words: Words, data: DetectData) -> str:
     return ""
 
 
-def name_of(process: Process, words: Words) -> str:
-    """A game's name by its own process: the Windows program without `.exe`, the script, the program."""
+def name_of(process: Process, words: Words, mounts: Mounts) -> str:
+    """A game's name by its own process: the record beside it, else its program without `.exe`, or its script."""
+    path = records.path_of(words.windows) if words.windows else live_path(process.exe)
+    record = records.of_program(path, mounts) if path and not is_system(path) else None
+    if record is not None and record.name:
+        return record.name
     if words.interpreter == "java":
         if any("minecraft" in word.lower() for word in (words.script, *process.argv[:256])):
             return "Minecraft"
@@ -308,7 +344,8 @@ def profile_view(process: Process, words: Words) -> Process | None:
             for at, w in enumerate(argv)
             if w in ("-cp", "-classpath", "--class-path", "-p", "--module-path")
         }
-        rest = tuple(w for at, w in enumerate(argv) if at and at not in skip)
+        end = script_at("java", argv)  # what follows is told to the program, and only mentioned
+        rest = tuple(w for at, w in enumerate(argv[:end]) if at and at not in skip)
         return replace(process, argv=(*counting(words, argv), *rest))
     if words.interpreter == "shell" and not words.script:
         return None
@@ -340,6 +377,8 @@ def enter(parent: State, facts: Facts, ctx: Context) -> State:
     state = _steam(state, facts, ctx)
     if said is not None:
         return _named_by_profile(state, said)
+    if facts.role == "installers" and (state.claim is None or state.claim.rank > _RANK["gamemode"]):
+        return replace(NEUTRAL, denied=f"{facts.words.name} above it sets up a prefix")
     if state.denied:
         return state
     for rule in (_aside, _gamescope, _launchers, _proton, _gamemode, _native, _wine):
@@ -382,7 +421,7 @@ def _steam(state: State, facts: Facts, ctx: Context) -> State:
     process = facts.process
     if state.claim is not None and state.claim.rank <= _RANK["steam"]:
         return state
-    number = reaper_app_id(process)
+    number = reaper_app_id(process, facts.words)
     if number is not None:
         return _reaper(state, facts, number, ctx)
     env = env_app_id(process)
@@ -419,10 +458,11 @@ def _app(
             NEUTRAL, denied=f"Steam's record says that AppID {number} is of type {shown(kind)}"
         )
     folder = install_folder(process.argv)
-    name = records.steam_name(folder, number, ctx.mounts) or file_name(folder)
-    if not name and number >= 1 << 32:
-        target = next((a for a in process.argv if a.lower().endswith(".exe")), "")
-        name = file_name(target)
+    if number >= 1 << 32:
+        name = records.shortcut_name(steam, number >> 32, ctx.mounts)
+        name = name or file_name(next((a for a in process.argv if a.lower().endswith(".exe")), ""))
+    else:
+        name = records.steam_name(folder, number, ctx.mounts) or file_name(folder)
     claim = Decision("steam", process, str(number), shown(name), evidence, folder)
     return replace(NEUTRAL, claim=claim)
 
@@ -434,7 +474,8 @@ def _aside(state: State, facts: Facts, ctx: Context) -> State:
         return state
     if is_own(facts, claim):
         return replace(state, aside="") if state.aside else state
-    if is_tool(facts, ctx) or (facts.front and claim.rule == "steam" and claim.folder):
+    front = facts.front or facts.web  # of a store: what lies elsewhere and is one is not the game
+    if is_tool(facts, ctx) or (front and claim.rule == "steam" and claim.folder):
         return replace(
             state, aside=f"{facts.words.name} was opened from {claim.name or claim.rule}"
         )
@@ -477,21 +518,14 @@ def _primary(argv: tuple[str, ...]) -> str:
     """File name of the command after `--`, without wrappers."""
     if "--" not in argv:
         return ""
-    for word in argv[argv.index("--") + 1 :]:
-        name = file_name(word).lower()
-        if (
-            name not in ("env", "gamemoderun", "mangohud", "prime-run")
-            and "=" not in word
-            and not word.startswith("-")
-        ):
-            return name
-    return ""
+    words = list(argv[argv.index("--") + 1 :][:_WORDS])
+    return file_name(command_of_words(words).word or words[0] if words else "").lower()
 
 
 def _launchers(state: State, facts: Facts, ctx: Context) -> State:
     process, words = facts.process, facts.words
     if facts.role == "game_wrappers":
-        title = words.title.partition(":")[2].strip() if words.title else ""
+        title = words.title.partition(":")[2].strip() if words.title else _title(process, words)
         evidence = (
             f"pid {process.pid} is {words.name}, which starts one game"
             + (f": {shown(title)}" if title else ""),
@@ -508,9 +542,18 @@ def _launchers(state: State, facts: Facts, ctx: Context) -> State:
         return _passed_through(state, facts, words.name)
     if facts.front and not own and (state.claim is None or state.claim.rank > _RANK["java"]):
         entry = ctx.entries.of_process(process, words, marked(ctx.began, process))
-        if not (entry and entry[0].kinds) and _record(facts, ctx) is None:
+        facts.web_game = bool(entry and entry[0].kinds) or _record(facts, ctx) is not None
+        if not facts.web_game:
             return _passed_through(state, facts, words.name)
     return state
+
+
+def _title(process: Process, words: Words) -> str:
+    """The title that Lutris' wrapper was told: its first word, before two counts and the command."""
+    argv = process.argv
+    at = argv.index(words.script) + 1 if words.script in argv else len(argv)
+    counts = argv[at + 1 : at + 3]
+    return argv[at] if len(counts) == 2 and all(w.isdecimal() for w in counts) else ""
 
 
 def _passed_through(state: State, facts: Facts, name: str) -> State:
@@ -583,7 +626,7 @@ def _native(state: State, facts: Facts, ctx: Context) -> State:
         words.windows
         or words.helper
         or state.aside
-        or facts.role in ("helpers", "tools", "wine_plumbing", "game_wrappers")
+        or facts.role in ("helpers", "tools", "wine_plumbing", "game_wrappers", "installers")
     ):
         return state
     if state.claim is not None and state.claim.rank <= _RANK["launcher"]:
@@ -632,7 +675,7 @@ def _by_entry(state: State, facts: Facts, ctx: Context) -> State:
     began = marked(ctx.began, process)
     found = ctx.entries.of_process(process, words, began)
     if found is None and facts.role == "":
-        found = _by_folder(facts, ctx)
+        found = _by_folder(facts, ctx) or _by_name(facts, ctx)
     if found is None:
         return _by_record(_by_sandbox(state, facts, ctx), facts, ctx)
     if began and is_tool(facts, ctx):
@@ -643,14 +686,31 @@ def _by_entry(state: State, facts: Facts, ctx: Context) -> State:
 def _by_folder(facts: Facts, ctx: Context) -> tuple[Entry, str] | None:
     """A script of an entry that has become, or started, the program beside it."""
     found = ctx.entries.of_folder(facts.process)
-    if found is None or facts.words.interpreter == "shell" or is_fuse_server(facts.process):
+    if found is None or facts.words.interpreter == "shell" or is_fuse_server(facts.process, ctx):
         return None
     return found if ctx.draws(facts) else None
 
 
-def is_fuse_server(process: Process) -> bool:
+def _by_name(facts: Facts, ctx: Context) -> tuple[Entry, str] | None:
+    """The engine or archive of the system that has the name of an entry's program, which was a script."""
+    words = facts.words
+    path = words.script if words.interpreter in WORKING else live_path(facts.process.exe)
+    if words.interpreter and words.interpreter not in WORKING:
+        return None
+    entry = ctx.entries.named.get(_ENDING.sub("", file_name(path).lower()))
+    if entry is None or not (is_system(path) or path.startswith(_SYSTEM_GAMES)):
+        return None
+    return (
+        (entry, f"{path} is called as the program of {entry.name}, a Game")
+        if ctx.draws(facts)
+        else None
+    )
+
+
+def is_fuse_server(process: Process, ctx: Context) -> bool:
     """An AppImage's own file as the program: it serves the image; what runs is in the mount."""
-    return live_path(process.exe).lower().endswith(".appimage")
+    exe = live_path(process.exe)
+    return exe.lower().endswith(".appimage") or exe in ctx.entries.images
 
 
 def _with_entry(state: State, facts: Facts, entry: Entry, evidence: str, app_id: str = "") -> State:
@@ -706,7 +766,7 @@ def _by_record(state: State, facts: Facts, ctx: Context) -> State:
     if (
         state.claim is not None
         or facts.role
-        or facts.front
+        or is_front(facts)
         or is_tool(facts, ctx)
         or is_system(facts.process.exe)
     ):
@@ -767,11 +827,12 @@ def keeps(facts: Facts, state: State, ctx: Context) -> bool:
         return False
     if facts.named:
         return True
-    if state.aside or facts.role == "helpers":
+    if state.aside:
         return False
     if claim.rule == "steam" and is_own(facts, claim):
-        return words.interpreter != "shell" and (not words.helper or facts.draws)
-    if words.helper or facts.role or facts.front or is_service(facts) or is_tool(facts, ctx):
+        named = words.helper or facts.role == "helpers"
+        return words.interpreter != "shell" and (not named or ctx.draws(facts))
+    if words.helper or facts.role or is_front(facts) or is_service(facts) or is_tool(facts, ctx):
         return False
     if words.interpreter:
         return _script_keeps(facts, claim, ctx)
@@ -804,7 +865,7 @@ def _windows_keeps(facts: Facts, claim: Decision, ctx: Context) -> bool:
 
 def _native_keeps(facts: Facts, claim: Decision, ctx: Context) -> bool:
     exe = live_path(facts.process.exe)
-    if is_fuse_server(facts.process):
+    if is_fuse_server(facts.process, ctx):
         return False
     if claim.rule == "steam" and claim.folder:
         return ctx.draws(facts) or (not is_system(exe) and exe != "")
@@ -831,12 +892,17 @@ def is_aside(facts: Facts, state: State, ctx: Context) -> bool:
         return True
     if facts.named or claim.root.identity == facts.process.identity:
         return False
-    if state.aside or facts.role in ("helpers", "tools", "background"):
+    if state.aside or facts.role == "background":
         return True
     if claim.rule == "steam" and is_own(facts, claim):
-        return False
+        return facts.role == "helpers" and not facts.draws
+    if facts.role in ("helpers", "tools"):
+        return True
     return (
-        facts.front or bool(facts.words.helper) or facts.role == "launchers" or is_tool(facts, ctx)
+        is_front(facts)
+        or bool(facts.words.helper)
+        or facts.role == "launchers"
+        or is_tool(facts, ctx)
     )
 
 
@@ -854,11 +920,11 @@ def why_not(facts: Facts, state: State, ctx: Context) -> str:
         return f"it is a helper process of a browser engine (--type={words.helper})"
     if facts.role:
         return f"{shown(words.name)} is listed under {facts.role}"
-    if facts.front:
+    if is_front(facts):
         return f"{shown(words.name)} is a front end: helper processes of a browser engine are its children"
-    if is_fuse_server(process):
+    if is_fuse_server(process, ctx):
         return "it is an AppImage's file itself, which serves the image to what runs in it"
-    if ctx.entries.is_other(process):
+    if is_other(facts, ctx):
         return "its desktop entry does not have the category Game"
     if state.claim is not None:
         return f"rule {state.claim.rule} matches, but nothing in that tree is more than a launcher"

@@ -422,10 +422,11 @@ class Tracker:
             self._nodes[pid] = node
         else:
             self._forget_index(node)
-            drew, front = node.facts.draws, node.facts.front
+            drew, front, web = node.facts.draws, node.facts.front, node.facts.web
             same = node.process.exe == process.exe
             node.process, node.facts = process, self._facts(process)
             node.facts.draws, node.facts.front = drew and same, front and same
+            node.facts.web = web and same
         queue[pid] = None
         node.placed = False
         self._index(node)
@@ -447,8 +448,9 @@ class Tracker:
         words = read_words(process.exe, process.argv, process.comm, self._loaders)
         role = "" if process.kthread else self._ctx.roles.role_of(words.name)
         above = self._nodes.get(process.ppid)
-        facts = Facts(process, words, role, parent=above.words if above is not None else Words())
-        return facts
+        if role == "tools" and not words.windows and rules.is_players(process.exe):
+            role = ""  # another program of that name
+        return Facts(process, words, role, parent=above.words if above is not None else Words())
 
     def _index(self, node: Node) -> None:
         """Tables by which a process is found later."""
@@ -532,10 +534,10 @@ class Tracker:
         node.incoming = self._incoming(node.process, node)
         self._waiting.pop(pid, None)
         before, state = node.state, rules.enter(node.incoming, node.facts, self._ctx)
-        self._note_helper(node, above)
         if state == before:
             state = before
         node.state = state
+        self._note_helper(node, above)
         claim = state.claim
         if (
             claim is not None
@@ -561,15 +563,29 @@ class Tracker:
             self._reclass[pid] = None
 
     def _note_helper(self, node: Node, above: Node | None) -> None:
-        """A browser engine's helper makes its parent a front end: the same program, or one of the same folder."""
-        if not node.words.helper or above is None or above.facts.front or above.words.helper:
+        """A browser engine's helper makes its parent a front end if it is the same program, of the same folder, or of
+        a toolkit for windows; a game of Java's makes the Java program that started it one."""
+        claim = node.state.claim
+        java = (
+            claim is not None
+            and claim.rule == "java"
+            and claim.root.identity == node.process.identity
+        )
+        if above is None or above.facts.front or above.words.helper:
             return
-        if _folder(node) == _folder(above) and above.facts.role not in (
-            "wrappers",
-            "wine_plumbing",
-        ):
+        if above.facts.role in ("wrappers", "wine_plumbing"):
+            return
+        if java and above.words.interpreter == "java":
             above.facts.front = True
-            self._queue[above.process.pid] = None
+        elif node.words.name in self.data.web_views or (
+            node.words.helper and _folder(node) == _folder(above)
+        ):
+            above.facts.front = above.facts.web = True
+        elif node.words.helper and not above.facts.web:
+            above.facts.web = True
+        else:
+            return
+        self._queue[above.process.pid] = None
 
     def _draws(self, facts: Facts) -> bool:
         """Whether the process holds a render node; asked again later if it does not."""
@@ -809,15 +825,17 @@ class Tracker:
                 n for n in wanted if not n.words.helper
             ] or wanted  # a browser engine's helpers draw for it
             chosen = max(wanted, key=self._activity)
-        game.main = chosen.process
+        before, game.main = game.main, chosen.process
+        other = (before.identity, before.argv) != (chosen.process.identity, chosen.process.argv)
         game.drawing = bool(drawing)
         if (
             game.claim.rule == "proton" and not game.decision.app_id
         ):  # umu tells its child, not itself
             game.decision = replace(game.decision, app_id=rules.umu_id(chosen.process))
-        if not game.decision.name or game.named_by_main:
+        if not game.decision.name or (game.named_by_main and other):
             game.named_by_main = True
-            game.decision = replace(game.decision, name=rules.name_of(chosen.process, chosen.words))
+            name = rules.name_of(chosen.process, chosen.words, self._mounts)
+            game.decision = replace(game.decision, name=name)
 
     def _activity(self, node: Node) -> tuple[int, int, int]:
         now = self._proc.read(node.process.pid, node.process)

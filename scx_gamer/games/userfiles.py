@@ -20,6 +20,8 @@ _MAX_MOUNTS = 1 << 20  # bytes of mountinfo
 _FOLDER_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 # File systems whose server may be gone, or whose first use mounts something.
+# Of root, and the same for everybody: links of users may lead there.
+_STORES = ("/nix/store/", "/gnu/store/")
 _WAITING = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "autofs", "ceph", "afs", "coda", "ncpfs", "lustre"}
 )
@@ -110,6 +112,12 @@ def is_program(path: str, mounts: Mounts) -> bool:
     return stat.S_ISREG(mode) and bool(mode & 0o111)
 
 
+def is_image(path: str, mounts: Mounts) -> bool:
+    """Whether a path without links is an AppImage: its ELF header says AI at byte 8 (AppImageSpec)."""
+    folder, _, name = path.rpartition("/")
+    return read_below(folder or "/", name, mounts, 11)[8:10] == b"AI"
+
+
 def open_below(folder: str, name: str, mounts: Mounts, flags: int = 0) -> int:
     """A descriptor of `name` in `folder`, links that stay inside it followed; -1 if it cannot be had so.
 
@@ -117,7 +125,13 @@ def open_below(folder: str, name: str, mounts: Mounts, flags: int = 0) -> int:
     (seccomp_restrict_suid_sgid() of systemd). Links are resolved first and none is followed then.
     """
     base, path = resolve(folder, mounts), resolve(f"{folder}/{name}", mounts)
-    if not base or not f"{path}/".startswith(f"{base}/") or not mounts.answers(path):
+    if path.startswith(_STORES):
+        base = "/"
+    if (
+        not base
+        or not f"{path}/".startswith(f"{base}/".replace("//", "/"))
+        or not mounts.answers(path)
+    ):
         return -1
     parts = [part for part in path[len(base) :].split("/") if part]
     fd = -1

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scx_gamer.games import lists as detect
+from scx_gamer.games.commandline import read as read_words
 from scx_gamer.games.desktop import desktop_games, parse_entry
 from scx_gamer.games.proc import (
     ENV_KEYS,
@@ -74,7 +75,8 @@ def test_no_command_line_crashes_a_rule(argv: list[str], comm: str, exe: str) ->
 )
 def test_app_id_is_a_u64(argument: str, expected: int | None) -> None:
     process = Process(2, 1, 1, "reaper", ("reaper", "SteamLaunch", argument, "--", "AppId=7"))
-    assert reaper_app_id(process) == expected
+    words = read_words(process.exe, process.argv, process.comm, ())
+    assert reaper_app_id(process, words) == expected
 
 
 def test_the_real_proc_knows_this_process_and_forgets_a_dead_one() -> None:

@@ -27,7 +27,7 @@ def tracker(*texts: str, desktop: dict[str, str] | None = None) -> tuple[Tracker
     [
         (trees.STEAM_PROTON, "steam", 133, "g"),
         (trees.STEAM_NATIVE, "steam", 152, "g"),
-        (trees.STEAM_SHORTCUT, "steam", 171, "g"),
+        (trees.STEAM_SHORTCUT, "steam", 171, "thing"),
         (trees.UMU, "proton", 303, "Game"),
         (trees.LUTRIS, "launcher", 402, "Quake"),
         (trees.HEROIC, "launcher", 503, "Sugar"),
