@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -23,9 +23,10 @@ from typing import NoReturn
 from scx_gamer.bench.cells import Cell
 from scx_gamer.bench.goals import checks
 from scx_gamer.bench.matrix import HEAD, LOADS, SHAPES, write_json
+from tests.vm.vmlib import machines
 
 TREE = Path(__file__).resolve().parents[3]
-ALL_SCHEDULERS = "default,nice,rr,baseline,scx_gamer,unmarked"
+ALL_SCHEDULERS = "default,scopes,nice,rr,baseline,scx_gamer,unmarked"
 # Loops per us at one instruction a nanosecond: a constant of the virtual machine, not of this one.
 LOOPS_PER_US = 250
 
@@ -38,10 +39,17 @@ class Part:
     shapes: str
     cpus: int
     schedulers: str = ""  # empty: those asked for
+    machine: str = ""  # empty: equal CPUs
 
     @property
     def name(self) -> str:
-        return "-".join((*self.loads.split(","), *self.shapes.split(","), f"{self.cpus}cpu"))
+        where = self.machine or f"{self.cpus}cpu"
+        return "-".join((*self.loads.split(","), *self.shapes.split(","), where))
+
+    @property
+    def guest(self) -> list[str]:
+        """The options of tests/vm/run for its guest."""
+        return ["--machine", self.machine] if self.machine else ["--cpus", str(self.cpus)]
 
     def cells(self, asked: str, objects: int) -> int:
         schedulers = len((self.schedulers or asked).split(",")) + objects
@@ -95,7 +103,7 @@ class Guests:
         scratch.mkdir(parents=True, exist_ok=True)
         (scratch / "bench.json").unlink(missing_ok=True)
         command = [
-            str(TREE / "tests/vm/run"), "--lockstep", "--cpus", str(part.cpus),
+            str(TREE / "tests/vm/run"), "--lockstep", *part.guest,
             "--timeout", str(self._timeout_s), "--scratch", str(scratch), "--", "tests/vm/lockstep/warm",
             "build/venv/bin/python", "-m", "scx_gamer.bench.matrix",
             "--calibration", str(LOOPS_PER_US), "--output", str(scratch / "bench.json"),
@@ -151,7 +159,8 @@ class Guests:
         for part in parts:
             path = self._folder / part.name / "bench.json"
             if path.exists():
-                cells += [Cell.of_json(c) for c in json.loads(path.read_text())]
+                found = [Cell.of_json(c) for c in json.loads(path.read_text())]
+                cells += [replace(cell, machine=part.machine) for cell in found]
         order = list(LOADS)
         return sorted(
             cells,
@@ -171,6 +180,9 @@ def main() -> int:
     parser.add_argument("--loads", default="", help="only these")
     parser.add_argument("--shapes", default="", help="only these")
     parser.add_argument("--cpus", type=int, default=0, help="only this many CPUs")
+    parser.add_argument(
+        "--machine", choices=machines.names(), help="a machine of tests/vm/lockstep/machines"
+    )
     parser.add_argument("--schedulers", default=ALL_SCHEDULERS)
     parser.add_argument("--object", type=Path, action="append", default=[])
     parser.add_argument("--pairs", type=int, default=1)
@@ -189,6 +201,12 @@ def main() -> int:
         ]
     else:
         parts = [p for p in (LONG if args.long else SHORT) if args.cpus in (0, p.cpus)]
+    if args.machine:
+        if args.cpus or args.long:
+            parser.error("--machine has CPUs of its own: leave out --cpus and --long")
+        machine = machines.find(args.machine)
+        cpus = len(machine.cpus)
+        parts = [replace(part, cpus=cpus, machine=machine.name) for part in parts]
     arguments = ["--pairs", str(args.pairs), "--seconds", str(args.seconds)]
     for path in args.object:
         arguments += ["--object", str(path.resolve())]

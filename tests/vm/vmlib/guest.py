@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from tests.vm.vmlib import kvm
 from tests.vm.vmlib.kernels import Kernel
+from tests.vm.vmlib.machines import Machine
 
 TREE = Path(__file__).resolve().parents[3]
 TIMEOUT_STATUS = 124
@@ -63,7 +64,7 @@ mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracin
 ip link set lo up 2>/dev/null
 mkdir -p /run/scx-gamer /var/lib/scx-gamer /run/temporary
 export TMPDIR=/run/temporary  # /tmp shows what this machine's other programs put there
-cd {tree}
+{machine}cd {tree}
 {command} >{scratch}/stdout 2>{scratch}/stderr </dev/null
 echo $? > {scratch}/status.new
 dmesg > {scratch}/dmesg 2>/dev/null
@@ -83,6 +84,7 @@ class Guest:
     timeout_s: float
     lockstep: Path | None = None  # launcher of the QEMU that keeps virtual time in lockstep
     root: Path | None = None  # another root file system, with systemd only
+    machine: Machine | None = None  # with lockstep only; `cpus` are its CPUs
 
     def run(self, command: list[str], scratch: Path | None = None) -> int:
         """The command's exit status; 124 when time ran out, 125 when no guest came up."""
@@ -110,6 +112,7 @@ class Guest:
             scratch=scratch,
             more=" SCX_GAMER_LOCKSTEP=1" if self.lockstep else "",
             kernel_dir=shlex.quote(str(self.kernel.image.resolve().parent)),
+            machine=f"{self.machine.setup()}\n" if self.machine and self.machine.setup() else "",
             command=shlex.join(command),
         )
         script.write_text(text)
@@ -130,6 +133,7 @@ class Guest:
                     **os.environ,
                     "PATH": f"{TREE}/build/venv/bin:{os.environ['PATH']}:/usr/sbin:/sbin",
                     "QEMU_LOCKSTEP": str(LOCKSTEP_STRETCH_NS),
+                    **({"QEMU_LOCKSTEP_MACHINE": self.machine.rates()} if self.machine else {}),
                 },
             )
             try:
@@ -156,13 +160,18 @@ class Guest:
             "-r",
             str(self.kernel.image),
             "--cpus",
-            str(self.cpus),
+            self.machine.smp() if self.machine else str(self.cpus),
             "--memory",
             self.memory,
         ]
         command += ["--force-9p", f"--rwdir={scratch}"]
         if self.lockstep:
-            command += ["--disable-kvm", f"--qemu-opts={LOCKSTEP_OPTIONS}", "-a", "tsc=reliable"]
+            options = LOCKSTEP_OPTIONS
+            if self.machine:
+                options = self.machine.qemu_options(options)
+                for text in self.machine.kernel_options():
+                    command += ["-a", text]
+            command += ["--disable-kvm", f"--qemu-opts={options}", "-a", "tsc=reliable"]
         elif not kvm.works(self.kernel.image):
             # One TCG thread: with several, a kernel that patches its own code crashes. An emulated CPU speculates
             # nothing, and a fifth level of page tables is one more look-up at each of its TLB misses.
