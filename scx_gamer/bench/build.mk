@@ -26,7 +26,7 @@ bench: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
 	@exec $(PY) -m tests.vm.lockstep.bench $(BENCH)
 
-# The instrument itself: two boots must agree within one percent.
+# The instrument itself: two boots must agree within one percent. BENCH="--machine all" for the machines' rates.
 bench-selftest: bootstrap-test
 	@$(MAKE) --no-print-directory bpf workload
-	@exec $(PY) -m tests.vm.lockstep.selftest
+	@exec $(PY) -m tests.vm.lockstep.selftest $(BENCH)

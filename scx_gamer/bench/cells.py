@@ -84,6 +84,7 @@ class Cell:
     runs: int = 1
     mean_fps: float = 0.0
     game_cpus: float = 0.0  # CPUs kept busy by the game and its compositor, which a load cannot use
+    machine: str = ""  # of tests/vm/lockstep/machines; empty for equal CPUs
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -103,6 +104,7 @@ def run_once(
     *,
     marked: bool,
     game_prefix: Sequence[str] = (),
+    load_prefix: Sequence[str] = (),
     on_line: Callable[[dict[str, Any]], None] | None = None,
 ) -> Cell:
     """Start the game, then the load, measure, and stop both. Raises BenchError.
@@ -116,7 +118,7 @@ def run_once(
         time.sleep(spec.settle_ms / 1e3)
         load: Workload | None = None
         if spec.load != "none":
-            load = stack.enter_context(Workload("load", *spec.load_args()))
+            load = stack.enter_context(Workload("load", *spec.load_args(), prefix=load_prefix))
         result = game.result(spec.seconds * 5 + 60, on_line or (lambda line: None))
         background: dict[str, Any] = {"work_per_s": 0.0, "longest_gap_ms": None}
         if load is not None:

@@ -21,6 +21,7 @@ from scx_gamer.bench.session import (
     kernel_has_sched_ext,
     need_root,
     query,
+    scope,
     wait_kernel,
 )
 from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
@@ -32,12 +33,14 @@ class Contender:
     """A way to schedule the game: the prefix of its command, and the scheduler that is attached.
 
     `scheduler` is empty for the kernel's own, OURS for the supervisor's, else the path of an object file.
+    `scopes`: the game and the load are in cgroups of their own with equal weights, as in a desktop's session.
     """
 
     name: str
     prefix: tuple[str, ...] = ()
     scheduler: str = ""
     marked: bool = False
+    scopes: bool = False
 
 
 OURS = "scx_gamer"
@@ -45,6 +48,7 @@ CONTENDERS = {
     c.name: c
     for c in (
         Contender("default"),
+        Contender("scopes", scopes=True),
         Contender("nice", ("nice", "-n", "-10")),
         Contender("rr", ("chrt", "-r", "10")),
         Contender("baseline", (), "baseline"),
@@ -147,10 +151,21 @@ def run_matrix(
                     spec = Spec(shape, kind, per_cpu, seconds, calibration, seed=pair + 1)
                     for c in contenders:
                         stage.switch(c.scheduler)
-                        cell = run_once(spec, c.name, marked=c.marked, game_prefix=c.prefix)
+                        cell = _run(spec, c)
                         seen[c.name].append(replace(cell, load=load))
                         if pair == pairs - 1:
                             yield median_cell(seen[c.name])
+
+
+def _run(spec: Spec, c: Contender) -> Cell:
+    with ExitStack() as stack:
+        game: Sequence[str] = ()
+        load: Sequence[str] = ()
+        if c.scopes:
+            game, load = (stack.enter_context(scope(name)) for name in ("game", "load"))
+        return run_once(
+            spec, c.name, marked=c.marked, game_prefix=(*game, *c.prefix), load_prefix=load
+        )
 
 
 def write_json(path: Path, cells: Sequence[Cell]) -> None:
@@ -192,10 +207,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not path.is_file():
                 raise BenchError(f"{path} does not exist", hint="give a .bpf.o file")
             contenders.append(Contender(path.name.split(".")[0], (), str(path.resolve())))
-        if any(c.scheduler for c in contenders):
+        if any(c.scheduler or c.scopes for c in contenders):
             need_root()
-            if not kernel_has_sched_ext():
-                raise BenchError("this kernel has no sched_ext", hint="use tests/vm/run")
+        if any(c.scheduler for c in contenders) and not kernel_has_sched_ext():
+            raise BenchError("this kernel has no sched_ext", hint="use tests/vm/run")
         rate = args.calibration or calibrate()
         print(HEAD, flush=True)
         for cell in run_matrix(

@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from scx_gamer.system import child
 from scx_gamer.system.closing import Closing
 
 CLI = child.python("scx_gamer.cli")
+_CGROUP = Path("/sys/fs/cgroup")
 _SCHED_EXT = Path("/sys/kernel/sched_ext")
 _MAP_TYPE_STRUCT_OPS = 26  # include/uapi/linux/bpf.h
 _ANSWER_S = 60.0  # beside hogs and without our scheduler, an answer waits for all of them
@@ -188,6 +189,21 @@ def wait_kernel(name: str | None, timeout_s: float = 30.0) -> None:
                 hint=f"wanted {'any other' if name is None else name or 'its own'}",
             )
         time.sleep(_POLL_S)
+
+
+@contextmanager
+def scope(name: str) -> Iterator[tuple[str, ...]]:
+    """A cgroup with the cpu controller; yields the prefix of a command that runs in it. Raises BenchError."""
+    path = _CGROUP / f"scx-gamer-bench-{name}.scope"
+    try:
+        (_CGROUP / "cgroup.subtree_control").write_text("+cpu")
+        path.mkdir()
+    except OSError as e:
+        raise BenchError(f"{path} could not be made: {e.strerror}", errno=e.errno or 0) from e
+    try:
+        yield "sh", "-c", f'echo $$ >{path}/cgroup.procs && exec "$0" "$@"'
+    finally:
+        path.rmdir()
 
 
 def need_root() -> None:

@@ -66,6 +66,33 @@ def test_many_workers_are_held_to_the_better_of_default_and_round_robin() -> Non
     assert missed(*many, ours) == {("none", "frame p99, us")}
 
 
+def test_a_machine_is_held_to_its_own_idle_figures_and_to_round_robin() -> None:
+    def at(load: str, scheduler: str, **changes: Any) -> Cell:
+        return cell(load, scheduler, machine="smt8", cpus=8, **changes)
+
+    slow = Quantiles(1, 9000, 1, 1)
+    idle = at("none", "default", frame_latency_us=slow)
+    rr = at("hogs-2", "rr", background_work=1000.0)
+    default = at("hogs-2", "default", background_work=2000.0)
+    ours = at("hogs-2", "scx_gamer", frame_latency_us=slow, background_work=800.0)
+    assert not missed(idle, rr, default, ours)
+    worse: dict[str, Any] = {"frame_latency_us": Quantiles(1, 9460, 1, 1), "background_work": 790.0}
+    assert missed(idle, rr, default, replace(ours, **worse)) == {
+        ("hogs-2", "frame p99, us"), ("hogs-2", "background share"),
+    }  # fmt: skip
+    assert not list(checks([IDLE, ours]))  # another machine's idle figures are no reference
+
+
+def test_a_part_of_a_machine_is_named_and_booted_by_it(tmp_path: Path) -> None:
+    part = Part("none", "few", 8, machine="smt8")
+    assert part.name == "none-few-smt8"
+    assert part.guest == ["--machine", "smt8"]
+    assert Part("none", "few", 8).guest == ["--cpus", "8"]
+    write_json(tmp_path / part.name / "bench.json", [cell("none", "default")])
+    with Guests(tmp_path, "default", [], 1, 60) as guests:
+        assert [c.machine for c in guests.merged([part])] == ["smt8"]
+
+
 def test_nothing_is_promised_without_a_reference() -> None:
     assert not list(checks([cell("hogs-2", "scx_gamer", on_time_ratio=0.0)]))
 

@@ -36,7 +36,7 @@ def test_matrix_writes_the_cells_it_prints(
     [
         (["--loads", "rain"], "unknown load 'rain'"),
         (["--shapes", ""], "no shape was given"),
-        (["--schedulers", "magic"], "default, nice, rr"),
+        (["--schedulers", "magic"], "default, scopes, nice, rr"),
     ],
 )
 def test_bad_names_are_one_line(
