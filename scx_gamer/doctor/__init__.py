@@ -30,6 +30,8 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     kernel.lockdown,
     machine.real_time,
     machine.set_aside,
+    machine.cpu_controls,
+    machine.clocksource,
     machine.governor,
     machine.statistics,
     machine.input_devices,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from scx_gamer.doctor.model import INFO, OK, WARN, Finding
@@ -40,6 +41,64 @@ def set_aside(root: Path = Path("/sys/devices/system/cpu")) -> Iterator[Finding]
             yield Finding(
                 INFO, "CPUs set aside", f"{name}: {printable(text)}: no game runs there well", to_do
             )
+
+
+_SLOW_CLOCKS = ("hpet", "acpi_pm")  # a read is a device access, far slower than the processor's own
+
+
+def clocksource(
+    root: Path = Path("/sys/devices/system/clocksource/clocksource0"),
+) -> Iterator[Finding]:
+    """The clock that every callback of the scheduler reads."""
+    try:
+        name = (root / "current_clocksource").read_text().strip()
+    except OSError:
+        return
+    if name in _SLOW_CLOCKS:
+        what = f"{name} is the clock: each decision of the scheduler waits for a device"
+        to_do = "`dmesg | grep -i tsc` says why the TSC is not the clock; tsc=reliable at boot overrules it"
+        yield Finding(WARN, "clock", what, to_do)
+    else:
+        yield Finding(OK, "clock", printable(name))
+
+
+# Controls that the kernel leaves to a sched_ext scheduler, and their values while nothing is set. Ours acts on none.
+_CPU_CONTROLS = {"cpu.max": "max", "cpu.weight": "100", "cpu.idle": "0"}
+_CGROUPS = 2000  # looked at
+
+
+def cpu_controls(mount: Path | None = None) -> Iterator[Finding]:
+    """CPU controls of cgroups with processes, which have no effect under our scheduler."""
+    from scx_gamer.netlimit import cgroups
+
+    mount = mount or cgroups.hierarchy().mount
+    if mount is None:
+        return
+    found: dict[str, list[str]] = {}
+    for cgroup in islice(cgroups.descendants(mount), _CGROUPS):
+        if "populated 1" not in _short(cgroup / "cgroup.events"):
+            continue
+        for control, unset in _CPU_CONTROLS.items():
+            value = _short(cgroup / control).partition(" ")[0].strip()
+            if value not in ("", unset):
+                found.setdefault(printable(cgroup.name, 64), []).append(control)
+    if not found:
+        yield Finding(OK, "CPU controls", "no cgroup has cpu.max, cpu.weight or cpu.idle set")
+        return
+    names = [f"{name} ({', '.join(controls)})" for name, controls in sorted(found.items())]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    what = f"no effect while scx-gamer schedules: {', '.join(names[:3])}{more}"
+    quota = any("cpu.max" in controls for controls in found.values())
+    to_do = "docs/policy.md says what stands in for each: AllowedCPUs= limits, nice orders"
+    yield Finding(WARN if quota else INFO, "CPU controls", what, to_do)
+
+
+def _short(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(256).decode("ascii", "replace")
+    except OSError:  # removed meanwhile, or the controller is off
+        return ""
 
 
 def governor(root: Path = Path("/sys/devices/system/cpu/cpu0/cpufreq")) -> Iterator[Finding]:

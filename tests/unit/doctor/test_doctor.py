@@ -195,6 +195,50 @@ def test_governor(tmp_path: Path, driver: str, name: str, level: str) -> None:
     assert only(machine.governor(tmp_path)).level == level
 
 
+@pytest.mark.parametrize(
+    ("name", "level"), [("tsc", "ok"), ("kvm-clock", "ok"), ("hpet", "warn"), ("acpi_pm", "warn")]
+)
+def test_a_slow_clock_is_named(tmp_path: Path, name: str, level: str) -> None:
+    file(tmp_path / "current_clocksource", name + "\n")
+    found = only(machine.clocksource(tmp_path))
+    assert found.level == level
+    assert name in found.what
+
+
+def cgroup(mount: Path, name: str, populated: int = 1, **values: str) -> None:
+    file(mount / name / "cgroup.events", f"populated {populated}\nfrozen 0\n")
+    for name_of, unset in {"max": "max 100000", "weight": "100", "idle": "0"}.items():
+        file(mount / name / f"cpu.{name_of}", values.get(name_of, unset) + "\n")
+
+
+def test_cpu_controls_that_have_no_effect_are_one_line(tmp_path: Path) -> None:
+    cgroup(tmp_path, "app.slice")
+    (tmp_path / "no-controller.scope").mkdir()
+    assert only(machine.cpu_controls(tmp_path)).level == "ok"
+    cgroup(tmp_path, "gone.service", populated=0, max="20000 100000")
+    assert only(machine.cpu_controls(tmp_path)).level == "ok"
+    cgroup(tmp_path, "app.slice/a\x1b.scope", weight="20")
+    found = only(machine.cpu_controls(tmp_path))
+    assert (found.level, "a\\x1b.scope (cpu.weight)" in found.what) == ("info", True)
+    for number in range(4):
+        cgroup(tmp_path, f"app.slice/b{number}.service", max="20000 100000", idle="1", weight="0")
+    found = only(machine.cpu_controls(tmp_path))
+    assert found.level == "warn"
+    assert "b0.service (cpu.max, cpu.weight, cpu.idle)" in found.what
+    assert "and 2 more" in found.what
+    assert "b3" not in found.what
+
+
+def test_a_crowd_of_cgroups_is_read_up_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_CGROUPS", 3)
+    for number in range(5):
+        cgroup(tmp_path, f"{number}.scope", weight="20")
+    assert "2.scope" in (what := only(machine.cpu_controls(tmp_path)).what)
+    assert "more" not in what
+
+
 def test_statistics_cost(tmp_path: Path) -> None:
     path = file(tmp_path / "sys/kernel/bpf_stats_enabled", "1\n")
     assert only(machine.statistics(tmp_path)).level == "info"
