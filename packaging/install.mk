@@ -52,7 +52,7 @@ install: $(SHIPPED_OBJECTS) workload $(GENERATED)
 	$(call parts,tmpfiles,*.conf,$(D)/lib/tmpfiles.d)
 	$(call parts,dbus,*.service,$(SHARE)/dbus-1/system-services)
 	$(call parts,dbus,*.conf,$(SHARE)/dbus-1/system.d)
-	install -D -m 644 scx_gamer/dbus/introspection.xml $(SHARE)/dbus-1/interfaces/org.scxgamer.Supervisor1.xml
+	install -D -m 644 scx_gamer/dbus/introspection.xml $(SHARE)/dbus-1/interfaces/io.github.scx_gamer.Supervisor1.xml
 	$(call parts,polkit,*.policy,$(SHARE)/polkit-1/actions)
 	$(call parts,polkit,*.rules,$(SHARE)/polkit-1/rules.d)
 	$(call parts,prometheus,*,$(SHARE)/scx-gamer/prometheus)

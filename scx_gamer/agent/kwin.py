@@ -12,7 +12,7 @@ from scx_gamer.agent.model import FOCUS, AgentError, Report, pid_of
 from scx_gamer.dbus.userbus import UserBus, UserBusError
 
 KWIN, SCRIPTING, SCRIPTING_PATH = "org.kde.KWin", "org.kde.kwin.Scripting", "/Scripting"
-AGENT, AGENT_PATH = "org.scxgamer.Agent1", "/org/scxgamer/Agent1"
+AGENT, AGENT_PATH = "io.github.scx_gamer.Agent1", "/io/github/scx_gamer/Agent1"
 SCRIPT = Path(__file__).with_name("kwin.js")
 _PLUGIN = "scx-gamer-agent"
 

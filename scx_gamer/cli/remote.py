@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from scx_gamer import control
 from scx_gamer.control import ControlError, UnreachableError
 from scx_gamer.control.operations import OPERATIONS, Access
+from scx_gamer.dbus import ERROR_PREFIX
 from scx_gamer.system.exit_codes import BAD_CONFIG, FAILED, NO_PERMISSION, USAGE
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _INTERACTIVE_S = 125.0
 _CODES = {
     "org.freedesktop.DBus.Error.AccessDenied": NO_PERMISSION,
     "org.freedesktop.DBus.Error.InvalidArgs": USAGE,
-    "org.scxgamer.Supervisor1.Error.BadConfiguration": BAD_CONFIG,
+    f"{ERROR_PREFIX}BadConfiguration": BAD_CONFIG,
 }
 
 

@@ -11,11 +11,17 @@ from __future__ import annotations
 from scx_gamer.system.errors import ScxGamerError
 
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
-BUS_NAME = "org.scxgamer.Supervisor1"
-OBJECT_PATH = "/org/scxgamer/Supervisor1"
-INTERFACE = "org.scxgamer.Supervisor1"
-SESSION_INTERFACE = "org.scxgamer.Supervisor1.Session"
-ERROR_PREFIX = "org.scxgamer.Supervisor1.Error."
+BUS_NAME = INTERFACE = "io.github.scx_gamer.Supervisor1"
+OBJECT_PATH = "/io/github/scx_gamer/Supervisor1"
+SESSION_INTERFACE = f"{INTERFACE}.Session"
+ERROR_PREFIX = f"{INTERFACE}.Error."
+
+
+def old_name(text: str) -> str:
+    """Replace our names and path by the deprecated ones, which answer too."""
+    return text.replace(BUS_NAME, "org.scxgamer.Supervisor1").replace(
+        OBJECT_PATH, "/org/scxgamer/Supervisor1"
+    )
 
 
 class BusError(ScxGamerError):

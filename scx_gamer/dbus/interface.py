@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from scx_gamer.dbus import BUS_NAME, wire
+from scx_gamer.dbus import BUS_NAME, old_name, wire
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,17 @@ class Interface:
 
 @cache
 def interfaces() -> dict[str, Interface]:
-    """By name, in the order of the file."""
+    """By name, in the order of the file; ours under their deprecated names too."""
     node = wire.library().Node.parse(wire.introspection())
-    return {
-        found.name: Interface(
-            {m.name: Member(m.in_signature, m.out_signature) for m in found.methods},
-            {s.name: Member("", s.signature) for s in found.signals},
-            {p.name: p.signature for p in found.properties},
+    found = {
+        one.name: Interface(
+            {m.name: Member(m.in_signature, m.out_signature) for m in one.methods},
+            {s.name: Member("", s.signature) for s in one.signals},
+            {p.name: p.signature for p in one.properties},
         )
-        for found in node.interfaces
+        for one in node.interfaces
     }
+    return found | {old_name(name): one for name, one in found.items()}
 
 
 def own() -> dict[str, Interface]:

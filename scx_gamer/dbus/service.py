@@ -22,6 +22,7 @@ from scx_gamer.dbus import (
     OBJECT_PATH,
     SESSION_INTERFACE,
     BusError,
+    old_name,
     wire,
 )
 from scx_gamer.dbus.connection import Connection
@@ -51,6 +52,8 @@ _ERRORS = {
 }
 Values = Mapping[str, Any]
 Audience = Callable[[int], bool]  # whether a user is told
+# Our paths, and how names of ours are spelled there.
+_PATHS: dict[str, Callable[[str], str]] = {OBJECT_PATH: str, old_name(OBJECT_PATH): old_name}
 
 
 class Call:
@@ -64,6 +67,7 @@ class Call:
         self.args = list(message.body)
         self.interactive = bool(message.flags & lib.MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION)
         self._message = message
+        self.spell = _PATHS.get(message.path, str)
         self._open = not message.flags & lib.MessageFlag.NO_REPLY_EXPECTED
 
     def answer(self, signature: str = "", body: list[Any] | None = None) -> None:
@@ -76,7 +80,7 @@ class Call:
         if self._open:
             self._open = False
             text = text.replace("\0", "")
-            made = wire.library().Message.new_error(self._message, name, text)
+            made = wire.library().Message.new_error(self._message, self.spell(name), text)
             self._service.reply(made, "refused")
 
     def denied(self, why: str) -> None:
@@ -156,8 +160,12 @@ class BusService:
         rule = f"type='signal',sender='{_DBUS}',interface='{_DBUS}',member='NameOwnerChanged'"
         gone = "arg2=''"  # names that nobody has any more
         bus.call(wire.to_bus("AddMatch", "s", [f"{rule},{gone}"]), self._quiet)
+        self._request_name(BUS_NAME, self._named)
+
+    def _request_name(self, name: str, reply: Callable[[Any, str], None]) -> None:
         do_not_queue = 4
-        bus.call(wire.to_bus("RequestName", "su", [BUS_NAME, do_not_queue]), self._named)
+        if self._bus is not None:
+            self._bus.call(wire.to_bus("RequestName", "su", [name, do_not_queue]), reply)
 
     def _quiet(self, reply: Any, error: str) -> None:
         if reply is None:
@@ -175,6 +183,12 @@ class BusService:
         self._failures = 0
         self._told = dict(self._properties())
         log.info("on the bus as %s", BUS_NAME)
+        self._request_name(old_name(BUS_NAME), self._old_named)
+
+    def _old_named(self, reply: Any, error: str) -> None:
+        if reply is None or reply.body[0] not in (1, 4):
+            why = error or "somebody else has it"
+            log.warning("the deprecated bus name %s is unavailable: %s", old_name(BUS_NAME), why)
 
     def reply(self, message: Any, kind: str) -> None:
         self.calls[kind] += 1
@@ -235,7 +249,7 @@ class BusService:
         if not whole:
             return f"{error}LimitsExceeded", f"a call has at most {wire.MAX_FRAME} bytes"
         name = head.interface or self._interface_of(head.member)
-        if head.path != OBJECT_PATH:
+        if head.path not in _PATHS:
             asked = (name, head.member, head.signature)
             if head.path in wire.parents() and asked == _INTROSPECT:
                 return None
@@ -260,7 +274,7 @@ class BusService:
         if any(isinstance(arg, str) and len(arg) > _MAX_TEXT for arg in call.args):
             call.refuse(_ERRORS[USAGE], f"a text has at most {_MAX_TEXT} characters")
             return
-        if interface == SESSION_INTERFACE:
+        if interface in (SESSION_INTERFACE, old_name(SESSION_INTERFACE)):
             self._do(call, self._report_focus if member == "ReportFocus" else self._report_game)
             return
         access, work = self._work(member)
@@ -375,18 +389,17 @@ class BusService:
 
     def _standard(self, call: Call, path: str, member: str) -> None:
         if member == "Introspect":
-            call.answer("s", [wire.parents().get(path) or wire.introspection()])
+            call.answer("s", [wire.parents().get(path) or call.spell(wire.introspection())])
         elif member == "Ping":
             call.answer()
         elif member == "GetMachineId":
             call.answer("s", [_machine_id()])
-        elif call.args[0] != INTERFACE and not (
+        elif not (ours := call.args[0] in (INTERFACE, old_name(INTERFACE))) and not (
             member == "GetAll" and call.args[0] in interfaces()
         ):
             call.refuse(f"{_DBUS}.Error.UnknownInterface", "no properties there")
         elif member == "GetAll":
-            values = self._read() if call.args[0] == INTERFACE else {}
-            call.answer("a{sv}", [values])
+            call.answer("a{sv}", [self._read() if ours else {}])
         else:
             found = self._read().get(call.args[1])
             if found is None:
@@ -413,8 +426,7 @@ class BusService:
         fresh = {name: value for name, value in values.items() if self._told.get(name) != value}
         self._told = values
         if fresh:
-            body = [INTERFACE, self._variants(fresh), []]
-            self._signal(f"{_DBUS}.Properties", "PropertiesChanged", body)
+            self._signal(f"{_DBUS}.Properties", "PropertiesChanged", [self._variants(fresh), []])
 
     def game_started(self, pid: int, name: str, audience: Audience | None = None) -> None:
         """Signal to everybody, or to each connection that has called us and whose user `audience` accepts."""
@@ -432,13 +444,17 @@ class BusService:
         if self._bus is None or not self.connected:
             return
         signature = interfaces()[interface].signals[member].gives
-        made = wire.library().Message.new_signal(OBJECT_PATH, interface, member, signature, body)
-        if audience is None:
-            self._bus.send(made)
-            return
-        for name in self._authority.names(audience) if self._authority is not None else ():
-            made.destination = name
-            self._bus.send(made)
+        names: list[str | None] = [None]
+        if audience is not None:
+            names = [*self._authority.names(audience)] if self._authority is not None else []
+        for path, spell in _PATHS.items():
+            values = body if interface == INTERFACE else [spell(INTERFACE), *body]
+            made = wire.library().Message.new_signal(
+                path, spell(interface), member, signature, values
+            )
+            for name in names:
+                made.destination = name
+                self._bus.send(made)
 
     def _on_signal(self, message: Any) -> None:
         if message.sender == _DBUS and message.member == "NameOwnerChanged":

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from scx_gamer.dbus import OBJECT_PATH, SYSTEM_BUS, BusError
+from scx_gamer.dbus import OBJECT_PATH, SYSTEM_BUS, BusError, old_name
 
 MAX_FRAME = 64 * 1024  # the longest call that is read; a longer one is answered unread
 _FIXED = 16
@@ -64,13 +64,14 @@ def introspection() -> str:
 
 
 def parents() -> dict[str, str]:
-    """Return the introspection data of the paths above ours."""
-    found = {}
-    path = ""
-    for name in OBJECT_PATH[1:].split("/"):
-        found[path or "/"] = f'<node><node name="{name}"/></node>'
-        path += f"/{name}"
-    return found
+    """Return the introspection data of the paths above ours, the deprecated one included."""
+    children: dict[str, str] = {}
+    for path in (OBJECT_PATH, old_name(OBJECT_PATH)):
+        above = ""
+        for name in path[1:].split("/"):
+            children[above or "/"] = children.get(above or "/", "") + f'<node name="{name}"/>'
+            above += f"/{name}"
+    return {above: f"<node>{nodes}</node>" for above, nodes in children.items()}
 
 
 def call(

@@ -27,7 +27,7 @@ def test_everything_that_the_tree_has_for_the_system_is_installed(installed: Pat
         for path in (PACKAGING / folder).rglob("*") if (PACKAGING / folder).is_dir() else ():
             if path.is_file() and path.suffix not in (".py", ".md"):
                 assert path.name in found, f"packaging/{folder}/{path.name} is not installed"
-    interface = installed / "usr/share/dbus-1/interfaces/org.scxgamer.Supervisor1.xml"
+    interface = installed / "usr/share/dbus-1/interfaces/io.github.scx_gamer.Supervisor1.xml"
     assert interface.read_bytes() == (TOP / "scx_gamer/dbus/introspection.xml").read_bytes()
     for path in (TOP / "profiles").rglob("*.toml"):
         assert (installed / "usr/share/scx-gamer" / path.relative_to(TOP / "profiles")).is_file()

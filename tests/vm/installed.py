@@ -12,6 +12,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from scx_gamer.dbus import BUS_NAME, old_name
+
 TREE = Path(__file__).resolve().parents[2]
 PACKAGING = TREE / "packaging"
 SITE = Path("/usr/lib/python3/dist-packages")
@@ -23,9 +25,12 @@ sys.exit(main())
 # What rich could highlight: a thousand files that nothing here asks for.
 UNUSED = shutil.ignore_patterns("lexers")
 FILES = {
-    "dbus/org.scxgamer.Supervisor1.conf": "/usr/share/dbus-1/system.d/org.scxgamer.Supervisor1.conf",
-    "dbus/org.scxgamer.Supervisor1.service": "/usr/share/dbus-1/system-services/org.scxgamer.Supervisor1.service",
-    "polkit/org.scxgamer.Supervisor1.policy": "/usr/share/polkit-1/actions/org.scxgamer.Supervisor1.policy",
+    **{
+        f"dbus/{name}.service": f"/usr/share/dbus-1/system-services/{name}.service"
+        for name in (BUS_NAME, old_name(BUS_NAME))
+    },
+    f"dbus/{BUS_NAME}.conf": f"/usr/share/dbus-1/system.d/{BUS_NAME}.conf",
+    f"polkit/{BUS_NAME}.policy": f"/usr/share/polkit-1/actions/{BUS_NAME}.policy",
     "systemd/scx-gamer.service": "/usr/lib/systemd/system/scx-gamer.service",
     "systemd/scx-gamer-agent.service": "/usr/lib/systemd/user/scx-gamer-agent.service",
     "sysusers/scx-gamer.conf": "/usr/lib/sysusers.d/scx-gamer.conf",

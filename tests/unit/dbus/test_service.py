@@ -170,7 +170,9 @@ def test_refusals(service: BusService, world: World) -> None:
         assert refused(client, "Start", "s", ["x" * 100_000]) == "LimitsExceeded"
         assert refused(client, "Query", "s", ["secret"]) == "InvalidArgs"
         assert refused(client, "Query", "s", ["stop"]) == "InvalidArgs"
-        assert refused(client, "AddGame", "u", [1]) == "org.scxgamer.Supervisor1.Error.Failed"
+        assert (
+            refused(client, "AddGame", "u", [1]) == "io.github.scx_gamer.Supervisor1.Error.Failed"
+        )
         assert refused(client, "HoldProfile", "ss", ["none", "x"]) == "InvalidArgs"
         assert refused(client, "ReleaseProfile", "u", [1]) == "InvalidArgs"
         variant = wire.library().Variant("s", "off")
@@ -193,7 +195,7 @@ def test_properties_and_signals(service: BusService, world: World, turn: Turning
         values = client.call(*get_all, interface="org.freedesktop.DBus.Properties")[0]
         assert {n: v.signature for n, v in values.items()} == interfaces()[INTERFACE].properties
         client.call(
-            "AddMatch", "s", [f"type='signal',sender='{BUS_NAME}'"],
+            "AddMatch", "s", [f"type='signal',sender='{BUS_NAME}',path='{OBJECT_PATH}'"],
             interface="org.freedesktop.DBus", destination="org.freedesktop.DBus", path="/org/freedesktop/DBus",
         )  # fmt: skip
         world.status = {**world.status, "state": "attached", "games": [{"pid": 5}]}
@@ -216,7 +218,7 @@ def test_games_are_signalled_to_those_who_may_know(
         stranger.call("Query", "s", ["status"])
         for client in (root, stranger):
             client.call(
-                "AddMatch", "s", [f"type='signal',sender='{BUS_NAME}'"],
+                "AddMatch", "s", [f"type='signal',sender='{BUS_NAME}',path='{OBJECT_PATH}'"],
                 interface="org.freedesktop.DBus", destination="org.freedesktop.DBus", path="/org/freedesktop/DBus",
             )  # fmt: skip
         turn.do(lambda: service.game_started(5, "doom", lambda uid: uid == 0))
@@ -231,7 +233,7 @@ def next_signal(client: BusClient, member: str = "") -> list[Any]:
         message = client.receive()
         if (
             message.message_type is wire.library().MessageType.SIGNAL
-            and message.interface != "org.freedesktop.DBus"
+            and message.path == OBJECT_PATH  # each comes from the deprecated path too
         ):
             assert not member or message.member == member, message.member
             return list(message.body)
@@ -241,8 +243,45 @@ def test_introspection_is_the_file(service: BusService) -> None:
     with BusClient() as client:
         interface = "org.freedesktop.DBus.Introspectable"
         assert client.call("Introspect", interface=interface) == [wire.introspection()]
-        assert 'name="org"' in client.call("Introspect", interface=interface, path="/")[0]
+        root = client.call("Introspect", interface=interface, path="/")
+        assert root == ['<node><node name="io"/><node name="org"/></node>']
         assert client.call("Ping", interface="org.freedesktop.DBus.Peer") == []
+
+
+def test_the_deprecated_names_answer(service: BusService, world: World, turn: Turning) -> None:
+    """Methods, properties, errors, signals and introspection under the old name and path, and under no mixture."""
+    name, path = "org.scxgamer.Supervisor1", "/org/scxgamer/Supervisor1"
+    with BusClient() as client:
+        bus: dict[str, Any] = {
+            "interface": "org.freedesktop.DBus",
+            "destination": "org.freedesktop.DBus",
+        }
+        wait(lambda: client.call("NameHasOwner", "s", [name], path="/", **bus) == [True])
+        old: dict[str, Any] = {"destination": name, "path": path}
+        client.call("Stop", **old, interface=name)
+        hint = ("ReportGameHint", "usb", [os.getpid(), "exec", True])
+        client.call(*hint, **old, interface=f"{name}.Session")
+        assert [asked for asked, _ in world.asked] == ["stop", "hint"]
+        with pytest.raises(BusError) as error:
+            client.call("AddGame", "u", [1], **old, interface=name)
+        assert error.value.name == f"{name}.Error.Failed"
+        properties: dict[str, Any] = {**old, "interface": "org.freedesktop.DBus.Properties"}
+        [values] = client.call("GetAll", "s", [name], **properties)
+        assert values.keys() == interfaces()[INTERFACE].properties.keys()
+        told = client.call(
+            "Introspect", **{**old, "interface": "org.freedesktop.DBus.Introspectable"}
+        )[0]
+        assert told.count(name) == 2 and f'"{path}"' in told and "scx_gamer" not in told
+        for one in (path, OBJECT_PATH):
+            rule = f"type='signal',path='{one}'"
+            client.call("AddMatch", "s", [rule], path="/", **bus)
+        world.status = {**world.status, "state": "attached"}
+        turn.do(service.changed)
+        turn.do(lambda: service.game_started(5, "doom"))
+        seen = [client.receive() for _ in range(4)]
+        assert [(s.path, s.interface) for s in seen[2:]] == [(OBJECT_PATH, INTERFACE), (path, name)]
+        assert [(s.path, s.body[0]) for s in seen[:2]] == [(OBJECT_PATH, INTERFACE), (path, name)]
+        assert seen[2].body == seen[3].body == [5, "doom"]
 
 
 def test_hold_ends_with_its_owner(service: BusService, world: World) -> None:

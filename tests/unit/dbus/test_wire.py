@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, BusError, wire
+from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, BusError, old_name, wire
 from scx_gamer.dbus.interface import interfaces, own
 
 TREE = Path(__file__).parents[3]
@@ -92,12 +94,34 @@ def test_dbus_next_comes_without_asyncio() -> None:
 
 
 def test_every_interface_and_no_other_is_in_the_bus_policy() -> None:
-    import xml.etree.ElementTree as ET
+    tree = ET.parse(TREE / "packaging/dbus/io.github.scx_gamer.Supervisor1.conf")
+    rules = tree.findall(".//policy[@context='default']/*")
+    names = (BUS_NAME, old_name(BUS_NAME))
+    # a rule for one name matches what is sent to its owner by the other one, and the last match decides
+    refused = [(rule.tag, rule.get("send_destination")) for rule in rules[:2]]
+    assert refused == [("deny", name) for name in names]
+    allowed = [(rule.get("send_destination"), rule.get("send_interface")) for rule in rules[2:]]
+    standard = {name for name in interfaces() if not name.startswith(names)}
+    assert sorted(allowed) == sorted(
+        (name, interface)
+        for name in names
+        for interface in interfaces()
+        if interface.startswith(name) or interface in standard
+    )
+    assert {rule.tag for rule in rules[2:]} == {"allow"}
+    for user in ("root", "scx-gamer"):
+        own = tree.findall(f".//policy[@user='{user}']/allow")
+        assert [rule.get("own") for rule in own] == list(names)
 
-    tree = ET.parse(TREE / "packaging/dbus/org.scxgamer.Supervisor1.conf")
-    allowed = [a.get("send_interface") for a in tree.findall(".//policy[@context='default']/allow")]
-    assert sorted(filter(None, allowed)) == sorted(interfaces())
-    assert tree.find(".//policy[@context='default']/deny[@send_destination]") is not None
+
+def test_an_enabled_unit_is_what_the_bus_starts() -> None:
+    unit = (TREE / "packaging/systemd/scx-gamer.service").read_text()
+    aliases = re.findall(r"^Alias=(.*)", unit, re.MULTILINE)[0].split()
+    for name, alias in zip((BUS_NAME, old_name(BUS_NAME)), aliases, strict=True):
+        text = (TREE / f"packaging/dbus/{name}.service").read_text()
+        assert f"\nName={name}\n" in text and f"\nSystemdService={alias}\n" in text
+        assert alias == f"dbus-{name}.service"
+        assert f"/etc/systemd/system/{alias}" in (TREE / "packaging/debian/postrm").read_text()
 
 
 def test_every_method_knows_who_may() -> None:
@@ -105,12 +129,20 @@ def test_every_method_knows_who_may() -> None:
     from scx_gamer.dbus.service import BusService
 
     actions = {
-        access: (TREE / "packaging/polkit/org.scxgamer.Supervisor1.policy")
+        access: (TREE / "packaging/polkit/io.github.scx_gamer.Supervisor1.policy")
         .read_text()
         .count(f'"{BUS_NAME}.{access.value}"')
         for access in (Access.MANAGE, Access.SET_PROFILE)
     }
     assert set(actions.values()) == {1}
+    policy = ET.parse(TREE / f"packaging/polkit/{BUS_NAME}.policy")
+    implied = {
+        action.get("id"): action.findtext("annotate[@key='org.freedesktop.policykit.imply']")
+        for action in policy.findall("action")
+    }
+    for access in actions:
+        name = f"{BUS_NAME}.{access.value}"
+        assert implied[name] is None and implied[old_name(name)] == name
     reading = {"ReleaseProfile", "ListProfiles", "ListGames", "Explain", "Query"}
     blank = object.__new__(BusService)
     for name in own()[INTERFACE].methods:

@@ -17,11 +17,11 @@ from tests.vm.installed import install
 
 SOCKET = Path("/run/dbus/system_bus_socket")
 POLKITD = ("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd", "/usr/libexec/polkit-1/polkitd")
-# What an administrator would write: one user may manage, and one may choose profiles.
+# What an administrator would write: one user may manage, by the deprecated name, and one may choose profiles.
 RULES = """
 polkit.addRule(function(action, subject) {
     if (subject.user == "games" && action.id.indexOf("org.scxgamer.") == 0) return polkit.Result.YES;
-    if (subject.user == "news" && action.id == "org.scxgamer.Supervisor1.set-profile") return polkit.Result.YES;
+    if (subject.user == "news" && action.id == "io.github.scx_gamer.Supervisor1.set-profile") return polkit.Result.YES;
 });
 """
 STRANGER, MANAGER, PLAYER = "mail", "games", "news"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from scx_gamer import control
-from scx_gamer.dbus import BUS_NAME
+from scx_gamer.dbus import BUS_NAME, OBJECT_PATH, old_name
 from scx_gamer.dbus.client import BusClient
 from tests.vm.bus.conftest import ASK_S, MANAGER, PLAYER, STRANGER, System, owned
 from tests.vm.bus.service import prop, service
@@ -74,14 +74,30 @@ def test_ordinary_user_reads_and_changes_nothing(always: None) -> None:
 
 
 def test_nobody_else_can_take_the_name(always: None) -> None:
-    program = (
-        "from scx_gamer.dbus.client import BusClient\n"
-        "from scx_gamer.dbus import BUS_NAME\n"
-        "b = 'org.freedesktop.DBus'\n"
-        "BusClient().call('RequestName', 'su', [BUS_NAME, 2], interface=b, destination=b, path='/')\n"
-    )
-    done = as_user(STRANGER, "/usr/bin/python3", "-c", program)
-    assert done.returncode != 0 and "not allowed to own" in done.stderr, done.stderr
+    for name in (BUS_NAME, old_name(BUS_NAME)):
+        program = (
+            "from scx_gamer.dbus.client import BusClient\n"
+            "b = 'org.freedesktop.DBus'\n"
+            f"BusClient().call('RequestName', 'su', ['{name}', 2], interface=b, destination=b, path='/')\n"
+        )
+        done = as_user(STRANGER, "/usr/bin/python3", "-c", program)
+        assert done.returncode != 0 and "not allowed to own" in done.stderr, done.stderr
+
+
+def test_the_deprecated_names_answer_a_user(always: None) -> None:
+    """Through the bus's policy and polkit's word, as the present ones do; a mixture of both is refused by the bus."""
+    name, path = old_name(BUS_NAME), old_name(OBJECT_PATH)
+
+    def call(member: str, interface: str, *args: str) -> subprocess.CompletedProcess[str]:
+        return as_user(STRANGER, "busctl", "call", name, path, interface, member, *args)
+
+    done = call("Query", name, "s", "status")
+    assert done.returncode == 0 and "attached" in done.stdout, done
+    done = call("Get", "org.freedesktop.DBus.Properties", "ss", name, "State")
+    assert done.stdout == 'v s "attached"\n', done
+    assert "polkit denies manage" in call("Stop", name).stderr
+    done = call("Query", BUS_NAME + ".Other", "s", "status")
+    assert done.returncode != 0 and "rejected" in done.stderr.lower(), done
 
 
 def test_polkit_has_the_word(always: None) -> None:

@@ -16,7 +16,7 @@ from tests.vm.installed import FILES, PACKAGING
 
 __all__ = ["nothing_left"]
 
-POLICY = "dbus/org.scxgamer.Supervisor1.conf"
+POLICY = "dbus/io.github.scx_gamer.Supervisor1.conf"
 
 
 @pytest.fixture(scope="session", autouse=True)

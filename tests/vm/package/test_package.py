@@ -30,12 +30,14 @@ from tests.vm.package.conftest import (
     wait_state,
 )
 
-BUS = "org.scxgamer.Supervisor1"
+BUS = "io.github.scx_gamer.Supervisor1"
 PROMETHEUS = "127.0.0.1:9795"
 
 
 def property_of_the_bus(name: str) -> str:
-    return run("busctl", "get-property", BUS, "/org/scxgamer/Supervisor1", BUS, name, user=USER)
+    return run(
+        "busctl", "get-property", BUS, "/io/github/scx_gamer/Supervisor1", BUS, name, user=USER
+    )
 
 
 @contextmanager
