@@ -177,7 +177,7 @@ def test_levers_rest_where_they_are(
 def test_a_device_first_seen_in_use_is_let_go_of_soon(
     kind: Kind, limits: dict[int, Limits], used: int, rest: int
 ) -> None:
-    """Where it rests shows only after its act: that holds for this long, and no longer."""
+    """Its rest shows only after its act, which holds for this long and no longer."""
     middle = 1700 if kind is Kind.GAMEPAD else 512
     values = dict.fromkeys(limits, middle) | {RY: rest}
     polls = 4 * PARKED_NS // SECOND + 1

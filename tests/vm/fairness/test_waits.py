@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the scheduler tells of waiting is what was waited."""
+"""Counted waits: their sum and their histogram agree with the time that tasks did wait."""
 
 from __future__ import annotations
 
