@@ -71,9 +71,10 @@ COMMANDS = (
     Command(
         "status",
         "state:status",
-        "Show the state of the supervisor and the reason for it.",
+        "Show what runs and why, what the scheduler did, what is wrong and what to do.",
         (
             _JSON,
+            Option("--verbose", "Print every field of --json, a line each."),
             Option("--watch", "Repeat every second."),
             Option("--mangohud", "Print one line, for MangoHud's exec."),
         ),

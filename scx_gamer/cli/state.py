@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -13,12 +14,13 @@ from scx_gamer.system.exit_codes import NOT_RUNNING
 _CLEAR = "\x1b[H\x1b[J"
 
 
-def status(as_json: bool, watch: bool, mangohud: bool) -> int:
+def status(as_json: bool, verbose: bool, watch: bool, mangohud: bool) -> int:
     """Show the supervisor's state, once or every second."""
-    if as_json and mangohud:
-        raise UsageError("--json and --mangohud exclude each other")
+    chosen = {"--json": as_json, "--verbose": verbose, "--mangohud": mangohud}
+    if len(forms := [flag for flag, on in chosen.items() if on]) > 1:
+        raise UsageError(f"{' and '.join(forms)} exclude each other")
     while True:
-        _show(as_json, mangohud, clear=watch and sys.stdout.isatty())
+        _show(forms[0] if forms else "", clear=watch and sys.stdout.isatty())
         if not watch:
             return 0
         time.sleep(1)
@@ -39,16 +41,16 @@ def restart() -> int:
     return _request("restart")
 
 
-def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
-    """Print the status once. With `clear`, a supervisor that does not run is reported, and is no error."""
+def _show(form: str, *, clear: bool) -> None:
+    """Print the status once, as the option `form` wants it. With `clear`, no supervisor is a state, and no error."""
     from scx_gamer import control
-    from scx_gamer.cli import remote
+    from scx_gamer.cli import remote, summary
     from scx_gamer.service import hud
 
     try:
-        answer = remote.request("status")
+        answer = remote.request("status" if form else "snapshot")
     except control.ControlError as err:
-        if mangohud:  # the overlay has one line, so show the error as a state
+        if form == "--mangohud":  # the overlay has one line, so show the error as a state
             answer = {"state": "not running"}
         elif clear and err.code == NOT_RUNNING:
             print(f"{_CLEAR}{err.what}", flush=True)
@@ -57,12 +59,14 @@ def _show(as_json: bool, mangohud: bool, *, clear: bool) -> None:
             raise
     if clear:
         print(_CLEAR, end="")
-    if mangohud:
+    if form == "--mangohud":
         print(hud.line(answer), flush=True)
-    elif as_json:
+    elif form == "--json":
         output.as_json(answer)
-    else:
+    elif form == "--verbose":
         output.pairs(_lines(answer))
+    else:
+        print("\n".join(summary.lines(answer, shutil.get_terminal_size().columns)))
     sys.stdout.flush()
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from scx_gamer.cli.summary import percentile_us
 from scx_gamer.system import procfs
 from scx_gamer.system.text import printable
 from scx_gamer.trace.answer import time_text
@@ -109,17 +110,6 @@ class Threads:
         rows = [(names[t], t, (now[t] - self._before.get(t, now[t])) * share) for t in now]
         self._before = now
         return sorted(rows, key=lambda row: (-row[2], row[1]))
-
-
-def percentile_us(counts: Sequence[int], share: float) -> float:
-    """Return the upper end of the percentile's bucket: bucket i counts waits below 2^i microseconds."""
-    total = sum(counts)
-    seen = 0
-    for number, count in enumerate(counts):
-        seen += count
-        if count and seen >= share * total:
-            return float(1 << number)
-    return 0.0
 
 
 def class_rows(
@@ -303,7 +293,8 @@ def _classes(rows: Sequence[ClassRow], view: View) -> Table:
             "-" if row.tasks is None else str(row.tasks),
             f"{row.cpu:.1f}",
             f"{row.runs:.0f}",
-            *(time_text(us) if us else "-" for us in (row.p50_us, row.p99_us, row.max_us)),
+            *(_below(us, row.max_us) for us in (row.p50_us, row.p99_us)),
+            time_text(row.max_us) if row.max_us else "-",
             f"{row.kicks:.0f}",
         )
     return table
@@ -344,6 +335,13 @@ def _games(now: SnapshotBody, view: View, threads: Sequence[tuple[str, int, floa
 
 def _safe(text: object, limit: int) -> str:
     return escape(printable(str(text), limit))
+
+
+def _below(bound_us: float, longest_us: float) -> str:
+    """Format a wait of which only the end of its bucket is known, or the longest one where that is shorter."""
+    if not bound_us:
+        return "-"
+    return time_text(longest_us) if 0 < longest_us <= bound_us else f"<{time_text(bound_us)}"
 
 
 def _wait(ns: int) -> str:

@@ -243,7 +243,7 @@ def test_a_bug_is_one_line(
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert "\x1b" not in err
-    assert "internal error: RuntimeError: line one of status" in err
+    assert "internal error: RuntimeError: line one of snapshot" in err
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -269,7 +269,7 @@ def test_status_shows_names_made_safe(
         "cause": "\x1b[2J",
     }
     answering(monkeypatch, answer)
-    assert main(["status"]) == 0
+    assert main(["status", "--verbose"]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "loop.passes:" in out

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lines of `status` for a player: what runs, since when and why, what it did, what is wrong and what to do."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from scx_gamer.system.text import printable
+from scx_gamer.trace.answer import time_text
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import GameFacts, SnapshotBody
+
+_LABEL = 10
+_P99 = 0.99
+_GAMES = ("game", "critical")
+_OTHERS = ("normal", "background")
+_TO_DO = {
+    "off": "`scx-gamer start` switches it on",
+    "fallback": "`scx-gamer start` tries again; `scx-gamer report` collects what a bug report needs",
+    "conflict": "stop the other scheduler, then `scx-gamer start`",
+    "unsupported": "`scx-gamer doctor` says what is missing",
+}
+
+
+def percentile_us(counts: Sequence[int], share: float) -> float:
+    """Return the upper end of the percentile's bucket: bucket i counts waits below 2^i microseconds."""
+    total = sum(counts)
+    seen = 0
+    for number, count in enumerate(counts):
+        seen += count
+        if count and seen >= share * total:
+            return float(1 << number)
+    return 0.0
+
+
+def lines(now: SnapshotBody, width: int) -> list[str]:
+    """Return `label  text` lines of at most `width` columns; a longer text goes on below itself."""
+    found = []
+    for label, text in _facts(now):
+        found += textwrap.wrap(
+            f"{label:<{_LABEL}}{printable(text, 400)}",
+            max(width, 2 * _LABEL),
+            subsequent_indent=" " * _LABEL,
+            break_on_hyphens=False,
+        )
+    return found
+
+
+def ago(seconds: float) -> str:
+    """Format a duration to the minute, or to the second below one."""
+    minutes, hours = int(seconds) // 60, int(seconds) // 3600
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{int(seconds)} s"
+
+
+def _facts(now: SnapshotBody) -> Iterator[tuple[str, str]]:
+    state = now.get("state", "starting")
+    cause = f": {now['cause']}" if now.get("cause") else ""
+    yield "state", f"{state} for {ago(now.get('since_s') or 0)}{cause}"
+    yield "game", _game(now.get("games") or ())
+    if now.get("scheduler"):
+        yield "waits", _waits(now)
+    yield "input", _input(now)
+    yield "held back", _held_back(now)
+    if profile := now.get("profile"):
+        why = f" ({profile['why']})" if profile["why"] else ""
+        yield "profile", f"{profile['active'] or 'none'}{why}"
+    wrong = list(_wrong(now))
+    yield "wrong", wrong[0] if wrong else "nothing"
+    for text in wrong[1:]:
+        yield "", text
+
+
+def _game(games: Sequence[GameFacts]) -> str:
+    if not games:
+        return "none runs; `scx-gamer games why` tells why one is not recognised"
+    first = next((game for game in games if game["active"]), games[0])
+    name = first["name"] or first["comm"]
+    more = f"; {len(games) - 1} more: `scx-gamer games list`" if len(games) > 1 else ""
+    return f"{name} for {ago(first['since_s'])}, {first['processes']} processes: {first['reason']}{more}"
+
+
+def _waits(now: SnapshotBody) -> str:
+    """Compare the waits for a CPU of the game's classes with those of all others, since the supervisor's start."""
+    stats, live = now.get("cpu_stats") or {}, now["scheduler"]
+    names = list(live["tasks"]) if live else []
+    counts, longest = stats.get("wait_hist", []), stats.get("wait_max_ns", [])
+    size = len(counts) // max(len(names), 1)
+
+    def of(chosen: Sequence[str]) -> str:
+        numbers = [i for i, name in enumerate(names) if name in chosen and i < len(longest)]
+        waits = [sum(counts[i * size + bucket] for i in numbers) for bucket in range(size)]
+        most = max((longest[i] for i in numbers), default=0) / 1e3
+        bound = percentile_us(waits, _P99)
+        if not bound:
+            return "none yet"
+        return f"99 % at most {time_text(min(bound, most or bound))}, longest {time_text(most)}"
+
+    return f"game {of(_GAMES)}; others {of(_OTHERS)}"
+
+
+def _input(now: SnapshotBody) -> str:
+    facts = now.get("input")
+    if not facts or facts["path"] == "none":
+        return f"none: {facts['why'] if facts else 'starting'}"
+    opened = sum(sum(lane.get("opened", [0])) for lane in (now.get("windows") or {}).values())
+    where = "in the kernel" if facts["path"] == "kernel" else "by evdev"
+    return f"{facts['devices']} devices, read {where}; {opened} boost windows opened"
+
+
+def _held_back(now: SnapshotBody) -> str:
+    live, network = now.get("scheduler"), now.get("network")
+    tasks = live["tasks"].get("background", 0) if live else 0
+    limits = len(network["limits"]) if network else 0
+    if not tasks and not limits:
+        return "nothing"
+    return f"{tasks} background tasks, {limits} programs' traffic"
+
+
+def _wrong(now: SnapshotBody) -> Iterator[str]:
+    state = now.get("state", "")
+    if state in _TO_DO:
+        yield f"{state}: {_TO_DO[state]}"
+    if (retry := now.get("retry_in_s")) is not None:
+        last = now.get("last_exit")
+        reason = f" ({last['reason'] or last['name']})" if last else ""
+        yield f"the scheduler ended with an error{reason}; it is tried again in {retry:.0f} s"
+    live = now.get("scheduler")
+    if live and not live["effects"]:
+        yield "boosts are off, because the supervisor's heartbeat is stale"
+    missing = [name for name, why in (now.get("hooks") or {}).items() if why != "ok"]
+    if missing:
+        yield f"BPF programs could not be loaded: {', '.join(missing)}; `scx-gamer doctor` says why"
+    if profile := now.get("profile"):
+        if errors := profile["errors"]:
+            more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+            yield f"profile: {errors[0]}{more}"
+        for name, why in profile["disabled"].items():
+            yield f"profile {name} is disabled: {why}; `scx-gamer profiles set {name}` tries it again"
+    if now.get("state_write_errors"):
+        yield "state.json could not be written; is the disk full?"
+    detection = now.get("detection")
+    if detection and detection["data_error"]:
+        yield f"detection: {detection['data_error']}"

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lines of `status` for people, made of snapshots of every state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scx_gamer.cli import summary
+from tests.unit.cli.test_top import snapshot
+
+GAME = {
+    "pid": 4242,
+    "comm": "eldenring.exe",
+    "name": "ELDEN RING",
+    "reason": "pid 4200 is Steam's reaper",
+    "processes": 31,
+    "since_s": 8000,
+    "active": True,
+}
+PROFILE: dict[str, Any] = {
+    "active": "auto",
+    "why": "",
+    "errors": [],
+    "disabled": {},
+}
+
+
+def told(now: Any, width: int = 80) -> dict[str, str]:
+    """Text by label, as it was before it was wrapped."""
+    found: dict[str, str] = {}
+    label = ""
+    for line in summary.lines(now, width):
+        assert len(line) <= width
+        label = line[:10].strip() or label
+        found[label] = f"{found.get(label, '')} {line[10:]}".strip()
+    return found
+
+
+def attached(**more: Any) -> Any:
+    return snapshot(100.0, games=[GAME], profile=PROFILE, hooks={"on_exec": "ok"}, **more)
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_game_that_runs_is_told_in_eight_lines_with_its_waits(width: int) -> None:
+    text = told(attached(), width)
+    assert list(text) == ["state", "game", "waits", "input", "held back", "profile", "wrong"]
+    assert text["state"].startswith("attached for 2 min: a game runs")
+    assert text["game"] == "ELDEN RING for 2 h 13 min, 31 processes: pid 4200 is Steam's reaper"
+    # one in fifty of the game's waits is in the bucket below 2.05 ms, all of background's in the one below 65.5 ms
+    assert text["waits"] == (
+        "game 99 % at most 2 ms, longest 2 ms; others 99 % at most 60 ms, longest 60 ms"
+    )
+    assert text["held back"].startswith("40 background tasks")
+    assert text["wrong"] == "nothing"
+    assert len(summary.lines(attached(), 80)) <= 8
+
+
+def test_a_percentile_is_never_above_the_longest_wait() -> None:
+    one = attached()
+    one["cpu_stats"]["wait_max_ns"] = [5_000] * 5
+    assert "99 % at most 5 us, longest 5 us; others" in told(one)["waits"]
+
+
+def test_without_a_game_it_says_where_to_look() -> None:
+    idle = {"state": "idle", "cause": "no game runs", "since_s": 5, "games": []}
+    text = told(idle)
+    assert text["state"] == "idle for 5 s: no game runs"
+    assert "scx-gamer games why" in text["game"] and "waits" not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"state": "off"}, "`scx-gamer start`"),
+        ({"state": "conflict"}, "stop the other scheduler"),
+        ({"state": "fallback"}, "`scx-gamer report`"),
+        ({"state": "unsupported"}, "`scx-gamer doctor`"),
+        ({"retry_in_s": 4.2, "last_exit": {"reason": "stall", "name": ""}}, "(stall); it is tried again in 4 s"),
+        ({"hooks": {"on_input": "refused", "drain": "ok"}}, "not be loaded: on_input;"),
+        ({"profile": PROFILE | {"errors": ["a.toml: no", "b"]}}, "a.toml: no, and 1 more"),
+        ({"profile": PROFILE | {"disabled": {"hot": "3 errors"}}}, "profile hot is disabled: 3 errors"),
+        ({"state_write_errors": 1}, "disk full"),
+        ({"detection": {"data_error": "no list"}}, "no list"),
+    ],
+)  # fmt: skip
+def test_everything_that_is_wrong_is_told_with_what_to_do(
+    change: dict[str, Any], words: str
+) -> None:
+    text = told(attached() | change, 200)
+    assert words in text["wrong"]
+
+
+def test_boosts_that_are_off_are_wrong() -> None:
+    one = attached()
+    one["scheduler"]["effects"] = 0
+    assert "heartbeat is stale" in told(one)["wrong"]
+
+
+def test_an_empty_answer_is_no_error() -> None:
+    assert told({})["state"] == "starting for 0 s"
