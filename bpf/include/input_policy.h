@@ -5,7 +5,9 @@
  *
  * A key or button counts when it goes down or up, a relative axis when it moves. An absolute axis counts once it is
  * farther than its dead zone from where it last counted: the driver's flat or fuzz, or a share of its way, whichever
- * is most. Auto-repeat is no act: the state of the key tells that it is held.
+ * is most. Of a pointer the position counts alone: a pen that lies near its tablet jitters in tilt and distance. Of a
+ * controller the axes beyond the hats do not count: hid-sony's and others' motion sensors are there. Auto-repeat is no
+ * act: the state of the key tells that it is held.
  */
 #ifndef SCXG_INPUT_POLICY_H
 #define SCXG_INPUT_POLICY_H
@@ -17,8 +19,22 @@
 #define SCXG_TYPE_REL 0x02
 #define SCXG_TYPE_ABS 0x03
 #define SCXG_KEY_REPEAT 2
+#define SCXG_ABS_X 0x00
+#define SCXG_ABS_Y 0x01
+#define SCXG_ABS_WHEEL 0x08
+#define SCXG_ABS_PRESSURE 0x18 /* the first code beyond levers and hats */
+#define SCXG_ABS_MT_POSITION_X 0x35
+#define SCXG_ABS_MT_POSITION_Y 0x36
 #define SCXG_ABS_AXES 64  /* ABS_CNT */
 #define SCXG_KEY_WORDS 12 /* KEY_CNT bits in words of 64 */
+
+/*
+ * How far an axis moves without being used, in thousandths of its way, unless the driver's flat or fuzz is more. A worn
+ * or cheap stick wanders by 2 % (an arcade encoder at 128 to 133 of 255, github.com/Vegz78/McAirpos issue 10); games
+ * ignore much more (XInput's dead zone is 24 % of half the way). Positions of pointers and wheels have shares of their
+ * own, which the supervisor gives.
+ */
+#define SCXG_DEAD_PERMILLE 30
 
 /* struct input_absinfo of the kernel. */
 struct scxg_absinfo {
@@ -91,6 +107,23 @@ static inline u32 scxg_source_of(u32 type, u32 code)
 static inline bool scxg_value_acts(u32 source, s32 value)
 {
 	return source == SCXG_SOURCE_REL ? value != 0 : value != SCXG_KEY_REPEAT;
+}
+
+/* Whether an axis of a device in this lane is one that the player moves. */
+static inline bool scxg_is_axis(u32 lane, u32 code)
+{
+	if (lane != SCXG_LANE_MOUSE)
+		return code < SCXG_ABS_PRESSURE;
+	return code == SCXG_ABS_X || code == SCXG_ABS_Y || code == SCXG_ABS_MT_POSITION_X ||
+	       code == SCXG_ABS_MT_POSITION_Y;
+}
+
+/* The share of its way that is no act, where the device has a share of @permille for its finest axis. */
+static inline u32 scxg_axis_permille(u32 lane, u32 code, u32 permille)
+{
+	bool fine = lane == SCXG_LANE_MOUSE || code == SCXG_ABS_X || code == SCXG_ABS_WHEEL;
+
+	return fine || permille > SCXG_DEAD_PERMILLE ? permille : SCXG_DEAD_PERMILLE;
 }
 
 static inline u64 scxg_axis_way(const struct scxg_absinfo *a)

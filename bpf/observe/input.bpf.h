@@ -166,12 +166,17 @@ __noinline int note_axes(u32 number, u64 absinfo)
 }
 
 /* Whether an axis is farther from where it last counted than its dead zone; then it counted here. */
-static __always_inline bool axis_acts(u32 number, u64 absinfo, u32 permille,
+static __always_inline bool axis_acts(u32 number, u64 absinfo, struct scxg_device *device,
 				      const struct input_value *v)
 {
-	struct axes *known = bpf_map_lookup_elem(&axes, &number);
-	u32 code = v->code & (SCXG_ABS_AXES - 1);
+	u32 code = v->code & (SCXG_ABS_AXES - 1), lane = lane_of(device, SCXG_SOURCE_ABS);
+	u32 permille = scxg_axis_permille(lane, code, device->dead_permille);
 	struct scxg_absinfo info;
+	struct axes *known;
+
+	if (!scxg_is_axis(lane, code))
+		return false;
+	known = bpf_map_lookup_elem(&axes, &number);
 
 	if (!known) {
 		note_axes(number, absinfo); /* as it is now: this report does not count */
@@ -207,9 +212,8 @@ __noinline int sources_acting(u32 number, u32 count, u64 vals, u64 absinfo)
 		source = scxg_source_of(v.type, v.code);
 		if (source == SCXG_NR_SOURCES || lane_of(device, source) == SCXG_LANE_NONE)
 			continue;
-		acts = source == SCXG_SOURCE_ABS
-			   ? axis_acts(number, absinfo, device->dead_permille, &v)
-			   : scxg_value_acts(source, v.value);
+		acts = source == SCXG_SOURCE_ABS ? axis_acts(number, absinfo, device, &v)
+						 : scxg_value_acts(source, v.value);
 		acting |= (u32)acts << source;
 	}
 	return acting;

@@ -10,6 +10,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from scx_gamer.input.classify import (
+    ABS_HAT3Y,
+    ABS_MT_POSITION_X,
+    ABS_MT_POSITION_Y,
+    ABS_WHEEL,
+    ABS_X,
+    ABS_Y,
     BTN_TOOLS,
     BTN_TOUCH,
     EV_ABS,
@@ -22,14 +28,13 @@ from scx_gamer.input.classify import (
     is_button,
 )
 
-# How far an axis moves without being used, in thousandths of its way, unless the driver's flat or fuzz is more. A worn
-# or cheap stick wanders by 2 % (an arcade encoder at 128 to 133 of 255, github.com/Vegz78/McAirpos issue 10); games
-# ignore much more (XInput's dead zone is 24 % of half the way).
-DEAD_PERMILLE = 30
+# How far an axis moves without being used, in thousandths of its way, unless the driver's flat or fuzz is more.
+DEAD_PERMILLE = 30  # SCXG_DEAD_PERMILLE, which has the reason
 DEAD_WHEEL_PERMILLE = 10  # a wheel turns by 900 degrees: 9 of them
 DEAD_POINTER_PERMILLE = 1  # pens and touch surfaces: two pixels of a screen
 
 ABS_AXES = 64  # ABS_CNT
+_POSITIONS = frozenset({ABS_X, ABS_Y, ABS_MT_POSITION_X, ABS_MT_POSITION_Y})
 _KEY_REPEAT = 2
 
 
@@ -43,10 +48,25 @@ class Source(IntEnum):
 
 
 def dead_permille(kind: Kind, lane: Lane) -> int:
-    """Return the share of an axis' way that is no act on a device of this kind."""
+    """Return the share of an axis' way that is no act, for the finest axis of a device; `lane` is that of its axes."""
     if kind is Kind.WHEEL:
         return DEAD_WHEEL_PERMILLE
     return DEAD_POINTER_PERMILLE if lane is Lane.MOUSE else DEAD_PERMILLE
+
+
+def is_axis(lane: Lane, code: int) -> bool:
+    """Return True for an axis that the player moves.
+
+    Of a pointer the position alone: a pen that lies near its tablet jitters in tilt and distance. Of a controller the
+    axes up to the hats: beyond them hid-sony and others have motion sensors.
+    """
+    return code in _POSITIONS if lane is Lane.MOUSE else code <= ABS_HAT3Y
+
+
+def axis_permille(lane: Lane, code: int, permille: int) -> int:
+    """Return the share of one axis' way that is no act; `permille` is that of the device's finest axis."""
+    fine = lane is Lane.MOUSE or code in (ABS_X, ABS_WHEEL)
+    return permille if fine else max(permille, DEAD_PERMILLE)
 
 
 # Keys that hold a window while they are down. Not KEY_RESERVED and KEY_UNKNOWN, which are what a driver could not name
@@ -92,19 +112,22 @@ def source_of(kind: int, code: int) -> Source | None:
 class Axes:
     """The value at which each absolute axis of a device last counted."""
 
-    def __init__(self, permille: int) -> None:
-        self._permille = permille
+    def __init__(self, lane: Lane, permille: int) -> None:
+        self._lane, self._permille = lane, permille
         self._dead: dict[int, int] = {}
         self._counted: dict[int, int] = {}
 
     def learn(self, code: int, limits: Limits, value: int) -> None:
-        """Take the limits of an axis, and where it is."""
-        self._dead[code] = limits.dead(self._permille)
+        """Take the limits of an axis, and where it is; an axis that no player moves never acts."""
+        if not is_axis(self._lane, code):
+            return
+        self._dead[code] = limits.dead(axis_permille(self._lane, code, self._permille))
         self._counted[code] = value
 
     def acts(self, code: int, value: int) -> bool:
         """Return True if the axis is farther from where it last counted than its dead zone; it counts here then."""
-        if abs(value - self._counted.setdefault(code, value)) <= self._dead.get(code, 0):
+        dead = self._dead.get(code)
+        if dead is None or -dead <= value - self._counted[code] <= dead:
             return False
         self._counted[code] = value
         return True

@@ -230,7 +230,7 @@ class InputMonitor:
         lanes = tuple(self._lanes[getattr(info.lanes, source.name.lower())] for source in Source)
         device = Device(replace(info, path=self.path), lanes)
         fields = {f"lane_{source.name.lower()}": lanes[source] for source in Source}
-        fields["dead_permille"] = dead_permille(info.kind, info.lane)
+        fields["dead_permille"] = dead_permille(info.kind, info.lanes.abs)
         key = info.number.to_bytes(4, sys.byteorder)
         self._map.update(key, self._abi.pack("scxg_device", **fields))
         self._devices[info.number] = device
@@ -249,10 +249,9 @@ class InputMonitor:
         info = device.info
         if device.reader is not None or self._listener is None or info.event is None:
             return
-        permille = dead_permille(info.kind, info.lane)
         try:
             device.reader = open_reader(
-                info.event, info.kind, f"{self._sysfs}/input{info.number}", permille
+                info.event, info.kind, f"{self._sysfs}/input{info.number}", info.lanes.abs
             )
             self._listener.add(device)
         except OSError as err:

@@ -12,8 +12,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scx_gamer.input.acts import ABS_AXES, Axes, Limits, Source, source_of, value_acts
-from scx_gamer.input.classify import EV_ABS, EV_KEY, EV_REL, Capabilities, Kind
+from scx_gamer.input.acts import (
+    ABS_AXES,
+    Axes,
+    Limits,
+    Source,
+    dead_permille,
+    source_of,
+    value_acts,
+)
+from scx_gamer.input.classify import EV_ABS, EV_KEY, EV_REL, Capabilities, Kind, Lane
 from scx_gamer.input.devices import read_capabilities
 from scx_gamer.input.held import Held, HeldState, held_axes
 
@@ -68,7 +76,7 @@ def parse_batch(data: bytes, axes: Axes) -> Batch:
 class Reader:
     """Owns one open node. Every method but close() raises OSError, ENODEV after an unplug."""
 
-    def __init__(self, node: str, kind: Kind, caps: Capabilities, permille: int = 0) -> None:
+    def __init__(self, node: str, kind: Kind, caps: Capabilities, lane: Lane = Lane.NONE) -> None:
         self._fd: int | None = None
         fd = os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -78,7 +86,8 @@ class Reader:
         except OSError:
             os.close(fd)
             raise
-        self._state, self._axes, self._caps = state, Axes(permille), caps
+        self._state, self._caps = state, caps
+        self._axes = Axes(lane, dead_permille(kind, lane))
         from scx_gamer.input import syscalls  # only who listens needs ctypes
 
         self._buffer = syscalls.Buffer(BATCH * _EVENT.size)
@@ -147,6 +156,6 @@ def _limits(fd: int, codes: frozenset[int]) -> dict[int, Limits]:
     return {code: _as_limits(_absinfo(fd, code)) for code in sorted(codes)}
 
 
-def open_reader(node: str, kind: Kind, device: str, permille: int) -> Reader:
-    """Open the node of /sys/class/input/inputN; raises OSError."""
-    return Reader(node, kind, read_capabilities(device), permille)
+def open_reader(node: str, kind: Kind, device: str, lane: Lane) -> Reader:
+    """Open the node of /sys/class/input/inputN, whose axes open `lane`; raises OSError."""
+    return Reader(node, kind, read_capabilities(device), lane)

@@ -336,7 +336,7 @@ def sysfs(_scratch: Path) -> Target:
 
 def input_events(_scratch: Path) -> Target:
     def target(data: bytes) -> None:
-        axes = acts.Axes(acts.DEAD_PERMILLE)
+        axes = acts.Axes(classify.Lane.GAMEPAD, acts.DEAD_PERMILLE)
         axes.learn(0, acts.Limits(0, 255), 128)
         batch = reader.parse_batch(data, axes)
         assert 0 <= batch.count <= len(data)

@@ -3,7 +3,8 @@
  * input_policy.h on the host. A request is eight words of 32 bits: 0 minimum maximum fuzz flat permille counted value
  * for an axis, answered with one byte, 1 when it acts, and eight of its dead zone; 1 type code value for the source of an
  * event, answered with a byte for it and one for whether it acts; 2 word for the bits of a word of keys, answered with
- * sixteen bytes, buttons and those that hold.
+ * sixteen bytes, buttons and those that hold; 3 lane code permille for an axis of a lane, answered with a byte, 1 when
+ * the player moves it, and four of its share.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -33,6 +34,11 @@ int main(void)
 		} else if (req[0] == 1) {
 			putchar((int)source);
 			putchar(scxg_value_acts(source, req[3]));
+		} else if (req[0] == 3) {
+			u32 share = scxg_axis_permille((u32)req[1], (u32)req[2], (u32)req[3]);
+
+			putchar(scxg_is_axis((u32)req[1], (u32)req[2]));
+			fwrite(&share, sizeof(share), 1, stdout);
 		} else {
 			fwrite(words, sizeof(words), 1, stdout);
 		}

@@ -16,10 +16,12 @@ from scx_gamer.input.acts import (
     Axes,
     Limits,
     Source,
+    axis_permille,
+    is_axis,
     source_of,
     value_acts,
 )
-from scx_gamer.input.classify import MAX_BITS
+from scx_gamer.input.classify import MAX_BITS, Lane
 from tests.policy.conftest import InputPolicy
 
 NO_SOURCE = len(Source)
@@ -55,13 +57,13 @@ def test_both_paths_agree_on_an_axis(
     value: int,
 ) -> None:
     limits = Limits(low, high, fuzz, flat)
-    axes = Axes(permille)
-    axes.learn(7, limits, counted)
+    axes = Axes(Lane.GAMEPAD, permille)
+    axes.learn(0, limits, counted)
     acts, dead = _axis(input_policy, limits, permille, counted, value)
     assert dead == max(limits.dead(permille), 0)
-    assert acts == axes.acts(7, value)
+    assert acts == axes.acts(0, value)
     if acts:
-        assert not axes.acts(7, value), "it counts from where it is now"
+        assert not axes.acts(0, value), "it counts from where it is now"
 
 
 @many
@@ -78,6 +80,45 @@ def test_both_paths_agree_on_an_event(
     assert answer[0] == (NO_SOURCE if source is None else source)
     if source in (Source.KEY, Source.BUTTON, Source.REL):
         assert (answer[1] == 1) == value_acts(source, value)
+
+
+@many
+@given(st.sampled_from(list(Lane)), st.integers(0, 0x3F), permilles)
+def test_both_paths_agree_on_the_axes_of_a_lane(
+    input_policy: InputPolicy, lane: Lane, code: int, permille: int
+) -> None:
+    answer = input_policy.ask(3, list(Lane).index(lane), code, permille, size=5)
+    assert (answer[0] == 1) == is_axis(lane, code)
+    assert int.from_bytes(answer[1:], "little") == axis_permille(lane, code, permille)
+
+
+@pytest.mark.parametrize(
+    ("lane", "code", "moves"),
+    [
+        (Lane.MOUSE, 0x00, True),
+        (Lane.MOUSE, 0x36, True),  # a second finger
+        (Lane.MOUSE, 0x18, False),  # pressure, distance, tilt: evemu-devices, Wacom pens at rest
+        (Lane.MOUSE, 0x19, False),
+        (Lane.MOUSE, 0x1A, False),
+        (Lane.MOUSE, 0x2F, False),  # two resting fingers: the slot changes with each report
+        (Lane.GAMEPAD, 0x05, True),
+        (Lane.GAMEPAD, 0x17, True),
+        (Lane.GAMEPAD, 0x28, False),  # xpadneo: the number of the profile
+        (
+            Lane.GAMEPAD,
+            0x3B,
+            False,
+        ),  # evemu-devices, PLAYSTATION(R)3 Controller: acceleration, 0 to 1023
+    ],
+)
+def test_only_what_a_player_moves_is_an_axis(lane: Lane, code: int, moves: bool) -> None:
+    assert is_axis(lane, code) is moves
+
+
+def test_only_the_rim_of_a_wheel_is_fine() -> None:
+    assert axis_permille(Lane.GAMEPAD, 0x00, 10) == 10
+    assert axis_permille(Lane.GAMEPAD, 0x01, 10) == DEAD_PERMILLE, "a pedal's potentiometer wanders"
+    assert axis_permille(Lane.MOUSE, 0x01, 1) == 1
 
 
 @pytest.mark.parametrize("word", range(KEY_WORDS))

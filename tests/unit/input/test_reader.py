@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scx_gamer.input.acts import DEAD_PERMILLE, Axes, Limits, Source
+from scx_gamer.input.classify import Lane
 from scx_gamer.input.reader import NO_BATCH, Batch, parse_batch
 
 EVENT = struct.Struct("llHHi")
@@ -18,7 +19,7 @@ KEY, REL, ABS = 1, 2, 3
 
 def axes() -> Axes:
     """A stick of eight bits that is in its middle."""
-    made = Axes(DEAD_PERMILLE)
+    made = Axes(Lane.GAMEPAD, DEAD_PERMILLE)
     made.learn(0, Limits(0, 255), 128)
     return made
 
