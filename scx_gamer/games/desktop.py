@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scx_gamer.games import userfiles
@@ -27,11 +27,8 @@ _FIRST_USER, _NOBODY = 1000, 65534  # of login.defs(5)
 _WORDS = 64  # of an Exec line
 _DEPTH = 6  # a wrapper in a wrapper
 
-# Main categories of the menu specification that a game does not have beside Game, and its words for kinds of games.
-_OTHER_MAIN = frozenset({
-    "AudioVideo", "Audio", "Video", "Development", "Graphics", "Network", "Office", "Settings", "System", "Utility",
-    "PackageManager", "LauncherStore",
-})  # fmt: skip
+# Main categories of the menu specification that stores and managers have beside Game, and its words for kinds of games.
+_TOOLS = frozenset({"Development", "Network", "Office", "Settings", "System", "Utility"})
 _KINDS = frozenset({
     "ActionGame", "AdventureGame", "ArcadeGame", "BoardGame", "BlocksGame", "CardGame", "KidsGame", "LogicGame",
     "RolePlaying", "Shooter", "Simulation", "SportsGame", "StrategyGame", "Emulator",
@@ -94,7 +91,7 @@ class Entry:
     game: bool  # Category Game
     kinds: bool = False  # it says which kind of game
     launcher: bool = False  # it says that it is a tool or a store beside
-    argument: str = ""  # without which the program counts for nothing
+    argument: str = ""  # the first one, without which a program of other entries counts for nothing
     command: str = ""  # of a sandbox
 
 
@@ -142,6 +139,14 @@ class Entries:
             folder = one.rpartition("/")[0]
             if file_name(folder).lower() not in _SHARED and folder.count("/") > 1:
                 self.folders.setdefault(folder, entry)
+
+    def leave_out_shared(self) -> None:
+        """Forget programs that other entries start for other things: a browser with a game's address."""
+        for path in [p for p in self.others & self.programs.keys() if self.programs[p].argument]:
+            entry = self.programs.pop(path)
+            for table in (self.folders, self.named):
+                for key in [k for k, found in table.items() if found is entry]:
+                    del table[key]
 
     # -- questions ---------------------------------------------------------------------------------
 
@@ -238,7 +243,7 @@ def parse_entry(text: str) -> tuple[Entry, Command] | None:
         name=printable(keys.get("Name") or file_name(command.word), MAX_NAME),
         game="Game" in found,
         kinds=bool(found & _KINDS),
-        launcher="PackageManager" in found or (bool(found & _OTHER_MAIN) and not found & _KINDS),
+        launcher="PackageManager" in found or (bool(found & _TOOLS) and not found & _KINDS),
         command=_flatpak_command(keys["Exec"]) if command.sandbox.startswith("flatpak:") else "",
     )
     return entry, command
@@ -459,8 +464,8 @@ def read_entries(places: Iterable[Place | Path | str], into: Entries) -> Iterato
     seen: set[str] = set()
     for place in places:
         at = place if isinstance(place, Place) else Place(str(place))
-        for name in _listed(at, mounts):
-            if not name.endswith(".desktop") or (not at.home and name in seen):
+        for name in _entries_of(at, mounts):
+            if not at.home and name in seen:
                 continue
             left -= 1
             if left < 0:
@@ -471,6 +476,7 @@ def read_entries(places: Iterable[Place | Path | str], into: Entries) -> Iterato
             if text:
                 add_entry(parse_entry(text), into, at, mounts)
             yield
+    into.leave_out_shared()
     for folder in ("/usr/share/wayland-sessions", "/usr/share/xsessions"):
         for name in _listed(Place(folder), mounts):
             word = command_of(keys_of(_text(Place(folder), name, mounts)).get("Exec", "")).word
@@ -488,6 +494,16 @@ def _listed(place: Place, mounts: userfiles.Mounts) -> list[str]:
             return sorted(e.name for _, e in zip(range(userfiles.MAX_NAMES), entries, strict=False))
     except OSError:
         return []
+
+
+def _entries_of(place: Place, mounts: userfiles.Mounts) -> Iterator[str]:
+    """Names of entries in a folder and, as `FOLDER/NAME`, in those right below it."""
+    for name in _listed(place, mounts):
+        if name.endswith(".desktop"):
+            yield name
+        elif "." not in name:
+            below = _listed(Place(f"{place.path}/{name}", place.home), mounts)
+            yield from (f"{name}/{inner}" for inner in below if inner.endswith(".desktop"))
 
 
 def _text(place: Place, name: str, mounts: userfiles.Mounts) -> str:
@@ -535,7 +551,8 @@ def add_entry(
         into.sandboxed.setdefault(f"contained:{word}", entry)
         into.names.add(word)
     else:
-        into.add_program(program, resolved, entry)
+        argument = next(iter(command.arguments), "")
+        into.add_program(program, resolved, replace(entry, argument=argument))
         if userfiles.is_image(resolved, mounts):
             into.images |= {program, resolved}
 

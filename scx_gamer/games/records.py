@@ -53,10 +53,11 @@ class Record:
     evidence: str
 
 
-def steam_name(folder: str, app_id: int, mounts: userfiles.Mounts) -> str:
-    """The name in Steam's manifest of an app that is installed at …/steamapps/common/FOLDER; empty if unknown."""
-    library = folder.partition("/common/")[0]
-    if not library.endswith("/steamapps"):
+def steam_name(folder: str, steam: str, app_id: int, mounts: userfiles.Mounts) -> str:
+    """The name in Steam's manifest of an app that is installed at …/steamapps/common/FOLDER, or in the library of the
+    client at `steam`; empty if unknown."""
+    library = folder.partition("/common/")[0] if folder else f"{steam}/steamapps"
+    if not library.endswith("/steamapps") or not library.startswith("/"):
         return ""
     places = [library]
     inside = re.match(r"^(/home/[^/]+)/(\.local/share/Steam/.*|\.steam/.*)$", library)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from scx_gamer.games import records
 from scx_gamer.games.commandline import WORKING, Words, counting, file_name, live_path, script_at
-from scx_gamer.games.desktop import Entries, Entry, command_of_words
+from scx_gamer.games.desktop import SEARCH, Entries, Entry, command_of_words
 from scx_gamer.games.lists import DetectData, RoleTable, matches
 from scx_gamer.games.proc import Process
 from scx_gamer.games.userfiles import Mounts
@@ -170,6 +170,12 @@ def is_players(path: str) -> bool:
     return path != "" and not is_system(path) and not path.startswith(_ROOTS)
 
 
+def is_elsewhere(windows: str) -> bool:
+    """Whether a Windows program lies outside of Windows' own folder: called as a part of Wine is, it is another."""
+    path = windows.lower().replace("/", "\\")
+    return "\\" in path and "\\windows\\" not in path
+
+
 def reaper_app_id(process: Process, words: Words) -> int | None:
     """AppId of a Steam reaper's command line; shortcuts use all 64 bits."""
     if words.name != "reaper" or "SteamLaunch" not in process.argv[:8]:
@@ -281,12 +287,13 @@ def is_tool(facts: Facts, ctx: Context) -> bool:
 
 
 def is_other(facts: Facts, ctx: Context) -> bool:
-    """Whether an entry without Category Game names the program, its script or its snap."""
+    """Whether an entry without Category Game, and none with it, names the program, its script or its snap."""
+    entries = ctx.entries
     paths = live_path(facts.process.exe), facts.words.script
-    if not ctx.entries.others.isdisjoint(paths):
+    if any(path in entries.others and path not in entries.programs for path in paths):
         return True
     name, _, part = snap_app(facts.process).partition(".")
-    entry = ctx.entries.sandboxed.get(f"snap:{name}.{part or name}") if name else None
+    entry = entries.sandboxed.get(f"snap:{name}.{part or name}") if name else None
     return entry is not None and not entry.game
 
 
@@ -462,7 +469,7 @@ def _app(
         name = records.shortcut_name(steam, number >> 32, ctx.mounts)
         name = name or file_name(next((a for a in process.argv if a.lower().endswith(".exe")), ""))
     else:
-        name = records.steam_name(folder, number, ctx.mounts) or file_name(folder)
+        name = records.steam_name(folder, steam, number, ctx.mounts) or file_name(folder)
     claim = Decision("steam", process, str(number), shown(name), evidence, folder)
     return replace(NEUTRAL, claim=claim)
 
@@ -625,6 +632,7 @@ def _native(state: State, facts: Facts, ctx: Context) -> State:
     if (
         words.windows
         or words.helper
+        or is_front(facts)
         or state.aside
         or facts.role in ("helpers", "tools", "wine_plumbing", "game_wrappers", "installers")
     ):
@@ -651,7 +659,11 @@ def _started_by_launcher(state: State, facts: Facts, ctx: Context) -> Decision |
         return None
     evidence = [f"started by {shown(state.launcher)}"]
     runner = process.env.get("HEROIC_APP_NAME", "")
-    if is_system(exe) and not (words.interpreter and words.script and not is_system(words.script)):
+    path = words.script if words.interpreter else exe
+    command = not words.interpreter and exe.rpartition("/")[0] in SEARCH and not is_tool(facts, ctx)
+    if (
+        is_system(path or exe) and not command
+    ):  # libraries' own programs draw, and scripts of launchers
         return None
     record = _record(facts, ctx)
     if runner:

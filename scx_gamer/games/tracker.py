@@ -448,6 +448,8 @@ class Tracker:
         words = read_words(process.exe, process.argv, process.comm, self._loaders)
         role = "" if process.kthread else self._ctx.roles.role_of(words.name)
         above = self._nodes.get(process.ppid)
+        if role == "wine_plumbing" and rules.is_elsewhere(words.windows):  # the same
+            role = "launchers" if words.name in self.data.launchers else ""
         if role == "tools" and not words.windows and rules.is_players(process.exe):
             role = ""  # another program of that name
         return Facts(process, words, role, parent=above.words if above is not None else Words())

@@ -153,7 +153,12 @@ def store_record(scratch: Path) -> Target:
         (scratch / "steamapps/appmanifest_7.acf").write_bytes(acf)
         (game / "goggame-1.info").write_bytes(gog)
         (game / ".itch/receipt.json.gz").write_bytes(itch)
-        assert len(records.steam_name(str(game), 7, mounts)) <= 128
+        assert len(records.steam_name(str(game), "", 7, mounts)) <= 128
+        (scratch / "userdata/1/config").mkdir(parents=True, exist_ok=True)
+        (scratch / "userdata/1/config/shortcuts.vdf").write_bytes(data)
+        assert len(records.shortcut_name(str(scratch), 7, mounts)) <= 128
+        (game / "run_Data").mkdir(exist_ok=True)
+        (game / "run_Data/app.info").write_bytes(itch)
         found = records.of_program(f"{game}/run", mounts)
         assert found is None or len(found.name) <= 128
         records.app_type(data, 7)

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import struct
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from scx_gamer.games import desktop, records, userfiles
+from scx_gamer.games.proc import ProcFs
 from scx_gamer.games.userfiles import Mounts, names_below, read_below, resolve
 
 ENTRY = "[Desktop Entry]\nType=Application\nName={}\nExec={}\nCategories=Game;\n"
@@ -124,8 +128,8 @@ def test_records_of_stores_name_their_games(tmp_path: Path) -> None:
     common.mkdir(parents=True)
     manifest = '"AppState"\n{\n\t"appid"\t\t"7"\n\t"name"\t\t"Some \\"Game\\""\n}\n'
     (tmp_path / "steamapps/appmanifest_7.acf").write_text(manifest)
-    assert records.steam_name(str(common), 7, Mounts()) == 'Some "Game"'
-    assert records.steam_name(str(common), 8, Mounts()) == ""
+    assert records.steam_name(str(common), "", 7, Mounts()) == 'Some "Game"'
+    assert records.steam_name(str(common), "", 8, Mounts()) == ""
     game = tmp_path / "gog/Stardew Valley"
     (game / "game").mkdir(parents=True)
     (game / "gameinfo").write_text("Stardew Valley\n1.6\n")
@@ -134,3 +138,55 @@ def test_records_of_stores_name_their_games(tmp_path: Path) -> None:
     assert found is not None and found.name == "Stardew Valley"
     os.remove(game / "gameinfo")
     assert records.of_program(f"{game}/game/StardewValley", Mounts()) is None
+
+
+def test_shortcuts_are_named_by_steams_list_of_them(tmp_path: Path) -> None:
+    def shortcut(number: int, name: bytes) -> bytes:
+        return (
+            b"\x000\0\x02appid\0"
+            + struct.pack("<I", number)
+            + b"\x01AppName\0"
+            + name
+            + b"\0\x01Exe\0x\0\x08"
+        )
+
+    file = tmp_path / "userdata/42/config/shortcuts.vdf"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(
+        b"\0shortcuts\0" + shortcut(9, b"Nine") + shortcut(3090510430, b"My Game") + b"\x08\x08"
+    )
+    assert records.shortcut_name(str(tmp_path), 3090510430, Mounts()) == "My Game"
+    assert records.shortcut_name(str(tmp_path), 9, Mounts()) == "Nine"
+    assert records.shortcut_name(str(tmp_path), 8, Mounts()) == ""
+    file.write_bytes(shortcut(9, b"")[:30])
+    assert records.shortcut_name(str(tmp_path), 9, Mounts()) == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of root")
+def test_an_upgraded_program_is_roots_if_root_alone_could_have_put_it_there(tmp_path: Path) -> None:
+    """The name is gone; a file that its user made and removed is not root's."""
+    folder = Path("/usr/lib/scx-gamer-test")
+    folder.mkdir()
+    try:
+        for owner in (0, 1000):
+            program = folder / "pipewire"
+            shutil.copy(os.path.realpath(shutil.which("sleep") or "sleep"), program)
+            os.chown(program, owner, owner)
+            with subprocess.Popen([program, "100"]) as process:
+                proc = ProcFs()
+                wait_for_exec(process.pid, program)
+                assert (known := proc.read(process.pid)) and proc.is_roots(known) == (owner == 0)
+                program.unlink()
+                gone = proc.read(process.pid)
+                assert gone is not None and gone.exe.endswith(" (deleted)")
+                assert proc.is_roots(gone) == (owner == 0)
+                process.kill()
+    finally:
+        shutil.rmtree(folder)
+
+
+def wait_for_exec(pid: int, program: Path) -> None:
+    until_s = time.monotonic() + 10
+    while os.readlink(f"/proc/{pid}/exe") != str(program):
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
