@@ -20,7 +20,7 @@ from scx_gamer.games.kernel_maps import KernelMaps
 from scx_gamer.games.marks import MarkFile
 from scx_gamer.games.model import Change, Game
 from scx_gamer.games.proc import Process, ProcFs
-from scx_gamer.games.process_events import Poll, ProcConnector
+from scx_gamer.games.process_events import GpuOpens, Poll, ProcConnector
 from scx_gamer.games.threads import ThreadRoleMonitor, rows
 from scx_gamer.games.tracker import Tracker
 from scx_gamer.observe.observer import Event, Observe
@@ -42,6 +42,7 @@ QUIET_S, QUIET_MAX_S = 0.05, 0.5  # before the main process is chosen again
 SETTLE_EVERY_S = 2.0
 ARGUMENTS_EVERY_S, ARGUMENTS_FOR_S = 0.1, 1.5
 DRAWING_AFTER_S = 0.25  # and twice as long each time
+OPENED_S = 0.2  # after a GPU was opened: the descriptor is there, and a loader that only enumerates has closed it
 SEATS_S = 15.0  # after which logind is asked again whether a user has a seat
 MAX_USERS = 1024
 HINTS = ("focus", "game", "game-gone")
@@ -125,6 +126,8 @@ class GameDetector:
             stack.callback(self._close_pidfds)
             stack.callback(self._threads.close)
             self._open_source(observe, source, stack)
+            self._gpu_opens = GpuOpens(loop, self._gpu_opened)
+            stack.callback(self._gpu_opens.close)
             self._stack = stack.pop_all()
 
     # -- life --------------------------------------------------------------------------------------
@@ -237,6 +240,7 @@ class GameDetector:
             self.tracker.focus_pid = process.pid if process is not None else 0
             if process is not None:  # so that its end is told
                 self._kernel.follow_alone(pid, process.start_ticks * TICK_NS)
+                self.tracker.exec_seen(pid)  # nothing may have told of it before
             self._tell_focus()
             return process is not None or pid == 0
         if kind == "game":
@@ -332,6 +336,16 @@ class GameDetector:
         self._drawing = waiting, min(2 * delay_s, RECONCILE_S)
         self.tracker.ask_again()
 
+    def _gpu_opened(self) -> None:
+        """A program that nothing else tells of draws now, perhaps: look at all sooner."""
+        self._later("opened", OPENED_S, self._look_after_open)
+
+    def _look_after_open(self) -> None:
+        if self._look is not None:  # it may have passed by that process already
+            self._later("opened", OPENED_S, self._look_after_open)
+        else:
+            self._look_at_all()
+
     def _may_play(self, uid: int) -> bool:
         """Return True for root, for users with a seat of this machine, and where nobody knows of seats."""
         if uid == 0 or self._all_users:
@@ -354,6 +368,7 @@ class GameDetector:
 
     def _look_at_all(self) -> None:
         """In pieces, so that nothing else of the loop waits for a machine with a thousand processes."""
+        self._gpu_opens.watch()
         self._look = self._steps()
         self._cancel("reconcile")
         self._later("reconcile", 0, self._read_some)

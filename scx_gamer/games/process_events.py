@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Process events without BPF hooks: the proc connector, else polling."""
+"""Process events without BPF hooks: the proc connector, else polling. Opens of a GPU, which no hook tells."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
+from scx_gamer.system.inotify import DELETE_SELF, ONLYDIR, OPEN, Inotify
 from scx_gamer.system.loop import Loop, Timer
 
 POLL_S = 1.0
@@ -131,6 +133,63 @@ def deliver(found: list[tuple[str, int, int, int]], events: Events) -> None:
             events.fork_seen(parent, pid)
         else:
             events.exit_seen(pid)
+
+
+class GpuOpens:
+    """Calls back when a device node of a GPU is opened, at most once in `QUIET_S`; nothing says by which process.
+
+    The folder is watched, not the nodes: those the unit may not read. Where there is no folder, nothing is told.
+    """
+
+    QUIET_S = 3.0  # a user may open a node as often as he likes
+
+    def __init__(
+        self, loop: Loop, call: Callable[[], None], folder: Path = Path("/dev/dri")
+    ) -> None:
+        self._loop = loop
+        self._call = call
+        self._folder = folder
+        self._inotify: Inotify | None = None
+        self._timer: Timer | None = None
+
+    def watch(self) -> None:
+        """Begin, or go on after the folder was made anew: a driver may be loaded at any time."""
+        try:
+            if self._inotify is None:
+                self._inotify = Inotify()
+                self._loop.add_fd(self._inotify.fileno(), self._opened, name="opens of a GPU")
+            self._inotify.add(self._folder, OPEN | DELETE_SELF | ONLYDIR)
+        except OSError:
+            pass
+
+    def _opened(self, fd: int) -> None:
+        """Rest for a while: events of the same node are one until they are read."""
+        self._loop.remove_fd(fd)
+        self._timer = self._loop.call_later(self.QUIET_S, self._rested, name="opens of a GPU")
+        self._read()
+        self._call()
+
+    def _rested(self) -> None:
+        self._timer = None
+        if self._inotify is not None:
+            self._loop.add_fd(self._inotify.fileno(), self._opened, name="opens of a GPU")
+
+    def _read(self) -> None:
+        try:
+            while self._inotify is not None:
+                self._inotify.read()
+        except OSError:  # nothing is left
+            pass
+
+    def close(self) -> None:
+        inotify, self._inotify = self._inotify, None
+        if inotify is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        else:
+            self._loop.remove_fd(inotify.fileno())
+        inotify.close()
 
 
 class Poll:

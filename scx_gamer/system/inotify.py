@@ -12,7 +12,7 @@ from pathlib import Path
 from scx_gamer.system.closing import Closing
 
 # include/uapi/linux/inotify.h
-ATTRIB, CLOSE_WRITE = 0x4, 0x8
+ATTRIB, CLOSE_WRITE, OPEN = 0x4, 0x8, 0x20
 MOVED_FROM, MOVED_TO = 0x40, 0x80
 CREATE, DELETE, DELETE_SELF, MOVE_SELF = 0x100, 0x200, 0x400, 0x800
 Q_OVERFLOW, ONLYDIR, ISDIR = 0x4000, 0x01000000, 0x40000000

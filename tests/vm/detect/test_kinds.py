@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from tests.vm.detect.conftest import Desk, found
 from tests.vm.harness import Supervised, wait_until
@@ -75,3 +79,24 @@ def test_an_appimages_server_is_not_the_game(desk: Desk, sup: Supervised) -> Non
     told = found(sup, pid)
     assert told["name"] == "Deck"
     assert not sup.ask("explain", pid=server)["game"]
+
+
+@pytest.mark.needs("/sys/class/drm")
+def test_a_game_of_no_entry_is_found_when_it_opens_the_gpu(desk: Desk, sup: Supervised) -> None:
+    """Unpacked and started from a file manager: no name of its exec tells, but Unity's player and the open do."""
+    subprocess.run(["modprobe", "-qa", "vgem"], check=False, timeout=60)
+    node = Path("/dev/dri/renderD128")
+    assert node.exists()
+    looks = int(sup.ask("snapshot")["detection"]["reconciles"])
+    wait_until("a look", lambda: sup.ask("snapshot")["detection"]["reconciles"] > looks, 90)
+    game = desk.program("unity/hollow.x86_64", "/bin/bash")
+    (game.parent / "UnityPlayer.so").touch()
+    (game.parent / "hollow_Data").mkdir(exist_ok=True)
+    (game.parent / "hollow_Data/app.info").write_text("Team\nHollow\n")
+    began = time.monotonic()
+    pid = desk.start(game, str(game), "-c", f"exec 9<>{node}; sleep 1000 9>&-; :")
+    told = found(sup, pid)
+    took = time.monotonic() - began
+    print(f"found {took:.2f} s after its exec")
+    assert (told["rule"], told["name"]) == ("record", "Hollow")
+    assert took < 10, "not with the look of every 30 s"
