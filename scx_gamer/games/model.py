@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +21,7 @@ Identity = tuple[int, int]
 class ProcSource(Protocol):
     """The part of `/proc` that the tracker reads; `ProcFs` is the real one."""
 
-    def pids(self) -> list[int]: ...
+    def pids(self) -> Iterable[int]: ...
     def read(self, pid: int, known: Process | None = None) -> Process | None: ...
     def is_same(self, known: Process) -> bool: ...
     def is_roots(self, process: Process, script: str = "") -> bool: ...

@@ -109,12 +109,16 @@ class ProcFs:
         self._root = root
         self._inodes: dict[int, int] = {}  # of the folders, as they were read
 
-    def pids(self) -> list[int]:
-        found = procfs.pids(self._root)
-        if len(self._inodes) > 2 * len(found) + 1024:
-            alive = set(found)
+    def pids(self) -> Iterator[int]:
+        """Pids as the folder is read, some at a time. Raises OSError."""
+        alive: set[int] = set()
+        with os.scandir(self._root) as entries:
+            for entry in entries:
+                if entry.name.isdecimal():
+                    alive.add(pid := int(entry.name))
+                    yield pid
+        if len(self._inodes) > 2 * len(alive) + 1024:
             self._inodes = {pid: inode for pid, inode in self._inodes.items() if pid in alive}
-        return found
 
     def read(self, pid: int, known: Process | None = None) -> Process | None:
         """The process, or None when it is gone or unreadable. `known`: as it was; what executes the same file under the

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -196,7 +196,11 @@ class Poll:
     """The last resort: look every second who is new and who is gone."""
 
     def __init__(
-        self, loop: Loop, events: Events, pids: Callable[[], list[int]], period_s: float = POLL_S
+        self,
+        loop: Loop,
+        events: Events,
+        pids: Callable[[], Iterable[int]],
+        period_s: float = POLL_S,
     ) -> None:
         self._loop = loop
         self._events = events

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -149,8 +150,8 @@ class Started(ProcFs):
         super().__init__()
         self.shown = {1}
 
-    def pids(self) -> list[int]:
-        return [pid for pid in super().pids() if pid in self.shown]
+    def pids(self) -> Iterator[int]:
+        return (pid for pid in super().pids() if pid in self.shown)
 
     def read(self, pid: int, known: Process | None = None) -> Process | None:
         return super().read(pid, known) if pid in self.shown else None
