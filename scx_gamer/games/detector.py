@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 from scx_gamer.config import settings
@@ -100,6 +101,7 @@ class GameDetector:
         self._names = ExecFilter({}, "")
         self._desktop_seen: tuple[object, ...] = ()
         self._look: Iterator[bool] | None = None
+        self._upkeep: Iterator[None] = iter(())
         self._drawing: tuple[frozenset[int], float] = (
             frozenset(),
             0.0,
@@ -414,8 +416,11 @@ class GameDetector:
 
     def _reconciled(self, change: Change) -> None:
         self.reconciles += 1
-        self._kernel.sweep({p.pid for p in self.tracker.tree}, self.tracker.classes)
-        self._kernel.follow_launchers(self.tracker.tree, self._names)
+        tree = self.tracker.tree
+        self._upkeep = chain(
+            self._kernel.sweep(tree), self._kernel.follow_launchers(tree, self._names)
+        )
+        self._keep_up()
         self._apply(change)
         now_s = time.monotonic()
         self._wait_for_arguments(now_s)
@@ -426,6 +431,14 @@ class GameDetector:
         self._keep_marks()
         self._cancel("reconcile")
         self._later("reconcile", RECONCILE_S, self._look_at_all)
+
+    def _keep_up(self) -> None:
+        """Bring the kernel's maps up to date with a look, in pieces."""
+        until_s = time.monotonic() + LOOK_S
+        for _ in self._upkeep:
+            if time.monotonic() >= until_s:
+                self._later("upkeep", LOOK_S, self._keep_up)
+                return
 
     def _keep_marks(self) -> None:
         if self._marks is not None:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import struct
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 from scx_gamer.games.exec_filter import ExecFilter, comm_of
 from scx_gamer.games.proc import Tree
@@ -78,10 +79,11 @@ class KernelMaps:
         except BpfError as err:
             log.warning("process %d is not followed: %s", pid, err)
 
-    def follow_launchers(self, tree: Tree, names: ExecFilter) -> None:
-        """Those that ran before us: their trees are followed as if their exec had been seen."""
+    def follow_launchers(self, tree: Tree, names: ExecFilter) -> Iterator[None]:
+        """Follow the trees of launchers that ran before us as if their exec had been seen, one process at a time."""
         followed: set[int] = set()
-        for process in tree:
+        for process in list(tree):
+            yield
             if names.flags.get(comm_of(process.comm), 0) & self.tree:
                 below = [process.pid]
                 while below:  # a launcher below another one has been walked already
@@ -89,8 +91,8 @@ class KernelMaps:
                     if pid not in followed:
                         followed.add(pid)
                         below += [child.pid for child in tree.children(pid)]
-        for pid in followed:
-            self.follow(pid, 0)
+                        self.follow(pid, 0)
+                        yield
 
     def tell_names(self, names: ExecFilter) -> None:
         """Replace the table; without a filter every exec is told."""
@@ -103,15 +105,17 @@ class KernelMaps:
         if names.unfiltered:
             log.warning("every exec is told: %s", names.unfiltered)
 
-    def sweep(self, alive: Container[int], wanted: Mapping[int, object]) -> None:
-        """Take out what a race with an exit left behind."""
-        for pid in self._pids(self._tracked):
-            if pid not in alive:
-                self._tracked.delete(_U32.pack(pid))
-        for pid in self._pids(self._classes):
-            if pid not in wanted and pid not in alive:
-                self._classes.delete(_U32.pack(pid))
-
-    @staticmethod
-    def _pids(table: Map) -> Iterable[int]:
-        return [_U32.unpack(key)[0] for key in set(table.keys())]
+    def sweep(self, known: Tree) -> Iterator[None]:
+        """Take out what a race with an exit left behind, one entry at a time."""
+        for table in (self._tracked, self._classes):
+            keys: set[bytes] = set()
+            every = table.keys()
+            for key in every:
+                keys.add(key)
+                yield
+            for key in keys:
+                pid = _U32.unpack(key)[0]
+                # A child that no event has told of yet has its class from the kernel.
+                if pid not in known and not os.path.exists(f"/proc/{pid}"):
+                    table.delete(key)
+                yield
