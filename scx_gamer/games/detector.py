@@ -93,6 +93,7 @@ class GameDetector:
         self.tracker = Tracker(self._proc, self.data if detection else detect.DetectData())
         self.tracker.own_pid = os.getpid()
         self.tracker.may_play = self._may_play
+        self.tracker.age_s = _age_s
         boot = userfiles.read_root("/proc/sys/kernel/random/boot_id").decode("ascii", "replace")
         self._marks = MarkFile(state / "marks.json", boot.strip()) if state is not None else None
         if self._marks is not None:
@@ -620,6 +621,11 @@ class GameDetector:
             "games_refused": dict(self.tracker.refused),
             **self._threads.status(),
         }
+
+
+def _age_s(process: Process) -> float:
+    """Seconds since a process started, by the clock of its start."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.start_ticks * TICK_NS / _NS
 
 
 def _desktop() -> tuple[list[desktop.Place], tuple[tuple[str, int], ...]]:

@@ -18,6 +18,7 @@ import zlib
 from dataclasses import dataclass
 
 from scx_gamer.games import userfiles
+from scx_gamer.games.commandline import live_path
 from scx_gamer.system.text import printable
 
 MAX_NAME = 128
@@ -188,6 +189,14 @@ def of_program(path: str, mounts: userfiles.Mounts) -> Record | None:
             return found
         folder = folder.rpartition("/")[0]
     return None
+
+
+def is_electron(path: str, mounts: userfiles.Mounts) -> bool:
+    """Whether a program is Electron with an application beside it."""
+    folder = live_path(path).rpartition("/")[0]
+    return folder.count("/") > 1 and "app.asar" in userfiles.names_below(
+        folder, "resources", mounts, _NAMES
+    )
 
 
 def _of_folder(folder: str, path: str, mounts: userfiles.Mounts) -> Record | None:

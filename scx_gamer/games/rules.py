@@ -144,6 +144,7 @@ class Context:
         default_factory=dict
     )  # (uid, AppID) → its claim
     draws: Callable[[Facts], bool] = lambda facts: facts.draws  # asks for the render node now
+    settled: Callable[[Facts], bool] = lambda _facts: True  # it is old enough to show what it is
     prefix_game: Callable[[Process], Decision | None] = lambda _process: None
 
 
@@ -692,7 +693,7 @@ def _by_entry(state: State, facts: Facts, ctx: Context) -> State:
         return _by_record(_by_sandbox(state, facts, ctx), facts, ctx)
     if began and is_tool(facts, ctx):
         return state
-    return _with_entry(state, facts, found[0], found[1])
+    return _with_entry(state, facts, ctx, found[0], found[1])
 
 
 def _by_folder(facts: Facts, ctx: Context) -> tuple[Entry, str] | None:
@@ -725,7 +726,19 @@ def is_fuse_server(process: Process, ctx: Context) -> bool:
     return exe.lower().endswith(".appimage") or exe in ctx.entries.images
 
 
-def _with_entry(state: State, facts: Facts, entry: Entry, evidence: str, app_id: str = "") -> State:
+def _with_entry(
+    state: State, facts: Facts, ctx: Context, entry: Entry, evidence: str, app_id: str = ""
+) -> State:
+    path = facts.process.exe
+    if (
+        not (entry.kinds or entry.launcher)
+        and not facts.words.interpreter
+        and records.is_electron(path, ctx.mounts)
+    ):
+        facts.front = True  # before its helpers show it
+        facts.web_game = _record(facts, ctx) is not None
+        if not facts.web_game:
+            return _passed_through(state, facts, entry.name)
     if entry.launcher:
         return _passed_through(state, facts, entry.name)
     claim = Decision(
@@ -748,13 +761,20 @@ def _by_sandbox(state: State, facts: Facts, ctx: Context) -> State:
     if (app := flatpak_id(process)) and (entry := boxes.get(f"flatpak:{app}")) and entry.game:
         if state.launcher and not entry.launcher:
             return state
-        return _with_entry(state, facts, entry, f"the Flatpak {app} is {entry.name}, a Game", app)
+        return _with_entry(
+            state, facts, ctx, entry, f"the Flatpak {app} is {entry.name}, a Game", app
+        )
     if snap := snap_app(process):
         name, _, part = snap.partition(".")
         entry = boxes.get(f"snap:{name}.{part or name}")
         if entry is not None and entry.game:
             return _with_entry(
-                state, facts, entry, f"the snap {snap.rstrip('.')} is {entry.name}, a Game", name
+                state,
+                facts,
+                ctx,
+                entry,
+                f"the snap {snap.rstrip('.')} is {entry.name}, a Game",
+                name,
             )
     if facts.words.program.startswith("app_process") and process.argv:
         entry = boxes.get(f"android:{process.argv[0]}")
@@ -762,13 +782,14 @@ def _by_sandbox(state: State, facts: Facts, ctx: Context) -> State:
             return _with_entry(
                 state,
                 facts,
+                ctx,
                 entry,
                 f"the Android package {process.argv[0]} is {entry.name}, a Game",
             )
     entry = boxes.get(f"contained:{file_name(live_path(process.exe))}")
     if entry is not None and entry.game and facts.role == "" and _in_container(process):
         return _with_entry(
-            state, facts, entry, f"{process.exe} in a container is {entry.name}, a Game"
+            state, facts, ctx, entry, f"{process.exe} in a container is {entry.name}, a Game"
         )
     return state
 
@@ -816,7 +837,7 @@ def _wine(state: State, facts: Facts, ctx: Context) -> State:
         return state
     if state.claim is not None and state.claim.rank <= _RANK["desktop-entry"]:
         return state
-    if not ctx.draws(facts):
+    if not ctx.draws(facts) or not ctx.settled(facts):
         return state
     if process.env.get("WINEPREFIX", "").rstrip("/").endswith("/compatdata/0/pfx"):
         return replace(state, denied="Steam's own prefix, of no app")

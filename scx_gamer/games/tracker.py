@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from math import inf
 
 from scx_gamer.games import records, rules
 from scx_gamer.games.commandline import Words
@@ -39,6 +40,7 @@ GRACE_S = 3.0  # a launcher that hands over, or a game that restarts itself, sta
 SETTLE_S = (
     60.0  # after a change the main process is chosen again for this long: at exec it has no window
 )
+STORE_S = 3.5  # in which a store in Wine has started its helpers; asked after 3.75 s (DRAWING_AFTER_S, doubled)
 MAX_GAMES = 64
 MAX_GAMES_OF_USER = 16
 MAX_CANDIDATES = 256  # processes of a game among which the main one is chosen
@@ -95,10 +97,12 @@ class Tracker:
             hints=self._hints,
             began=self._began,
             draws=self._draws,
+            settled=self._settled,
             prefix_game=self._prefix_game,
         )
         self.focus_pid = 0
         self.own_pid = 0  # the supervisor: CRITICAL whether or not a game runs
+        self.age_s: Callable[[Process], float] = lambda _process: inf
         self.may_play: Callable[[int], bool] = lambda _uid: True
         self.refused: Counter[str] = Counter()  # games that were not made, by reason
         self.steps = 0  # evaluations so far: what looks cost
@@ -614,6 +618,13 @@ class Tracker:
         if not facts.draws:
             self._waiting[facts.process.pid] = None
         return facts.draws
+
+    def _settled(self, facts: Facts) -> bool:
+        """Whether a Windows program runs for long enough: a store draws before a browser engine's helpers show it."""
+        if self.age_s(facts.process) < STORE_S:
+            self._waiting[facts.process.pid] = None
+            return False
+        return True
 
     def _prefix_game(self, process: Process) -> Decision | None:
         """Return the claim of the game that another program of the same Wine prefix keeps."""

@@ -325,3 +325,23 @@ def test_exec_names_any_program_and_gamemode_no_tool(source: str, games: int) ->
     track.add_hint(1200, source)
     track.reconcile(0.0)
     assert len(track.games) == games
+
+
+def test_a_store_in_wine_is_none_before_its_helpers_show_it() -> None:
+    """It draws at once; a game that draws is one as soon as a store would have started its browser engine."""
+    text = "700 /opt/w/wine64-preloader C:\\Store\\Any.exe @draws\n"
+    helper = "  701 /opt/w/wine64-preloader C:\\Store\\Any.exe --type=gpu-process @draws"
+    ages = [0.5]
+    for later, wanted in ((text + helper, []), (text, [700])):
+        ages[0] = 0.5
+        track, proc = tracker(text)
+        track.age_s = lambda _process: ages[0]
+        track.reconcile(0.0)
+        assert track.games == [] and track.waits_to_draw() == [700]
+        proc.processes |= trees.FakeProc(later).processes
+        ages[0] = 5.0
+        for pid in proc.pids():
+            track.exec_seen(pid)
+        track.ask_again()
+        track.update(5.0)
+        assert [g.main.pid for g in track.games] == wanted
