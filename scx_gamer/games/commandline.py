@@ -177,6 +177,11 @@ def helper_type(argv: Sequence[str]) -> str:
     return ""
 
 
+def is_audio_service(argv: Sequence[str]) -> bool:
+    """Whether this is the process in which Chromium plays and records sound: its services/audio."""
+    return "--utility-sub-type=audio.mojom.AudioService" in argv[1:64]
+
+
 def _windows(program: str, argv: Sequence[str], loaders: Collection[str]) -> str:
     """The Windows program: argv[0], or for a Wine loader its first word that is one."""
     if not argv:

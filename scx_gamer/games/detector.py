@@ -94,6 +94,7 @@ class GameDetector:
         self.tracker.own_pid = os.getpid()
         self.tracker.may_play = self._may_play
         self.tracker.age_s = _age_s
+        self.tracker.submitters = self._threads.submitters
         boot = userfiles.read_root("/proc/sys/kernel/random/boot_id").decode("ascii", "replace")
         self._marks = MarkFile(state / "marks.json", boot.strip()) if state is not None else None
         if self._marks is not None:

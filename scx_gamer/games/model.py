@@ -38,7 +38,7 @@ class Node:
     state: State = NEUTRAL  # what it hands to its children
     group: Game | None = None
     keeper: bool = False
-    latent: str = ""  # class outside of any game while one runs: critical, relay
+    latent: str = ""  # class outside of any game while one runs: critical, relay, own relay, audio
     placed: bool = False
 
     @property

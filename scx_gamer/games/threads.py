@@ -165,6 +165,16 @@ class ThreadWatch:
     def _tids(self) -> set[int]:
         return {_KEY.unpack(key)[0] for key in list(self._roles.keys())}
 
+    def submitters(self, now_ns: int) -> set[int]:
+        """Pids of processes with a thread that has called the GPU's driver lately."""
+        found: set[int] = set()
+        for key in set(self._roles.keys()):
+            if self.names.get(_KEY.unpack(key)[1]) == "submit" and (raw := self._roles.lookup(key)):
+                thread = self._abi.unpack("scxg_thread", raw)
+                if int(thread["until_ns"]) > now_ns:
+                    found.add(int(thread["tgid"]))
+        return found
+
     def count(self, now_ns: int) -> Counter[str]:
         """Threads by the roles they have now."""
         found: Counter[str] = Counter(dict.fromkeys(self.names.values(), 0))
@@ -225,6 +235,10 @@ class ThreadRoleMonitor:
         elif not watch.resting and now_s >= self._rest_at:
             watch.rest(time.monotonic_ns())
         self._roles = dict(watch.count(time.monotonic_ns()))
+
+    def submitters(self) -> set[int]:
+        """As a watch says; none while there is none."""
+        return self.watch.submitters(time.monotonic_ns()) if self.watch is not None else set()
 
     def status(self) -> dict[str, object]:
         """Their part of `detection` in `status --json`."""

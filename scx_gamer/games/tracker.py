@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from math import inf
 
 from scx_gamer.games import records, rules
-from scx_gamer.games.commandline import Words
+from scx_gamer.games.commandline import Words, is_audio_service
 from scx_gamer.games.commandline import read as read_words
 from scx_gamer.games.desktop import Entries
 from scx_gamer.games.lists import DetectData, RoleTable
@@ -103,6 +103,7 @@ class Tracker:
         self.focus_pid = 0
         self.own_pid = 0  # the supervisor: CRITICAL whether or not a game runs
         self.age_s: Callable[[Process], float] = lambda _process: inf
+        self.submitters: Callable[[], Container[int]] = tuple  # pids that call the GPU's driver now
         self.may_play: Callable[[int], bool] = lambda _uid: True
         self.refused: Counter[str] = Counter()  # games that were not made, by reason
         self.steps = 0  # evaluations so far: what looks cost
@@ -485,6 +486,8 @@ class Tracker:
             node.latent = "relay" if words.name in self._relays else "critical"
             if not self._proc.is_roots(process, words.script):
                 node.latent = "own relay" if node.latent == "relay" else ""
+        if words.helper == "utility" and is_audio_service(process.argv):
+            node.latent = "audio"
         if node.latent:
             self._latent[process.pid] = None
         else:
@@ -840,7 +843,7 @@ class Tracker:
         return nodes
 
     def _choose_main(self, game: Game) -> None:
-        """Take the process that draws, then most CPU since the last look, then the newest."""
+        """Take the process that submits to the GPU, else draws, then most CPU since the last look, then the newest."""
         nodes = self._candidates(game)
         if not nodes:
             return
@@ -851,7 +854,9 @@ class Tracker:
             drawing = [n for n in nodes if self._draws(n.facts)]
             for node in nodes:
                 self._waiting.pop(node.process.pid, None)
-            wanted = drawing or nodes
+            submitters = self.submitters() if len(drawing) > 1 else ()
+            submitting = [n for n in drawing if n.process.pid in submitters]
+            wanted = submitting or drawing or nodes
             wanted = [
                 n for n in wanted if not n.words.helper
             ] or wanted  # a browser engine's helpers draw for it
@@ -883,11 +888,16 @@ class Tracker:
         if node.facts.role == "background":
             return BACKGROUND, f"{name} is listed under background"
         if node.latent and playing:
-            if node.latent != "own relay":
+            if node.latent in ("critical", "relay"):
                 what = "relays" if node.latent == "relay" else "critical"
                 return CRITICAL, f"{name} is listed under {what}, and the file is root's alone"
             if any(g.decision.root.uid == process.uid for g in self.games):
-                return GAME, f"{name} is listed under relays, and the player's own"
+                why = (
+                    "plays and records sound"
+                    if node.latent == "audio"
+                    else "is listed under relays"
+                )
+                return GAME, f"{name} {why}, and is the player's own"
         game = node.group
         if game is None or not game.running or game.ended_s is not None:
             return None

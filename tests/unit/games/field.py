@@ -5,7 +5,7 @@ A case is a text of lines `key: value` (title, kind, source, expect, arguable), 
 `exec: PATH` with lines after `|`, `link: A -> B`, and after `tree:` one line a process: `PID EXE ARGV… @attributes`,
 indentation is parenthood. Attributes: comm, cg, env:KEY, drm (holds a render node), uid, script (executed as a script),
 began (earlier execs, a>b), flatpak. expect: game=PID|none, main=PID, name=REGEX, appid=N, games=N, not=PIDs,
-critical=PIDs. arguable: late (no event tells), cold-miss (only its exec told).
+also=PIDs, critical=PIDs. arguable: late (no event tells), cold-miss (only its exec told).
 """
 
 from __future__ import annotations
@@ -218,6 +218,7 @@ def problems(case: Case, track: Tracker) -> list[str]:
     if case.expect.get("appid", game.decision.app_id) != game.decision.app_id:
         found.append(f"AppID {game.decision.app_id}")
     classes = {pid: a.class_name for pid, a in track.classes.items()}
+    found += [f"{pid} is not GAME" for pid in case.pids("also") if classes.get(pid) != "GAME"]
     found += [f"{pid} is GAME" for pid in case.pids("not") if classes.get(pid) == "GAME"]
     found += [
         f"{pid} is not CRITICAL" for pid in case.pids("critical") if classes.get(pid) != "CRITICAL"

@@ -345,3 +345,20 @@ def test_a_store_in_wine_is_none_before_its_helpers_show_it() -> None:
         track.ask_again()
         track.update(5.0)
         assert [g.main.pid for g in track.games] == wanted
+
+
+def test_who_submits_to_the_gpu_is_the_main_process() -> None:
+    """A launcher's window holds a render node and computes, too."""
+    text = (
+        "400 /usr/bin/python3.12 lutris-wrapper:~G\n  401 /g/window @draws\n  402 /g/game @draws\n"
+    )
+    track, _ = tracker(text)
+    track.submitters = lambda: {401}
+    track.reconcile(0.0)
+    assert [g.main.pid for g in track.games] == [401]
+    track.submitters = lambda: {402, 7}
+    track.settle(1.0)
+    assert [g.main.pid for g in track.games] == [402]
+    track.submitters = lambda: set[int]()
+    track.settle(2.0)
+    assert [g.main.pid for g in track.games] == [402], "the newest, as before"
