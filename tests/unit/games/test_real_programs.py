@@ -152,3 +152,113 @@ def test_an_appimages_server_is_not_the_game(start: Start, tmp_path: Path) -> No
     answer = told(settled(pid, entries, lambda t: bool(t.games)), pid)
     assert answer["name"] == "Deck" and "APPIMAGE" in str(answer["evidence"])
     assert not told(settled(server, entries, lambda t: True), server)["game"]
+
+
+def of_tree(pid: int, entries: desktop.Entries, name: str) -> dict[str, object]:
+    """Look at all processes until a game of this name runs in the tree of `pid`, and explain its main process."""
+    until = time.monotonic() + 60
+    while True:
+        track = Tracker(ProcFs(), DATA, entries)
+        track.reconcile(0.0)
+        for game in track.games:
+            above = (game.main, *track.tree.ancestors(game.main))
+            if game.decision.name == name and pid in (p.pid for p in above):
+                return told(track, game.main.pid)
+        assert time.monotonic() < until, [g.decision for g in track.games]
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(shutil.which("love") is None, reason="no love")
+def test_love_counts_with_its_entrys_game_alone(start: Start, tmp_path: Path) -> None:
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+        off = "".join(f"t.modules.{m} = false " for m in ("window", "graphics", "audio", "sound"))
+        (tmp_path / name / "conf.lua").write_text(f"function love.conf(t) {off} end\n")
+        text = "function love.update() love.timer.sleep(0.05) end\n"
+        (tmp_path / name / "main.lua").write_text(text)
+    (tmp_path / "applications").mkdir()
+    line = f"love {tmp_path}/mine"
+    (tmp_path / "applications/l.desktop").write_text(ENTRY.format("Mine", line))
+    entries, _ = desktop.desktop_games([tmp_path / "applications"])
+    env = {"SDL_VIDEODRIVER": "dummy"}
+    pid = start("love", str(tmp_path / "mine"), env=env)
+    answer = told(settled(pid, entries, lambda t: bool(t.games)), pid)
+    assert (answer["rule"], answer["name"]) == ("desktop-entry", "Mine")
+    other = start("love", str(tmp_path / "other"), env=env)
+    assert not told(settled(other, entries, lambda t: True), other)["game"]
+    for process in (pid, other):
+        assert os.path.basename(os.readlink(f"/proc/{process}/exe")).startswith("love")
+
+
+@pytest.mark.parametrize(
+    ("program", "name"), [("pysolfc", "PySol FC"), ("frozen-bubble", "Frozen-Bubble")]
+)
+def test_a_packaged_script_is_the_game(start: Start, program: str, name: str) -> None:
+    """Python with Tk and Perl with SDL: the interpreter is what `/proc` shows."""
+    path = f"/usr/games/{program}"
+    if not os.path.exists(path) or shutil.which("Xvfb") is None:
+        pytest.skip(f"no {path}, or no Xvfb")
+    entries, _ = desktop.desktop_games([desktop.Place("/usr/share/applications")])
+    display = f":{1000 + os.getpid() % 10000}"
+    start("Xvfb", display, "-screen", "0", "640x480x24")
+    env = {"DISPLAY": display, "SDL_AUDIODRIVER": "dummy", "PATH": "/usr/games:/usr/bin:/bin"}
+    pid = start(path, env=env)
+    answer = told(settled(pid, entries, lambda t: bool(t.games)), pid)
+    assert (answer["rule"], answer["name"]) == ("desktop-entry", name)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("bwrap", "busybox"))),
+    reason="needs root, bwrap and busybox",
+)
+def test_bubblewraps_sandbox_says_which_application_it_is(start: Start, tmp_path: Path) -> None:
+    """As Flatpak lays it out where no systemd makes a scope."""
+    (tmp_path / "info").write_text("[Application]\nname=org.example.BoxGame\n")
+    (tmp_path / "applications").mkdir()
+    line = "/usr/bin/flatpak run --command=boxgame org.example.BoxGame"
+    (tmp_path / "applications/b.desktop").write_text(ENTRY.format("Box Game", line))
+    entries, _ = desktop.desktop_games([tmp_path / "applications"])
+    box = ["--tmpfs", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", "--unshare-pid"]
+    for path, inside in ((shutil.which("busybox"), "/app/bin/boxgame"), ("info", "/.flatpak-info")):
+        box += ["--ro-bind", str(path), inside]
+    command = ["/app/bin/boxgame", "sleep", "100"]
+    pid = start("bwrap", *box, "--", *command, env={"FLATPAK_ID": "org.example.BoxGame"})
+    answer = of_tree(pid, entries, "Box Game")
+    assert (answer["rule"], answer["app_id"]) == ("desktop-entry", "org.example.BoxGame")
+    assert answer["program"] == "boxgame"
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0
+    or not os.path.exists("/dev/fuse")
+    or not all(map(shutil.which, ("squashfuse", "mksquashfs"))),
+    reason="needs root, FUSE, squashfuse and mksquashfs",
+)
+def test_an_appimages_fuse_server_is_not_the_game(start: Start, tmp_path: Path) -> None:
+    """The image's own program serves its file system, marked as AppImages are; the game runs from the mount."""
+    image, mount = tmp_path / "deck", tmp_path / "mount"
+    program = bytearray(Path(shutil.which("squashfuse") or "").read_bytes())
+    program[8:11] = b"AI\x02"
+    image.write_bytes(program)
+    image.chmod(0o755)
+    (tmp_path / "content/usr/bin").mkdir(parents=True)
+    shutil.copy(os.path.realpath("/bin/sleep"), tmp_path / "content/usr/bin/deckgame")
+    file = tmp_path / "content.squashfs"
+    subprocess.run(["mksquashfs", tmp_path / "content", file, "-quiet"], check=True)
+    mount.mkdir()
+    (tmp_path / "applications").mkdir()
+    (tmp_path / "applications/d.desktop").write_text(ENTRY.format("Deck", f"{image} %U"))
+    entries, _ = desktop.desktop_games([tmp_path / "applications"])
+    server = start(str(image), "-f", str(file), str(mount))
+    try:
+        until = time.monotonic() + 20
+        while not (game := mount / "usr/bin/deckgame").exists():
+            assert time.monotonic() < until, "it is not mounted"
+            time.sleep(0.05)
+        pid = start(str(game), "100", env={"APPIMAGE": str(image)})
+        answer = of_tree(pid, entries, "Deck")
+        assert "APPIMAGE" in str(answer["evidence"]) and answer["main_pid"] == pid
+        assert not told(settled(server, entries, lambda t: True), server)["game"]
+        assert os.readlink(f"/proc/{server}/exe") == str(image)
+    finally:
+        subprocess.run(["umount", "--lazy", mount], check=False)

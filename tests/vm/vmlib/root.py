@@ -48,8 +48,18 @@ PACKAGES = [
     "python3-jsonschema",
     "libbpf-dev",
 ]
-# Only where commands run in the folder without a guest: a compiler that a guest need not carry.
-FOR_COMMANDS = ["clang", "python3-matplotlib"]
+# Only where commands run in the folder without a guest: a compiler that a guest need not carry, and what
+# tests/unit/games/test_real_programs.py plays.
+FOR_COMMANDS = [
+    "clang",
+    "python3-matplotlib",
+    "love",
+    "pysolfc",
+    "frozen-bubble",
+    "bubblewrap",
+    "squashfuse",
+]
+FOR_COMMANDS += ["squashfs-tools", "chocolate-doom", "freedoom", "busybox-static", "xvfb"]
 
 
 def folder_of(suite: str, packages: list[str] = PACKAGES) -> Path:

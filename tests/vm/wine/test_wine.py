@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.games.proc import ProcFs
 from tests.vm.detect.capture import capture
 from tests.vm.detect.conftest import CLASS_CRITICAL, CLASS_GAME, Desk, KernelMap, desk
 from tests.vm.harness import start_supervisor, wait_until
@@ -34,15 +35,32 @@ def prefix(desk: Desk) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder / "prefix"], check=True)
 
 
-@pytest.mark.timeout(840)
-def test_a_plain_windows_program_is_found(desk: Desk, prefix: Path) -> None:
+def pid_of(windows: str) -> int:
+    """Return the process that runs a Windows program; 0 if none does."""
+    for process in (p for pid in ProcFs().pids() if (p := ProcFs().read(pid)) is not None):
+        if process.argv and process.argv[0].lower().endswith(f"\\{windows}"):
+            return process.pid
+    return 0
+
+
+@pytest.mark.timeout(1500)
+def test_a_windows_program_is_a_game_once_it_draws(desk: Desk, prefix: Path) -> None:
     env = {"WINEPREFIX": str(prefix), "WINEDEBUG": "-all", "HOME": str(desk.root)}
     options = SupervisorOptions(mode="auto", input=False)
     with (
         start_supervisor(options, env=desk.env, state="idle") as sup,
         KernelMap("classes") as classes,
     ):
-        desk.start(Path("/usr/bin/wine"), "wine", "ping", "-n", "1000", "127.0.0.1", env=env)
+        ping = "wine ping -n 1000 127.0.0.1"
+        desk.start(Path("/bin/sh"), "sh", "-c", f"exec {ping}", env=env)
+        wait_until("a Windows program", lambda: pid_of("ping.exe"), 600)
+        why = sup.ask("explain", pid=pid_of("ping.exe"))
+        print(why)
+        assert not why["game"] and "draws" in why["because"] and not sup.ask("games")
+        subprocess.run(["modprobe", "-qa", "vgem"], check=False, timeout=60)
+        # a descriptor of the GPU that its Windows program inherits, as one that it opened
+        drawing = f"exec 9<>/dev/dri/renderD128; exec {ping}"
+        desk.start(Path("/bin/sh"), "sh", "-c", drawing, env=env)
         wait_until("a game", lambda: sup.ask("games"), 600)
         (game,) = sup.ask("games")
         print(game)
