@@ -197,9 +197,7 @@ class ProcFs:
         where = "/.flatpak-info" if mounts.mounted_at("/.flatpak-info") else "/"
         if not mounts.answers(where):
             return ""
-        raw = userfiles.read_below(
-            f"{self._root}/{process.pid}/root", ".flatpak-info", userfiles.Mounts()
-        )
+        raw = userfiles.read_in_root(f"{self._root}/{process.pid}/root", ".flatpak-info")
         found = re.search(rb"^name=([\w.-]{1,255})$", raw, re.M)
         return found[1].decode("ascii", "replace") if found else ""
 

@@ -191,7 +191,7 @@ def test_love_counts_with_its_entrys_game_alone(start: Start, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("program", "name"), [("pysolfc", "PySol FC"), ("frozen-bubble", "Frozen-Bubble")]
+    ("program", "name"), [("pysolfc", "PySol Fan Club Edition"), ("frozen-bubble", "Frozen-Bubble")]
 )
 def test_a_packaged_script_is_the_game(start: Start, program: str, name: str) -> None:
     """Python with Tk and Perl with SDL: the interpreter is what `/proc` shows."""
@@ -215,17 +215,21 @@ def test_bubblewraps_sandbox_says_which_application_it_is(start: Start, tmp_path
     """As Flatpak lays it out where no systemd makes a scope."""
     (tmp_path / "info").write_text("[Application]\nname=org.example.BoxGame\n")
     (tmp_path / "applications").mkdir()
-    line = "/usr/bin/flatpak run --command=boxgame org.example.BoxGame"
+    line = "/usr/bin/flatpak run --command=busyboxgame org.example.BoxGame"
     (tmp_path / "applications/b.desktop").write_text(ENTRY.format("Box Game", line))
     entries, _ = desktop.desktop_games([tmp_path / "applications"])
     box = ["--tmpfs", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", "--unshare-pid"]
-    for path, inside in ((shutil.which("busybox"), "/app/bin/boxgame"), ("info", "/.flatpak-info")):
+    box.append("--die-with-parent")
+    for path, inside in (
+        (shutil.which("busybox"), "/app/bin/busyboxgame"),
+        ("info", "/.flatpak-info"),
+    ):
         box += ["--ro-bind", str(path), inside]
-    command = ["/app/bin/boxgame", "sleep", "100"]
+    command = ["/app/bin/busyboxgame", "sleep", "100"]
     pid = start("bwrap", *box, "--", *command, env={"FLATPAK_ID": "org.example.BoxGame"})
     answer = of_tree(pid, entries, "Box Game")
     assert (answer["rule"], answer["app_id"]) == ("desktop-entry", "org.example.BoxGame")
-    assert answer["program"] == "boxgame"
+    assert answer["program"] == "busyboxgame"
 
 
 @pytest.mark.skipif(

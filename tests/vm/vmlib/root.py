@@ -94,7 +94,8 @@ def root(suite: str, packages: list[str] = PACKAGES) -> Path:
 
 def run(folder: Path, command: list[str]) -> int:
     """A command in the folder, in a mount namespace of its own, with the system's and the tree's folders."""
-    script = ["set -e", f"mount -t tmpfs none {folder}/tmp"]
+    # a mount of its own, which a program that makes a sandbox wants its root to be
+    script = ["set -e", f"mount --bind {folder} {folder}", f"mount -t tmpfs none {folder}/tmp"]
     # a worktree has its repository elsewhere, and a test asks it for the files
     repository = subprocess.run(
         ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"],
