@@ -887,7 +887,11 @@ class Tracker:
             return CRITICAL, "the supervisor: a game waits for its class while this waits for a CPU"
         if node.facts.role == "background":
             return BACKGROUND, f"{name} is listed under background"
-        if node.latent and playing:
+        game = node.group
+        own = (
+            game is not None and game.claim.rule == "steam" and rules.is_own(node.facts, game.claim)
+        )
+        if node.latent and playing and not own:  # a game may be called as a compositor
             if node.latent in ("critical", "relay"):
                 what = "relays" if node.latent == "relay" else "critical"
                 return CRITICAL, f"{name} is listed under {what}, and the file is root's alone"
@@ -898,7 +902,6 @@ class Tracker:
                     else "is listed under relays"
                 )
                 return GAME, f"{name} {why}, and is the player's own"
-        game = node.group
         if game is None or not game.running or game.ended_s is not None:
             return None
         if (
