@@ -131,6 +131,7 @@ struct sched_ext_ops scx_gamer_ops = {
     .running = (void *)scxg_running,
     .stopping = (void *)scxg_stopping,
     .yield = (void *)scxg_yield,
+    .cpu_release = (void *)scxg_cpu_release,
     .set_weight = (void *)scxg_set_weight,
     .set_cpumask = (void *)scxg_set_cpumask,
     .init_task = (void *)scxg_init_task,

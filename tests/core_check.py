@@ -48,6 +48,7 @@ FORMS = {
         "scx_bpf_dispatch_vtime",
     ),
     "move to the local queue": (
+        "scx_bpf_dsq_move_to_local___v2___flags",
         "scx_bpf_dsq_move_to_local",
         "scx_bpf_dsq_move_to_local___flags",
         "scx_bpf_consume",

@@ -36,13 +36,15 @@ void scx_bpf_dsq_insert_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 
 			      u64 enq_flags) __ksym __weak;
 void scx_bpf_dispatch_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 vtime,
 			    u64 enq_flags) __ksym __weak;
-/* 6.13 on. Since 7.1 a form with enqueue flags exists as scx_bpf_dsq_move_to_local___v2; it takes over this name. */
+/* 6.13 on. Since 7.1 a form with enqueue flags exists as scx_bpf_dsq_move_to_local___v2, which is to take over the name. */
 bool scx_bpf_dsq_move_to_local(u64 dsq_id) __ksym __weak;
 bool scx_bpf_dsq_move_to_local___flags(u64 dsq_id, u64 enq_flags) __ksym __weak;
+bool scx_bpf_dsq_move_to_local___v2___flags(u64 dsq_id, u64 enq_flags) __ksym __weak;
 bool scx_bpf_consume(u64 dsq_id) __ksym __weak;
 bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice) __ksym __weak; /* 6.19 on */
 void scx_bpf_kick_cpu(s32 cpu,
-		      u64 flags) __ksym __weak; /* unusable where BTF keeps its hidden argument */
+		      u64 flags) __ksym __weak;	 /* unusable where BTF keeps its hidden argument */
+u32 scx_bpf_reenqueue_local(void) __ksym __weak; /* in cpu_release alone; gone with 7.3 */
 s32 scx_bpf_create_dsq(u64 dsq_id, s32 node) __ksym __weak;
 s32 scx_bpf_dsq_nr_queued(u64 dsq_id) __ksym __weak;
 s32 scx_bpf_select_cpu_dfl(struct task_struct *p, s32 prev_cpu, u64 wake_flags,
@@ -61,6 +63,17 @@ struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq *it) __ksym __
 void bpf_iter_scx_dsq_destroy(struct bpf_iter_scx_dsq *it) __ksym __weak;
 
 #define scxg_enum(type, name) bpf_core_enum_value(enum type, name)
+
+/*
+ * The flag with which the kernel gives a task back to enqueue where a real-time task takes its CPU, or has taken it
+ * already. 0 before 7.1: there cpu_release does it.
+ */
+static __always_inline u64 scxg_immed(void)
+{
+	return bpf_core_enum_value_exists(enum scx_enq_flags, SCX_ENQ_IMMED)
+		   ? scxg_enum(scx_enq_flags, SCX_ENQ_IMMED)
+		   : 0;
+}
 
 static __always_inline void scxg_insert(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags)
 {
@@ -93,10 +106,12 @@ static __always_inline void scxg_insert_vtime(struct task_struct *p, u64 dsq_id,
 
 static __always_inline bool scxg_move_to_local(u64 dsq_id)
 {
+	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local___v2___flags))
+		return scx_bpf_dsq_move_to_local___v2___flags(dsq_id, scxg_immed());
 	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local))
 		return scx_bpf_dsq_move_to_local(dsq_id);
 	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local___flags))
-		return scx_bpf_dsq_move_to_local___flags(dsq_id, 0);
+		return scx_bpf_dsq_move_to_local___flags(dsq_id, scxg_immed());
 	return scx_bpf_consume(dsq_id);
 }
 

@@ -148,4 +148,16 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 		stats->slice_cuts++;
 }
 
+/*
+ * A task of a higher class takes the CPU: the tasks in its local DSQ go back to enqueue, the preempted one among them.
+ * Before 7.1 only. Later kernels do it by themselves for tasks inserted with SCX_ENQ_IMMED and deprecate this callback,
+ * so the supervisor leaves it out there.
+ */
+SEC("struct_ops/scxg_cpu_release")
+void BPF_PROG(scxg_cpu_release, s32 cpu, struct scx_cpu_release_args *args)
+{
+	if (bpf_ksym_exists(scx_bpf_reenqueue_local))
+		scx_bpf_reenqueue_local();
+}
+
 #endif /* SCXG_SCHED_DISPATCH_H */

@@ -100,14 +100,15 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		if (scx_bpf_test_and_clear_cpu_idle(cpu)) {
 			if (class_id < SCXG_NR_CLASSES)
 				v.stats->idle_inserts[class_id]++;
-			scxg_insert(p, local_dsq(), SCXG_SLICE_MAX_NS, enq_flags);
+			scxg_insert(p, local_dsq(), SCXG_SLICE_MAX_NS, enq_flags | scxg_immed());
 			return;
 		}
-	} else if (!scxg_can_kick()) {
-		/* This kernel has no usable kick: claim an idle CPU first and insert there. */
+	} else if (!scxg_can_kick() || (enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_REENQ))) {
+		/* No usable kick, or a real-time task took the CPU: claim an idle CPU and insert there. */
 		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 		if (idle >= 0) {
-			scxg_insert(p, local_dsq_on(idle), SCXG_SLICE_MAX_NS, enq_flags);
+			scxg_insert(p, local_dsq_on(idle), SCXG_SLICE_MAX_NS,
+				    enq_flags | scxg_immed());
 			return;
 		}
 	}
@@ -121,7 +122,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	cc = victim >= 0 ? get_cpu_ctx(victim) : NULL;
 	/* Without a kick this is the only way to preempt; last_kick limits it to one per CPU and preempt_min_us. */
 	if (cc && (!scxg_can_kick() || would_run_first(cc, victim, place.key, v.now))) {
-		insert_preempt(p, cc, &place, &v, local_dsq_on(victim), enq_flags);
+		insert_preempt(p, cc, victim, &place, &v, local_dsq_on(victim), enq_flags);
 		return;
 	}
 

@@ -40,7 +40,7 @@ static __always_inline void mark_queued(struct view *v, const struct place *plac
 }
 
 /* Insert into the victim's local DSQ with SCX_ENQ_PREEMPT: @p is next there, so no queue and no kick. */
-static __always_inline void insert_preempt(struct task_struct *p, struct cpu_ctx *victim,
+static __always_inline void insert_preempt(struct task_struct *p, struct cpu_ctx *victim, s32 cpu,
 					   const struct place *place, const struct view *v, u64 dsq,
 					   u64 enq_flags)
 {
@@ -49,7 +49,10 @@ static __always_inline void insert_preempt(struct task_struct *p, struct cpu_ctx
 	if (class_id < SCXG_NR_CLASSES)
 		v->stats->preempt_kicks[class_id]++;
 	victim->local_head_key = place->key;
-	scxg_insert(p, dsq, place->slice, enq_flags | scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
+	/* The kernel gives back a task with SCX_ENQ_IMMED also where the local DSQ has more than that one. */
+	scxg_insert(p, dsq, place->slice,
+		    enq_flags | scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT) |
+			(nr_local(cpu) <= 0 ? scxg_immed() : 0));
 }
 
 /* Preempt `victim` from select_cpu, which saves a callback. Where @p would not run first, enqueue decides. */
@@ -64,7 +67,7 @@ static __always_inline void preempt_in_select_cpu(struct task_struct *p, struct 
 	    !claim_kick(cc, last_kick, victim, v->now))
 		return;
 	mark_queued(v, &place);
-	insert_preempt(p, cc, &place, v, local_dsq(), 0);
+	insert_preempt(p, cc, victim, &place, v, local_dsq(), 0);
 }
 
 /*

@@ -34,8 +34,9 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 			v.stats->idle_inserts[class_id]++;
 		/* A CPU that is waking up may have taken a task already: the game does not wait for that one. */
 		scxg_insert(p, local_dsq(), SCXG_SLICE_MAX_NS,
-			    scxg_is_favoured(class_id) ? scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT)
-						       : 0);
+			    scxg_immed() | (scxg_is_favoured(class_id)
+						? scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT)
+						: 0));
 		return cpu;
 	}
 	if (scxg_is_favoured(class_id)) {

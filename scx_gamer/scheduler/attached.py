@@ -19,6 +19,7 @@ from scx_gamer.system.paths import checkout_variable
 
 OPS = "scx_gamer_ops"
 OPS_FLAGS = ("SCX_OPS_ENQ_EXITING", "SCX_OPS_ENQ_MIGRATION_DISABLED")  # the second from 6.15 on
+CPU_RELEASE = "scxg_cpu_release"  # of kernels before 7.1
 TEST_OBJECT = "SCX_GAMER_SCHED_OBJECT"  # path of a test build
 TEST_RODATA = "SCX_GAMER_SCHED_RODATA"  # its switches: fault_error_ms=3000,…
 
@@ -34,15 +35,21 @@ def _test_build() -> tuple[Path | None, dict[str, int]]:
     return (Path(path) if path else None), values
 
 
-def set_ops_flags(obj: Object) -> None:
-    """Ask for the tasks that the kernel would otherwise give slices of its own; raises BpfError.
+def fit_ops(obj: Object) -> None:
+    """Fit the ops to the running kernel; raises BpfError.
 
-    A flag that this kernel's BTF lacks is left out, because the kernel refuses a scheduler with an unknown flag.
+    The flags ask for the tasks that the kernel would otherwise give slices of its own. A flag that this kernel's BTF
+    lacks is left out, because the kernel refuses a scheduler with an unknown flag. So is a callback that a kernel with
+    SCX_ENQ_IMMED does not need and warns of.
     """
     with KernelBtf() as kernel:
         known = kernel.enum("scx_ops_flags")
-    flags = sum(known.get(name, 0) for name in OPS_FLAGS)
-    obj.set_struct_ops(OPS, "sched_ext_ops", flags=flags)
+        immediate = "SCX_ENQ_IMMED" in kernel.enum("scx_enq_flags")
+    members = {"flags": sum(known.get(name, 0) for name in OPS_FLAGS)}
+    if immediate and CPU_RELEASE in obj.programs:
+        members["cpu_release"] = 0
+        obj.programs[CPU_RELEASE].set_autoload(False)
+    obj.set_struct_ops(OPS, "sched_ext_ops", **members)
 
 
 def _rodata(
@@ -123,7 +130,7 @@ class AttachedScheduler:
             obj = stack.enter_context(Object.open(test_path or find_object("sched")))
             known = frozenset(obj.btf.variables(".rodata"))
             obj.set_rodata(**_rodata(topology, generation, known), **test_values)
-            set_ops_flags(obj)
+            fit_ops(obj)
             obj.maps["cpu_stats"].set_max_entries(topology.nr_cpus)
             for name in SHARED:
                 if name in obj.maps:

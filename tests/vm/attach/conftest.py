@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.libbpf import Abi, Mapped, Object, find_object
-from scx_gamer.scheduler.attached import set_ops_flags
+from scx_gamer.scheduler.attached import fit_ops
 
 SHARED = ("windows", "tunables", "control", "classes", "events")
 SCHED_EXT = Path("/sys/kernel/sched_ext")
@@ -41,7 +42,7 @@ class Life:
             cpu_llc=[cpu % llcs for cpu in range(cpus)],
             **rodata,
         )
-        set_ops_flags(self.sched)
+        fit_ops(self.sched)
         self.sched.maps["cpu_stats"].set_max_entries(cpus)
         for name in SHARED:
             if name in self.sched.maps:
@@ -66,6 +67,12 @@ class Life:
 
     def beat(self) -> None:
         self.control.set("heartbeat_ns", time.monotonic_ns())
+
+    def mark(self, pid: int, name: str) -> None:
+        """Give a process a class, as the supervisor does."""
+        entry = self.abi.pack("scxg_class_entry", class_id=self.abi[f"CLASS_{name}"])
+        self.observe.maps["classes"].update(pid.to_bytes(4, sys.byteorder), entry)
+        self.control.set("class_epoch", self.control.get("class_epoch") + 1)
 
     def total(self, field: str) -> int:
         return sum(cpu.get(field) for cpu in self.stats)

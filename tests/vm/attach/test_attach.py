@@ -97,11 +97,7 @@ def test_a_cpu_kicked_all_the_time_is_told(hogs: Callable[[int], None]) -> None:
             lambda data: records.append(life.abi.unpack("scxg_event", data)),
         )
         with closing(ring):
-            entry = life.abi.pack(
-                "scxg_class_entry", class_id=life.abi.constants["SCXG_CLASS_GAME"]
-            )
-            life.observe.maps["classes"].update(os.getpid().to_bytes(4, sys.byteorder), entry)
-            life.control.set("class_epoch", 1)
+            life.mark(os.getpid(), "GAME")
             hogs(2 * (os.cpu_count() or 1))
             end = time.monotonic() + 20
             while not records and time.monotonic() < end:

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.leakcheck import check
-from scx_gamer.libbpf import Object, find_object, kernel
+from scx_gamer.libbpf import Object, find_object
 from scx_gamer.libbpf._native import native
 from scx_gamer.observe.observer import working_hooks
-from scx_gamer.scheduler.attached import OPS, set_ops_flags
+from scx_gamer.scheduler.attached import OPS, fit_ops, program_costs
 from tests.vm.attach.conftest import attach, gone, refills
 from tests.vm.stress import stress
 
@@ -72,7 +72,7 @@ def ready(obj: Object) -> None:
     if OPS in obj.maps:
         cpus = os.sysconf("SC_NPROCESSORS_CONF")
         obj.set_rodata(nr_cpus=cpus)
-        set_ops_flags(obj)
+        fit_ops(obj)
         obj.maps["cpu_stats"].set_max_entries(cpus)
 
 
@@ -96,8 +96,8 @@ def test_the_verifier_takes_it_at_no_higher_price(name: str) -> None:
         ready(obj)
         obj.load()
         found = read()
-        fds = {program.name: kernel.prog_info(program.fd) for program in obj.programs.values()}
-    assert found.keys() == fds.keys(), "each program's verdict is in its log"
+        costs = program_costs(obj)
+    assert found.keys() == costs.keys(), "each program's verdict is in its log"
     judge(found)
 
 
