@@ -50,7 +50,10 @@
 #define SCXG_HOG_BURST_NS (4 * SCXG_NS_PER_MS)
 /* A kick is given up after this long (the CPU runs kernel code, or it is virtual and does not run). */
 #define SCXG_KICK_PENDING_NS SCXG_NS_PER_MS
-#define SCXG_MATURE 4 /* sleeps after which the average is believed */
+#define SCXG_MATURE 4	   /* sleeps after which the average is believed */
+#define SCXG_PRIO_MIN 100  /* static_prio of nice -20 */
+#define SCXG_PRIO_BULK 135 /* of nice 15 */
+#define SCXG_PRIO_IDLE 139 /* of nice 19 */
 
 /* The inputs of the policy about a task that is queued. */
 struct scxg_facts {
@@ -62,6 +65,7 @@ struct scxg_facts {
 	bool game_active;
 	bool window_open; /* any input lane */
 	bool is_kthread;
+	bool is_bulk; /* a thread of the game that says itself that it is in no hurry */
 };
 
 static inline u64 scxg_min(u64 a, u64 b)
@@ -190,7 +194,8 @@ static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunable
 	default:
 		if (scxg_is_light_worker(f))
 			return 0;
-		rel += behind_game;
+		/* Bulk work of the game: behind the game's other threads, before the programs beside it. */
+		rel += f->is_bulk ? 0 : behind_game;
 	}
 	return scxg_min(rel, SCXG_DEADLINE_MAX_NS);
 }

@@ -25,6 +25,7 @@ struct task_ctx {
 	u32 maturity;
 	u32 counted; /* 1 + class under which it is counted in tasks[], 0 if not counted */
 	s32 last_cpu;
+	u32 is_bulk;
 };
 
 /* The policy's knowledge of a task. Read and written by the callbacks only. */
@@ -37,19 +38,31 @@ struct {
 
 /* ---- classes -------------------------------------------------------------------------------- */
 
-static __always_inline u32 classify_task(const struct task_struct *p)
+/* static_prio, which the kernel does not change for SCHED_IDLE. */
+static __always_inline u32 weight_prio(const struct task_struct *p)
+{
+	return p->policy == SCHED_IDLE ? SCXG_PRIO_IDLE : p->static_prio;
+}
+
+/* The class of a task; a thread of the game that is in no hurry has none of its own, but is marked as bulk. */
+static __always_inline u32 classify_task(const struct task_struct *p, struct task_ctx *tc)
 {
 	u32 tgid = p->tgid;
 	struct scxg_class_entry *entry;
 
+	tc->is_bulk = 0;
 	if (p->flags & PF_KTHREAD)
 		return p->nr_cpus_allowed == 1 ? SCXG_CLASS_KTHREAD : SCXG_CLASS_NORMAL;
 	entry = bpf_map_lookup_elem(&classes, &tgid);
 	if (entry && entry->class_id < SCXG_CLASS_KTHREAD) {
 		/* The entry of an earlier process with this pid does not count. */
 		if (!entry->start_ns || entry->start_ns / USER_TICK_NS ==
-					    p->group_leader->start_boottime / USER_TICK_NS)
-			return entry->class_id;
+					    p->group_leader->start_boottime / USER_TICK_NS) {
+			tc->is_bulk =
+			    entry->class_id == SCXG_CLASS_GAME &&
+			    (p->policy == SCHED_BATCH || weight_prio(p) >= SCXG_PRIO_BULK);
+			return tc->is_bulk ? SCXG_CLASS_NORMAL : entry->class_id;
+		}
 	}
 	if (p->policy == SCHED_IDLE || p->policy == SCHED_BATCH ||
 	    p->static_prio >= LOWEST_NORMAL_PRIO)
@@ -107,7 +120,7 @@ static __always_inline struct task_ctx *get_task_ctx(struct task_struct *p,
 		tc->debt = SCXG_DEBT_NEW_NS;
 	}
 	tc->class_epoch = ctl->class_epoch;
-	tc->class_id = classify_task(p);
+	tc->class_id = classify_task(p, tc);
 	count_task_as(state, tc, tc->class_id);
 	return tc;
 }
@@ -159,6 +172,7 @@ static __always_inline bool view_init(struct view *v, struct task_struct *p)
 	v->facts.maturity = v->tc ? v->tc->maturity : 0;
 	v->facts.game_active = v->state->effects && v->ctl->game_active;
 	v->facts.is_kthread = p->flags & PF_KTHREAD;
+	v->facts.is_bulk = v->tc && v->tc->is_bulk;
 	return true;
 }
 
