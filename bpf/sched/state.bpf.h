@@ -43,17 +43,19 @@ struct cpu_ctx {
 	u32 class_id;
 	u32 is_short;
 	u32 is_kthread;
+	u32 has_pinned; /* its per-CPU DSQ may hold a task; guarded by the lock of its run queue */
+	/* In a cache line apart from what a search for a victim reads. */
 	u32 best_score; /* scratch of best_victim, of the CPU that searches */
 	s32 best_cpu;
 	u64 best_last_kick; /* last_kick of best_cpu when it was scored */
 	u32 alternate;	    /* turns of the two queues where heads cannot be compared */
 	u64 local_head_key; /* key of the task last inserted into its local DSQ while the CPU was busy */
 	u64 last_remote_scan; /* when it last compared its queue's head with those of other caches */
-	u32 has_pinned; /* its per-CPU DSQ may hold a task; guarded by the lock of its run queue */
-};
+} __attribute__((aligned(64)));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE); /* the values begin at a page: each at a cache line */
 	__uint(max_entries, SCXG_MAX_CPUS);
 	__type(key, u32);
 	__type(value, struct cpu_ctx);
