@@ -22,6 +22,7 @@ from scx_gamer.games.marks import MarkFile
 from scx_gamer.games.model import Change, Game
 from scx_gamer.games.proc import Process, ProcFs
 from scx_gamer.games.process_events import GpuOpens, Poll, ProcConnector
+from scx_gamer.games.rules import RANKS
 from scx_gamer.games.threads import ThreadRoleMonitor, rows
 from scx_gamer.games.tracker import Tracker
 from scx_gamer.observe.observer import Event, Observe
@@ -120,9 +121,9 @@ class GameDetector:
         self._lost_seen = 0
         self._timers: dict[str, Timer] = {}
         self._settle_by = 0.0
-        self.by_rule: Counter[str] = Counter()
+        self.by_rule: Counter[str] = Counter(dict.fromkeys(RANKS, 0))
         self.reconciles = 0
-        self.hints: Counter[str] = Counter()
+        self.hints: Counter[str] = Counter(dict.fromkeys(("focus", "game", "game-gone"), 0))
         self.losses = 0
         self.source = ""
         self.source_why = ""

@@ -33,6 +33,11 @@ from scx_gamer.system.errors import ScxGamerError
 
 log = logging.getLogger(__name__)
 
+# Work that is counted, here and by the listener.
+_COUNTERS = (
+    *("added", "removed", "polls", "resyncs", "floods", "errors", "missed"),
+    *("wakeups", "events", "messages"),
+)
 _SAMPLE_MIN_NS, _SAMPLE_MAX_NS = 1_900_000_000, 5_000_000_000  # span of a device's rate
 
 
@@ -114,7 +119,7 @@ class InputMonitor:
         self._tunables: Any = None
         self._listener: Listener | None = None
         self._stack = ExitStack()
-        self.counters: Counter[str] = Counter()
+        self.counters: Counter[str] = Counter(dict.fromkeys(_COUNTERS, 0))
 
     @property
     def path(self) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -60,7 +61,6 @@ class Observe:
         self._loop = loop
         self._handlers: dict[int, list[Callable[[Event], None]]] = {}
         self.unavailable: dict[str, str] = {}  # hook -> error
-        self.events: dict[str, int] = {}
         self.events_stale = 0
         self.events_unknown = 0
         with ExitStack() as stack:
@@ -70,8 +70,9 @@ class Observe:
             self._names = {
                 value: name.removeprefix("SCXG_EV_")
                 for name, value in self.abi.constants.items()
-                if name.startswith("SCXG_EV_")
+                if name.startswith("SCXG_EV_") and value
             }
+            self.events = Counter(dict.fromkeys(self._names.values(), 0))
             self._control = self._map("control", "scxg_control", stack)
             self._windows = self._map("windows", "scxg_windows", stack)
             self._tunables = self._map("tunables", "scxg_tunables", stack)
@@ -160,7 +161,7 @@ class Observe:
         if name is None or version != self.abi.constants["SCXG_ABI_VERSION"]:
             self.events_unknown += 1
             return
-        self.events[name] = self.events.get(name, 0) + 1
+        self.events[name] += 1
         handlers = self._handlers.get(number)
         if not handlers:
             return

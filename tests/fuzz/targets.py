@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -261,7 +262,7 @@ def events(_scratch: Path) -> Target:
     kinds = {n: v for n, v in observe.abi.constants.items() if n.startswith("SCXG_EV_")}
     observe._names = {value: name.removeprefix("SCXG_EV_") for name, value in kinds.items()}
     observe._handlers = {value: [lambda event: None] for value in kinds.values()}
-    observe.events, observe.events_unknown, observe.events_stale = {}, 0, 0
+    observe.events, observe.events_unknown, observe.events_stale = Counter(), 0, 0
     observe.feed = type("Generation", (), {"generation": 7})()
 
     def target(data: bytes) -> None:

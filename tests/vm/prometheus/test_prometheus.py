@@ -19,7 +19,10 @@ from typing import Any
 import pytest
 
 from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.games.rules import RANKS
 from scx_gamer.metrics import PREFIX, SPECS
+from scx_gamer.scheduler.exits import KIND_NAMES
+from scx_gamer.service.session_hints import RESULTS
 from tests.vm.harness import Supervised, directories, start_supervisor, wait_until
 
 PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
@@ -27,6 +30,19 @@ RULES = PACKAGING / "prometheus/scx-gamer.rules.yml"
 DASHBOARD = PACKAGING / "grafana/scx-gamer.json"
 pytestmark = pytest.mark.timeout(600)
 TARGET, SERVER = "127.0.0.1:9714", "127.0.0.1:9795"
+
+
+ZEROS = (
+    ("detections", "rule", RANKS),
+    ("hints", "kind", ("focus", "game", "game-gone")),
+    ("session_hints", "result", RESULTS),
+    ("exits", "kind", KIND_NAMES),
+    ("attaches", "result", ("busy", "failed", "unsupported")),
+    ("events", "type", ("preempt_storm", "sched_exit")),
+    ("input_work", "kind", ("resyncs", "floods", "errors", "missed")),
+    ("profile_reloads", "result", ("failed",)),
+    ("bus_calls", "result", ("answered", "refused", "malformed")),
+)
 
 
 def get(url: str, timeout_s: float = 60) -> bytes:
@@ -101,6 +117,10 @@ def test_rules_and_metrics_are_clean(supervisor: Supervised) -> None:
         done.returncode == 0 and f"{RULES.read_text().count('alert:')} rules found" in done.stdout
     ), done
     scraped = get(f"http://{TARGET}/metrics")
+    # nothing of it has happened yet: an alert on the first one needs the zero before it
+    zeros = set(re.findall(rf"^{PREFIX}(\w+){{(\S+)}} 0\.0$", scraped.decode(), re.MULTILINE))
+    for metric, label, values in ZEROS:
+        assert {(f"{metric}_total", f'{label}="{value}"') for value in values} <= zeros, metric
     lint = subprocess.run(
         ["promtool", "check", "metrics"], input=scraped, capture_output=True, timeout=120
     )
