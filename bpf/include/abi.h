@@ -173,6 +173,8 @@ enum scxg_times {
 	SCXG_DEADLINE_MAX_MS = 100, /* D of the starvation bound */
 	SCXG_SLICE_MAX_MS = 20,	    /* S of the starvation bound */
 	SCXG_STORM_KICKS = 1000,    /* kicks of one CPU in a second that are worth an event */
+	SCXG_INPUT_WAKE_US = 100,   /* a report's readers are woken by its CPU within this */
+	SCXG_INPUT_CHAIN_MS = 100,  /* what a reader wakes later than this does not answer it */
 };
 
 /* ---- control ring: Python -> BPF ------------------------------------------------------------ */
@@ -245,6 +247,9 @@ struct scxg_lane_state {
 
 struct scxg_windows {
 	struct scxg_lane_state lane[SCXG_NR_LANES];
+	u64 input_ns;  /* newest report that counted, on the kernel path */
+	u32 input_cpu; /* that delivers it: its readers are woken there */
+	u32 pad;
 };
 
 /* Map `tunables`, one entry. */
@@ -329,9 +334,12 @@ struct scxg_cpu_stats {
 	u64 idle_inserts[SCXG_NR_CLASSES]; /* found an idle CPU: went straight to its local queue */
 	u64 migrations[SCXG_NR_CLASSES];
 	u64 preempt_kicks[SCXG_NR_CLASSES]; /* by the class that asked for the kick */
-	u64 wait_max_ns[SCXG_NR_CLASSES];
+	u64 wait_max_ns[SCXG_NR_CLASSES];   /* since the supervisor set it to 0 */
 	u64 wait_sum_ns[SCXG_NR_CLASSES];
 	u64 wait_hist[SCXG_NR_CLASSES][SCXG_WAIT_BUCKETS];
+	/* From a report to the first run of the game's thread that it woke. */
+	u64 input_hist[SCXG_WAIT_BUCKETS];
+	u64 input_sum_ns;
 	u64 slice_cuts;	  /* long slices cut in tick because somebody waited */
 	u64 keep_running; /* dispatch found nobody else */
 	u64 steals;	  /* taken from another cache's queue */
@@ -339,7 +347,7 @@ struct scxg_cpu_stats {
 	u64 ctx_missing;  /* task storage could not be had */
 	u64 ctx_reset;	  /* context of another generation reset */
 	u64 events_lost;  /* event ring full, sched's side */
-	u64 pad[3];
+	u64 pad[2];
 };
 
 /* Map `sched_state`, one entry, belongs to one sched object. */
@@ -354,6 +362,7 @@ struct scxg_sched_state {
 	u64 nr_queued;		    /* sum over queues at the last timer */
 	u64 oldest_wait_ns;	    /* oldest queued task at the last timer */
 	u64 oldest_wait_max_ns;	    /* largest oldest_wait_ns ever seen */
+	u64 oldest_wait_recent_ns;  /* the same since the supervisor set it to 0 */
 	u64 tasks[SCXG_NR_CLASSES]; /* live tasks by class, of this generation only */
 };
 

@@ -68,6 +68,10 @@ static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 
 		return;
 	state = lane_state(win, lane);
 	state->events[path & (SCXG_NR_PATHS - 1)]++;
+	if (path == SCXG_PATH_KERNEL) {
+		win->input_cpu = bpf_get_smp_processor_id();
+		win->input_ns = now;
+	}
 	extend_window(ctl, state, lane, now, until, held_until);
 }
 

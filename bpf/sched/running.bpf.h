@@ -36,6 +36,17 @@ static __always_inline void count_run(struct task_ctx *tc, s32 cpu, u32 class_id
 	stats->wait_hist[class_id][scxg_wait_bucket(wait) & (SCXG_WAIT_BUCKETS - 1)]++;
 }
 
+/* Count the way from a report to the first run of the game's thread that it woke. */
+static __always_inline void count_input(struct task_ctx *tc, u64 since,
+					struct scxg_cpu_stats *stats)
+{
+	u64 delay = since - scxg_min(tc->input_ns, since);
+
+	tc->input_ns = 0;
+	stats->input_sum_ns += delay;
+	stats->input_hist[scxg_wait_bucket(delay) & (SCXG_WAIT_BUCKETS - 1)]++;
+}
+
 SEC("struct_ops/scxg_running")
 void BPF_PROG(scxg_running, struct task_struct *p)
 {
@@ -89,6 +100,8 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 		return;
 	if (since && is_counted_at_stop(cc) && class_id < SCXG_NR_CLASSES)
 		count_run(tc, cpu, class_id, since, stats);
+	if (since && tc->input_ns && class_id == SCXG_CLASS_GAME)
+		count_input(tc, since, stats);
 	/* All of the run, however many slices it took. */
 	tc->burst += ran;
 	tc->used += ran;
@@ -102,6 +115,7 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 		return;
 	tc->burst_avg = scxg_burst_avg(tc->burst_avg, tc->burst, tc->maturity);
 	tc->burst = 0;
+	tc->input_ns = 0;
 	tc->asleep_ns = now;
 	if (tc->maturity < MATURITY_MAX)
 		tc->maturity++;

@@ -19,7 +19,8 @@ const volatile u64 generation = 1;
 const volatile u32 nr_cpus = 1;
 const volatile u32 nr_llcs = 1;
 const volatile u16 cpu_llc[SCXG_MAX_CPUS];
-const volatile u64 storm_kicks = SCXG_STORM_KICKS; /* a test sets less */
+const volatile u64 storm_kicks = SCXG_STORM_KICKS;     /* a test sets less */
+const volatile u64 input_wake_us = SCXG_INPUT_WAKE_US; /* an emulated machine takes longer */
 
 #ifdef SCXG_FAULTS
 /* Faults of the test build: 0 is off. */

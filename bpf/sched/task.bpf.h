@@ -17,6 +17,7 @@ struct task_ctx {
 	u64 debt;
 	u64 asleep_ns;	/* since when it sleeps; 0 once that is accounted for */
 	u64 stopped_ns; /* when it ran last */
+	u64 input_ns; /* the report that led to its last wake-up; 0: none did, or its first run is over */
 	u64 key; /* under which it was queued last; 0: inserted into an idle CPU's local DSQ, without a key */
 	u64 slice; /* granted with that key */
 	u64 used;  /* of it */

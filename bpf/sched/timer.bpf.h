@@ -95,6 +95,7 @@ static int on_timer(void *map, int *key, struct timer_slot *slot)
 	state->nr_queued = queued;
 	state->oldest_wait_ns = oldest;
 	state->oldest_wait_max_ns = scxg_max(state->oldest_wait_max_ns, oldest);
+	state->oldest_wait_recent_ns = scxg_max(state->oldest_wait_recent_ns, oldest);
 #ifdef SCXG_FAULTS
 	if (fault_error_ms && now - state->attached_ns > fault_error_ms * SCXG_NS_PER_MS) {
 		unsigned long long none = 0;

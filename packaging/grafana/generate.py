@@ -90,6 +90,8 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Contexts", "short", [("missing", g("context_missing_total")), ("reset", g("context_resets_total"))]),
     ],
     "Input": [
+        ("Input to the first run of the game", "s", [
+            ("p50", quantile("input_to_run_seconds", "0.5")), ("p99", quantile("input_to_run_seconds", "0.99"))]),
         ("Reports", "ops", [("{{lane}}, {{path}}", rate("input_events_total"))]),
         ("Windows opened", "ops", [("{{lane}}", rate("windows_opened_total"))]),
         ("Path", "short", [("{{path}}", f"{g('input_path')} == 1")]),

@@ -131,7 +131,7 @@ def class_rows(
     rows = []
     for number, name in enumerate(names):
         waits = [delta("wait_hist", number * size + i) for i in range(size)]
-        maxima = stats.get("wait_max_ns")
+        maxima = (now.get("recent_maxima") or {}).get("wait")
         rows.append(
             ClassRow(
                 name,

@@ -192,6 +192,7 @@ class SnapshotBody(StatusBody, total=False):
 
     counters: Attempts
     cpu_stats: Values
+    recent_maxima: Values  # nanoseconds, of the last minute
     programs: Values  # nanoseconds and runs
     control: Values
     windows: dict[str, Values]  # by lane

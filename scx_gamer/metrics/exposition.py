@@ -62,23 +62,26 @@ def families(snap: SnapshotBody, names: Names | None = None) -> Iterator[Metric]
                 found[name] = family
             family.add_metric([printable(label, 64) for label in labels], float(value))
         yield from found.values()
-    stats = snap.get("cpu_stats", {})
-    if "wait_hist" in stats:
-        spec = SPECS["wait_seconds"]
-        waits = HistogramMetricFamily(PREFIX + "wait_seconds", spec.help, labels=spec.labels)
-        size = len(stats["wait_hist"]) // len(stats["wait_sum_ns"])
-        for number, total in enumerate(stats["wait_sum_ns"]):
-            counts = stats["wait_hist"][number * size : (number + 1) * size]
-            waits.add_metric([names.classes[number]], wait_buckets(counts), total * NS)
-        yield waits
-    control = snap.get("control", {})
-    if "class_delay_hist" in control:
-        delays = HistogramMetricFamily(
-            PREFIX + "exec_to_class_seconds", SPECS["exec_to_class_seconds"].help
-        )
-        total_s = control["class_delay_sum_ns"][0] * NS
-        delays.add_metric([], wait_buckets(control["class_delay_hist"]), total_s)
-        yield delays
+    for name, counts, sums in _histograms(snap):
+        spec = SPECS[name]
+        histogram = HistogramMetricFamily(PREFIX + name, spec.help, labels=spec.labels)
+        size = len(counts) // len(sums)
+        for number, total in enumerate(sums):
+            buckets = wait_buckets(counts[number * size : (number + 1) * size])
+            label = [names.classes[number]] if spec.labels else []
+            histogram.add_metric(label, buckets, total * NS)
+        yield histogram
+
+
+def _histograms(snap: SnapshotBody) -> Iterator[tuple[str, list[int], list[int]]]:
+    """Name, counts of buckets and sums in nanoseconds; both once a class where there is one."""
+    for values, field, name in (
+        (snap.get("cpu_stats", {}), "wait", "wait_seconds"),
+        (snap.get("cpu_stats", {}), "input", "input_to_run_seconds"),
+        (snap.get("control", {}), "class_delay", "exec_to_class_seconds"),
+    ):
+        if f"{field}_hist" in values:
+            yield name, values[f"{field}_hist"], values[f"{field}_sum_ns"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scx_gamer.metrics.specs import SPECS
 from scx_gamer.scheduler import sysfs
 from scx_gamer.scheduler.exits import KIND_NAMES
 from scx_gamer.scheduler.machine import State
@@ -48,6 +49,7 @@ def samples(snap: SnapshotBody, names: Names) -> Iterator[Sample]:
     yield from _messages(snap, names)
     yield from _input(snap, names)
     yield from _by_class(snap, names)
+    yield from _maxima(snap.get("recent_maxima", {}), names)
     yield from _scheduler(snap)
     if "network_counters" in snap:
         yield from _network(snap["network_counters"])
@@ -100,8 +102,6 @@ def _supervisor(snap: SnapshotBody) -> Iterator[Sample]:
     loop = snap["loop"]
     yield "loop_passes", (), loop["passes"]
     yield "loop_lag_seconds", (), loop["lag_last_ms"] / 1e3
-    yield "loop_lag_max_seconds", (), loop["lag_max_ms"] / 1e3
-    yield "loop_pass_max_seconds", (), loop["pass_max_ms"] / 1e3
 
 
 def _profile(profile: ProfileFacts) -> Iterator[Sample]:
@@ -128,7 +128,6 @@ def _detection(snap: SnapshotBody) -> Iterator[Sample]:
     control = snap.get("control", {})
     if "execs_told" in control:
         yield "execs_told", (), control["execs_told"][0]
-        yield "exec_to_class_max_seconds", (), control["class_delay_max_ns"][0] * NS
 
 
 def _kernel(snap: SnapshotBody) -> Iterator[Sample]:
@@ -183,7 +182,6 @@ def _input(snap: SnapshotBody, names: Names) -> Iterator[Sample]:
     control = snap.get("control", {})
     if "input_delay_ns" in control:
         yield "input_delay_seconds", (), control["input_delay_ns"][0] * NS
-        yield "input_delay_max_seconds", (), control["input_delay_max_ns"][0] * NS
     for lane, window in snap.get("windows", {}).items():
         yield "windows_opened", (lane,), window["opened"][0]
         for number, path in names.paths.items():
@@ -207,6 +205,13 @@ def _by_class(snap: SnapshotBody, names: Names) -> Iterator[Sample]:
             yield metric, (names.classes[number],), value * factor
 
 
+def _maxima(found: Mapping[str, Sequence[int]], names: Names) -> Iterator[Sample]:
+    for name, values in found.items():
+        for number, value in enumerate(values):
+            labels = (names.classes[number],) if SPECS[f"{name}_max_seconds"].labels else ()
+            yield f"{name}_max_seconds", labels, value * NS
+
+
 def _scheduler(snap: SnapshotBody) -> Iterator[Sample]:
     stats = snap.get("cpu_stats", {})
     for field, metric in _PLAIN_STATS.items():
@@ -222,7 +227,6 @@ def _scheduler(snap: SnapshotBody) -> Iterator[Sample]:
         yield "effects_off", (), live["effects_off"]
         yield "queued", (), live["nr_queued"]
         yield "oldest_wait_seconds", (), live["oldest_wait_ns"] * NS
-        yield "oldest_wait_max_seconds", (), live["oldest_wait_max_ns"] * NS
         yield from _each("tasks", live["tasks"])
     for program, (ns, runs) in snap.get("programs", {}).items():
         yield "program_seconds", (program,), ns * NS
@@ -245,7 +249,6 @@ _CLASS_STATS = {
     "idle_inserts": ("idle_inserts", 1),
     "migrations": ("migrations", 1),
     "preempt_kicks": ("preempt_kicks", 1),
-    "wait_max_ns": ("wait_max_seconds", NS),
 }
 _PLAIN_STATS = {
     "slice_cuts": "slice_cuts",

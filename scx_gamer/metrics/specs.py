@@ -58,7 +58,7 @@ SPECS: dict[str, Spec] = {
     "process_source": _g("1 for where process events come from.", "source"),
     "processes_classed": _g("Processes with a class, by class.", "class"),
     "exec_to_class_seconds": Spec("histogram", "From exec to the class in the kernel's map."),
-    "exec_to_class_max_seconds": _g("Longest way from exec to class since the supervisor started."),
+    "exec_to_class_max_seconds": _g("Longest way from exec to class in the last minute."),
     "execs_told": _c("Execs that left the kernel: the others are nothing the rules look for."),
     "reconciles": _c("Looks at all of /proc: at the start, every 30 s, after lost events."),
     "process_losses": _c("Times process events were lost, and /proc was read instead."),
@@ -74,7 +74,12 @@ SPECS: dict[str, Spec] = {
     ),
     "input_events": _c("Input reports that counted, by lane and path.", "lane", "path"),
     "input_delay_seconds": _g("From the newest input event to its window, on the evdev path."),
-    "input_delay_max_seconds": _g("Longest way from input event to window, on the evdev path."),
+    "input_delay_max_seconds": _g(
+        "Longest way from input event to window in the last minute, on the evdev path."
+    ),
+    "input_to_run_seconds": Spec(
+        "histogram", "From an input report to the first run of the game's thread that it woke."
+    ),
     "windows_opened": _c("Times a lane's boost window went from closed to open.", "lane"),
     "process_events": _c("Process events seen in the kernel.", "event"),
     "messages": _c("Control messages the kernel accepted, by type.", "type"),
@@ -93,7 +98,7 @@ SPECS: dict[str, Spec] = {
     "migrations": _c("Runs on another CPU than the one before.", "class"),
     "preempt_kicks": _c("CPUs kicked, by the class that asked.", "class"),
     "wait_seconds": Spec("histogram", "Runnable wait, from queue to CPU.", ("class",)),
-    "wait_max_seconds": _g("Longest runnable wait since the supervisor started.", "class"),
+    "wait_max_seconds": _g("Longest runnable wait in the last minute.", "class"),
     "tasks": _g("Live tasks of this generation.", "class"),
     "slice_cuts": _c("Long slices cut in tick because somebody waited."),
     "keep_running": _c("Times dispatch found nobody else and the task went on."),
@@ -103,7 +108,9 @@ SPECS: dict[str, Spec] = {
     "context_resets": _c("Task contexts of another generation that were reset."),
     "queued": _g("Tasks in the queues at the last timer."),
     "oldest_wait_seconds": _g("Wait of the oldest queued task at the last timer."),
-    "oldest_wait_max_seconds": _g("Largest oldest wait of the loaded scheduler."),
+    "oldest_wait_max_seconds": _g(
+        "Largest oldest wait of the loaded scheduler in the last minute."
+    ),
     "timer_ticks": _c("Timer callbacks of the loaded scheduler."),
     "timer_error": _g("errno of the loaded scheduler's timer start; 0 if it runs."),
     "effects": _g("1 while classes and windows take effect; 0 with a stale heartbeat."),
@@ -126,9 +133,9 @@ SPECS: dict[str, Spec] = {
     "bus_holds": _g("Profiles held by programs."),
     "session_hints": _c("Hints from user sessions, by what became of them.", "result"),
     "loop_passes": _c("Passes of the event loop."),
-    "loop_pass_max_seconds": _g("Longest pass of the event loop."),
+    "loop_pass_max_seconds": _g("Longest pass of the event loop in the last minute."),
     "loop_lag_seconds": _g("How late the event loop's last timer ran."),
-    "loop_lag_max_seconds": _g("How late any timer of the event loop ran."),
+    "loop_lag_max_seconds": _g("How late any timer of the event loop ran in the last minute."),
     "process_cpu_seconds": _c("Old name of process_cpu_seconds_total, for one release."),
     "process_resident_bytes": _g("Old name of process_resident_memory_bytes, for one release."),
     "process_open_fds": _g("Old name of process_open_fds, for one release."),

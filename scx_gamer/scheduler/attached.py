@@ -179,6 +179,15 @@ class AttachedScheduler:
         """Return the counters, summed over CPUs."""
         return counters.over_cpus(self._cpu_stats, self._fields)
 
+    def waits_max(self) -> list[int]:
+        """Return the longest waits since the last clear_maxima(), by class."""
+        return counters.over_cpus(self._cpu_stats, (counters.MAXIMUM,))[counters.MAXIMUM]
+
+    def clear_maxima(self) -> None:
+        """Begin anew with the maxima of the kernel's side."""
+        counters.clear_maxima(self._cpu_stats)
+        self._state.set("oldest_wait_recent_ns", 0)
+
     def costs(self) -> dict[str, list[int]]:
         """Return nanoseconds and runs of each program; both grow while kernel.bpf_stats_enabled is 1."""
         return program_costs(self._object)
@@ -202,6 +211,7 @@ class Generations:
     def __init__(self, observe: Observe) -> None:
         self._observe = observe
         self._totals: counters.Values = {}
+        self._ended_waits: list[int] = []
         self._costs: counters.Values = {}  # nanoseconds and runs by program
         self.attached: AttachedScheduler | None = None
 
@@ -213,6 +223,7 @@ class Generations:
         return self.attached
 
     def _add_ended(self, ended: AttachedScheduler) -> None:
+        self._ended_waits = self.waits_max()
         self.attached = None
         counters.merge(self._totals, ended.counters())
         counters.merge(self._costs, ended.costs())
@@ -227,3 +238,18 @@ class Generations:
             counters.merge(totals, self.attached.counters())
             counters.merge(costs, self.attached.costs())
         return totals, costs
+
+    def waits_max(self) -> list[int]:
+        """Return the longest waits of all generations since the last clear_maxima(), by class; empty without any."""
+        found: counters.Values = {}
+        for waits in (self._ended_waits, self.attached.waits_max() if self.attached else []):
+            counters.largest(found, {counters.MAXIMUM: waits} if waits else {})
+        return found.get(counters.MAXIMUM, [])
+
+    def clear_maxima(self) -> None:
+        """Begin anew with waits_max(); counters() keeps those since the start."""
+        if waits := self.waits_max():
+            counters.largest(self._totals, {counters.MAXIMUM: waits})
+        self._ended_waits = []
+        if self.attached is not None:
+            self.attached.clear_maxima()

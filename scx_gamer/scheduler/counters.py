@@ -7,7 +7,7 @@ from scx_gamer.libbpf import Btf, Mapped, StructView
 
 Values = dict[str, list[int]]  # a number is a list of one
 
-_MAXIMA = frozenset({"wait_max_ns"})
+MAXIMUM = "wait_max_ns"  # the field that is no sum
 
 
 def fields_of(btf: Btf, struct: str) -> tuple[str, ...]:
@@ -26,10 +26,24 @@ def merge(into: Values, more: Values) -> None:
         have = into.get(name)
         if have is None:
             into[name] = list(values)
-        elif name in _MAXIMA:
-            into[name] = [max(pair) for pair in zip(have, values, strict=True)]
+        elif name == MAXIMUM:
+            largest(into, {name: values})
         else:
             into[name] = [a + b for a, b in zip(have, values, strict=True)]
+
+
+def largest(into: Values, more: Values) -> None:
+    """Raise the values of `into` to those of `more` that are larger."""
+    for name, values in more.items():
+        have = into.get(name, values)
+        into[name] = [max(pair) for pair in zip(have, values, strict=True)]
+
+
+def clear_maxima(stats: Mapped) -> None:
+    """Begin anew with the maxima of all CPUs."""
+    for view in stats:
+        for number in range(len(view.array(MAXIMUM))):
+            view.set(f"{MAXIMUM}[{number}]", 0)
 
 
 def over_cpus(stats: Mapped, names: tuple[str, ...]) -> Values:

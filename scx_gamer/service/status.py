@@ -13,6 +13,7 @@ from scx_gamer.observe.observer import Observe
 from scx_gamer.scheduler import counters, sysfs
 from scx_gamer.scheduler.attached import program_costs
 from scx_gamer.scheduler.exits import ExitRecord
+from scx_gamer.service.maxima import TAKEN, RecentMaxima
 from scx_gamer.service.services import Services
 from scx_gamer.system.loop import Loop
 
@@ -45,6 +46,7 @@ class Status:
 
     def __init__(self, services: Services, loop: Loop, began_ns: int) -> None:
         self._services, self._loop, self._began_ns = services, loop, began_ns
+        self.maxima = RecentMaxima(services, loop)
 
     def status(self) -> StatusBody:
         """The stable schema of `status --json`; a field may be added, none changes its meaning."""
@@ -173,6 +175,7 @@ class Status:
                 "restarts": attempts.restarts,
             },
             "cpu_stats": stats,
+            "recent_maxima": self.maxima.values(),
             "programs": costs,
             **_observed(services.observe),
             "network_counters": cast("NetworkCounters", services.network.counters()),
@@ -203,8 +206,9 @@ def exit_facts(record: ExitRecord | None) -> LastExit | None:
 def _observed(observe: Observe) -> SnapshotBody:
     btf = observe.object.btf
     lane = counters.fields_of(btf, "scxg_lane_state")
+    fields = tuple(name for name in counters.fields_of(btf, "scxg_control") if name not in TAKEN)
     return {
-        "control": counters.read(observe.control, counters.fields_of(btf, "scxg_control")),
+        "control": counters.read(observe.control, fields),
         "windows": {
             name: {field: list(observe.windows.array(f"lane[{i}].{field}")) for field in lane}
             for i, name in observe.abi.names("lane").items()

@@ -173,7 +173,7 @@ class Supervisor:
             hints=Hints(games.hint, logind.active, partial(_owners, games)),
             heartbeat=Heartbeat(
                 self.loop, machine, observe.feed, monitor, self._notifier, period_ms / 1000,
-                self._check_effects,
+                self._on_beat,
             ),
             input=monitor,
             input_error=input_error,
@@ -341,8 +341,9 @@ class Supervisor:
         self._exec_pending = False
         self._changes.game_executed()
 
-    def _check_effects(self) -> None:
+    def _on_beat(self) -> None:
         """Publish the status if the kernel has switched the boosts on or off."""
+        self._status.maxima.roll()
         if self._status.effects() != self._effects:
             self._changes.status_changed()
 

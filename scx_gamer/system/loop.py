@@ -39,6 +39,8 @@ class LoopStats:
     lag_last_ns: int
     lag_max_ns: int
     pass_max_ns: int
+    lag_recent_ns: int  # maxima since clear_recent()
+    pass_recent_ns: int
     sources: int
     timers: int
 
@@ -83,8 +85,8 @@ class Loop(Closing):
         self._stopped = False
         self._passes = 0
         self._lag_last_ns = 0
-        self._lag_max_ns = 0
-        self._pass_max_ns = 0
+        self._lag_max_ns = self._lag_recent_ns = 0
+        self._pass_max_ns = self._pass_recent_ns = 0
 
     @staticmethod
     def now_ns() -> int:
@@ -227,7 +229,7 @@ class Loop(Closing):
             self._call("end of pass", callback)
             self._serve_urgent()
         self._passes += 1
-        self._pass_max_ns = max(self._pass_max_ns, self.now_ns() - began)
+        self._pass_recent_ns = max(self._pass_recent_ns, self.now_ns() - began)
 
     def _serve(self, fd: int) -> None:
         source = self._sources.get(fd)  # an earlier callback may have removed it
@@ -260,7 +262,7 @@ class Loop(Closing):
             heapq.heappop(self._heap)
             timer.cancelled = True
             self._lag_last_ns = now - due
-            self._lag_max_ns = max(self._lag_max_ns, now - due)
+            self._lag_recent_ns = max(self._lag_recent_ns, now - due)
             self._call(timer.name, timer.callback)
             self._serve_urgent()
 
@@ -285,11 +287,19 @@ class Loop(Closing):
         return LoopStats(
             passes=self._passes,
             lag_last_ns=self._lag_last_ns,
-            lag_max_ns=self._lag_max_ns,
-            pass_max_ns=self._pass_max_ns,
+            lag_max_ns=max(self._lag_max_ns, self._lag_recent_ns),
+            pass_max_ns=max(self._pass_max_ns, self._pass_recent_ns),
+            lag_recent_ns=self._lag_recent_ns,
+            pass_recent_ns=self._pass_recent_ns,
             sources=len(self._sources),
             timers=sum(not entry[2].cancelled for entry in self._heap),
         )
+
+    def clear_recent(self) -> None:
+        """Begin anew with the recent maxima."""
+        self._lag_max_ns = max(self._lag_max_ns, self._lag_recent_ns)
+        self._pass_max_ns = max(self._pass_max_ns, self._pass_recent_ns)
+        self._lag_recent_ns = self._pass_recent_ns = 0
 
     def close(self) -> None:
         """Restore the signal handlers and close the fds that the loop itself opened."""

@@ -43,7 +43,6 @@ with Loop() as loop:
 
 def snapshot(seconds: float, **more: Any) -> Any:
     """After so many seconds: the game runs 250 %, its waits are 8 us but one in fifty is 2 ms."""
-    size = len(CLASSES)
     hist = [[0] * BUCKETS for _ in CLASSES]
     hist[1][3], hist[1][11] = int(seconds * 980), int(seconds * 20)
     hist[3][16] = int(seconds * 50)
@@ -77,6 +76,7 @@ def snapshot(seconds: float, **more: Any) -> Any:
             "wait_max_ns": [0, 2_000_000, 20_000, 60_000_000, 0],
             "wait_hist": [count for counts in hist for count in counts],
         },
+        "recent_maxima": {"wait": [0, 2_000_000, 20_000, 60_000_000, 0]},
         "windows": {
             "mouse": {"events": [int(seconds * 990), 0], "opened": [int(seconds * 2)]},
             "keyboard": {"events": [0, 0], "opened": [0]},

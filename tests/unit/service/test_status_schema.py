@@ -36,7 +36,7 @@ network network.available network.why network.wishes network.limits network.orph
 loop loop.passes loop.lag_last_ms loop.lag_max_ms loop.pass_max_ms
 """
 SNAPSHOT = """
-counters counters.attaches counters.exits counters.restarts cpu_stats programs control windows
+counters counters.attaches counters.exits counters.restarts cpu_stats recent_maxima programs control windows
 events events.by_type events.stale events.unknown events.handler_failures input_counters
 network_counters network_counters.limits network_counters.orphans network_counters.orphaned
 network_counters.refusals network_counters.leftovers network_counters.traffic
