@@ -11,7 +11,7 @@ import struct
 import sys
 import types
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from scx_gamer.dbus import OBJECT_PATH, SYSTEM_BUS, BusError, old_name
@@ -60,7 +60,7 @@ def library() -> types.SimpleNamespace:
 @cache
 def introspection() -> str:
     """The interface as XML: what Introspect answers and what calls are checked against."""
-    return resources.files("scx_gamer.dbus").joinpath("introspection.xml").read_text("utf-8")
+    return Path(__file__).with_name("introspection.xml").read_text("utf-8")
 
 
 def parents() -> dict[str, str]:
