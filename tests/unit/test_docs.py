@@ -173,6 +173,22 @@ def test_the_build_needs_what_the_page_says() -> None:
         assert short in build[1] or name in build[1], name
 
 
+def test_the_readme_s_figures_are_of_the_table() -> None:
+    tuning = (TOP / "docs/tuning.md").read_text()
+    rows = re.search(r"^\| hogs-2, few \| (\d+) → (\d+) % \| ([\d.]+) → ([\d.]+) \([\d.]+\) \|"
+                     r" ([\d.]+) → ([\d.]+) \([\d.]+\) \| ([\d.]+) → ([\d.]+) \([\d.]+\) \| ([\d.]+) / ([\d.]+) \|",
+                     tuning, re.MULTILINE)  # fmt: skip
+    assert rows
+    default, ours = ([rows[n] for n in range(first, 9, 2)] for first in (1, 2))
+    readme = (TOP / "README.md").read_text()
+    for name, (on_time, frame, low, wait) in (("the kernel's own", default), ("scx_gamer", ours)):
+        figures = f"{on_time} % | {frame} ms | {low} fps | {wait} us |"
+        assert re.search(rf"^\| {name}[\w ]* \| {re.escape(figures)}$", readme, re.MULTILINE)
+    assert re.search(
+        rf"^\| the game as SCHED_RR.* \| \| {rows[9]} ms \| \| {rows[10]} us \|$", readme, re.M
+    )
+
+
 def test_the_figure_is_of_the_table() -> None:
     made = subprocess.run(
         [sys.executable, str(TOP / "docs/figure.py")], capture_output=True, text=True, check=True
