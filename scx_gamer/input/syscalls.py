@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes as C
 import errno
 import os
-import platform
 
 READY = 64  # descriptors in one answer
 
@@ -17,7 +16,7 @@ READY = 64  # descriptors in one answer
 class _Event(C.Structure):
     """`struct epoll_event`; one machine packs it."""
 
-    if platform.machine() == "x86_64":
+    if os.uname().machine == "x86_64":
         _pack_ = 1
         _layout_ = "ms"
     _fields_ = (("events", C.c_uint32), ("data", C.c_uint64))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -68,7 +67,7 @@ class Status:
             "last_exit": exit_facts(machine.last_exit),
             "scheduler": self._scheduler(),
             "kernel": {
-                "release": platform.release(),
+                "release": os.uname().release,
                 "sched_ext": sysfs.state(),
                 "loaded": sysfs.loaded(),
             },
