@@ -14,8 +14,9 @@ struct {
 	__type(value, struct scxg_device);
 } devices SEC(".maps");
 
-/* Where each absolute axis of a device last counted. */
+/* Where each absolute axis of a device was before its first motion, which the supervisor reads, and last counted. */
 struct axes {
+	s32 rest[SCXG_ABS_AXES];
 	s32 counted[SCXG_ABS_AXES];
 };
 
@@ -155,12 +156,13 @@ __noinline int note_axes(u32 number, u64 absinfo)
 		return 0;
 	bpf_for(i, 0, SCXG_ABS_AXES)
 	{
+		u32 code = i & (SCXG_ABS_AXES - 1);
 		struct scxg_absinfo info;
 
 		if (bpf_probe_read_kernel(&info, sizeof(info),
 					  (void *)(absinfo + i * sizeof(info))))
 			break;
-		noted->counted[i & (SCXG_ABS_AXES - 1)] = info.value;
+		noted->rest[code] = noted->counted[code] = info.value;
 	}
 	return 0;
 }

@@ -28,10 +28,10 @@ from scx_gamer.input.classify import (
     Kind,
 )
 
-# A parked lever, a stick that hangs near its middle: after this long a position is rest. So long holds the first act of
-# a device that is first seen in use: where it rests shows only afterwards.
+# A parked lever, a stick that hangs near its middle: after this long a position is rest. So long may hold the first act
+# of a device that has reported nothing before: where it rests shows only afterwards.
 PARKED_NS = 3_000_000_000
-# The same of a gear shifter, a toggle switch, a wheel that is turned.
+# The same of a gear shifter, a toggle switch, a wheel that is turned, a pedal.
 REST_NS = 10_000_000_000
 # A stick at its stop and a key that is down are held for longer than that, but not for ever: whoever plays moves
 # something within two minutes, and a weight on a key does not.
@@ -39,13 +39,12 @@ CAP_NS = 120_000_000_000
 # Of half the way, in thousandths: a stick that hangs nearer to its middle than this drifts; where it is first seen so,
 # it is at rest.
 _DRIFT_PERMILLE = 300
-_RESTS_ANYWHERE = frozenset({Kind.WHEEL, Kind.JOYSTICK})
 _CONTROLLERS = frozenset({Kind.GAMEPAD, Kind.WHEEL, Kind.JOYSTICK})
 _HATS = range(ABS_HAT0X, ABS_HAT3Y + 1)
 _LEFT, _RIGHT, _FAR_RIGHT = (ABS_X, ABS_Y), (ABS_RX, ABS_RY), (ABS_Z, ABS_RZ)
 _PEDALS = (ABS_GAS, ABS_BRAKE)
-# Of a stick or a wheel: the others are levers and sensors, which are at rest where they are first seen.
-_SPRINGS = frozenset({*_LEFT, *_HATS})
+# Of a stick and of a wheel: the others are levers, pedals and sensors, which are at rest where they are first seen.
+_SPRINGS = {Kind.JOYSTICK: frozenset({*_LEFT, *_HATS}), Kind.WHEEL: frozenset({ABS_X, *_HATS})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,9 @@ def held_axes(kind: Kind, caps: Capabilities) -> frozenset[int]:
     if kind not in _CONTROLLERS and not pad_on_keyboard:
         return frozenset()
     codes = {*_LEFT, *_RIGHT, *_HATS}
-    if kind not in _RESTS_ANYWHERE:
+    if (
+        kind is not Kind.JOYSTICK
+    ):  # whose Z and RZ are a throttle and a twist handle, which stay where they are
         codes |= {*_FAR_RIGHT, *_PEDALS}
     return caps.abs & codes
 
@@ -78,8 +79,8 @@ def held_axes(kind: Kind, caps: Capabilities) -> frozenset[int]:
 class _Axis:
     """One axis: its rests, and how long it has been where it is."""
 
-    def __init__(self, limits: Limits, springs: bool) -> None:
-        self.limits, self.springs = limits, springs
+    def __init__(self, limits: Limits, springs: bool, rest_ns: int) -> None:
+        self.limits, self._springs, self._rest_ns = limits, springs, rest_ns
         self._tolerance = limits.dead(DEAD_PERMILLE)
         self._anchor: int | None = None
         self._since_ns = 0
@@ -92,21 +93,32 @@ class _Axis:
     def near_minimum(self, value: int) -> bool:
         return value - self.limits.minimum <= self.limits.way // 8
 
-    def off(self, value: int, trigger: bool, rest_ns: int, now_ns: int) -> bool:
-        """Return True if the axis is off its rest; beyond flat and beyond 10 % of its way."""
+    def note_rest(self, value: int) -> None:
+        """Take a position from before the axis was used."""
+        if not self._springs or self._drifts(value, trigger=False):
+            self._learnt = value
+
+    def _from_rest(self, value: int, trigger: bool) -> tuple[int, int]:
+        """Return twice the distance from where a stick or trigger rests, and twice its way."""
         low, high, way = self.limits.minimum, self.limits.maximum, self.limits.way
-        rest2 = 2 * low if trigger else low + high
-        way2 = 2 * way if trigger else way
+        return abs(2 * value - (2 * low if trigger else low + high)), 2 * way if trigger else way
+
+    def _drifts(self, value: int, trigger: bool) -> bool:
+        distance2, way2 = self._from_rest(value, trigger)
+        return distance2 * 1000 <= way2 * _DRIFT_PERMILLE
+
+    def off(self, value: int, trigger: bool, now_ns: int) -> bool:
+        """Return True if the axis is off its rest; beyond flat and beyond 10 % of its way."""
+        distance2, way2 = self._from_rest(value, trigger)
         reach2 = max(min(2 * self.limits.flat, way2 // 2), way2 // 10)
-        distance2 = abs(2 * value - rest2)
-        drifts = distance2 * 1000 <= way2 * _DRIFT_PERMILLE
-        if self._anchor is None and (drifts or not self.springs):
+        drifts = self._drifts(value, trigger)
+        if self._anchor is None and self._learnt is None and (drifts or not self._springs):
             self._learnt = value
         if self._anchor is None or abs(value - self._anchor) > self._tolerance:
             self._anchor, self._since_ns = value, now_ns
-        if distance2 <= reach2:
+        if self._springs and distance2 <= reach2:
             return False
-        if now_ns - self._since_ns >= (PARKED_NS if drifts or not self.springs else rest_ns):
+        if now_ns - self._since_ns >= (PARKED_NS if drifts else self._rest_ns):
             self._learnt = self._anchor
         return self._learnt is None or abs(value - self._learnt) > max(self._tolerance, reach2 // 2)
 
@@ -115,14 +127,14 @@ class HeldState:
     """The keys and axes that a device holds, from its state at each poll."""
 
     def __init__(self, kind: Kind, limits: Mapping[int, Limits]) -> None:
-        anywhere = kind in _RESTS_ANYWHERE
-        self._axes = {
-            code: _Axis(one, not anywhere or code in _SPRINGS)
-            for code, one in limits.items()
-            if one.way
-        }
-        self._rest_ns = REST_NS if kind in _RESTS_ANYWHERE else CAP_NS
-        self._springs = kind not in _RESTS_ANYWHERE
+        self._springs = kind not in _SPRINGS
+        self._rest_ns = CAP_NS if self._springs else REST_NS
+        lever_ns = PARKED_NS if kind is Kind.JOYSTICK else REST_NS
+        self._axes: dict[int, _Axis] = {}
+        for code, one in limits.items():
+            springs = self._springs or code in _SPRINGS[kind]
+            if one.way:
+                self._axes[code] = _Axis(one, springs, self._rest_ns if springs else lever_ns)
         self._reported = False
         self._down_since: dict[int, int] = {}
         self._triggers = self._first_triggers()
@@ -131,6 +143,13 @@ class HeldState:
     def codes(self) -> tuple[int, ...]:
         """The axes whose values update() takes."""
         return tuple(self._axes)
+
+    def note_rest(self, values: Mapping[int, int]) -> None:
+        """Take where axes were before they were used; all 0 is what the kernel begins with, and tells nothing."""
+        if any(values.values()):
+            for code, axis in self._axes.items():
+                if code in values:
+                    axis.note_rest(values[code])
 
     def _first_triggers(self) -> frozenset[int]:
         """Return the axes that rest at their minimum, as far as limits tell."""
@@ -184,7 +203,7 @@ class HeldState:
         if self._reported:
             self._look_at_layout(values)
             for code, axis in self._axes.items():
-                off |= axis.off(values[code], code in self._triggers, self._rest_ns, now_ns)
+                off |= axis.off(values[code], code in self._triggers, now_ns)
         return Held(bool(down & ~BUTTONS), off, bool(down & BUTTONS))
 
     def _young(self, now_ns: int, down: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import struct
 import sys
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from scx_gamer.input.acts import Source, dead_permille
+from scx_gamer.input.acts import ABS_AXES, Source, dead_permille
 from scx_gamer.input.classify import Lane
 from scx_gamer.input.devices import (
     DEV,
@@ -38,6 +39,7 @@ _COUNTERS = (
     *("added", "removed", "polls", "resyncs", "floods", "errors", "missed"),
     *("wakeups", "events", "messages"),
 )
+_REST = struct.Struct(f"{ABS_AXES}i")
 _SAMPLE_MIN_NS, _SAMPLE_MAX_NS = 1_900_000_000, 5_000_000_000  # span of a device's rate
 
 
@@ -258,11 +260,17 @@ class InputMonitor:
             device.reader = open_reader(
                 info.event, info.kind, f"{self._sysfs}/input{info.number}", info.lanes.abs
             )
+            device.reader.note_rest(self._noted_rest(info.number))
             self._listener.add(device)
         except OSError as err:
             self._listener.remove(device)
             if err.errno not in (errno.ENODEV, errno.ENXIO, errno.ENOENT):  # unplugged already
                 self._count_error("cannot open", info, err.errno or 0)
+
+    def _noted_rest(self, number: int) -> dict[int, int]:
+        """Return where a device's axes were before their first motion: the hook noted it, first in `struct axes`."""
+        data = self._axes.lookup(number.to_bytes(4, sys.byteorder)) if self._kernel_path else None
+        return {} if data is None else dict(enumerate(_REST.unpack_from(data)))
 
     def _close_node(self, device: Device) -> None:
         if self._listener is not None:

@@ -113,10 +113,16 @@ class Reader:
 
     def listen(self) -> None:
         """Note where each axis is, before its events are read."""
-        for code in sorted(self._caps.abs):
-            if code < ABS_AXES:
-                info = _absinfo(self.fd, code)
-                self._axes.learn(code, _as_limits(info), info[0])
+        found = {
+            code: _absinfo(self.fd, code) for code in sorted(self._caps.abs) if code < ABS_AXES
+        }
+        for code, info in found.items():
+            self._axes.learn(code, _as_limits(info), info[0])
+        self.note_rest({code: info[0] for code, info in found.items()})
+
+    def note_rest(self, values: Mapping[int, int]) -> None:
+        """Take where the axes were before they were used."""
+        self._state.note_rest(values)
 
     def interrupt(self) -> None:
         """Have SIGIO sent to this thread when there is something to read."""

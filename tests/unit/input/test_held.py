@@ -57,15 +57,19 @@ WHEEL = {X: Limits(0, 65535, 255, 4095), Y: U8_FLAT}
 
 
 def poll(
-    kind: Kind, limits: Mapping[int, Limits], states: Iterable[tuple[int, Mapping[int, int]]]
+    kind: Kind,
+    limits: Mapping[int, Limits],
+    states: Iterable[tuple[int, Mapping[int, int]]],
+    rest: Mapping[int, int] | None = None,
 ) -> list[Held]:
-    """One answer for each state of keys and values, a quarter of a second apart."""
+    """One answer for each state of keys and values, a quarter of a second apart; `rest` was noted before."""
     used = {
         code: one
         for code, one in limits.items()
         if code in held_axes(kind, Capabilities(abs=frozenset(limits)))
     }
     state, now, answers = HeldState(kind, used), 10**12, []
+    state.note_rest(rest or {})
     for keys, values in states:
         answers.append(state.update(now, keys, {code: values[code] for code in used}))
         now += SECOND // 4
@@ -166,24 +170,40 @@ def test_levers_rest_where_they_are(
     assert poll(kind, limits, [*jitter, (0, moved)])[-1]
 
 
-@pytest.mark.parametrize(
-    ("kind", "limits", "used", "rest"),
-    [
-        # drivers/input/joystick/adc-joystick.c: raw readings, whose middle is 13 % off that of the limits
-        (Kind.GAMEPAD, dict.fromkeys((X, Y, RX, RY), Limits(180, 3700, 8, 32)), 3600, 1700),
-        (Kind.JOYSTICK, LEVERS, 1000, 120),  # a rotary that was parked at its end
-    ],
-)
-def test_a_device_first_seen_in_use_is_let_go_of_soon(
-    kind: Kind, limits: dict[int, Limits], used: int, rest: int
+# drivers/input/joystick/adc-joystick.c: raw readings, whose middle is 13 % off that of the limits
+RAW = dict.fromkeys((X, Y, RX, RY), Limits(180, 3700, 8, 32))
+# drivers/hid/hid-lg4ff.c: pedals that rest at 255
+PEDALLED = {X: Limits(0, 65535), Y: U8, Z: U8, RZ: U8}
+FIRST = [
+    (Kind.GAMEPAD, RAW, dict.fromkeys(RAW, 1700), {RY: 3600}),
+    (Kind.JOYSTICK, LEVERS, {X: 512, Y: 512, RX: 500, RY: 120}, {RY: 1000}),
+    (Kind.WHEEL, PEDALLED, {X: 32767, Y: 255, Z: 255, RZ: 255}, {Z: 0}),
+]
+
+
+@pytest.mark.parametrize(("kind", "limits", "rest", "used"), FIRST)
+def test_a_device_first_seen_in_use_is_at_rest_where_it_was_before(
+    kind: Kind, limits: dict[int, Limits], rest: dict[int, int], used: dict[int, int]
 ) -> None:
-    """Its rest shows only after its act, which holds for this long and no longer."""
-    middle = 1700 if kind is Kind.GAMEPAD else 512
-    values = dict.fromkeys(limits, middle) | {RY: rest}
-    polls = 4 * PARKED_NS // SECOND + 1
-    after = poll(kind, limits, [(0, values | {RY: used})] * 4 + [(0, values)] * polls)
-    assert not after[-1]
+    """Its rest was noted before its node was opened, if it had reported anything."""
+    polls = [(0, rest | used)] * 8 + [(0, rest)]
+    seen = poll(kind, limits, polls, rest)
+    assert all(seen[:-1]) and not seen[-1]
+    assert not poll(kind, limits, [(0, rest)], rest)[0]
+    assert poll(kind, limits, polls, dict.fromkeys(rest, 0))[-1], "all 0 says nothing of its rest"
+
+
+def test_a_stick_without_a_known_rest_is_let_go_of_soon() -> None:
+    kind, limits, rest, used = FIRST[0]
+    polls = [(0, rest | used)] * 8 + [(0, rest)] * (4 * PARKED_NS // SECOND + 1)
+    assert not poll(kind, limits, polls)[-1]
     assert PARKED_NS < REST_NS / 2
+
+
+def test_a_pedal_is_held_for_long_and_rests_at_either_end() -> None:
+    kind, limits, rest, used = FIRST[2]
+    pressed = poll(kind, limits, [(0, rest), *[(0, rest | used)] * 36, (0, rest)])
+    assert not pressed[0] and all(pressed[1:-1]) and not pressed[-1]
 
 
 def test_a_toggle_switch_is_rest_and_a_button_beside_it_is_not() -> None:
