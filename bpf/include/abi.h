@@ -133,7 +133,7 @@ enum scxg_tunable_default {
 	SCXG_DEF_BOOST_MOUSE_MS = 50,
 	SCXG_DEF_BOOST_GAMEPAD_MS = 100,
 	SCXG_DEF_PREEMPT_MIN_US = 100,
-	SCXG_DEF_SMT_ISOLATE = 0,
+	SCXG_DEF_SMT_ISOLATE = 1,
 	SCXG_DEF_CPUPERF = 0,
 };
 
@@ -347,7 +347,8 @@ struct scxg_cpu_stats {
 	u64 ctx_missing;  /* task storage could not be had */
 	u64 ctx_reset;	  /* context of another generation reset */
 	u64 events_lost;  /* event ring full, sched's side */
-	u64 pad[2];
+	u64 shield_kicks; /* tasks taken from the sibling of a CPU that computes for the game */
+	u64 shield_ns;	  /* time that the sibling was kept idle for it */
 };
 
 /* Map `sched_state`, one entry, belongs to one sched object. */

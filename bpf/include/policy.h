@@ -14,7 +14,9 @@
  * where a task that comes back within the window is counted by the window itself. L is the order that is given up for
  * speed: a task inserted behind its waker may be later than the head of the queue, and with more than one cache a CPU
  * prefers its own queue to an older head elsewhere, and compares with those once in SCXG_REMOTE_SCAN_NS. Tasks that may
- * not run on a CPU never count in its comparisons.
+ * not run on a CPU never count in its comparisons. A CPU whose sibling computes for the game leaves later keys in the
+ * queue, but no key that is due, as all queued by t + D are; while it idles, the sibling's tick compares for it: one tick
+ * of L with SMT.
  */
 #ifndef SCXG_POLICY_H
 #define SCXG_POLICY_H
@@ -50,6 +52,8 @@
 #define SCXG_HOG_BURST_NS (4 * SCXG_NS_PER_MS)
 /* A kick is given up after this long (the CPU runs kernel code, or it is virtual and does not run). */
 #define SCXG_KICK_PENDING_NS SCXG_NS_PER_MS
+/* A thread of the game with bursts below this is not worth the interrupt that keeps its core's other half free. */
+#define SCXG_SHIELD_BURST_NS (SCXG_NS_PER_MS / 10)
 #define SCXG_MATURE 4	   /* sleeps after which the average is believed */
 #define SCXG_PRIO_MIN 100  /* static_prio of nice -20 */
 #define SCXG_PRIO_BULK 135 /* of nice 15 */
@@ -157,6 +161,21 @@ static inline bool scxg_is_responsive(u32 maturity, u64 burst, u64 burst_avg)
 static inline bool scxg_is_short(const struct scxg_facts *f)
 {
 	return scxg_is_responsive(f->maturity, f->burst, f->burst_avg);
+}
+
+/* Return true for a thread of the game that is known to run too shortly to keep its sibling free. */
+static inline bool scxg_is_brief(u32 maturity, u64 burst, u64 burst_avg)
+{
+	return maturity >= SCXG_MATURE && scxg_max(burst, burst_avg) < SCXG_SHIELD_BURST_NS;
+}
+
+/*
+ * The latest key that a CPU takes while its sibling computes for the game. The game's own keys are never later. Nor is
+ * the key of a task that has waited for its deadline, so the shield delays nobody beyond D.
+ */
+static inline u64 scxg_latest_shielded_key(u64 now)
+{
+	return now + SCXG_REL_GAME_NS;
 }
 
 /*
@@ -273,6 +292,8 @@ enum scxg_score {
 	SCXG_SCORE_NORMAL = 2,
 	SCXG_SCORE_HOG = 3,
 	SCXG_SCORE_BACKGROUND = 4,
+	SCXG_SCORE_FREE_CORE =
+	    4, /* added where the core's other half does not compute for the game */
 };
 
 /*
@@ -323,6 +344,12 @@ static inline u32 scxg_score_after_kick(u32 score, u64 since, bool pending, u64 
 	return since >= gap >> 2 ? scxg_min(score, SCXG_SCORE_LAST) : SCXG_SCORE_NONE;
 }
 
+/* The score once it is known whether the other half of the victim's core computes for the game. */
+static inline u32 scxg_score_on_core(u32 score, bool is_free)
+{
+	return score >= SCXG_SCORE_NORMAL && is_free ? score + SCXG_SCORE_FREE_CORE : score;
+}
+
 /*
  * Return true if a game thread preempts this victim at its previous CPU even while another CPU is idle: its data is
  * there, an idle CPU takes time to wake up, and a CPU that other tasks used has their deferred work to do (the kernel
@@ -330,7 +357,7 @@ static inline u32 scxg_score_after_kick(u32 score, u64 since, bool pending, u64 
  */
 static inline bool scxg_prefers_prev_cpu(u32 score)
 {
-	return score >= SCXG_SCORE_NORMAL;
+	return score >= SCXG_SCORE_NORMAL + SCXG_SCORE_FREE_CORE;
 }
 
 /* ns / 1000 without a division, exact below 2^51 ns (26 days), which is where it stays for longer. */

@@ -7,7 +7,7 @@
 #ifndef SCXG_SCHED_DISPATCH_H
 #define SCXG_SCHED_DISPATCH_H
 
-#include "queue.bpf.h"
+#include "shield.bpf.h"
 
 /* Return true if the head of the CPU's own queue goes before the head of the shared one. */
 static __always_inline bool is_pinned_first(s32 cpu, struct cpu_ctx *cc, u64 own, u64 shared)
@@ -55,7 +55,8 @@ static __always_inline bool consume_remote(s32 cpu, u64 shared)
  * Take the earliest head of the other caches if it leads ours by SCXG_STEAL_LEAD_NS: one bound for all caches. The
  * earliest, not the nearest, because a busy near cache would keep this CPU from a task that waits for longer.
  */
-static __always_inline bool consume_overdue(s32 cpu, struct cpu_ctx *cc, u64 own, u64 shared)
+static __always_inline bool consume_overdue(s32 cpu, struct cpu_ctx *cc, u64 own, u64 shared,
+					    u64 latest)
 {
 	u64 near, far_key = NO_KEY, far = 0, key;
 	struct scxg_cpu_stats *stats;
@@ -80,7 +81,7 @@ static __always_inline bool consume_overdue(s32 cpu, struct cpu_ctx *cc, u64 own
 			far = DSQ_LLC_BASE + i;
 		}
 	}
-	if (!scxg_is_overdue(far_key, near) || !scxg_move_to_local(far))
+	if (far_key > latest || !scxg_is_overdue(far_key, near) || !scxg_move_to_local(far))
 		return false;
 	stats = get_cpu_stats(cpu);
 	if (stats)
@@ -88,12 +89,25 @@ static __always_inline bool consume_overdue(s32 cpu, struct cpu_ctx *cc, u64 own
 	return true;
 }
 
+/* The previous task goes on, with a slice of ours rather than one the kernel chooses. */
+static __always_inline void keep_running(s32 cpu, struct task_struct *prev)
+{
+	struct scxg_cpu_stats *stats;
+
+	if (!prev || !(prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED)))
+		return;
+	scxg_set_slice(prev, SCXG_SLICE_MAX_NS);
+	stats = get_cpu_stats(cpu);
+	if (stats)
+		stats->keep_running++;
+}
+
 SEC("struct_ops/scxg_dispatch")
 void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 {
 	u64 own = cpu_dsq(cpu), shared = llc_dsq(cpu);
 	struct cpu_ctx *cc = get_cpu_ctx(cpu);
-	struct scxg_cpu_stats *stats;
+	u64 latest;
 
 #ifdef SCXG_FAULTS
 	struct scxg_sched_state *state = get_sched_state();
@@ -104,20 +118,20 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 #endif
 	if (!cc) /* never, with an array map */
 		return;
-	if (consume_overdue(cpu, cc, own, shared))
+	latest = latest_key(cpu);
+	if (consume_overdue(cpu, cc, own, shared, latest))
 		return;
-	if (is_pinned_first(cpu, cc, own, shared) && scxg_move_to_local(own))
-		return;
-	if (scxg_move_to_local(shared) || (cc->has_pinned && scxg_move_to_local(own)) ||
-	    consume_remote(cpu, shared))
-		return;
-	/* The previous task goes on, with a slice of ours rather than one the kernel chooses. */
-	if (prev && (prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED))) {
-		scxg_set_slice(prev, SCXG_SLICE_MAX_NS);
-		stats = get_cpu_stats(cpu);
-		if (stats)
-			stats->keep_running++;
+	if (latest == NO_KEY || has_passing_task(cpu, latest)) {
+		if (is_pinned_first(cpu, cc, own, shared) && scxg_move_to_local(own))
+			return;
+		if (scxg_move_to_local(shared) || (cc->has_pinned && scxg_move_to_local(own)))
+			return;
 	}
+	if (latest != NO_KEY && !is_shield_exempt(cc))
+		return; /* nobody passes, the previous task neither: SCX_OPS_ENQ_LAST lets the CPU idle */
+	if (latest == NO_KEY && consume_remote(cpu, shared))
+		return;
+	keep_running(cpu, prev);
 }
 
 SEC("struct_ops/scxg_tick")
@@ -129,17 +143,22 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 	struct scxg_tunables *tun = scxg_tunables();
 	struct cpu_ctx *cc = get_cpu_ctx(cpu);
 	struct scxg_cpu_stats *stats;
-	u64 now;
+	u64 now, slice;
 
 	if (!state || !ctl || !tun || !cc)
 		return;
 	now = bpf_ktime_get_ns();
 	if (state->timer_failed)
 		state->effects = scxg_is_heartbeat_fresh(ctl->heartbeat_ns, now);
+	slice = scxg_slice(cc->class_id, state->effects && ctl->game_active, tun);
+	if (shield_tick(cpu, cc, slice, now, state, ctl)) {
+		scxg_set_slice(p, 0);
+		return;
+	}
 	if (nr_local(cpu) <= 0 && scx_bpf_dsq_nr_queued(llc_dsq(cpu)) <= 0 &&
 	    (!cc->has_pinned || scx_bpf_dsq_nr_queued(cpu_dsq(cpu)) <= 0))
 		return;
-	if (now - cc->run_since < scxg_slice(cc->class_id, state->effects && ctl->game_active, tun))
+	if (now - cc->run_since < slice)
 		return;
 	/* The long slice of a task that was alone; dispatch refills it if the queue is empty by then. */
 	scxg_set_slice(p, 0);

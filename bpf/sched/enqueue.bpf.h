@@ -20,9 +20,9 @@ static __always_inline s32 home_cpu(const struct task_struct *p)
 }
 
 /* A CPU that went idle between select_cpu and the insert would sleep beside a full queue. */
-static __always_inline void kick_idle_cpu(struct task_struct *p)
+static __always_inline void kick_idle_cpu(struct task_struct *p, bool favoured)
 {
-	s32 idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	s32 idle = has_smt && !favoured ? pick_free_cpu(p) : scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 
 	if (idle >= 0)
 		scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
@@ -61,7 +61,7 @@ static __always_inline bool requeue_preempted(struct task_struct *p, u64 enq_fla
 	if (class_id < SCXG_NR_CLASSES)
 		stats->enqueues[class_id]++;
 	scxg_insert_vtime(p, llc_dsq(home_cpu(p)), tc->slice, tc->key, enq_flags);
-	kick_idle_cpu(p);
+	kick_idle_cpu(p, false);
 	return true;
 }
 
@@ -97,7 +97,8 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 
 	if (pinned) {
 		/* The kernel does not call select_cpu for it, so its CPU may well be idle. */
-		if (scx_bpf_test_and_clear_cpu_idle(cpu)) {
+		if ((!is_shielded(cpu) || scxg_is_favoured(class_id)) &&
+		    scx_bpf_test_and_clear_cpu_idle(cpu)) {
 			if (class_id < SCXG_NR_CLASSES)
 				v.stats->idle_inserts[class_id]++;
 			scxg_insert(p, local_dsq(), SCXG_SLICE_MAX_NS, enq_flags | scxg_immed());
@@ -140,7 +141,9 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	if (!pinned)
-		kick_idle_cpu(p);
+		kick_idle_cpu(p, scxg_is_favoured(class_id));
+	else if (is_shielded(cpu)) /* it may sleep, claimed; dispatch knows who passes */
+		scxg_kick(cpu, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
 	return;
 lost:
 	/* Unreachable with array maps, but a task must never be lost. */

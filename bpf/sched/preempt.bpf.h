@@ -6,8 +6,7 @@
 #ifndef SCXG_SCHED_PREEMPT_H
 #define SCXG_SCHED_PREEMPT_H
 
-#include "queue.bpf.h"
-#include "task.bpf.h"
+#include "shield.bpf.h"
 
 #define PREEMPT_CANDIDATES 8
 #define KICK_TRIES 3
@@ -52,21 +51,36 @@ static __always_inline struct search search_init(s32 cpu, u32 rounds, const stru
 __noinline u32 preempt_score_on(struct task_struct *p __arg_trusted, s32 cpu,
 				const struct search *how __arg_nonnull)
 {
+	bool favoured = scxg_is_favoured(how->facts.class_id), shielded;
 	struct cpu_ctx *cc = get_cpu_ctx(cpu);
 	struct scxg_running r;
-	u64 ran, since;
+	u64 ran, since, begin;
+	u32 score;
 
-	if (!cc || !cc->run_since || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
-		return 0;
-	ran = how->now - scxg_min(cc->run_since, how->now);
-	r.burst = cc->burst_before + ran;
-	r.debt = scxg_debt_ran(cc->debt_before, ran);
-	r.class_id = cc->class_id;
-	r.is_short = cc->is_short;
-	r.is_kthread = cc->is_kthread;
+	if (!cc || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return SCXG_SCORE_NONE;
+	begin = cc->run_since;
+	shielded = is_shielded(cpu);
+	if (begin) {
+		if (shielded && !favoured && !how->facts.is_kthread)
+			return SCXG_SCORE_NONE;
+		ran = how->now - scxg_min(begin, how->now);
+		r.burst = cc->burst_before + ran;
+		r.debt = scxg_debt_ran(cc->debt_before, ran);
+		r.class_id = cc->class_id;
+		r.is_short = cc->is_short;
+		r.is_kthread = cc->is_kthread;
+		score = scxg_preempt_score(&how->facts, &r);
+	} else if (shielded && favoured && cc->held) {
+		/* Kept free for the game, but perhaps claimed: then no search for an idle CPU finds it. */
+		begin = cc->held_since;
+		score = SCXG_SCORE_BACKGROUND;
+	} else {
+		return SCXG_SCORE_NONE;
+	}
 	since = how->now - scxg_min(cc->last_kick, how->now);
-	return scxg_score_after_kick(scxg_preempt_score(&how->facts, &r), since,
-				     cc->last_kick >= cc->run_since, how->min_gap);
+	score = scxg_score_after_kick(score, since, cc->last_kick >= begin, how->min_gap);
+	return scxg_score_on_core(score, !shielded);
 }
 
 /* The candidate with the highest score, which is left in this CPU's best_*; -1 if all score 0. */

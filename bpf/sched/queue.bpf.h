@@ -11,7 +11,11 @@
 
 static __always_inline u64 llc_dsq(s32 cpu)
 {
-	u32 llc = cpu >= 0 && cpu < SCXG_MAX_CPUS ? cpu_llc[cpu] : 0;
+	u32 index = cpu, llc;
+
+	/* One register for the comparison and the access: the verifier does not relate two loads of a spilled value. */
+	barrier_var(index);
+	llc = index < SCXG_MAX_CPUS ? cpu_llc[index] : 0;
 
 	return DSQ_LLC_BASE + (llc < nr_llcs ? llc : 0);
 }

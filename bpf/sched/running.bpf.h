@@ -6,7 +6,7 @@
 #ifndef SCXG_SCHED_RUNNING_H
 #define SCXG_SCHED_RUNNING_H
 
-#include "task.bpf.h"
+#include "shield.bpf.h"
 
 /*
  * Return true if the run is counted at its stop. So it is for the game and for tasks that answer, because between their
@@ -70,6 +70,7 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 	/* Last: from here on other CPUs take the fields above for those of the running task. */
 	barrier();
 	cc->run_since = bpf_ktime_get_ns();
+	shield_run(cpu, cc, tc, state, ctl);
 	if (!tc || is_counted_at_stop(cc) || class_id >= SCXG_NR_CLASSES)
 		return;
 	stats = get_cpu_stats(cpu);
@@ -93,6 +94,8 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	since = cc->run_since;
 	ran = since ? now - scxg_min(since, now) : 0;
 	cc->run_since = 0;
+	if (has_smt && cc->shields)
+		lower_shield(cpu, now);
 	if (class_id < SCXG_NR_CLASSES)
 		stats->run_ns[class_id] += ran;
 	tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);

@@ -35,6 +35,25 @@ static __always_inline void note_input(const struct view *v, s32 here)
 		waker->input_ns = 0;
 }
 
+/*
+ * Preempt a victim on a core where the game does not compute, rather than take `idle`, whose sibling does. Return the
+ * victim's CPU, -1 if there is none.
+ */
+static __always_inline s32 try_free_core(struct task_struct *p, struct view *v, s32 prev_cpu,
+					 s32 idle)
+{
+	struct cpu_ctx *me = get_cpu_ctx(bpf_get_smp_processor_id());
+	struct search how;
+
+	view_read_window(v);
+	how = search_init(prev_cpu, scxg_min(nr_cpus, PREEMPT_CANDIDATES), v);
+	if (!me || best_victim(p, &how) < 0 || !scxg_prefers_prev_cpu(me->best_score))
+		return -1;
+	preempt_in_select_cpu(p, v, me->best_cpu, me->best_last_kick);
+	hold(idle);
+	return me->best_cpu;
+}
+
 SEC("struct_ops/scxg_select_cpu")
 s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
@@ -42,7 +61,7 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	bool is_idle = false;
 	struct search how;
 	struct cpu_ctx *prev = get_cpu_ctx(prev_cpu), *me;
-	s32 cpu, here = bpf_get_smp_processor_id();
+	s32 cpu, victim, here = bpf_get_smp_processor_id();
 	u32 class_id;
 
 	if (!prev || !view_init(&v, p))
@@ -56,6 +75,22 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 			return prev_cpu;
 	}
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	if (is_idle && is_shielded(cpu)) {
+		if (scxg_is_favoured(class_id)) {
+			victim = try_free_core(p, &v, prev_cpu, cpu);
+			if (victim >= 0)
+				return victim;
+			me = get_cpu_ctx(cpu);
+			if (me) /* taken, as far as searches are concerned, though it does not run yet */
+				me->last_kick = v.now;
+		} else if (!scxg_is_light_worker(&v.facts)) {
+			if (hold(cpu)) {
+				cpu = pick_free_cpu(p);
+				is_idle = cpu >= 0;
+				cpu = is_idle ? cpu : prev_cpu;
+			}
+		}
+	}
 	if (is_idle) {
 		if (v.tc) {
 			v.tc->queued_ns = v.now;

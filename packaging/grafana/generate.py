@@ -87,6 +87,8 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Preempting kicks", "ops", [("{{class}}", rate("preempt_kicks_total", "class"))]),
         ("Decisions", "ops", [("slices cut", rate("slice_cuts_total")), ("kept running", rate("keep_running_total")),
                               ("stolen", rate("steals_total")), ("boosted", rate("boosted_total"))]),
+        ("Kept free for the game", "short", [("CPUs", rate("shield_seconds_total")),
+                                             ("tasks taken off", rate("shield_kicks_total"))]),
         ("Contexts", "short", [("missing", g("context_missing_total")), ("reset", g("context_resets_total"))]),
     ],
     "Input": [

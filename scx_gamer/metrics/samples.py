@@ -214,9 +214,9 @@ def _maxima(found: Mapping[str, Sequence[int]], names: Names) -> Iterator[Sample
 
 def _scheduler(snap: SnapshotBody) -> Iterator[Sample]:
     stats = snap.get("cpu_stats", {})
-    for field, metric in _PLAIN_STATS.items():
+    for field, (metric, factor) in _PLAIN_STATS.items():
         if field in stats:
-            yield metric, (), stats[field][0]
+            yield metric, (), stats[field][0] * factor
     if "events_lost" in stats:
         yield "ring_lost", ("sched",), stats["events_lost"][0]
     live = snap.get("scheduler")
@@ -251,12 +251,14 @@ _CLASS_STATS = {
     "preempt_kicks": ("preempt_kicks", 1),
 }
 _PLAIN_STATS = {
-    "slice_cuts": "slice_cuts",
-    "keep_running": "keep_running",
-    "steals": "steals",
-    "boosted": "boosted",
-    "ctx_missing": "context_missing",
-    "ctx_reset": "context_resets",
+    "slice_cuts": ("slice_cuts", 1),
+    "keep_running": ("keep_running", 1),
+    "steals": ("steals", 1),
+    "boosted": ("boosted", 1),
+    "shield_kicks": ("shield_kicks", 1),
+    "shield_ns": ("shield_seconds", NS),
+    "ctx_missing": ("context_missing", 1),
+    "ctx_reset": ("context_resets", 1),
 }
 _STANDARD = {
     "cpu_ns": ("process_cpu_seconds", NS),

@@ -104,6 +104,12 @@ SPECS: dict[str, Spec] = {
     "keep_running": _c("Times dispatch found nobody else and the task went on."),
     "steals": _c("Tasks taken from another cache's queue."),
     "boosted": _c("Enqueues with an input window open."),
+    "shield_kicks": _c(
+        "Tasks taken off a CPU because the other half of its core began to compute for the game."
+    ),
+    "shield_seconds": _c(
+        "Time that the other half of a core was kept idle while the game computed."
+    ),
     "context_missing": _c("Task contexts that could not be had."),
     "context_resets": _c("Task contexts of another generation that were reset."),
     "queued": _g("Tasks in the queues at the last timer."),

@@ -20,6 +20,7 @@ from scx_gamer.system.paths import checkout_variable
 OPS = "scx_gamer_ops"
 OPS_FLAGS = ("SCX_OPS_ENQ_EXITING", "SCX_OPS_ENQ_MIGRATION_DISABLED")  # the second from 6.15 on
 CPU_RELEASE = "scxg_cpu_release"  # of kernels before 7.1
+SMT_OPS_FLAGS = ("SCX_OPS_ENQ_LAST",)
 TEST_OBJECT = "SCX_GAMER_SCHED_OBJECT"  # path of a test build
 TEST_RODATA = "SCX_GAMER_SCHED_RODATA"  # its switches: fault_error_ms=3000,…
 
@@ -35,17 +36,20 @@ def _test_build() -> tuple[Path | None, dict[str, int]]:
     return (Path(path) if path else None), values
 
 
-def fit_ops(obj: Object) -> None:
+def fit_ops(obj: Object, *, smt: bool = False) -> None:
     """Fit the ops to the running kernel; raises BpfError.
 
-    The flags ask for the tasks that the kernel would otherwise give slices of its own. A flag that this kernel's BTF
+    The flags ask for the tasks that the kernel would otherwise give slices of its own; with SMT for the
+    last task of a CPU too, because it may have to wait while the sibling runs the game. A flag that this kernel's BTF
     lacks is left out, because the kernel refuses a scheduler with an unknown flag. So is a callback that a kernel with
     SCX_ENQ_IMMED does not need and warns of.
     """
     with KernelBtf() as kernel:
         known = kernel.enum("scx_ops_flags")
         immediate = "SCX_ENQ_IMMED" in kernel.enum("scx_enq_flags")
-    members = {"flags": sum(known.get(name, 0) for name in OPS_FLAGS)}
+    members = {
+        "flags": sum(known.get(name, 0) for name in OPS_FLAGS + (SMT_OPS_FLAGS if smt else ()))
+    }
     if immediate and CPU_RELEASE in obj.programs:
         members["cpu_release"] = 0
         obj.programs[CPU_RELEASE].set_autoload(False)
@@ -61,6 +65,7 @@ def _rodata(
         "nr_cpus": topology.nr_cpus,
         "nr_llcs": topology.nr_llcs,
         "cpu_llc": [cpu.llc for cpu in topology.cpus],
+        "has_smt": int(topology.smt),
         "cpu_sibling": [topology.sibling(cpu.number) for cpu in topology.cpus],
         "cpu_capacity": [cpu.capacity for cpu in topology.cpus],
     }
@@ -130,7 +135,7 @@ class AttachedScheduler:
             obj = stack.enter_context(Object.open(test_path or find_object("sched")))
             known = frozenset(obj.btf.variables(".rodata"))
             obj.set_rodata(**_rodata(topology, generation, known), **test_values)
-            fit_ops(obj)
+            fit_ops(obj, smt=topology.smt)
             obj.maps["cpu_stats"].set_max_entries(topology.nr_cpus)
             for name in SHARED:
                 if name in obj.maps:

@@ -44,12 +44,12 @@ class Topology:
 
     @property
     def smt(self) -> bool:
-        return any(len(cpu.siblings) > 1 for cpu in self.cpus)
+        return any(self.sibling(cpu.number) != cpu.number for cpu in self.cpus)
 
     def sibling(self, number: int) -> int:
-        """The next SMT sibling, or the CPU itself."""
+        """The other thread of a core that has two, else the CPU itself."""
         siblings = self.cpus[number].siblings
-        return siblings[(siblings.index(number) + 1) % len(siblings)]
+        return sum(siblings) - number if len(siblings) == 2 else number
 
     def with_llcs(self, limit: int) -> Topology:
         """The same with at most `limit` caches: neighbours share one where the machine has more."""

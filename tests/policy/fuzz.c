@@ -72,6 +72,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	PROMISE(scxg_credit(&f) <= SCXG_CREDIT_MAX_NS);
 	PROMISE(key <= now + SCXG_DEADLINE_MAX_NS);
 	PROMISE(key + SCXG_CREDIT_MAX_NS >= now);
+	/* A CPU that is kept free for the game never refuses the game. */
+	PROMISE(!scxg_is_favoured(f.class_id) || key <= scxg_latest_shielded_key(now));
+	/* A core where the game does not compute goes before one where it does, but for the last choice. */
+	PROMISE(scxg_score_on_core(SCXG_SCORE_NORMAL, true) >
+		scxg_score_on_core(in.index % SCXG_SCORE_FREE_CORE + 1, false));
+	PROMISE(scxg_score_on_core(SCXG_SCORE_LAST, true) == SCXG_SCORE_LAST);
 	PROMISE(slice >= SCXG_NS_PER_MS / 2 && slice <= SCXG_SLICE_MAX_NS);
 	PROMISE(scxg_wait_bucket(in.wait) < SCXG_WAIT_BUCKETS);
 	PROMISE(scxg_burst_avg(in.burst_avg % (10 * SCXG_DEADLINE_MAX_NS), in.burst, in.maturity) <=

@@ -33,7 +33,8 @@ struct cpu {
 	struct task *running;
 	struct task *local; /* in its local DSQ, behind its waker */
 	u64 since, slice_end, last_kick, last_remote_scan;
-	u64 speed; /* percent */
+	u64 speed;    /* percent */
+	bool shields; /* runs a thread of the game that computes: its sibling is kept free */
 };
 
 struct heap {
@@ -178,12 +179,43 @@ static int llc(int cpu)
 	return cpu * nr_llcs / nr_cpus;
 }
 
+/* The other half of the core; the CPU itself where there is none, or nothing is kept free. */
+static int sibling(int cpu)
+{
+	return machine == SMT && tun.value[SCXG_TUN_SMT_ISOLATE] && (cpu ^ 1) < nr_cpus ? cpu ^ 1
+											: cpu;
+}
+
+/* As is_shielded() of sched/shield.bpf.h. */
+static bool is_shielded(int cpu)
+{
+	return sibling(cpu) != cpu && cpus[sibling(cpu)].shields;
+}
+
+/* The latest key that a CPU takes now, as latest_key() of sched/shield.bpf.h. */
+static u64 latest_key(int cpu)
+{
+	return is_shielded(cpu) ? scxg_latest_shielded_key(now) : ~0ULL;
+}
+
+static bool is_exempt(const struct task *t)
+{
+	return t->f.is_kthread || scxg_is_favoured(t->f.class_id);
+}
+
+/* As is_due() of sched/shield.bpf.h. */
+static bool is_due(const struct task *t)
+{
+	return is_exempt(t) || (t->kept && t->key <= scxg_latest_shielded_key(now));
+}
+
 static void check_wait(const struct task *t)
 {
 	/* policy.h: C are the task's CPUs, N the tasks that these serve; a slice ends at the tick after it. */
 	u64 c = t->bound ? 1 : t->span, wait = now - t->queued;
 	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS + SCXG_SYNC_LEAD_NS +
 		    (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS + SCXG_REMOTE_SCAN_NS : 0) +
+		    (machine == SMT ? TICK : 0) +
 		    ((t->rivals + c - 1) / c + 1) * (SCXG_SLICE_MAX_NS + TICK);
 
 	wait_sum += wait;
@@ -205,6 +237,20 @@ static u64 speed_of(int cpu)
 	return 100;
 }
 
+static void reschedule(int cpu);
+
+/* The game computes on this CPU: what the sibling runs gives way. */
+static void raise_shield(int cpu)
+{
+	const struct cpu *other = &cpus[sibling(cpu)];
+
+	if (sibling(cpu) == cpu)
+		return;
+	cpus[cpu].shields = true;
+	if (other->running && !is_due(other->running))
+		reschedule(sibling(cpu));
+}
+
 static void run(int cpu, struct task *t, u64 slice)
 {
 	check_wait(t);
@@ -219,6 +265,9 @@ static void run(int cpu, struct task *t, u64 slice)
 				  .stamp = ++stamps[cpu],
 				  .cpu = cpu,
 				  .task = t});
+	if (scxg_is_favoured(t->f.class_id) &&
+	    !scxg_is_brief(t->f.maturity, t->f.burst, t->f.burst_avg))
+		raise_shield(cpu);
 }
 
 static void queue(struct task *t, bool wakes)
@@ -248,11 +297,14 @@ static struct task *pick(int cpu)
 	struct heap *mine = &own[cpu], *near = &shared[llc(cpu)], *far = NULL;
 	u64 mine_key, near_key, far_key = ~0ULL, key;
 	struct task *t = cpus[cpu].local;
+	u64 latest = latest_key(cpu);
 
 	decisions++;
 	if (t) { /* the kernel empties the local DSQ before it calls dispatch */
 		cpus[cpu].local = NULL;
-		return t;
+		if (latest == ~0ULL || is_due(t))
+			return t;
+		push(t->bound ? &own[t->cpu] : &shared[llc(t->cpu)], t); /* stopped as it starts */
 	}
 	mine_key = head_on(mine, cpu);
 	near_key = head_on(near, cpu);
@@ -265,15 +317,18 @@ static struct task *pick(int cpu)
 				far_key = key;
 			}
 		}
-		if (far && scxg_is_overdue(far_key, scxg_min(mine_key, near_key)))
+		if (far && far_key <= latest &&
+		    scxg_is_overdue(far_key, scxg_min(mine_key, near_key)))
 			return pop(far, cpu);
 	}
+	if (latest != ~0ULL && scxg_min(mine_key, near_key) > latest)
+		return NULL;
 	if (mine->n && mine_key <= near_key)
 		return pop(mine, cpu);
 	t = pop(near, cpu);
 	if (!t)
 		t = pop(mine, cpu);
-	if (t)
+	if (t || latest != ~0ULL)
 		return t;
 	for (int i = 1; i < nr_llcs; i++) {
 		struct heap *other = &shared[(llc(cpu) + i) % nr_llcs];
@@ -286,6 +341,35 @@ static struct task *pick(int cpu)
 	return NULL;
 }
 
+/* The game's thread on this CPU stops: its sibling takes tasks again. */
+static void lower_shield(int cpu)
+{
+	int other = sibling(cpu);
+	struct task *next;
+
+	if (!cpus[cpu].shields)
+		return;
+	cpus[cpu].shields = false;
+	next = cpus[other].running ? NULL : pick(other);
+	if (next)
+		run(other, next, next->slice);
+}
+
+/* Whoever gave way goes to a CPU that is idle, if there is one. */
+static void kick_idle_cpu(void)
+{
+	struct task *next;
+
+	for (int cpu = 0; cpu < nr_cpus; cpu++) {
+		if (cpus[cpu].running || is_shielded(cpu))
+			continue;
+		next = pick(cpu);
+		if (next)
+			run(cpu, next, next->slice);
+		return;
+	}
+}
+
 /* The task that runs has no slice left, or is preempted: asked for another first, queued again after. */
 static void reschedule(int cpu)
 {
@@ -293,7 +377,7 @@ static void reschedule(int cpu)
 	struct task *prev = c->running, *next = pick(cpu);
 	u64 ran = now - c->since;
 
-	if (!next) {
+	if (!next && (!is_shielded(cpu) || is_exempt(prev))) {
 		c->slice_end = now + SCXG_SLICE_MAX_NS;
 		return;
 	}
@@ -301,14 +385,22 @@ static void reschedule(int cpu)
 	prev->f.burst += ran;
 	prev->f.debt = scxg_debt_ran(prev->f.debt, ran);
 	prev->used += ran;
+	c->running = NULL; /* it holds, where nobody passes */
+	stamps[cpu]++;
 	queue(prev, false);
-	run(cpu, next, next->slice);
+	lower_shield(cpu);
+	if (next)
+		run(cpu, next, next->slice);
+	kick_idle_cpu();
 }
 
 /* As preempt_score_on() of sched/preempt.bpf.h. */
 static u32 preempt_score(const struct task *t, int cpu)
 {
 	const struct cpu *c = &cpus[cpu];
+
+	if (!c->running)
+		return SCXG_SCORE_NONE;
 	struct scxg_running r = {
 	    .burst = c->running->f.burst + now - c->since,
 	    .debt = scxg_debt_ran(c->running->f.debt, now - c->since),
@@ -318,26 +410,19 @@ static u32 preempt_score(const struct task *t, int cpu)
 	};
 
 	looks++;
-	return scxg_score_after_kick(scxg_preempt_score(&t->f, &r), now - c->last_kick,
-				     c->last_kick >= c->since,
-				     tun.value[SCXG_TUN_PREEMPT_MIN_US] * SCXG_NS_PER_US);
+	if (is_shielded(cpu) && !is_exempt(t))
+		return SCXG_SCORE_NONE;
+	return scxg_score_on_core(
+	    scxg_score_after_kick(scxg_preempt_score(&t->f, &r), now - c->last_kick,
+				  c->last_kick >= c->since,
+				  tun.value[SCXG_TUN_PREEMPT_MIN_US] * SCXG_NS_PER_US),
+	    !is_shielded(cpu));
 }
 
-/* Whoever gave way goes to a CPU that is idle, if there is one. */
 static void kick(int victim)
 {
-	struct task *next;
-
 	cpus[victim].last_kick = now;
 	reschedule(victim);
-	for (int cpu = 0; cpu < nr_cpus; cpu++) {
-		if (cpus[cpu].running)
-			continue;
-		next = pick(cpu);
-		if (next)
-			run(cpu, next, next->slice);
-		return;
-	}
 }
 
 static void preempt(const struct task *t)
@@ -403,7 +488,8 @@ static void wake(struct task *t)
 	for (int i = 0; i < (t->bound ? 1 : nr_cpus); i++) {
 		int cpu = (t->cpu + i) % nr_cpus;
 
-		if (!cpus[cpu].running && is_allowed(t, cpu)) {
+		if (!cpus[cpu].running && is_allowed(t, cpu) &&
+		    (!is_shielded(cpu) || is_exempt(t))) {
 			t->kept = false;
 			run(cpu, t, SCXG_SLICE_MAX_NS);
 			return;
@@ -428,9 +514,29 @@ static void sleeps(int cpu)
 	push_event((struct event){
 	    .time = now + 1 + t->sleep_ns / 2 + rnd(t->sleep_ns), .cpu = -1, .task = t});
 	cpus[cpu].running = NULL;
+	lower_shield(cpu);
 	next = pick(cpu);
 	if (next)
 		run(cpu, next, next->slice);
+}
+
+/* As shield_tick() of sched/shield.bpf.h. */
+static void shield_tick(int cpu)
+{
+	struct cpu *c = &cpus[cpu], *other = &cpus[sibling(cpu)];
+	struct task *next;
+
+	if (c->shields && !other->running) {
+		next = pick(sibling(cpu));
+		if (next)
+			run(sibling(cpu), next, next->slice);
+	}
+	if (!c->shields && scxg_is_favoured(c->running->f.class_id))
+		raise_shield(cpu);
+	if (is_shielded(cpu) && !is_exempt(c->running) &&
+	    (!is_due(c->running) ||
+	     now - c->since >= scxg_slice(c->running->f.class_id, c->running->f.game_active, &tun)))
+		c->slice_end = now;
 }
 
 static void tick(int cpu)
@@ -439,6 +545,8 @@ static void tick(int cpu)
 
 	if (!c->running)
 		return;
+	if (sibling(cpu) != cpu)
+		shield_tick(cpu);
 	if ((c->local || own[cpu].n || shared[llc(cpu)].n) &&
 	    now - c->since >= scxg_slice(c->running->f.class_id, c->running->f.game_active, &tun))
 		c->slice_end = now;
@@ -506,8 +614,11 @@ static void simulate(u64 end)
 {
 	u64 next_tick = 0;
 
-	for (int i = 0; i < SCXG_NR_TUNABLES; i++)
-		tun.value[i] = scxg_clamp_tunable(i, rnd(200000));
+	for (int i = 0; i < SCXG_NR_TUNABLES; i++) {
+		u64 value = rnd(200000);
+
+		tun.value[i] = scxg_clamp_tunable(i, i == SCXG_TUN_SMT_ISOLATE ? value & 1 : value);
+	}
 	for (int i = 0; i < nr_tasks; i++) {
 		make_task(&tasks[i]);
 		push_event((struct event){

@@ -38,6 +38,14 @@ def test_hogs_restricted_to_a_few_cpus_delay_no_task_of_the_others(
     _sets(simulator, number, 1)
 
 
+@pytest.mark.parametrize("number", [9, 3425])
+def test_a_cpu_kept_free_for_the_game_takes_who_waited_long_enough(
+    simulator: Path, number: int
+) -> None:
+    """Sets in which a shield that lets nobody pass, or whose queue no tick looks after, breaks the bound."""
+    _sets(simulator, number, 1)
+
+
 @pytest.mark.parametrize("machine", ["plain", "smt", "biglittle"])
 @pytest.mark.parametrize(
     ("cpus", "caches", "tasks"),

@@ -136,7 +136,8 @@ _CLASS_FIELDS = (
     "wait_sum_ns",
 )
 _PLAIN_FIELDS = (
-    *("slice_cuts", "keep_running", "steals", "boosted", "ctx_missing", "ctx_reset"),
+    *("slice_cuts", "keep_running", "steals", "boosted", "shield_kicks", "shield_ns"),
+    *("ctx_missing", "ctx_reset"),
     "events_lost",
 )
 

@@ -145,6 +145,15 @@ def test_neighbouring_siblings_and_two_caches(tmp_path: Path) -> None:
     assert [cpu.llc for cpu in found.cpus] == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
+def test_cores_of_four_threads_have_no_sibling(tmp_path: Path) -> None:
+    """To keep one of three others free would leave two beside the game."""
+    root = machine(
+        tmp_path, 8, {n: f"{n & ~3}-{n | 3}" for n in range(8)}, dict.fromkeys(range(8), "0-7")
+    )
+    found = topology.read(root)
+    assert [found.sibling(n) for n in range(8)] == list(range(8)) and not found.smt
+
+
 def test_hybrid_cores_without_siblings(tmp_path: Path) -> None:
     """Fast cores with two threads, slow ones with one."""
     root = machine(

@@ -23,7 +23,9 @@ SCHED_EXT = Path("/sys/kernel/sched_ext")
 class Life:
     """One attached scheduler and the maps to look at it."""
 
-    def __init__(self, stack: ExitStack, faulty: bool, llcs: int, rodata: dict[str, int]) -> None:
+    def __init__(
+        self, stack: ExitStack, faulty: bool, llcs: int, rodata: dict[str, int | list[int]]
+    ) -> None:
         observe = stack.enter_context(Object.open(find_object("observe")))
         for program in observe.programs.values():
             program.set_autoload(False)
@@ -42,7 +44,7 @@ class Life:
             cpu_llc=[cpu % llcs for cpu in range(cpus)],
             **rodata,
         )
-        fit_ops(self.sched)
+        fit_ops(self.sched, smt="has_smt" in rodata)
         self.sched.maps["cpu_stats"].set_max_entries(cpus)
         for name in SHARED:
             if name in self.sched.maps:
@@ -54,11 +56,11 @@ class Life:
 
         self.control = mapped(observe, "control")[0]
         self.control.set("generation", 7)
-        tunables = mapped(observe, "tunables")[0]
+        self.tunables = mapped(observe, "tunables")[0]
         constants = self.abi.constants
         for name, index in constants.items():
             if name.startswith("SCXG_TUN_"):
-                tunables.set(f"value[{index}]", constants[name.replace("TUN", "DEF")])
+                self.tunables.set(f"value[{index}]", constants[name.replace("TUN", "DEF")])
         self.state = mapped(self.sched, "sched_state")[0]
         self.exit = mapped(self.sched, "exit_info")[0]
         self.stats = mapped(self.sched, "cpu_stats")
@@ -115,7 +117,7 @@ def events() -> str:
 
 
 @contextmanager
-def attach(faulty: bool = False, llcs: int = 1, **rodata: int) -> Iterator[Life]:
+def attach(faulty: bool = False, llcs: int = 1, **rodata: int | list[int]) -> Iterator[Life]:
     with ExitStack() as stack:
         yield Life(stack, faulty, llcs, rodata)
 
