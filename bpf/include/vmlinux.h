@@ -193,13 +193,25 @@ struct device {
 	struct kobject kobj;
 };
 
+struct timespec64 {
+	__s64 tv_sec;
+};
+
 struct input_value {
 	__u16 type;
 	__u16 code;
 	__s32 value;
 };
 
-struct input_absinfo;
+struct input_absinfo {
+	__s32 value;
+	__s32 minimum;
+	__s32 maximum;
+	__s32 fuzz;
+	__s32 flat;
+	__s32 resolution;
+};
+
 struct input_handle;
 
 struct input_dev {

@@ -50,9 +50,8 @@ static __always_inline u32 held_in(u32 held, u32 lane)
  * far as its window has ended; while another device holds it, the lease stays. A global function, as open_lane() is:
  * the verifier walks it once, not once for each way that leads to it.
  */
-__noinline int set_held(u32 number, u32 held, u32 keep)
+__noinline int set_held(struct scxg_device *device, u32 held, u32 keep)
 {
-	struct scxg_device *device = bpf_map_lookup_elem(&devices, &number);
 	struct scxg_windows *win = scxg_windows();
 	u32 old, now;
 
@@ -77,11 +76,10 @@ __noinline int set_held(u32 number, u32 held, u32 keep)
 }
 
 /* A report that counted: open the lane's window, and hold it where a key of the lane is down. */
-__noinline int open_lane(u32 lane, u32 held)
+__noinline int open_lane(u32 lane, u32 held, u64 now)
 {
 	struct scxg_control *ctl = scxg_control();
 	struct scxg_tunables *tun = scxg_tunables();
-	u64 now = bpf_ktime_get_ns();
 
 	if (ctl && tun)
 		open_window(ctl, lane, SCXG_PATH_KERNEL, now, now + scxg_boost_ns(tun, lane),
@@ -89,23 +87,57 @@ __noinline int open_lane(u32 lane, u32 held)
 	return 0;
 }
 
-/* N of the name "inputN" at this address, or -1. Global, so that what follows is walked once, not for each length. */
+/*
+ * may_goto, 6.9 on, as bytes for compilers that do not know it: false after millions of rounds, so that the verifier
+ * walks a loop whose length it does not know. Two instructions, where each round of bpf_for() is a call.
+ */
+#define can_loop                                                                                   \
+	({                                                                                         \
+		__label__ over, on;                                                                \
+		bool goes = true;                                                                  \
+		asm volatile goto("1: .byte 0xe5, 0; .long ((%l[over] - 1b - 8) / 8) & 0xffff; "   \
+				  ".short 0" ::                                                    \
+				      :                                                            \
+				  : over);                                                         \
+		goto on;                                                                           \
+	over:                                                                                      \
+		goes = false;                                                                      \
+	on:                                                                                        \
+		goes;                                                                              \
+	})
+
+/*
+ * Eight bytes of the kernel's as a number: one load, with the exception table behind it, where bpf_probe_read_kernel() is
+ * a call. A pointer that is loaded by its own type stays a pointer, with which the verifier computes nothing.
+ */
+static __always_inline u64 load_u64(u64 address)
+{
+	return bpf_core_cast((void *)address, struct timespec64)->tv_sec;
+}
+
+/*
+ * N of the name "inputN" at this address, or -1. Eight bytes at a time: an allocation is aligned so, and ends within
+ * none. Global, so that what follows is walked once, not for each length.
+ */
 __noinline int input_number(u64 address)
 {
-	char name[16] = {};
+	u64 word = load_u64(address);
 	int number = 0, i;
 
-	if (bpf_probe_read_kernel_str(name, sizeof(name), (void *)address) < 7)
-		return -1;
-	if (name[0] != 'i' || name[4] != 't')
+	if ((u8)word != 'i' || (u8)(word >> 32) != 't')
 		return -1;
 #pragma unroll
 	for (i = 5; i < 14; i++) {
-		if (name[i] == '\0')
-			return number;
-		if (name[i] < '0' || name[i] > '9')
+		u8 digit;
+
+		if (i == 8)
+			word = load_u64(address + 8);
+		digit = word >> (i % 8 * 8);
+		if (digit == '\0')
+			return i > 5 ? number : -1;
+		if (digit < '0' || digit > '9')
 			return -1;
-		number = number * 10 + (name[i] - '0');
+		number = number * 10 + (digit - '0');
 	}
 	return -1;
 }
@@ -142,7 +174,12 @@ static __always_inline u64 *known_device(u64 address)
 	return &known_devices[(address >> 11) & (KNOWN_DEVICES - 1)];
 }
 
-/* Note where the axes of a device are, unless that is known. Addresses as numbers: see sources_acting(). */
+static __always_inline u64 name_of(u64 address)
+{
+	return load_u64(address + bpf_core_field_offset(((struct input_dev *)0)->dev.kobj.name));
+}
+
+/* Note where the axes of a device are, unless that is known. Addresses as numbers: see lanes_acting(). */
 __noinline int note_axes(u32 number, u64 absinfo)
 {
 	static const struct axes none = {};
@@ -156,104 +193,100 @@ __noinline int note_axes(u32 number, u64 absinfo)
 		return 0;
 	bpf_for(i, 0, SCXG_ABS_AXES)
 	{
+		u64 one = absinfo + i * sizeof(struct scxg_absinfo);
 		u32 code = i & (SCXG_ABS_AXES - 1);
-		struct scxg_absinfo info;
 
-		if (bpf_probe_read_kernel(&info, sizeof(info),
-					  (void *)(absinfo + i * sizeof(info))))
-			break;
-		noted->rest[code] = noted->counted[code] = info.value;
+		noted->rest[code] = bpf_core_cast((void *)one, struct input_absinfo)->value;
+		noted->counted[code] = noted->rest[code];
 	}
 	return 0;
 }
 
+static __always_inline u64 absinfo_of(u64 address)
+{
+	return load_u64(address + bpf_core_field_offset(((struct input_dev *)0)->absinfo));
+}
+
 /* Whether an axis is farther from where it last counted than its dead zone; then it counted here. */
-static __always_inline bool axis_acts(u32 number, u64 absinfo, struct scxg_device *device,
+static __always_inline bool axis_acts(u32 number, u64 address, struct scxg_device *device,
 				      const struct input_value *v)
 {
 	u32 code = v->code & (SCXG_ABS_AXES - 1), lane = lane_of(device, SCXG_SOURCE_ABS);
 	u32 permille = scxg_axis_permille(lane, code, device->dead_permille);
-	struct scxg_absinfo info;
+	u64 absinfo = absinfo_of(address);
+	struct input_absinfo *info;
+	struct scxg_absinfo limits;
 	struct axes *known;
 
 	if (!scxg_is_axis(lane, code))
 		return false;
 	known = bpf_map_lookup_elem(&axes, &number);
-
 	if (!known) {
 		note_axes(number, absinfo); /* as it is now: this report does not count */
 		return false;
 	}
-	if (bpf_probe_read_kernel(&info, sizeof(info), (void *)(absinfo + code * sizeof(info))) ||
-	    !scxg_axis_acts(&info, permille, known->counted[code], v->value))
+	info = bpf_core_cast((void *)(absinfo + code * sizeof(limits)), struct input_absinfo);
+	limits.minimum = info->minimum;
+	limits.maximum = info->maximum;
+	limits.fuzz = info->fuzz;
+	limits.flat = info->flat;
+	if (!scxg_axis_acts(&limits, permille, known->counted[code], v->value))
 		return false;
 	known->counted[code] = v->value;
 	return true;
 }
 
+#define KEYS_ACTED (1 << SCXG_NR_LANES)
+
 /*
- * The sources that act in @count values that the input core kept of a report, bit a source. Addresses as numbers, since
- * a global function takes no pointer of the kernel's; both are read with care.
+ * The lanes that open for @count values that the input core kept of a report, bit a lane, and whether keys are among the
+ * values. The device's address as a number, since a global function takes no pointer of the kernel's.
  */
-__noinline int sources_acting(u32 number, u32 count, u64 vals, u64 absinfo)
+__noinline int lanes_acting(struct scxg_device *device, u32 number, u32 count, u64 address)
 {
-	struct scxg_device *device = bpf_map_lookup_elem(&devices, &number);
 	u32 acting = 0;
-	int i;
+	u64 at, end;
 
 	if (!device)
 		return 0;
-	bpf_for(i, 0, (int)count)
-	{
-		struct input_value v;
-		u32 source;
-		bool acts;
+	at = load_u64(address + bpf_core_field_offset(((struct input_dev *)0)->vals));
+	end = at + count * sizeof(struct input_value);
+	for (; at < end && can_loop; at += sizeof(struct input_value)) {
+		const struct input_value *v = bpf_core_cast((void *)at, struct input_value);
+		u32 source = scxg_source_of(v->type, v->code);
+		u32 lane = source == SCXG_NR_SOURCES ? SCXG_LANE_NONE : lane_of(device, source);
 
-		if (bpf_probe_read_kernel(&v, sizeof(v), (void *)(vals + i * sizeof(v))))
-			break;
-		source = scxg_source_of(v.type, v.code);
-		if (source == SCXG_NR_SOURCES || lane_of(device, source) == SCXG_LANE_NONE)
+		if (lane == SCXG_LANE_NONE)
 			continue;
-		acts = source == SCXG_SOURCE_ABS ? axis_acts(number, absinfo, device, &v)
-						 : scxg_value_acts(source, v.value);
-		acting |= (u32)acts << source;
+		if (source == SCXG_SOURCE_ABS ? axis_acts(number, address, device, v)
+					      : scxg_value_acts(source, v->value))
+			acting |= 1 << lane | (source <= SCXG_SOURCE_BUTTON ? KEYS_ACTED : 0);
 	}
 	return acting;
 }
 
-static __always_inline int number_of(struct input_dev *dev)
-{
-	u64 name = 0;
-
-	bpf_probe_read_kernel(&name, sizeof(name), &dev->dev.kobj.name);
-	return input_number(name);
-}
-
 /* The device's first absolute value, before the core takes it: where all of its axes are is known now or never. */
-static __always_inline void on_first_value(struct input_dev *dev, u64 address)
+static __always_inline void on_first_value(u64 address)
 {
-	int number = number_of(dev);
+	int number = input_number(name_of(address));
 	struct scxg_device *device;
-	u64 absinfo = 0;
 	u32 key = number;
 
 	device = number < 0 ? NULL : bpf_map_lookup_elem(&devices, &key);
 	if (!device)
 		return; /* it may get a lane yet */
-	if (lane_of(device, SCXG_SOURCE_ABS) != SCXG_LANE_NONE) {
-		bpf_probe_read_kernel(&absinfo, sizeof(absinfo), &dev->absinfo);
-		note_axes(key, absinfo);
-	}
+	if (lane_of(device, SCXG_SOURCE_ABS) != SCXG_LANE_NONE)
+		note_axes(key, absinfo_of(address));
 	*known_device(address) = address;
 }
 
 /* A report has ended, or what the core kept of it fills its buffer. Not passed on yet: no reader is told before us. */
-static __always_inline void on_report(struct input_dev *dev, u32 count)
+static __always_inline void on_report(struct input_dev *dev, u64 address, u32 count)
 {
-	u32 key, acting, held = 0, lanes = 0;
+	int number = input_number(name_of(address));
 	struct scxg_device *device;
-	u64 vals = 0, absinfo = 0;
-	int number = number_of(dev);
+	u32 key, acting, held = 0;
+	u64 now;
 
 	if (number < 0)
 		return;
@@ -263,24 +296,19 @@ static __always_inline void on_report(struct input_dev *dev, u32 count)
 		return;
 	device->reports++;
 	device->grabbed = dev->grab != NULL;
-	bpf_probe_read_kernel(&vals, sizeof(vals), &dev->vals);
-	bpf_probe_read_kernel(&absinfo, sizeof(absinfo), &dev->absinfo);
-	acting = sources_acting(key, count, vals, absinfo);
+	acting = lanes_acting(device, key, count, address);
 	if (!acting)
 		return;
 	device->acts++;
-	device->last_ns = bpf_ktime_get_ns();
-	if (acting & (1 << SCXG_SOURCE_KEY | 1 << SCXG_SOURCE_BUTTON)) {
+	device->last_ns = now = bpf_ktime_get_ns();
+	if (acting & KEYS_ACTED) {
 		held = keys_held(dev, device);
-		set_held(key, held, SCXG_HELD_ALL_AXES);
+		set_held(device, held, SCXG_HELD_ALL_AXES);
 	}
 #pragma unroll
-	for (u32 source = 0; source < SCXG_NR_SOURCES; source++)
-		lanes |= (acting >> source & 1) << lane_of(device, source);
-#pragma unroll
 	for (u32 lane = SCXG_LANE_NONE + 1; lane < SCXG_NR_LANES; lane++)
-		if (lanes & 1 << lane)
-			open_lane(lane, held_in(held, lane));
+		if (acting & 1 << lane)
+			open_lane(lane, held_in(held, lane), now);
 }
 
 /*
@@ -295,9 +323,9 @@ static __always_inline int on_event(struct input_dev *dev, u64 address, unsigned
 	u32 count = dev->num_vals;
 
 	if (type == SCXG_TYPE_ABS && *known_device(address) != address)
-		on_first_value(dev, address);
+		on_first_value(address);
 	if (count && ((type == EV_SYN && code == SYN_REPORT) || count + 4 >= dev->max_vals))
-		on_report(dev, count);
+		on_report(dev, address, count);
 	return 0;
 }
 

@@ -49,7 +49,7 @@ static __always_inline bool held_set(struct scxg_control *ctl, const struct scxg
 	device = bpf_map_lookup_elem(&devices, &number);
 	if (!device || !win || msg->value & ~(u64)SCXG_HELD_ALL)
 		return false;
-	set_held(number, msg->value, 0);
+	set_held(device, msg->value, 0);
 #pragma unroll
 	for (u32 lane = SCXG_LANE_NONE + 1; lane < SCXG_NR_LANES; lane++)
 		if (held_in(msg->value, lane))
