@@ -98,17 +98,6 @@ class Limits:
         return min(dead, self.way // 4) if self.way else dead
 
 
-def source_of(kind: int, code: int) -> Source | None:
-    """Return the source of an event, None for what no player does."""
-    if kind == EV_KEY:
-        return Source.BUTTON if is_button(code) else Source.KEY
-    if kind == EV_REL:
-        return Source.REL
-    if kind == EV_ABS and code < ABS_AXES:
-        return Source.ABS
-    return None
-
-
 class Axes:
     """The value at which each absolute axis of a device last counted."""
 
@@ -133,6 +122,19 @@ class Axes:
         return True
 
 
-def value_acts(source: Source, value: int) -> bool:
-    """Return True if a key or a relative axis acts with this value; auto-repeat does not."""
-    return value != 0 if source is Source.REL else value != _KEY_REPEAT
+# Each event costs what follows, amid other work: names of the module, and one look-up by the code of a key.
+_KEY, _REL, _ABS = Source.KEY, Source.REL, Source.ABS
+_KEY_SOURCES = tuple(Source.BUTTON if is_button(c) else Source.KEY for c in range(MAX_BITS))
+
+
+def acting(axes: Axes, kind: int, code: int, value: int) -> Source | None:
+    """Return the source of an event that is an act, None for any other event; auto-repeat is none."""
+    if kind == EV_KEY:
+        if value == _KEY_REPEAT:
+            return None
+        return _KEY_SOURCES[code] if code < MAX_BITS else _KEY
+    if kind == EV_REL:
+        return _REL if value else None
+    if kind == EV_ABS and axes.acts(code, value):
+        return _ABS
+    return None

@@ -190,7 +190,7 @@ class Listener:
                 except OSError as err:
                     self._taken.append((device, err))
                     continue
-                if batch.count:
+                if batch.events:
                     self._taken.append((device, batch))
                 for source, time_ns in batch.acted.items():
                     lane = device.lanes[source]
@@ -213,9 +213,9 @@ class Listener:
                 self._monitor.failed(device, got)
                 continue
             lanes.update(dict.fromkeys(_lanes_of(device, got)))
-            flood = got.count >= BATCH
+            flood = got.events >= BATCH
             rest = self._pause(device, got, flood)
-            self._counters["events"] += got.count + rest.count
+            self._counters["events"] += got.events + rest.events
             if got.dropped or rest.dropped or flood:
                 self._counters["resyncs"] += 1
                 self._monitor.poll_device(device)

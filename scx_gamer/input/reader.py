@@ -10,16 +10,15 @@ import struct
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from scx_gamer.input.acts import (
     ABS_AXES,
     Axes,
     Limits,
     Source,
+    acting,
     dead_permille,
-    source_of,
-    value_acts,
 )
 from scx_gamer.input.classify import EV_ABS, EV_KEY, EV_REL, Capabilities, Kind, Lane
 from scx_gamer.input.devices import read_capabilities
@@ -39,7 +38,7 @@ _EVIOCGABS0 = _ioc(2, 0x40, _ABSINFO.size)
 _EVIOCSMASK = _ioc(1, 0x93, _MASK.size)
 _EVIOCSCLOCKID = _ioc(1, 0xA0, 4)
 _F_SETOWN_EX, _F_OWNER_TID = 15, 0  # asm-generic/fcntl.h
-_SYN_DROPPED = (0, 3)
+_SYN_DROPPED = 3  # of type EV_SYN, which is 0
 
 BATCH = 256  # events in one read: what one device may cost in one pass of the loop
 MASK_NOTHING = 0  # no event wakes us; a hang-up still does
@@ -47,11 +46,10 @@ MASK_KEYS = 1 << EV_KEY
 MASK_MOTION = 1 << EV_REL | 1 << EV_ABS
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One read: how many events, whether some were lost, and when each source last acted."""
+class Batch(NamedTuple):
+    """One read: the number of events, whether some were lost, and when each source last acted."""
 
-    count: int
+    events: int
     dropped: bool
     acted: Mapping[Source, int]
 
@@ -65,10 +63,9 @@ def parse_batch(data: bytes, axes: Axes) -> Batch:
     dropped = False
     whole = len(data) - len(data) % _EVENT.size
     for seconds, microseconds, kind, code, value in _EVENT.iter_unpack(data[:whole]):
-        source = source_of(kind, code)
-        if source is None:
-            dropped |= (kind, code) == _SYN_DROPPED
-        elif axes.acts(code, value) if source is Source.ABS else value_acts(source, value):
+        if not kind:
+            dropped |= code == _SYN_DROPPED
+        elif (source := acting(axes, kind, code, value)) is not None:
             acted[source] = seconds * 1_000_000_000 + microseconds * 1000
     return Batch(whole // _EVENT.size, dropped, acted)
 

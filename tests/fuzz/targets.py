@@ -345,8 +345,8 @@ def input_events(_scratch: Path) -> Target:
         axes = acts.Axes(classify.Lane.GAMEPAD, acts.DEAD_PERMILLE)
         axes.learn(0, acts.Limits(0, 255), 128)
         batch = reader.parse_batch(data, axes)
-        assert 0 <= batch.count <= len(data)
-        assert len(batch.acted) <= min(batch.count, len(acts.Source))
+        assert 0 <= batch.events <= len(data)
+        assert len(batch.acted) <= min(batch.events, len(acts.Source))
 
     return target
 

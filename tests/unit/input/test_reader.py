@@ -79,6 +79,6 @@ def test_a_slow_move_counts_once_a_dead_zone() -> None:
 )
 def test_lost_events_are_found(rows: list[tuple[int, int, int, int, int]], torn: bytes) -> None:
     batch = parse_batch(b"".join(EVENT.pack(*row) for row in rows) + torn, axes())
-    assert batch.count == len(rows)
+    assert batch.events == len(rows)
     assert batch.dropped == any(row[2:4] == DROPPED for row in rows)
     assert set(batch.acted) <= set(Source)
