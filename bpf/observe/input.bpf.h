@@ -165,11 +165,17 @@ static __always_inline u32 keys_held(struct input_dev *dev, struct scxg_device *
 	return held & SCXG_HELD_ALL;
 }
 
-/* Addresses of devices whose axes are in the map, or of no interest; a device that collides is looked up each time. */
+/*
+ * Devices whose axes are in the map, or of no interest: address and beginning of the name, since the next device may get
+ * the address of one that went. A device that collides is looked up each time.
+ */
 #define KNOWN_DEVICES 64
-static u64 known_devices[KNOWN_DEVICES];
+static struct known_device {
+	u64 address;
+	u64 name;
+} known_devices[KNOWN_DEVICES];
 
-static __always_inline u64 *known_device(u64 address)
+static __always_inline struct known_device *known_device(u64 address)
 {
 	return &known_devices[(address >> 11) & (KNOWN_DEVICES - 1)];
 }
@@ -177,6 +183,13 @@ static __always_inline u64 *known_device(u64 address)
 static __always_inline u64 name_of(u64 address)
 {
 	return load_u64(address + bpf_core_field_offset(((struct input_dev *)0)->dev.kobj.name));
+}
+
+static __always_inline bool is_known(u64 address)
+{
+	struct known_device *known = known_device(address);
+
+	return known->address == address && known->name == load_u64(name_of(address));
 }
 
 /* Note where the axes of a device are, unless that is known. Addresses as numbers: see lanes_acting(). */
@@ -277,7 +290,8 @@ static __always_inline void on_first_value(u64 address)
 		return; /* it may get a lane yet */
 	if (lane_of(device, SCXG_SOURCE_ABS) != SCXG_LANE_NONE)
 		note_axes(key, absinfo_of(address));
-	*known_device(address) = address;
+	known_device(address)->name = load_u64(name_of(address));
+	known_device(address)->address = address;
 }
 
 /* A report has ended, or what the core kept of it fills its buffer. Not passed on yet: no reader is told before us. */
@@ -322,7 +336,7 @@ static __always_inline int on_event(struct input_dev *dev, u64 address, unsigned
 {
 	u32 count = dev->num_vals;
 
-	if (type == SCXG_TYPE_ABS && *known_device(address) != address)
+	if (type == SCXG_TYPE_ABS && !is_known(address))
 		on_first_value(address);
 	if (count && ((type == EV_SYN && code == SYN_REPORT) || count + 4 >= dev->max_vals))
 		on_report(dev, address, count);
