@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from scx_gamer.libbpf import Object
 from tests.vm.input import devices
-from tests.vm.input.rig import Rig, Writer
+from tests.vm.input.rig import Rig, Writer, observing
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,9 +25,15 @@ def path(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def observe() -> Iterator[Object]:
+    with observing() as loaded:
+        yield loaded
+
+
 @pytest.fixture
-def rig(path: str) -> Iterator[Rig]:
-    rig = Rig(path)
+def rig(observe: Object, path: str) -> Iterator[Rig]:
+    rig = Rig(observe, path)
     try:
         rig.start()
         yield rig

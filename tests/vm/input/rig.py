@@ -7,8 +7,8 @@ import os
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from scx_gamer.input import InputMonitor
@@ -19,31 +19,40 @@ from scx_gamer.system.loop import Loop
 
 Scenario = Generator[float, None, None]
 GENERATION = 7
+LANES = ("KEYBOARD", "MOUSE", "GAMEPAD")
 HOOKS = ("on_input", "on_inject")
 OPTIONAL = ("on_exec", "on_exit", "on_fork")
 
 
-class Rig:
-    """Owns observe, the rings, the loop and the monitor. `play` runs a scenario inside the loop."""
+@contextmanager
+def observing() -> Iterator[Object]:
+    """Load observe for many rigs: with the hooks libbpf reads the kernel's types, 10 s of an emulated CPU."""
+    with Object.open(find_object("observe")) as observe:
+        for name in OPTIONAL:
+            observe.programs[name].set_autoload(False)
+        observe.load()
+        yield observe
 
-    def __init__(self, path: str) -> None:
+
+class Rig:
+    """Owns the hooks, the rings, the loop and the monitor. `play` runs a scenario inside the loop."""
+
+    def __init__(self, observe: Object, path: str) -> None:
         self.path = path
         self.records: list[bytes] = []
         self._failure: BaseException | None = None
         with ExitStack() as stack:
-            observe = stack.enter_context(Object.open(find_object("observe")))
-            for name in OPTIONAL:
-                observe.programs[name].set_autoload(False)
-            for name in HOOKS:
-                observe.programs[name].set_autoload(path == "kernel")
-            observe.load()
             self.observe = observe
             self.maps = observe.maps
             self.abi = Abi(observe.btf)
+            for name in ("windows", "control", "tunables"):  # as the last rig left them
+                self.maps[name].update(bytes(4), bytes(self.maps[name].value_size))
+            with RingBuffer(self.maps["events"], lambda _data: None) as last:
+                last.consume()
             self.windows = stack.enter_context(self.maps["windows"].mapped("scxg_windows"))[0]
             self.control = stack.enter_context(self.maps["control"].mapped("scxg_control"))[0]
             self.tunables = stack.enter_context(self.maps["tunables"].mapped("scxg_tunables"))[0]
-            for lane in ("KEYBOARD", "MOUSE", "GAMEPAD"):
+            for lane in LANES:
                 self.set_boost(lane, self.abi.constants[f"SCXG_DEF_BOOST_{lane}_MS"])
             self.control.set("generation", GENERATION)
             ring = stack.enter_context(RingBuffer(self.maps["events"], self._on_record))
@@ -139,6 +148,10 @@ class Rig:
             assert time.monotonic() < end, f"not within {limit_s} s"
             yield 0.005
 
+    def wait_closed(self, lane: str) -> Scenario:
+        """Until nothing holds the lane, and its window is over: a release sets the lease to 0, its end does not."""
+        yield from self.wait(lambda: not self.lane(lane, "held_until_ns") and not self.open(lane))
+
     def wait_device(self, name: str, present: bool = True) -> Scenario:
         """Until the room listens to the device called `name`, or no longer does."""
         yield from self.wait(
@@ -187,6 +200,19 @@ class Writer:
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
+
+
+def opened(rig: Rig) -> dict[str, int]:
+    """Count the openings of each lane."""
+    return {lane: rig.lane(lane, "opened") for lane in LANES}
+
+
+def others_closed(rig: Rig, lane: str) -> None:
+    """Assert that no lane but this one was opened."""
+    for other in LANES:
+        if other != lane:
+            assert not rig.open(other), other
+            assert rig.lane(other, "opened") == 0, other
 
 
 def fds() -> int:

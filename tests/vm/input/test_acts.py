@@ -3,24 +3,16 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack, closing
 
 import pytest
 from evdev import InputDevice, UInput, ecodes
 
+from scx_gamer.libbpf import Object
 from tests.vm.input import devices
-from tests.vm.input.rig import Rig, Scenario
-from tests.vm.input.streams import IDLE, Stream, send
-
-LANES = ("KEYBOARD", "MOUSE", "GAMEPAD")
-IDLE_S = 8.0
-REPORTS_HZ = 20  # of each device; more is too much for an emulated machine, and shows no more
-SLACK_S = 0.6
-
-
-def opened(rig: Rig) -> dict[str, int]:
-    return {lane: rig.lane(lane, "opened") for lane in LANES}
+from tests.vm.input.at_rest import play_at_rest
+from tests.vm.input.rig import Rig, Scenario, opened
+from tests.vm.input.streams import send
 
 
 def node_of(rig: Rig, name: str) -> str:
@@ -30,45 +22,8 @@ def node_of(rig: Rig, name: str) -> str:
 
 
 def test_devices_on_a_table_open_no_window_and_an_act_opens_it_at_once(rig: Rig) -> None:
-    with ExitStack() as stack:
-        made = [(stream, stack.enter_context(closing(stream.open()))) for stream in IDLE]
-
-        def idle(seconds: float) -> Scenario:
-            end, number = time.monotonic() + seconds, 0
-            while time.monotonic() < end:
-                for stream, device in made:
-                    send(device, stream.report(number))
-                number += 1
-                yield 1 / REPORTS_HZ
-
-        def act(stream: Stream, device: UInput) -> Scenario:
-            before = opened(rig)["GAMEPAD"]
-            send(device, [(ecodes.EV_ABS, *stream.act)])
-            if rig.path == "kernel":
-                assert opened(rig)["GAMEPAD"] == before + 1, (
-                    stream.name
-                )  # with the report, not after it
-            yield from rig.wait(lambda: opened(rig)["GAMEPAD"] > before, 2)
-            send(device, stream.report(0))
-            yield from rig.wait(
-                lambda: not rig.open("GAMEPAD"), 15
-            )  # a lever first seen in use rests after 10
-
-        def scenario() -> Scenario:
-            for stream in IDLE:
-                yield from rig.wait_device(stream.name)
-            wakeups = rig.room.counters["wakeups"]
-            yield from idle(IDLE_S)
-            assert opened(rig) == dict.fromkeys(LANES, 0)
-            assert rig.lane("GAMEPAD", "events[0]") + rig.lane("GAMEPAD", "events[1]") == 0
-            if rig.path == "kernel":
-                assert rig.room.counters["wakeups"] == wakeups
-            for stream, device in made:
-                yield from act(stream, device)
-            assert opened(rig)["KEYBOARD"] == opened(rig)["MOUSE"] == 0
-            assert rig.control.get("msgs_invalid") == 0
-
-        rig.play(scenario())
+    """For a minute in tests/vm/idle."""
+    play_at_rest(rig, 5)
 
 
 def test_each_source_of_one_node_opens_its_own_lane(rig: Rig) -> None:
@@ -97,7 +52,7 @@ def test_each_source_of_one_node_opens_its_own_lane(rig: Rig) -> None:
                 assert rig.open("KEYBOARD")
             assert opened(rig)["MOUSE"] == moved
             devices.key(desk, ecodes.KEY_W, 0)
-            yield from rig.wait(lambda: not rig.open("KEYBOARD"), 0.25 + SLACK_S)
+            yield from rig.wait_closed("KEYBOARD")
 
         rig.play(scenario())
 
@@ -118,7 +73,7 @@ def test_a_release_on_one_pad_does_not_end_the_hold_of_another(rig: Rig) -> None
                 assert rig.open("GAMEPAD")
                 yield 0.005
             devices.key(two, ecodes.BTN_SOUTH, 0)
-            yield from rig.wait(lambda: not rig.open("GAMEPAD"), SLACK_S)
+            yield from rig.wait_closed("GAMEPAD")
             yield from rig.wait(lambda: rig.lane("GAMEPAD", "holders") == 0, 1)
 
         rig.play(scenario())
@@ -138,7 +93,7 @@ def test_a_key_without_a_name_that_is_down_for_good(rig: Rig) -> None:
             yield from rig.wait_device("stuck")
             devices.key(keys, ecodes.KEY_UNKNOWN, 1)
             yield from rig.wait(lambda: opened(rig)["KEYBOARD"] > 0)
-            yield from rig.wait(lambda: not rig.open("KEYBOARD"), 0.25 + SLACK_S)
+            yield from rig.wait_closed("KEYBOARD")
             for _ in range(20):
                 yield 0.05
                 assert not rig.open("KEYBOARD")
@@ -191,10 +146,10 @@ def test_a_grab_is_told(rig: Rig) -> None:
         rig.play(scenario())
 
 
-def test_no_node_is_open_without_a_game(path: str) -> None:
+def test_no_node_is_open_without_a_game(observe: Object, path: str) -> None:
     """And with one a controller only once it was used, where the kernel opens the windows."""
     with ExitStack() as stack:
-        rig = Rig(path)
+        rig = Rig(observe, path)
         stack.callback(rig.close)
         keys = stack.enter_context(closing(devices.keyboard()))
         pad = stack.enter_context(closing(devices.gamepad()))
@@ -224,7 +179,7 @@ def test_no_node_is_open_without_a_game(path: str) -> None:
             assert rig.nodes() == mine
             assert rig.room.held() == []
             devices.key(pad, ecodes.BTN_SOUTH, 0)
-            yield from rig.wait(lambda: not rig.open("GAMEPAD"), 1 + SLACK_S)
+            yield from rig.wait_closed("GAMEPAD")
 
         rig.play(scenario())
 

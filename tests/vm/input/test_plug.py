@@ -12,6 +12,7 @@ import pytest
 from evdev import ecodes
 
 from scx_gamer.input import hotplug
+from scx_gamer.libbpf import Object
 from tests.vm.input import devices
 from tests.vm.input.rig import Rig, Scenario, Writer, fds
 
@@ -74,10 +75,26 @@ def test_hundred_plug_cycles(rig: Rig) -> None:
     rig.play(scenario())
 
 
-def test_hotplug_without_udevd(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_report_of_a_pad_that_was_plugged_in_again_counts(rig: Rig) -> None:
+    """The kernel may give it the memory of the one that went."""
+
+    def scenario() -> Scenario:
+        for _ in range(5):
+            with closing(devices.gamepad()) as pad:
+                yield from rig.wait_device("pad")
+                before = rig.lane("GAMEPAD", "opened")
+                devices.stick(pad, 32767)
+                yield from rig.wait(lambda: rig.lane("GAMEPAD", "opened") > before, 5)  # noqa: B023
+            yield from rig.wait_device("pad", present=False)
+            yield from rig.wait_closed("GAMEPAD")
+
+    rig.play(scenario())
+
+
+def test_hotplug_without_udevd(observe: Object, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's own uevents serve where no udevd runs."""
     monkeypatch.setattr(hotplug, "UDEV_CONTROL", Path("/nonexistent"))
-    rig = Rig(path)
+    rig = Rig(observe, path)
     try:
         rig.start()
 

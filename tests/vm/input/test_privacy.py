@@ -10,18 +10,21 @@ from contextlib import closing
 import pytest
 from evdev import ecodes
 
+from scx_gamer.libbpf import Object
 from tests.vm.input import devices
 from tests.vm.input.rig import Rig, Scenario
 
 TIMES = ("time_ns", "start_ns")
 
 
-def _traces(path: str, code: int) -> tuple[list[dict[str, int | str]], dict[str, object]]:
+def _traces(
+    observe: Object, path: str, code: int
+) -> tuple[list[dict[str, int | str]], dict[str, object]]:
     """Everything that user space can see after one press of `code`, without the times.
 
     A time may hold any bytes, so each is checked to lie within the run instead of searched.
     """
-    rig = Rig(path)
+    rig = Rig(observe, path)
     began = time.monotonic_ns()
     try:
         rig.start()
@@ -59,11 +62,13 @@ def _traces(path: str, code: int) -> tuple[list[dict[str, int | str]], dict[str,
         rig.close()
 
 
-def test_no_key_code_in_any_record(path: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_key_code_in_any_record(
+    observe: Object, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Two rare keys, far apart: nothing that comes out of the kernel tells them apart."""
     caplog.set_level(logging.DEBUG)
-    first = _traces(path, ecodes.KEY_F24)
-    second = _traces(path, ecodes.KEY_ZENKAKUHANKAKU)
+    first = _traces(observe, path, ecodes.KEY_F24)
+    second = _traces(observe, path, ecodes.KEY_ZENKAKUHANKAKU)
     assert first == second
     events, _state = first
     assert events  # the press was seen at all

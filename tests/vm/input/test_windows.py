@@ -4,78 +4,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import closing
 
 import pytest
 from evdev import ecodes
 
-from scx_gamer.input import Kind
+from scx_gamer.libbpf import Object
 from tests.vm.input import devices
-from tests.vm.input.rig import Rig, Scenario, Writer
-
-LANES = ("KEYBOARD", "MOUSE", "GAMEPAD")
-SLACK_S = 0.6  # poll period plus what an emulated machine is late
-
-
-def _others_closed(rig: Rig, lane: str) -> None:
-    for other in LANES:
-        if other != lane:
-            assert not rig.open(other), other
-            assert rig.lane(other, "opened") == 0, other
-
-
-@pytest.mark.parametrize("rate", [1000, 8000])
-def test_mouse(
-    rig: Rig, writer: Callable[[int, float], Writer], rate: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seconds = 6.0
-    mouse = writer(rate, seconds)
-
-    def scenario() -> Scenario:
-        yield from rig.wait_device("writer mouse")
-        info = next(info for info in rig.room.devices() if info.name == "writer mouse")
-        assert info.kind is Kind.MOUSE
-        assert info.path == rig.path
-        assert not rig.open("MOUSE")
-        mouse.begin()
-        yield from rig.wait(lambda: rig.open("MOUSE"))
-        opened, wakeups = rig.lane("MOUSE", "opened"), rig.room.counters["wakeups"]
-        cpu, wall, passes = time.process_time(), time.monotonic(), rig.loop.stats().passes
-        yield 5.0
-        cpu, wall = time.process_time() - cpu, time.monotonic() - wall
-        passes = rig.loop.stats().passes - passes
-        wakeups = rig.room.counters["wakeups"] - wakeups
-        percent = 100 * cpu / wall
-        assert rig.open("MOUSE")
-        assert wall >= 5
-        hz = [info.rate_hz for info in rig.room.devices() if info.name == "writer mouse"]
-        yield from rig.wait(lambda: not mouse.running(), 30)
-        achieved = mouse.rate()
-        with capsys.disabled():
-            print(
-                f"\n{rig.path} path, mouse at {achieved} Hz (counted {hz[0]}): supervisor"
-                f" {percent:.2f} % of a CPU, {passes} passes, {wakeups} wake-ups in {wall:.1f} s,"
-                f" opened {rig.lane('MOUSE', 'opened') - opened} times more"
-            )
-        assert achieved >= 0.875 * rate
-        if rig.path == "kernel":
-            # Each vCPU's turn of an emulated machine is charged to whoever waits on another; the promise of half a
-            # percent is held in tests/vm/costs.
-            assert percent < 2
-            assert passes < 5 * wall
-            assert wakeups == 0
-            assert hz[0] is not None
-            assert hz[0] >= 0.8 * rate
-            assert rig.lane("MOUSE", "events[0]") >= 0.8 * rate * seconds
-            assert rig.lane("MOUSE", "events[1]") == 0
-        else:
-            assert 0 < wakeups < 60 * wall  # two for each window, not one for each report
-            assert rig.lane("MOUSE", "events[0]") == 0
-        yield from rig.wait(lambda: not rig.open("MOUSE"), SLACK_S)
-        _others_closed(rig, "MOUSE")
-
-    rig.play(scenario())
+from tests.vm.input.rig import Rig, Scenario, others_closed
 
 
 def test_held_key(rig: Rig) -> None:
@@ -91,10 +27,10 @@ def test_held_key(rig: Rig) -> None:
             assert rig.lane("KEYBOARD", "opened") <= 1  # 0: a poll saw the key before its event
             assert len(rig.room.held()) == 1
             devices.key(keys, ecodes.KEY_W, 0)
-            yield from rig.wait(lambda: not rig.open("KEYBOARD"), 0.25 + SLACK_S)
+            yield from rig.wait_closed("KEYBOARD")
             yield 0.3
             assert rig.room.held() == []
-            _others_closed(rig, "KEYBOARD")
+            others_closed(rig, "KEYBOARD")
 
         rig.play(scenario())
 
@@ -117,23 +53,23 @@ def test_held_stick(rig: Rig) -> None:
                 yield 0.005
                 assert rig.open("GAMEPAD")
             devices.stick(pad, 900)  # drift: within 10 % of the centre
-            yield from rig.wait(lambda: not rig.open("GAMEPAD"), 0.1 + SLACK_S)
+            yield from rig.wait_closed("GAMEPAD")
             assert rig.room.held() == []
             devices.key(pad, ecodes.BTN_SOUTH, 1)
             yield from rig.wait(lambda: rig.open("GAMEPAD"))
             devices.key(pad, ecodes.BTN_SOUTH, 0)
-            yield from rig.wait(lambda: not rig.open("GAMEPAD"), 0.1 + SLACK_S)
-            _others_closed(rig, "GAMEPAD")
+            yield from rig.wait_closed("GAMEPAD")
+            others_closed(rig, "GAMEPAD")
 
         rig.play(scenario())
 
 
-def test_key_held_from_before(path: str) -> None:
+def test_key_held_from_before(observe: Object, path: str) -> None:
     """A device with a key down when the supervisor starts."""
     with closing(devices.keyboard("early")) as keys:
         devices.key(keys, ecodes.KEY_W, 1)
         time.sleep(0.5)
-        rig = Rig(path)
+        rig = Rig(observe, path)
         try:
             rig.start()
 
