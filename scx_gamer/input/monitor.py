@@ -207,7 +207,7 @@ class InputMonitor:
         for info in scan_devices(self._sysfs, self._dev, overrides):
             device = self._devices.get(info.number)
             if device is not None and device.info.lanes != info.lanes:
-                self._drop(info.number)
+                self._drop(info.number, gone=False)
         self._rescan()
 
     def set_game(self, active: bool) -> None:
@@ -278,7 +278,7 @@ class InputMonitor:
         if device.held:
             self._send_held(device, 0)
 
-    def _drop(self, number: int) -> None:
+    def _drop(self, number: int, *, gone: bool = True) -> None:
         device = self._devices.pop(number, None)
         if device is None:
             return
@@ -291,7 +291,8 @@ class InputMonitor:
             self._send_held(device, 0)
             self._feed.flush()
             self._map.delete(key)
-            self._axes.delete(key)
+            if gone:  # else the hook goes on from where its axes are
+                self._axes.delete(key)
         self.counters["removed"] += 1
         log.info("input%d %s: gone", number, device.info.name)
 

@@ -184,6 +184,25 @@ def test_no_node_is_open_without_a_game(observe: Object, path: str) -> None:
         rig.play(scenario())
 
 
+def test_an_axis_counts_at_once_after_a_change_of_its_lane(rig: Rig) -> None:
+    with closing(devices.gamepad()) as pad:
+
+        def scenario() -> Scenario:
+            yield from rig.wait_device("pad")
+            for lanes in ({}, {"pad": "none"}, {}):
+                rig.room.set_lanes(lanes)
+                before = opened(rig)["GAMEPAD"]
+                for value in (20000, 0):
+                    devices.stick(pad, value)
+                    yield 0.5
+                yield from rig.wait_closed("GAMEPAD")
+                assert (opened(rig)["GAMEPAD"] > before) == (lanes == {})
+            devices.stick(pad, 20000)
+            yield from rig.wait(lambda: rig.open("GAMEPAD"), 2)
+
+        rig.play(scenario())
+
+
 def test_an_override_takes_effect_at_once_and_goes_again(rig: Rig) -> None:
     with closing(devices.mouse()) as mouse:
 
