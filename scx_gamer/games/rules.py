@@ -963,6 +963,8 @@ def why_not(facts: Facts, state: State, ctx: Context) -> str:
         return f"rule {state.claim.rule} matches, but nothing in that tree is more than a launcher"
     if words.windows and not facts.draws:
         return f"{shown(file_name(words.windows))} runs in Wine, and nothing of it draws (holds a render node)"
+    if words.windows and not ctx.settled(facts):
+        return f"{shown(file_name(words.windows))} is so young that it may be a store that has not shown itself"
     return "no rule matched"
 
 
@@ -973,6 +975,7 @@ def looked_for(facts: Facts, state: State, ctx: Context) -> list[str]:
     entry = ctx.entries.of_process(process, words, marked(ctx.began, process))
     drawing = "yes" if facts.draws or ctx.draws(facts) else "no"
     app = flatpak_id(process) or snap_app(process)
+    record = _record(facts, ctx)
     return [
         f"marked by `games add` or `exec`: {'yes' if marked(ctx.explicit, process) else 'no'}",
         f"Steam's reaper with an AppID above it: {'yes' if state.claim and state.claim.rule == 'steam' else 'no'}",
@@ -984,6 +987,7 @@ def looked_for(facts: Facts, state: State, ctx: Context) -> list[str]:
         f"desktop entry of category Game: {shown(entry[0].name) if entry else 'no'}",
         f"sandbox: {shown(app) if app else 'no'}",
         f"below gamescope's own command: {'yes' if state.claim and state.claim.rule == 'gamescope' else 'no'}",
+        f"record of a store or an engine beside it: {shown(record.evidence) if record else 'no'}",
         f"Windows program: {shown(file_name(words.windows)) if words.windows else 'no'}",
         f"holds a render node: {drawing}",
     ]

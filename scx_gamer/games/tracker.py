@@ -553,6 +553,7 @@ class Tracker:
         """Evaluate one process, and mark its children if they inherit something else now."""
         node = self._nodes.get(pid)
         if node is None:
+            self._waiting.pop(pid, None)
             return
         self.steps += 1
         node.placed = True

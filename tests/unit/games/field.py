@@ -19,6 +19,7 @@ from pathlib import Path
 
 from scx_gamer.games import desktop, lists
 from scx_gamer.games.exec_filter import comm_of, names_to_tell
+from scx_gamer.games.explain import explain
 from scx_gamer.games.proc import Process, ProcFs
 from scx_gamer.games.tracker import Tracker
 
@@ -201,7 +202,15 @@ def found_by_events(case: Case, data: lists.DetectData) -> Tracker:
 
 
 def problems(case: Case, track: Tracker) -> list[str]:
-    """List the differences between the answer and the case's expectation."""
+    """List the differences between the answer and the case's expectation, and answers without a reason."""
+    unsaid = [
+        f"{one.pid} has no reason"
+        for one in case.processes
+        if (answer := explain(track, one.pid, 99.0))
+        and not answer["evidence" if answer["game"] else "because"]
+    ]
+    if unsaid:
+        return unsaid
     games = {g.main.pid: g for g in track.games}
     told = {pid: f"{g.decision.name} by {g.decision.rule}" for pid, g in games.items()}
     wanted = case.expect["game"]
