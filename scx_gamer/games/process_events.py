@@ -138,10 +138,11 @@ def deliver(found: list[tuple[str, int, int, int]], events: Events) -> None:
 class GpuOpens:
     """Calls back when a device node of a GPU is opened, at most once in `QUIET_S`; nothing says by which process.
 
-    The folder is watched, not the nodes: those the unit may not read. Where there is no folder, nothing is told.
+    Where something opens one again and again, as a monitor does, the time doubles up to `QUIET_MAX_S`. The folder is
+    watched, not the nodes: those the unit may not read. Where there is no folder, nothing is told.
     """
 
-    QUIET_S = 3.0  # a user may open a node as often as he likes
+    QUIET_S, QUIET_MAX_S = 3.0, 30.0
 
     def __init__(
         self, loop: Loop, call: Callable[[], None], folder: Path = Path("/dev/dri")
@@ -151,6 +152,8 @@ class GpuOpens:
         self._folder = folder
         self._inotify: Inotify | None = None
         self._timer: Timer | None = None
+        self._quiet_s = self.QUIET_S
+        self._rested_ns = 0
 
     def watch(self) -> None:
         """Begin, or go on after the folder was made anew: a driver may be loaded at any time."""
@@ -165,12 +168,15 @@ class GpuOpens:
     def _opened(self, fd: int) -> None:
         """Rest for a while: events of the same node are one until they are read."""
         self._loop.remove_fd(fd)
-        self._timer = self._loop.call_later(self.QUIET_S, self._rested, name="opens of a GPU")
+        again = self._loop.now_ns() - self._rested_ns < self.QUIET_S * 1e9
+        self._quiet_s = min(2 * self._quiet_s, self.QUIET_MAX_S) if again else self.QUIET_S
+        self._timer = self._loop.call_later(self._quiet_s, self._rested, name="opens of a GPU")
         self._read()
         self._call()
 
     def _rested(self) -> None:
         self._timer = None
+        self._rested_ns = self._loop.now_ns()
         if self._inotify is not None:
             self._loop.add_fd(self._inotify.fileno(), self._opened, name="opens of a GPU")
 

@@ -41,4 +41,5 @@ def test_an_open_is_told_and_many_are_one(tmp_path: Path, monkeypatch: pytest.Mo
         loop.call_later(1.35, touch_it, name="an open")
         loop.call_later(1.4, loop.stop, name="enough")
         loop.run()
+        assert opens._quiet_s == 0.8, "twice as long for who opens it again and again"
     assert counts == {"before": 0, "many": 1, "rested": 2, "quiet": 2} and len(told) == 2
