@@ -196,6 +196,8 @@ def scope(name: str) -> Iterator[tuple[str, ...]]:
     """A cgroup with the cpu controller; yields the prefix of a command that runs in it. Raises BenchError."""
     path = _CGROUP / f"scx-gamer-bench-{name}.scope"
     try:
+        if "cpu" not in (_CGROUP / "cgroup.controllers").read_text().split():
+            raise BenchError(f"{_CGROUP} has no cpu controller", hint="boot with cgroup v2")
         (_CGROUP / "cgroup.subtree_control").write_text("+cpu")
         path.mkdir()
     except OSError as e:

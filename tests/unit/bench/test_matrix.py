@@ -2,11 +2,13 @@
 """The matrix on this machine's own scheduler, and its bad input."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from scx_gamer.bench import matrix
+from scx_gamer.bench import matrix, session
+from scx_gamer.bench.workload import BenchError
 
 
 @pytest.mark.usefixtures("program")
@@ -46,3 +48,31 @@ def test_bad_names_are_one_line(
     err = capsys.readouterr().err
     assert says in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("controllers", "says"), [(None, "could not be made"), ("memory pids", "no cpu controller")]
+)
+def test_scopes_need_a_cpu_controller(
+    controllers: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_CGROUP", tmp_path)
+    if controllers is not None:
+        (tmp_path / "cgroup.controllers").write_text(controllers)
+    before = list(tmp_path.iterdir())
+    with pytest.raises(BenchError, match=says), session.scope("game"):
+        pass
+    assert list(tmp_path.iterdir()) == before
+
+
+def test_a_scope_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_CGROUP", tmp_path)
+    (tmp_path / "cgroup.controllers").write_text("cpu memory")
+    with session.scope("game") as prefix:
+        folder = next(p for p in tmp_path.iterdir() if p.is_dir())
+        assert f"{folder}/cgroup.procs" in prefix[-1]
+        said = subprocess.run([*prefix, "echo", "a b"], capture_output=True, text=True, check=True)
+        (folder / "cgroup.procs").unlink()  # a kernel's is no entry of its own
+    assert said.stdout == "a b\n"
+    assert not folder.exists()
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu"
