@@ -76,6 +76,7 @@ class Comparison:
 def speeds(machine: Machine, online: list[Cpu], result: Comparison) -> None:
     """Each CPU alone, beside its sibling, and beside another core, in the time of the fastest."""
     fastest = max(online, key=lambda cpu: cpu.speed)
+    on(fastest)  # the interpreter adapts its code to a loop that is hot
     whole = on(fastest) * fastest.speed
     for cpu in online:
         result.add(f"speed of {cpu.number}", whole / on(cpu), cpu.speed, _SPEED_ERROR)

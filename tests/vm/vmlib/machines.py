@@ -12,8 +12,6 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parents[1] / "lockstep" / "machines"
 SYSFS_CPU = "/sys/devices/system/cpu"
 _CPU_MODEL = "max-x86_64-cpu"
-# A cache for each die is in the leaves that Linux reads from Zen 4 (family 0x19) and not from QEMU's default family.
-_SEVERAL_CACHES = "family=25,model=97,+topoext"
 _PERMILLE = 1000
 _MAX_CPUS = 64
 
@@ -61,28 +59,28 @@ class Machine:
     smt_off: bool = False  # at run time, before the command starts
 
     def smp(self) -> str:
-        """Return the value of QEMU's -smp: the CPUs before the first absent one."""
+        """Return the value of QEMU's -smp: the CPUs before the first absent one.
+
+        A die is a socket: Linux finds a cache for each of these in the leaves of the emulated processor.
+        """
         slots = self.dies * self.cores * self.threads
         if slots == len(self.cpus) and self.threads == self.dies == 1:
             return str(slots)
         here = {cpu.slot for cpu in self.cpus}
         first = next((slot for slot in range(slots) if slot not in here), slots)
         return (
-            f"{first},maxcpus={slots},sockets=1,dies={self.dies},cores={self.cores},"
-            f"threads={self.threads}"
+            f"{first},maxcpus={slots},sockets={self.dies},cores={self.cores},threads={self.threads}"
         )
 
     def qemu_options(self, common: str) -> str:
-        """Return QEMU's options: the common ones, caches of several dies, CPUs after the first absent one."""
+        """Return QEMU's options: the common ones, and CPUs after the first absent one."""
         options = [common]
-        if self.dies > 1:
-            options = [common.replace("-cpu max", f"-cpu max,{_SEVERAL_CACHES}")]
         first = int(self.smp().partition(",")[0])
         for cpu in self.cpus:
             if cpu.slot >= first:
                 core = cpu.slot // self.threads % self.cores
                 options.append(
-                    f"-device {_CPU_MODEL},socket-id=0,die-id={cpu.die},module-id=0,"
+                    f"-device {_CPU_MODEL},socket-id={cpu.die},die-id=0,module-id=0,"
                     f"core-id={core},thread-id={cpu.thread}"
                 )
         return " ".join(options)
