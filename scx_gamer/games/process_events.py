@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from scx_gamer.system.inotify import DELETE_SELF, ONLYDIR, OPEN, Inotify
+from scx_gamer.system.inotify import DELETE_SELF, ISDIR, ONLYDIR, OPEN, Inotify
 from scx_gamer.system.loop import Loop, Timer
 
 POLL_S = 1.0
@@ -167,11 +167,12 @@ class GpuOpens:
 
     def _opened(self, fd: int) -> None:
         """Rest for a while: events of the same node are one until they are read."""
+        if not self._read():
+            return
         self._loop.remove_fd(fd)
         again = self._loop.now_ns() - self._rested_ns < self.QUIET_S * 1e9
         self._quiet_s = min(2 * self._quiet_s, self.QUIET_MAX_S) if again else self.QUIET_S
         self._timer = self._loop.call_later(self._quiet_s, self._rested, name="opens of a GPU")
-        self._read()
         self._call()
 
     def _rested(self) -> None:
@@ -180,12 +181,15 @@ class GpuOpens:
         if self._inotify is not None:
             self._loop.add_fd(self._inotify.fileno(), self._opened, name="opens of a GPU")
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Take what is there; return True if a node was opened, and not just the folder listed."""
+        opened = False
         try:
             while self._inotify is not None:
-                self._inotify.read()
+                opened |= any(event.mask & (OPEN | ISDIR) == OPEN for event in self._inotify.read())
         except OSError:  # nothing is left
             pass
+        return opened
 
     def close(self) -> None:
         inotify, self._inotify = self._inotify, None

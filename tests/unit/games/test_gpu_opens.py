@@ -31,6 +31,7 @@ def test_an_open_is_told_and_many_are_one(tmp_path: Path, monkeypatch: pytest.Mo
         def count(name: str) -> None:
             counts[name] = len(told)
 
+        loop.call_later(0.02, lambda: print(os.listdir(folder)), name="a listing")
         loop.call_later(0.05, lambda: count("before"), name="before")
         for number in range(20):
             loop.call_later(0.1 + number / 100, touch_it, name="an open")
