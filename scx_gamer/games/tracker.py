@@ -889,8 +889,9 @@ class Tracker:
         if node.facts.role == "background":
             return BACKGROUND, f"{name} is listed under background"
         game = node.group
-        own = (
-            game is not None and game.claim.rule == "steam" and rules.is_own(node.facts, game.claim)
+        own = game is not None and (
+            (game.claim.rule == "steam" and rules.is_own(node.facts, game.claim))
+            or (game.claim.rule == "desktop-entry" and game.key == process.identity)
         )
         if node.latent and playing and not own:  # a game may be called as a compositor
             if node.latent in ("critical", "relay"):
