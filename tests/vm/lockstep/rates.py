@@ -50,10 +50,16 @@ def busy(cpu: Cpu) -> Iterator[None]:
             process.kill()
 
 
-def on(cpu: Cpu, rounds: int = _LONG) -> float:
+def on(cpu: Cpu, rounds: int) -> float:
     """Return the microseconds that a loop takes on a CPU."""
     os.sched_setaffinity(0, {cpu.number})
     return spin(rounds)
+
+
+def settled(cpu: Cpu) -> float:
+    """Return the microseconds of a long loop on a CPU, after one in which the move there is paid."""
+    on(cpu, _LONG // 10)
+    return spin(_LONG)
 
 
 class Comparison:
@@ -76,16 +82,15 @@ class Comparison:
 def speeds(machine: Machine, online: list[Cpu], result: Comparison) -> None:
     """Each CPU alone, beside its sibling, and beside another core, in the time of the fastest."""
     fastest = max(online, key=lambda cpu: cpu.speed)
-    on(fastest)  # the interpreter adapts its code to a loop that is hot
-    whole = on(fastest) * fastest.speed
+    whole = settled(fastest) * fastest.speed
     for cpu in online:
-        result.add(f"speed of {cpu.number}", whole / on(cpu), cpu.speed, _SPEED_ERROR)
+        result.add(f"speed of {cpu.number}", whole / settled(cpu), cpu.speed, _SPEED_ERROR)
     sibling = next((c for c in online if c.core == fastest.core and c != fastest), None)
     stranger = next(c for c in online if c.core != fastest.core)
     for name, other, wanted in (("sibling", sibling, machine.sibling), ("core", stranger, 1.0)):
         if other is not None:
             with busy(other):
-                seen = whole / on(fastest) / fastest.speed
+                seen = whole / settled(fastest) / fastest.speed
             result.add(f"beside a busy {name}", seen, wanted, _SPEED_ERROR)
 
 
@@ -98,7 +103,7 @@ def moves(machine: Machine, online: list[Cpu], result: Comparison) -> None:
         if there is None:
             continue
         # It pays at half its rate, and has to be back before its data is gone.
-        rounds = int((20 + 3 * move.lost_us) / on(here) * _LONG)
+        rounds = int((20 + 3 * move.lost_us) / settled(here) * _LONG)
         _wait(machine)
         stay = on(here, rounds), on(here, rounds)
         away = on(there, rounds), on(there, rounds)
