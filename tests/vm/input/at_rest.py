@@ -36,6 +36,7 @@ def play_at_rest(rig: Rig, seconds: float) -> None:
             if rig.path == "kernel":  # with the report, not after it
                 assert opened(rig)[stream.lane] == before[stream.lane] + 1, stream.name
             yield from rig.wait(lambda: opened(rig)[stream.lane] > before[stream.lane], 2)
+            yield 0.3  # the node of a controller is opened now, and first seen in use
             send(device, stream.report(0))
             yield from rig.wait(lambda: not rig.open(stream.lane), CLOSED_S)
             others = {lane: count for lane, count in opened(rig).items() if lane != stream.lane}
