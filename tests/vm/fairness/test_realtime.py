@@ -106,7 +106,7 @@ def hit(program: Path, life: Life | None, burst_ms: int) -> Iterator[int]:
             os.kill(game, 9)
 
 
-@pytest.mark.skipif(os.cpu_count() == 1, reason="no other CPU")
+@pytest.mark.needs("/sys/devices/system/cpu/cpu1")
 def test_the_game_goes_on_elsewhere(program: Path) -> None:
     with attach() as life:
         life.control.set("game_active", 1)
@@ -117,7 +117,7 @@ def test_the_game_goes_on_elsewhere(program: Path) -> None:
     assert moved >= HITS - 1
 
 
-@pytest.mark.skipif(os.cpu_count() != 1, reason="another CPU takes it")
+@pytest.mark.small_kernel
 def test_with_one_cpu_nothing_is_lost(program: Path) -> None:
     with attach() as life:
         moved, longest = hit(program, life, 20)

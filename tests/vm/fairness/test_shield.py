@@ -16,7 +16,7 @@ from scx_gamer.system.procfs import parse_stat, read
 from tests.vm.attach.conftest import Life, attach, attached
 
 CPUS = os.cpu_count() or 1
-pytestmark = pytest.mark.skipif(CPUS < 2, reason="a core with two threads are two CPUs")
+pytestmark = pytest.mark.needs("/sys/devices/system/cpu/cpu1")
 SPIN = "while :; do :; done"
 
 
