@@ -52,7 +52,6 @@ class Machine:
     dies: int
     cores: int  # slots of a die
     threads: int  # slots of a core
-    possible: int
     sibling: float = 1.0  # share of its speed that a CPU keeps beside a busy SMT sibling
     to_core: Move = field(default_factory=Move)
     to_die: Move = field(default_factory=Move)
@@ -86,8 +85,9 @@ class Machine:
         return " ".join(options)
 
     def kernel_options(self) -> list[str]:
+        """Return the kernel's options: it has no CPU for an absent slot."""
         slots = self.dies * self.cores * self.threads
-        return [f"nr_cpus={self.possible}"] if self.possible < slots else []
+        return [f"nr_cpus={len(self.cpus)}"] if len(self.cpus) < slots else []
 
     def rates(self) -> str:
         """Return the value of QEMU_LOCKSTEP_MACHINE, which lockstep-machine.c of the patched QEMU parses."""
@@ -143,7 +143,6 @@ def parse(name: str, text: str) -> Machine:
 
 def _machine(name: str, data: dict[str, Any]) -> Machine:
     about, groups = str(data.pop("about")), data.pop("cores")
-    possible = data.pop("possible", 0)
     to_core, to_die = (Move(**data.pop(key, {})) for key in ("to_core", "to_die"))
     sibling, smt_off = float(data.pop("sibling", 1.0)), bool(data.pop("smt_off", False))
     if data:
@@ -155,14 +154,11 @@ def _machine(name: str, data: dict[str, Any]) -> Machine:
     dies = len(on_die)
     if sorted(on_die) != list(range(dies)):
         raise ValueError("dies are not numbered from 0 without holes")
-    cores = max(max(on_die.values()), possible // threads // dies)
+    cores = max(on_die.values())
     cpus = _cpus(groups, cores, threads)
     if not 0 < len(cpus) <= _MAX_CPUS or not 0 < sibling <= 1:
         raise ValueError(f"{len(cpus)} CPUs, {sibling} beside a busy sibling")
-    return Machine(
-        name, about, cpus, dies, cores, threads, possible or len(cpus), sibling, to_core, to_die,
-        smt_off,
-    )  # fmt: skip
+    return Machine(name, about, cpus, dies, cores, threads, sibling, to_core, to_die, smt_off)
 
 
 def _cpus(groups: list[dict[str, Any]], cores: int, threads: int) -> tuple[Cpu, ...]:
