@@ -168,7 +168,7 @@ def of_tree(pid: int, entries: desktop.Entries, name: str) -> dict[str, object]:
         time.sleep(0.1)
 
 
-@pytest.mark.skipif(shutil.which("love") is None, reason="no love")
+@pytest.mark.programs("love")
 def test_love_counts_with_its_entrys_game_alone(start: Start, tmp_path: Path) -> None:
     for name in ("mine", "other"):
         (tmp_path / name).mkdir()
@@ -190,14 +190,13 @@ def test_love_counts_with_its_entrys_game_alone(start: Start, tmp_path: Path) ->
         assert os.path.basename(os.readlink(f"/proc/{process}/exe")).startswith("love")
 
 
+@pytest.mark.programs("Xvfb", "/usr/games/pysolfc", "/usr/games/frozen-bubble")
 @pytest.mark.parametrize(
     ("program", "name"), [("pysolfc", "PySol Fan Club Edition"), ("frozen-bubble", "Frozen-Bubble")]
 )
 def test_a_packaged_script_is_the_game(start: Start, program: str, name: str) -> None:
     """Python with Tk and Perl with SDL: the interpreter is what `/proc` shows."""
     path = f"/usr/games/{program}"
-    if not os.path.exists(path) or shutil.which("Xvfb") is None:
-        pytest.skip(f"no {path}, or no Xvfb")
     entries, _ = desktop.desktop_games([desktop.Place("/usr/share/applications")])
     display = f":{1000 + os.getpid() % 10000}"
     start("Xvfb", display, "-screen", "0", "640x480x24")
@@ -207,10 +206,7 @@ def test_a_packaged_script_is_the_game(start: Start, program: str, name: str) ->
     assert (answer["rule"], answer["name"]) == ("desktop-entry", name)
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, ("bwrap", "busybox"))),
-    reason="needs root, bwrap and busybox",
-)
+@pytest.mark.programs("bwrap", "busybox")
 def test_bubblewraps_sandbox_says_which_application_it_is(start: Start, tmp_path: Path) -> None:
     """As Flatpak lays it out where no systemd makes a scope."""
     (tmp_path / "info").write_text("[Application]\nname=org.example.BoxGame\n")
@@ -232,12 +228,7 @@ def test_bubblewraps_sandbox_says_which_application_it_is(start: Start, tmp_path
     assert answer["program"] == "busyboxgame"
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0
-    or not os.path.exists("/dev/fuse")
-    or not all(map(shutil.which, ("squashfuse", "mksquashfs"))),
-    reason="needs root, FUSE, squashfuse and mksquashfs",
-)
+@pytest.mark.programs("squashfuse", "mksquashfs")
 def test_an_appimages_fuse_server_is_not_the_game(start: Start, tmp_path: Path) -> None:
     """The image's own program serves its file system, marked as AppImages are; the game runs from the mount."""
     image, mount = tmp_path / "deck", tmp_path / "mount"
