@@ -252,6 +252,27 @@ static __always_inline bool axis_acts(u32 number, u64 address, struct scxg_devic
 #define KEYS_ACTED (1 << SCXG_NR_LANES)
 
 /*
+ * The lane that the value at @at opens, as a bit, with KEYS_ACTED for a key; 0 for no act. Global, so that the verifier
+ * walks it once: within the loop it kept each set of lanes apart, 213,000 instructions on 6.12.
+ */
+__noinline int value_acting(struct scxg_device *device, u32 number, u64 address, u64 at)
+{
+	const struct input_value *v = bpf_core_cast((void *)at, struct input_value);
+	u32 source = scxg_source_of(v->type, v->code), lane;
+
+	if (!device || source == SCXG_NR_SOURCES)
+		return 0;
+	lane = lane_of(device, source);
+	if (lane == SCXG_LANE_NONE)
+		return 0;
+	if (source == SCXG_SOURCE_ABS)
+		return axis_acts(number, address, device, v) ? 1 << lane : 0;
+	if (!scxg_value_acts(source, v->value))
+		return 0;
+	return 1 << lane | (source <= SCXG_SOURCE_BUTTON ? KEYS_ACTED : 0);
+}
+
+/*
  * The lanes that open for @count values that the input core kept of a report, bit a lane, and whether keys are among the
  * values. The device's address as a number, since a global function takes no pointer of the kernel's.
  */
@@ -264,17 +285,8 @@ __noinline int lanes_acting(struct scxg_device *device, u32 number, u32 count, u
 		return 0;
 	at = load_u64(address + bpf_core_field_offset(((struct input_dev *)0)->vals));
 	end = at + count * sizeof(struct input_value);
-	for (; at < end && can_loop; at += sizeof(struct input_value)) {
-		const struct input_value *v = bpf_core_cast((void *)at, struct input_value);
-		u32 source = scxg_source_of(v->type, v->code);
-		u32 lane = source == SCXG_NR_SOURCES ? SCXG_LANE_NONE : lane_of(device, source);
-
-		if (lane == SCXG_LANE_NONE)
-			continue;
-		if (source == SCXG_SOURCE_ABS ? axis_acts(number, address, device, v)
-					      : scxg_value_acts(source, v->value))
-			acting |= 1 << lane | (source <= SCXG_SOURCE_BUTTON ? KEYS_ACTED : 0);
-	}
+	for (; at < end && can_loop; at += sizeof(struct input_value))
+		acting |= value_acting(device, number, address, at);
 	return acting;
 }
 
