@@ -63,7 +63,8 @@ def test_another_thread_is_not_let_in(pipe: tuple[int, int]) -> None:
             for _ in range(50):
                 syscalls.ready(epoll.fileno())
                 buffer.read(reader)
-            assert time.monotonic() - began < 1.0
+            # a hundred calls that let go would take a hundred seconds
+            assert time.monotonic() - began < 10
         finally:
             sys.setswitchinterval(before)
             busy.set()
