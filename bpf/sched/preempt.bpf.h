@@ -80,7 +80,7 @@ __noinline u32 preempt_score_on(struct task_struct *p __arg_trusted, s32 cpu,
 	}
 	since = how->now - scxg_min(cc->last_kick, how->now);
 	score = scxg_score_after_kick(score, since, cc->last_kick >= begin, how->min_gap);
-	return scxg_score_on_core(score, !shielded);
+	return scxg_score_on_core(score, !has_smt || !is_core_taken(cpu, how->now));
 }
 
 /* The candidate with the highest score, which is left in this CPU's best_*; -1 if all score 0. */

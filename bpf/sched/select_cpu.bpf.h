@@ -50,7 +50,8 @@ static __always_inline s32 try_free_core(struct task_struct *p, struct view *v, 
 	if (!me || best_victim(p, &how) < 0 || !scxg_prefers_prev_cpu(me->best_score))
 		return -1;
 	preempt_in_select_cpu(p, v, me->best_cpu, me->best_last_kick);
-	hold(idle);
+	if (!hold(idle))
+		scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
 	return me->best_cpu;
 }
 
@@ -75,21 +76,17 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 			return prev_cpu;
 	}
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
-	if (is_idle && is_shielded(cpu)) {
-		if (scxg_is_favoured(class_id)) {
-			victim = try_free_core(p, &v, prev_cpu, cpu);
-			if (victim >= 0)
-				return victim;
-			me = get_cpu_ctx(cpu);
-			if (me) /* taken, as far as searches are concerned, though it does not run yet */
-				me->last_kick = v.now;
-		} else if (!scxg_is_light_worker(&v.facts)) {
-			if (hold(cpu)) {
-				cpu = pick_free_cpu(p);
-				is_idle = cpu >= 0;
-				cpu = is_idle ? cpu : prev_cpu;
-			}
-		}
+	if (is_idle && has_smt && scxg_is_favoured(class_id)) {
+		victim = is_core_taken(cpu, v.now) ? try_free_core(p, &v, prev_cpu, cpu) : -1;
+		if (victim >= 0)
+			return victim;
+		me = get_cpu_ctx(cpu);
+		if (me) /* claimed, as far as searches and the sibling are concerned, though @p does not run yet */
+			me->last_kick = v.now;
+	} else if (is_idle && is_shielded(cpu) && !scxg_is_light_worker(&v.facts) && hold(cpu)) {
+		cpu = pick_free_cpu(p);
+		is_idle = cpu >= 0;
+		cpu = is_idle ? cpu : prev_cpu;
 	}
 	if (is_idle) {
 		if (v.tc) {

@@ -51,6 +51,18 @@ static __always_inline bool is_shielded(s32 cpu)
 	return has_smt && sibling_shields(cpu);
 }
 
+/*
+ * Return true if the sibling of @cpu computes for the game, or is about to: threads that wake up together, as workers
+ * do, choose their CPUs before the first of them runs.
+ */
+__noinline bool is_core_taken(s32 cpu, u64 now)
+{
+	struct cpu_ctx *sibling = sibling_ctx(cpu);
+
+	return sibling && (sibling->shields || (sibling->last_kick >= sibling->run_since &&
+						now < sibling->last_kick + SCXG_KICK_PENDING_NS));
+}
+
 /* Return true if the running task stays beside the game: the game itself, and kernel threads, which do little. */
 static __always_inline bool is_shield_exempt(const struct cpu_ctx *cc)
 {
@@ -152,7 +164,8 @@ static __always_inline void shield_run(s32 cpu, struct cpu_ctx *cc, const struct
 
 	if (!has_smt)
 		return;
-	cc->key = tc ? tc->key : 0;
+	/* Exchanged for the barrier: run_since is written before the sibling's shield is read. */
+	__sync_lock_test_and_set(&cc->key, tc ? tc->key : 0);
 	if (cc->held && __sync_lock_test_and_set(&cc->held, 0)) {
 		stats = get_cpu_stats(cpu);
 		if (stats)
