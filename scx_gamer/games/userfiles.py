@@ -179,12 +179,7 @@ def read_in_root(root: str, name: str, limit: int = MAX_BYTES) -> bytes:
         return b""
     finally:
         os.close(folder)
-    try:
-        return os.pread(fd, limit, 0) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
+    return _read_regular(fd, limit)
 
 
 def names_below(folder: str, name: str, mounts: Mounts, most: int = MAX_NAMES) -> Iterator[str]:
@@ -198,6 +193,16 @@ def names_below(folder: str, name: str, mounts: Mounts, most: int = MAX_NAMES) -
                 yield entry.name
     except OSError:
         return
+    finally:
+        os.close(fd)
+
+
+def _read_regular(fd: int, limit: int) -> bytes:
+    """The first bytes of a descriptor, which is closed; empty if it is of no regular file."""
+    try:
+        return os.pread(fd, limit, 0) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    except OSError:
+        return b""
     finally:
         os.close(fd)
 
@@ -220,12 +225,7 @@ def read_root(path: str, limit: int = MAX_BYTES) -> bytes:
         fd = os.open(path, _FLAGS)
     except (OSError, ValueError):
         return b""
-    try:
-        return os.pread(fd, limit, 0) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
+    return _read_regular(fd, limit)
 
 
 def owned_by_root(path: str) -> bool:
