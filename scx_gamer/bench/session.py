@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A supervisor in a child process, controlled through the command line and the control socket."""
+"""A supervisor in a child process, controlled through its socket."""
 
 import json
 import os
@@ -21,7 +21,6 @@ _MAP_TYPE_STRUCT_OPS = 26  # include/uapi/linux/bpf.h
 _ANSWER_S = 60.0  # beside hogs and without our scheduler, an answer waits for all of them
 _POLL_S = 0.1
 _READY_S = 60.0
-_CLI_S = 90.0
 
 
 def loaded_scheduler() -> str:
@@ -38,25 +37,8 @@ def kernel_has_sched_ext() -> bool:
     return _SCHED_EXT.is_dir()
 
 
-def run_cli(*args: str) -> str:
-    """Run a `scx-gamer` command and return its standard output. Raises BenchError."""
-    try:
-        done = subprocess.run(
-            [*CLI, *args], capture_output=True, text=True, timeout=_CLI_S, check=False,
-            cwd="/", env=child.environment(), stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise BenchError(f"scx-gamer {args[0]} did not answer within {_CLI_S:.0f} s") from None
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise BenchError(
-            f"scx-gamer {' '.join(args)} failed with status {done.returncode}", hint=said[-1]
-        )
-    return done.stdout
-
-
 def query(op: str = "status") -> dict[str, Any]:
-    """Query the supervisor over its socket, which costs less CPU time than a CLI process. Raises BenchError."""
+    """Query the supervisor over its socket. Raises BenchError."""
     from scx_gamer import control
 
     try:

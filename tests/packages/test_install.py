@@ -83,7 +83,8 @@ def test_every_command_runs_from_there(installed: Path, tmp_path: Path) -> None:
         assert "No module named" not in said and str(TOP / "scx_gamer") not in said, said
     code = (
         f"import sys; sys.path.insert(0, {str(installed / 'usr/lib/scx-gamer')!r})\n"
-        "from scx_gamer.bench import session; print(session.run_cli('version'))"
+        "import subprocess\nfrom scx_gamer.bench import session\nfrom scx_gamer.system import child\n"
+        "subprocess.run([*session.CLI, 'version'], env=child.environment(), check=True)"
     )
     out = run(TOP / "build/venv/bin/python", "-I", "-c", code, cwd=tmp_path)
     assert out.strip() == f"scx-gamer {__version__}"  # the child of bench

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer.bench.session import CLI, Session, run_cli
+from scx_gamer.bench.session import CLI, Session, query
 from scx_gamer.bench.workload import Workload, calibrate
 
 GAME = Path("/usr/games/chocolate-doom")
@@ -91,7 +91,7 @@ def test_timedemo_is_faster_with_the_scheduler_under_hogs(
     ]
     for _ in range(PAIRS):
         for verb, seen in fps.items():
-            run_cli(verb)
+            query(verb)
             if verb == "stop":
                 session.wait_scheduler("")
             with Workload("load", *hogs):
