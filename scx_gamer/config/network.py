@@ -53,11 +53,11 @@ def parse_rate(text: str) -> int:
 
 
 def format_rate(rate: float) -> str:
-    """Format bytes a second in bits: 1000000 is `8 Mbit/s`."""
-    bits = float(rate) * 8
+    """Format bytes a second in bits, as parse_rate() takes them: 1000000 is `8 Mbit/s`."""
+    bits = float(f"{rate * 8:.3g}")  # before the prefix is chosen: 999.9 kbit/s are 1 Mbit/s
     for prefix in ("G", "M", "k"):
         if bits >= _PREFIX[prefix]:
-            return f"{bits / _PREFIX[prefix]:.3g} {prefix}bit/s"
+            return f"{bits / _PREFIX[prefix]:g} {prefix}bit/s"
     return f"{bits:.0f} bit/s"
 
 

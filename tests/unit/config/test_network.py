@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scx_gamer.config import network
@@ -51,11 +51,21 @@ def test_no_rates(text: str) -> None:
     assert "Mbit/s" in str(caught.value) and "\n" not in str(caught.value)
 
 
-@given(st.integers(network.LOWEST_RATE, network.HIGHEST_RATE))
+# Rounded to three digits, the rates just below 1 Mbit/s and 1 Gbit/s reach the next prefix.
+_AT_A_PREFIX = st.builds(
+    lambda prefix, permille: round(prefix / 8 * permille / 1000),
+    st.sampled_from([10**6, 10**9]),
+    st.floats(998, 1002),
+)
+
+
+@given(st.integers(network.LOWEST_RATE, network.HIGHEST_RATE) | _AT_A_PREFIX)
+@example(124_938)
 def test_a_rate_that_is_shown_can_be_typed(rate: int) -> None:
     shown = network.format_rate(rate)
-    again = 8 * network.parse_rate(shown)
-    assert again == pytest.approx(8 * rate, rel=0.01)
+    again = network.parse_rate(shown)
+    assert again == pytest.approx(rate, rel=0.005)
+    assert network.format_rate(again) == shown
 
 
 @pytest.mark.parametrize(
