@@ -324,9 +324,10 @@ def _games(now: SnapshotBody, view: View, threads: Sequence[tuple[str, int, floa
     for number, game in enumerate(games):
         mark = ">" if number == view.chosen else " "
         pin = "[bold]pinned[/] " if game["pid"] == view.pinned else ""
+        count = game.get("processes", "-")
         lines.append(
             f"{mark} {game['pid']:>7} {_safe(game.get('comm', '-'), 16)}  {pin}"
-            f"{game.get('processes', '-')} processes  {_safe(game.get('reason', ''), 60)}"
+            f"{count} {'process' if count == 1 else 'processes'}  {_safe(game.get('reason', ''), 60)}"
         )
         if game["pid"] == view.pinned:
             lines += [f"    {tid:>7} {escape(name):<16} {cpu:5.1f} %" for name, tid, cpu in threads]
