@@ -1,12 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A terminal's screen as an SVG for the documentation. SCX_GAMER_PICTURE=1 TESTS=top prints one of a real `top`."""
+"""docs/top.svg: `top` beside a real supervisor, a game-like load, a mouse and two hogs a CPU, in virtual time.
+
+tests/vm/run --lockstep -- build/venv/bin/python -m tests.vm.top.picture >docs/top.svg
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+import time
+from contextlib import ExitStack
 from itertools import groupby
 from xml.sax.saxutils import escape
 
 import pyte
+
+from scx_gamer.bench.cells import Spec
+from scx_gamer.bench.workload import Workload, calibrate, start_mouse
+from scx_gamer.config.options import SupervisorOptions
+from tests.screen import on_screen
+from tests.vm.harness import start_supervisor
+
+_TOP = (sys.executable, "-m", "scx_gamer", "top")
 
 _W, _H, _PAD = 8.4, 17, 10
 _COLORS = {
@@ -39,3 +54,28 @@ def svg(screen: pyte.Screen) -> str:
         ' font-family="monospace" font-size="14">'
         f'<rect width="100%" height="100%" rx="6" fill="#1b1d23"/>{"".join(rows)}</svg>\n'
     )
+
+
+def picture() -> str:
+    """Return what a player sees once the screen shows some seconds of the game."""
+    spec = Spec("few", "hogs", per_cpu=2, seconds=60, calibration=calibrate(0.5, busy=True))
+    with ExitStack() as stack:
+        supervised = stack.enter_context(
+            start_supervisor(SupervisorOptions(mode="auto"), state="idle")
+        )
+        stack.enter_context(start_mouse(1000))
+        game = stack.enter_context(Workload("game", *spec.game_args()))
+        game.read_line()
+        supervised.ask("game_add", pid=game.pid)
+        supervised.wait_state("attached")
+        stack.enter_context(Workload("load", *spec.load_args()))
+        env = {**os.environ, "SCX_GAMER_RUNTIME_DIR": str(supervised.root / "run")}
+        screen = stack.enter_context(on_screen(_TOP, env))
+        screen.wait(lambda text: " attached " in text, 60)
+        end = time.monotonic() + 10
+        screen.wait(lambda _text: time.monotonic() > end, 60)
+        return svg(screen.screen)
+
+
+if __name__ == "__main__":
+    print(picture(), end="")
