@@ -127,7 +127,7 @@ def install_and_enable(deb: Path) -> None:
     for path in (DROP_IN, SETTINGS):
         path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(CLOSED_FILES, DROP_IN)
-    SETTINGS.write_text("[games]\nall_users = true\n")
+    SETTINGS.write_text("[games]\nall_users = true\n[metrics]\nenabled = true\n")
     run("systemctl", "daemon-reload")
     run("systemctl", "enable", "--now", UNIT)
     wait_state("idle")
