@@ -36,8 +36,10 @@ def names_to_tell(
     so a shell or an interpreter need not be told: what it starts is."""
     flags: dict[bytes, int] = {}
     fronts = (
-        name for name in (*data.launchers, *data.game_wrappers) if not name.endswith(".exe")
-    )  # of Wine: its loader is told
+        name
+        for name in (*data.launchers, *data.game_wrappers)
+        if not name.endswith((".exe", ".jar"))
+    )  # their loader and Java are told
     trees = (*TREE_ROOTS, *data.wine_loaders, *fronts, *programs)
     alone = (
         *data.critical,

@@ -26,6 +26,7 @@ class DetectData:
     launchers: tuple[str, ...] = ()
     game_wrappers: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
     helpers: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     critical: tuple[str, ...] = ()
@@ -41,13 +42,6 @@ class DetectData:
     submit_threads: tuple[str, ...] = ()
     steam_no_game_appids: tuple[int, ...] = ()
 
-    def never_the_game(self, program: str) -> str | None:
-        """The list that names `program` as something other than a game, or None."""
-        for role in ROLES:
-            if matches(program, getattr(self, role)):
-                return role
-        return None
-
 
 # In the order in which they count for a name that is in several.
 ROLES = (
@@ -57,6 +51,7 @@ ROLES = (
     "launchers",
     "game_wrappers",
     "wrappers",
+    "commands",
     "tools",
     "installers",
     "critical",

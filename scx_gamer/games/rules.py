@@ -756,7 +756,9 @@ def _with_entry(
 def _by_sandbox(state: State, facts: Facts, ctx: Context) -> State:
     """Flatpak, snap, Android, other containers: the sandbox's name, or the program inside, is the entry's."""
     process, boxes = facts.process, ctx.entries.sandboxed
-    if not boxes or (state.launcher and state.claim is None and facts.role == "wrappers"):
+    if not boxes or (
+        state.launcher and state.claim is None and facts.role in ("wrappers", "commands")
+    ):
         return state
     if (app := flatpak_id(process)) and (entry := boxes.get(f"flatpak:{app}")) and entry.game:
         if state.launcher and not entry.launcher:
@@ -877,7 +879,8 @@ def keeps(facts: Facts, state: State, ctx: Context) -> bool:
 def _script_keeps(facts: Facts, claim: Decision, ctx: Context) -> bool:
     words, process = facts.words, facts.process
     if words.interpreter not in WORKING:
-        return (claim.rule in ("explicit", "profile") and bool(words.script)) or facts.draws
+        named = claim.rule in ("explicit", "profile") and bool(words.script)
+        return named or (ctx.draws(facts) if is_players(process.exe) else facts.draws)
     if claim.root.identity == process.identity and claim.rule in (
         "desktop-entry",
         "java",
@@ -931,8 +934,11 @@ def is_aside(facts: Facts, state: State, ctx: Context) -> bool:
         return facts.role == "helpers" and not facts.draws
     if facts.role in ("helpers", "tools"):
         return True
+    if facts.words.windows and not facts.draws and facts.parent.name == state.launcher:
+        return True  # a service of the store that started it; a game is none once it draws
     return (
         is_front(facts)
+        or is_fuse_server(facts.process, ctx)
         or bool(facts.words.helper)
         or facts.role == "launchers"
         or is_tool(facts, ctx)

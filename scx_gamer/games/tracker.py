@@ -473,7 +473,10 @@ class Tracker:
         above = self._nodes.get(process.ppid)
         if role == "wine_plumbing" and rules.is_elsewhere(words.windows):  # the same
             role = "launchers" if words.name in self.data.launchers else ""
-        if role == "tools" and not words.windows and rules.is_players(process.exe):
+        if not role and words.name.count(".") > 1:  # called by its whole id: com.example.Launcher
+            short = self._ctx.roles.role_of(words.name.rpartition(".")[2])
+            role = short if short == "launchers" else ""
+        if role in ("tools", "commands") and not words.windows and rules.is_players(process.exe):
             role = ""  # another program of that name
         return Facts(process, words, role, parent=above.words if above is not None else Words())
 
@@ -596,12 +599,13 @@ class Tracker:
         claim = node.state.claim
         java = (
             claim is not None
-            and claim.rule == "java"
+            and claim.rule in ("java", "profile")
+            and node.words.interpreter == "java"
             and claim.root.identity == node.process.identity
         )
         if above is None or above.facts.front or above.words.helper:
             return
-        if above.facts.role in ("wrappers", "wine_plumbing"):
+        if above.facts.role in ("wrappers", "commands", "wine_plumbing"):
             return
         if java and above.words.interpreter == "java":
             above.facts.front = True

@@ -90,7 +90,7 @@ def detect_file(scratch: Path) -> Target:
     def target(data: bytes) -> None:
         path.write_bytes(data)
         with suppress(detect.DetectDataError):
-            detect.load(path).never_the_game("x")
+            detect.RoleTable(detect.load(path)).role_of("x")
 
     return target
 
