@@ -33,6 +33,17 @@ _KINDS = frozenset({
     "ActionGame", "AdventureGame", "ArcadeGame", "BoardGame", "BlocksGame", "CardGame", "KidsGame", "LogicGame",
     "RolePlaying", "Shooter", "Simulation", "SportsGame", "StrategyGame", "Emulator",
 })  # fmt: skip
+# gamescope, src/main.cpp: required_argument.
+_GAMESCOPE = frozenset({
+    "-w", "-h", "-r", "-m", "-S", "-F", "-W", "-H", "-s", "-o", "-O", "-R", "-T", "-C", "--nested-width",
+    "--nested-height", "--nested-refresh", "--max-scale", "--scaler", "--filter", "--output-width",
+    "--output-height", "--sharpness", "--fsr-sharpness", "--prefer-vk-device", "--mouse-sensitivity",
+    "--pass-fds-to-child", "--backend", "--display-index", "--nested-unfocused-refresh", "--prefer-output",
+    "--default-touch-mode", "--generate-drm-mode", "--framerate-limit", "--xwayland-count", "--cursor",
+    "--cursor-hotspot", "--ready-fd", "--stats-path", "--hide-cursor-delay", "--reshade-effect",
+    "--reshade-technique-idx", "--hdr-sdr-content-nits", "--hdr-itm-sdr-nits", "--hdr-itm-target-nits",
+    "--sdr-gamut-wideness", "--touch-click-mode",
+})  # fmt: skip
 # Wrapper → options that take the next word. The program comes after them.
 _WRAPPERS: dict[str, frozenset[str]] = {
     "env": frozenset({"-u", "--unset", "-C", "--chdir", "-S", "--split-string"}),
@@ -45,7 +56,7 @@ _WRAPPERS: dict[str, frozenset[str]] = {
     "sudo": frozenset({"-u", "-g"}),
     "systemd-run": frozenset({"-p", "--property", "--slice", "--unit", "-E", "--setenv", "-u"}),
     "systemd-inhibit": frozenset(),
-    "gamescope": frozenset({"-W", "-H", "-w", "-h", "-r", "-o", "-F", "-S", "-O", "-e"}),
+    "gamescope": _GAMESCOPE,
     "firejail": frozenset(),
     "switcherooctl": frozenset({"-g", "--gpu"}),
     "strangle": frozenset(),
@@ -80,6 +91,7 @@ SEARCH = (
 _SHARED = frozenset({"bin", "sbin", "games", "lib", "libexec", "lib64", "share", "local", "opt", "usr", "home", "tmp",
                      "applications", "appimages", "downloads", "desktop", "documents", ""})  # fmt: skip
 _STORES = ("/nix/store/", "/gnu/store/")
+_PROGRAM = re.compile(r"^[^-][^.]*(\.(sh|bin|x86_64|x86|AppImage))?$")
 _FLATPAK_ID = re.compile(r"^[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)+$")
 
 
@@ -141,9 +153,12 @@ class Entries:
                 self.folders.setdefault(folder, entry)
 
     def leave_out_shared(self) -> None:
-        """Forget programs that other entries start for other things: a browser with a game's address."""
+        """Let programs that other entries start for other things count with their file alone: an engine's runner with a
+        game's archive; a browser with a game's address counts for nothing."""
         for path in [p for p in self.others & self.programs.keys() if self.programs[p].argument]:
             entry = self.programs.pop(path)
+            if entry.argument.startswith("/"):
+                self.with_argument.setdefault((file_name(path).lower(), entry.argument), entry)
             for table in (self.folders, self.named):
                 for key in [k for k, found in table.items() if found is entry]:
                     del table[key]
@@ -173,9 +188,9 @@ class Entries:
         inside = image and exe != image and (not family(words.program) or words.script)
         if inside and (entry := self.programs.get(image)):
             return entry, f"APPIMAGE={image} is the program of {entry.name}, a Game"
-        return self._with_argument(process, words)
+        return self.with_argument_of(process, words)
 
-    def _with_argument(self, process: Process, words: Words) -> tuple[Entry, str] | None:
+    def with_argument_of(self, process: Process, words: Words) -> tuple[Entry, str] | None:
         if not self.with_argument:
             return None
         for kind in {words.interpreter, words.program, file_name(live_path(process.exe))} - {""}:
@@ -290,7 +305,7 @@ def command_of_words(words: list[str], folder: str = "") -> Command:
                 if words[1:3] == ["app", "launch"] and len(words) > 3
                 else Command()
             )
-        if family(name) == "shell":
+        if family(name) == "shell" and len(words) > 1:
             inner = _shell_command(words)
             if inner is None:
                 break
@@ -303,7 +318,7 @@ def command_of_words(words: list[str], folder: str = "") -> Command:
                 "junest",
                 "apptainer",
             )
-            words = _unwrapped(name, words)
+            words = after_wrapper(name, words)
         elif "=" in words[0] and re.match(r"^\w+=", words[0]):
             words = words[1:]
         else:
@@ -316,7 +331,7 @@ def command_of_words(words: list[str], folder: str = "") -> Command:
     return Command(word, tuple(words[1:]), "", contained)
 
 
-def _unwrapped(name: str, words: list[str]) -> list[str]:
+def after_wrapper(name: str, words: list[str]) -> list[str]:
     """The words after a wrapper's own."""
     options, at = _WRAPPERS[name], 1
     if "--" in words:
@@ -405,6 +420,7 @@ def folders(mounts: userfiles.Mounts | None = None) -> list[Place]:
             f"{home}/.guix-home/profile/share",
         ):
             places.append(Place(f"{path}/applications", home))
+        places.append(Place(f"{home}/Desktop", home))
     return places
 
 
@@ -533,10 +549,17 @@ def add_entry(
         return
     word = file_name(command.word)
     kind = family(word)
+    if kind == "shell" and not command.arguments and place.home:
+        kind = ""  # a game called fish
     if kind or word.lower() in _OPENERS:
         _add_generic(entry, command, kind or word.lower(), into)
         return
     program = _program(command.word, place, mounts)
+    for inner in command.arguments[:_DEPTH]:  # who is told to run a program is a wrapper
+        told = _program(inner, place, mounts) if entry.game and _runs(program, inner) else ""
+        if not told:
+            break
+        program = told
     if not program:
         if command.contained and entry.game:
             into.sandboxed.setdefault(f"contained:{word}", entry)
@@ -551,7 +574,8 @@ def add_entry(
         into.sandboxed.setdefault(f"contained:{word}", entry)
         into.names.add(word)
     else:
-        argument = next(iter(command.arguments), "")
+        words = command.arguments
+        argument = next((w for w in words if w.startswith("/")), next(iter(words), ""))
         into.add_program(program, resolved, replace(entry, argument=argument))
         if userfiles.is_image(resolved, mounts):
             into.images |= {program, resolved}
@@ -571,6 +595,12 @@ def _add_generic(entry: Entry, command: Command, kind: str, into: Entries) -> No
     if argument.startswith("/"):
         into.programs.setdefault(argument, made)
     into.names |= {file_name(command.word), file_name(argument)}
+
+
+def _runs(program: str, argument: str) -> bool:
+    """Whether a command of the system, which is none of its games, may run its argument: a game's data has a suffix."""
+    folder = program.rpartition("/")[0]
+    return folder in SEARCH and not folder.endswith("/games") and bool(_PROGRAM.match(argument))
 
 
 def _program(word: str, place: Place, mounts: userfiles.Mounts) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from scx_gamer.games import records
 from scx_gamer.games.commandline import WORKING, Words, counting, file_name, live_path, script_at
-from scx_gamer.games.desktop import SEARCH, Entries, Entry, command_of_words
+from scx_gamer.games.desktop import SEARCH, Entries, Entry, after_wrapper, command_of_words
 from scx_gamer.games.lists import DetectData, RoleTable, matches
 from scx_gamer.games.proc import Process
 from scx_gamer.games.userfiles import Mounts
@@ -57,10 +57,11 @@ _SYSTEM = (
     "/run/current-system/",
     "/snap/core",
 )
+_MOUNTED = "/tmp/.mount_"  # AppImages
 _ROOTS = (
     "/opt/",
     "/snap/",
-    "/tmp/.mount_",
+    _MOUNTED,
     "/run/current-system/",
 )  # what lies there is no player's own
 _SYSTEM_GAMES = ("/usr/games/", "/usr/local/games/", "/usr/lib/games/", "/usr/share/games/")
@@ -292,10 +293,20 @@ def is_other(facts: Facts, ctx: Context) -> bool:
     entries = ctx.entries
     paths = live_path(facts.process.exe), facts.words.script
     if any(path in entries.others and path not in entries.programs for path in paths):
-        return True
+        return entries.with_argument_of(facts.process, facts.words) is None
     name, _, part = snap_app(facts.process).partition(".")
     entry = entries.sandboxed.get(f"snap:{name}.{part or name}") if name else None
     return entry is not None and not entry.game
+
+
+def is_in_other_sandbox(facts: Facts, claim: Decision, ctx: Context) -> bool:
+    """Whether a program is of a Flatpak or AppImage that the game is not in, and whose entry has no Category Game."""
+    process, entries, root = facts.process, ctx.entries, claim.root
+    if process.exe.startswith("/app/") and (app := flatpak_id(process)) != flatpak_id(root):
+        entry = entries.sandboxed.get(f"flatpak:{app}")
+        return entry is not None and not entry.game
+    image = process.env.get("APPIMAGE", "") if process.exe.startswith(_MOUNTED) else ""
+    return image in entries.others and image != root.env.get("APPIMAGE")
 
 
 def is_front(facts: Facts) -> bool:
@@ -483,7 +494,8 @@ def _aside(state: State, facts: Facts, ctx: Context) -> State:
     if is_own(facts, claim):
         return replace(state, aside="") if state.aside else state
     front = facts.front or facts.web  # of a store: what lies elsewhere and is one is not the game
-    if is_tool(facts, ctx) or (front and claim.rule == "steam" and claim.folder):
+    other = is_tool(facts, ctx) or is_in_other_sandbox(facts, claim, ctx)
+    if other or (front and claim.rule == "steam" and claim.folder):
         return replace(
             state, aside=f"{facts.words.name} was opened from {claim.name or claim.rule}"
         )
@@ -523,10 +535,8 @@ def _gamescope(state: State, facts: Facts, ctx: Context) -> State:
 
 
 def _primary(argv: tuple[str, ...]) -> str:
-    """File name of the command after `--`, without wrappers."""
-    if "--" not in argv:
-        return ""
-    words = list(argv[argv.index("--") + 1 :][:_WORDS])
+    """File name of the command that gamescope is told to run, without wrappers."""
+    words = after_wrapper("gamescope", list(argv))[:_WORDS]
     return file_name(command_of_words(words).word or words[0] if words else "").lower()
 
 
