@@ -598,7 +598,7 @@ def _add_generic(entry: Entry, command: Command, kind: str, into: Entries) -> No
 
 
 def _runs(program: str, argument: str) -> bool:
-    """Whether a command of the system, which is none of its games, may run its argument: a game's data has a suffix."""
+    """Whether a command of the system, which is none of its games, may run its argument: game data has a suffix."""
     folder = program.rpartition("/")[0]
     return folder in SEARCH and not folder.endswith("/games") and bool(_PROGRAM.match(argument))
 

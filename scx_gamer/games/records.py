@@ -85,10 +85,13 @@ def shortcut_name(steam: str, number: int, mounts: userfiles.Mounts) -> str:
     return ""
 
 
-def path_of(windows: str) -> str:
-    """The Linux path of a Windows program on drive Z:, which Wine maps to `/`; empty for another drive."""
+def path_of(windows: str, prefix: str = "") -> str:
+    """The Linux path of a Windows program on drive Z:, which Wine maps to `/`, or on C: of a prefix; else empty."""
     path = windows.replace("\\", "/")
-    path = path[2:] if path[:2].lower() == "z:" else path
+    drive = path[:2].lower()
+    if drive == "c:" and prefix.startswith("/"):
+        return f"{prefix.rstrip('/')}/drive_c{path[2:]}"
+    path = path[2:] if drive == "z:" else path
     return path if path.startswith("/") else ""
 
 

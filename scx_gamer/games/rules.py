@@ -337,7 +337,11 @@ def java_evidence(process: Process, words: Words, data: DetectData) -> str:
 
 def name_of(process: Process, words: Words, mounts: Mounts) -> str:
     """A game's name by its own process: the record beside it, else its program without `.exe`, or its script."""
-    path = records.path_of(words.windows) if words.windows else live_path(process.exe)
+    path = (
+        records.path_of(words.windows, process.env.get("WINEPREFIX", ""))
+        if words.windows
+        else live_path(process.exe)
+    )
     record = records.of_program(path, mounts) if path and not is_system(path) else None
     if record is not None and record.name:
         return record.name
@@ -672,10 +676,9 @@ def _started_by_launcher(state: State, facts: Facts, ctx: Context) -> Decision |
     runner = process.env.get("HEROIC_APP_NAME", "")
     path = words.script if words.interpreter else exe
     command = not words.interpreter and exe.rpartition("/")[0] in SEARCH and not is_tool(facts, ctx)
-    if (
-        is_system(path or exe) and not command
-    ):  # libraries' own programs draw, and scripts of launchers
-        return None
+    contained = exe.startswith("/app/") and not words.interpreter and ctx.draws(facts)
+    if is_system(path or exe) and not command and not contained:
+        return None  # libraries' own programs draw, and scripts of launchers
     record = _record(facts, ctx)
     if runner:
         evidence.append(f"environment HEROIC_APP_NAME={shown(runner)}")
@@ -816,7 +819,9 @@ def _by_record(state: State, facts: Facts, ctx: Context) -> State:
         or is_system(facts.process.exe)
     ):
         return state
-    if facts.words.interpreter or state.steam or not facts.process.exe or not ctx.draws(facts):
+    if facts.words.interpreter and facts.words.interpreter not in WORKING:
+        return state
+    if state.steam or not facts.process.exe or not ctx.draws(facts):
         return state
     record = _record(facts, ctx)
     if record is None:
@@ -896,6 +901,7 @@ def _script_keeps(facts: Facts, claim: Decision, ctx: Context) -> bool:
         "java",
         "gamemode",
         "launcher",
+        "record",
     ):
         return not flatpak_id(process) or _is_command(facts, claim) or ctx.draws(facts)
     return claim.rule in ("explicit", "profile") or ctx.draws(facts)

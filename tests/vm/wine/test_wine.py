@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,9 @@ def prefix(desk: Desk) -> Iterator[Path]:
     )
     yield folder / "prefix"
     desk.close()
+    ended = ["wineserver", "--kill", "--wait"]  # it writes its registry there
+    env = os.environ | {"WINEPREFIX": str(folder / "prefix")}
+    subprocess.run(ended, env=env, check=False, timeout=60)
     subprocess.run(["umount", "--lazy", folder / "prefix"], check=True)
 
 
@@ -64,7 +68,7 @@ def test_a_windows_program_is_a_game_once_it_draws(desk: Desk, prefix: Path) -> 
         wait_until("a game", lambda: sup.ask("games"), 600)
         (game,) = sup.ask("games")
         print(game)
-        assert (game["rule"], game["name"]) == ("wine", "ping.exe")
+        assert (game["rule"], game["name"]) == ("wine", "ping")
         told = sup.ask("explain", pid=game["main_pid"])
         assert told["program"] == "ping.exe" and classes.get(game["main_pid"]) == CLASS_GAME
         sup.wait_state("attached")
