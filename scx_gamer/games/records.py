@@ -60,11 +60,7 @@ def steam_name(folder: str, steam: str, app_id: int, mounts: userfiles.Mounts) -
     library = folder.partition("/common/")[0] if folder else f"{steam}/steamapps"
     if not library.endswith("/steamapps") or not library.startswith("/"):
         return ""
-    places = [library]
-    inside = re.match(r"^(/home/[^/]+)/(\.local/share/Steam/.*|\.steam/.*)$", library)
-    if inside:  # Flatpak's Steam sees its own home there
-        places.append(f"{inside[1]}/.var/app/com.valvesoftware.Steam/{inside[2]}")
-    for place in places:
+    for place in places_of(library):
         text = userfiles.read_below(place, f"appmanifest_{app_id}.acf", mounts)
         found = _NAME.search(text.decode("utf-8", "replace"))
         if found:
@@ -72,16 +68,25 @@ def steam_name(folder: str, steam: str, app_id: int, mounts: userfiles.Mounts) -
     return ""
 
 
+def places_of(path: str) -> list[str]:
+    """A path as Steam names it, and where that is if this Steam is a Flatpak, whose home is another."""
+    inside = re.match(r"^((?:/var)?/home/[^/]+)/(\.local/share/Steam|\.steam)(/.*)?$", path)
+    if not inside:
+        return [path]
+    return [path, f"{inside[1]}/.var/app/com.valvesoftware.Steam/{inside[2]}{inside[3] or ''}"]
+
+
 def shortcut_name(steam: str, number: int, mounts: userfiles.Mounts) -> str:
     """The name of a shortcut in any user's `shortcuts.vdf` (binary VDF) of Steam at this folder; empty if unknown."""
     key = b"\x02appid\0" + struct.pack("<I", number & 0xFFFFFFFF)
-    for user in userfiles.names_below(steam, "userdata", mounts, _NAMES) if steam else ():
-        name = f"userdata/{user}/config/shortcuts.vdf"
-        body = userfiles.read_below(steam, name, mounts, _MAX_SHORTCUTS)
-        _, mark, after = body.partition(key)
-        found = re.match(rb"[^\x08]{0,64}?\x01appname\0([^\0]{1,512})\0", after, re.I | re.S)
-        if mark and found:
-            return _shown(found[1].decode("utf-8", "replace"))
+    for place in places_of(steam) if steam else ():
+        for user in userfiles.names_below(place, "userdata", mounts, _NAMES):
+            name = f"userdata/{user}/config/shortcuts.vdf"
+            body = userfiles.read_below(place, name, mounts, _MAX_SHORTCUTS)
+            _, mark, after = body.partition(key)
+            found = re.match(rb"[^\x08]{0,64}?\x01appname\0([^\0]{1,512})\0", after, re.I | re.S)
+            if mark and found:
+                return _shown(found[1].decode("utf-8", "replace"))
     return ""
 
 
@@ -112,7 +117,8 @@ class SteamTypes:
         if key not in self._known:
             if len(self._known) > 4096:
                 self._known.clear()
-            self._known[key] = self._read(steam, app_id)
+            found = (self._read(place, app_id) for place in places_of(steam))
+            self._known[key] = next(filter(None, found), "")
         return self._known[key]
 
     def _read(self, steam: str, app_id: int) -> str:

@@ -123,6 +123,20 @@ def test_steams_record_says_the_type_of_an_app(version: int) -> None:
         records.app_type(raw[:cut], 365670)
 
 
+def test_steams_flatpak_has_its_files_in_a_home_of_its_own(tmp_path: Path) -> None:
+    steam = "/home/u/.local/share/Steam"
+    assert records.places_of(steam) == [
+        steam,
+        "/home/u/.var/app/com.valvesoftware.Steam/.local/share/Steam",
+    ]
+    assert records.places_of("/mnt/games/steamapps") == ["/mnt/games/steamapps"]
+    (tmp_path / "appcache").mkdir()
+    (tmp_path / "appcache/appinfo.vdf").write_bytes(appinfo(0x29, {431730: "Application"}))
+    types = records.SteamTypes(Mounts())
+    assert types.is_software(str(tmp_path), 431730) == "application"
+    assert types.is_software(str(tmp_path), 10) == types.is_software("", 431730) == ""
+
+
 def test_records_of_stores_name_their_games(tmp_path: Path) -> None:
     common = tmp_path / "steamapps/common/Some Game"
     common.mkdir(parents=True)
