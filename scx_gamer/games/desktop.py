@@ -119,6 +119,9 @@ class Entries:
     sandboxed: dict[str, Entry] = field(
         default_factory=dict
     )  # flatpak:ID, snap:NAME, android:PACKAGE, contained:PROGRAM
+    windows: dict[str, Entry] = field(
+        default_factory=dict
+    )  # Linux path of a Windows program, lower case
     others: set[str] = field(default_factory=set)  # paths of programs that are no games
     sessions: set[str] = field(default_factory=set)  # file names of programs that start a desktop
     names: set[str] = field(default_factory=set)  # file names of all that an exec may show
@@ -254,6 +257,8 @@ def parse_entry(text: str) -> tuple[Entry, Command] | None:
     if not command.word and not command.sandbox:
         return None
     found = {word for word in keys.get("Categories", "").split(";") if word}
+    if not found:  # made by hand, or by Wine: it does not say what it starts
+        return None
     entry = Entry(
         name=printable(keys.get("Name") or file_name(command.word), MAX_NAME),
         game="Game" in found,
@@ -551,6 +556,10 @@ def add_entry(
     kind = family(word)
     if kind == "shell" and not command.arguments and place.home:
         kind = ""  # a game called fish
+    told = next((w for w in (command.word, *command.arguments) if w.lower().endswith(".exe")), "")
+    if told.startswith("/") and kind not in ("mono", "dotnet"):
+        into.windows.setdefault(told.lower(), entry)
+        return
     if kind or word.lower() in _OPENERS:
         _add_generic(entry, command, kind or word.lower(), into)
         return

@@ -860,11 +860,16 @@ def _wine(state: State, facts: Facts, ctx: Context) -> State:
         return replace(state, denied="Steam's own prefix, of no app")
     if (known := ctx.prefix_game(process)) is not None:
         return replace(state, claim=known)
+    path = records.path_of(words.windows, process.env.get("WINEPREFIX", ""))
+    entry = ctx.entries.windows.get(path.lower())
+    if entry is not None and not entry.game and not state.launcher:
+        return replace(state, denied=f"its entry {entry.name} does not have the category Game")
     evidence = [f"{shown(file_name(words.windows))} runs in Wine", "it holds a render node"]
+    title = state.title or (entry.name if entry is not None else "")
     rule = "wine"
     if state.launcher:
         rule, evidence = "launcher", [f"started by {shown(state.launcher)}", *evidence]
-    return _better(state, Decision(rule, process, "", state.title, tuple(evidence), "", words.name))
+    return _better(state, Decision(rule, process, "", title, tuple(evidence), "", words.name))
 
 
 # -- what keeps a game going -----------------------------------------------------------------------
