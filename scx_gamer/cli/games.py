@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 from scx_gamer.cli import output
 from scx_gamer.system import procfs
 
+WIDTH = 100  # columns of a line of facts
 MOST = 5  # processes that `games why` tells of
 SEEN_S = 1.5  # after which only roles are left that wake-ups have shown meanwhile
 
@@ -89,6 +91,10 @@ def register(app: typer.Typer) -> None:
                 _closest(answer)
         if not answers:
             print("no process of that name that you may see" if name else "no process that draws")
+        elif not any(isinstance(answer, dict) and answer.get("game") for answer in answers):
+            print(
+                "`scx-gamer games add PID` makes one a game; a profile, or an entry of category Game, does for good"
+            )
 
     app.add_typer(group, name="games")
 
@@ -113,9 +119,23 @@ def _closest(answer: dict[str, object]) -> None:
     """Print one process, the reason that decided, and the facts that were looked for."""
     verdict = "a game" if answer.get("game") else f"no game: {answer.get('because')}"
     print(f"{answer.get('pid')} {answer.get('program')}: {verdict}")
-    facts = answer.get("looked_for")
-    for fact in facts if isinstance(facts, list) else []:
-        print(f"    {fact}")
+    _facts(answer, "    ")
+
+
+def _facts(answer: dict[str, object], indent: str) -> None:
+    """Print the facts that were there, then those that were looked for in vain."""
+    rows = answer.get("looked_for")
+    told = [str(row).rpartition(": ") for row in rows] if isinstance(rows, list) else []
+    there = [
+        fact if value == "yes" else f"{fact}: {value}" for fact, _, value in told if value != "no"
+    ]
+    missing = [fact for fact, _, value in told if value == "no"]
+    for what, facts in (("found", there), ("not found", missing)):
+        if facts:
+            line = f"{what}: {'; '.join(facts)}"
+            print(
+                textwrap.fill(line, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ")
+            )
 
 
 def _explained(answer: dict[str, object]) -> None:
@@ -131,9 +151,7 @@ def _explained(answer: dict[str, object]) -> None:
             value = "; ".join(map(str, value))
         items.append((key, "-" if value is None or value == "" else value))
     output.pairs(items)
-    facts = answer.get("looked_for")
-    for fact in facts if isinstance(facts, list) else []:
-        print(f"looked for: {fact}")
+    _facts(answer, "")
     for key in ("tree", "threads"):
         rows = answer.get(key)
         if isinstance(rows, list) and rows:

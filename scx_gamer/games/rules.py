@@ -992,7 +992,11 @@ def why_not(facts: Facts, state: State, ctx: Context) -> str:
         return f"{shown(file_name(words.windows))} runs in Wine, and nothing of it draws (holds a render node)"
     if words.windows and not ctx.settled(facts):
         return f"{shown(file_name(words.windows))} is so young that it may be a store that has not shown itself"
-    return "no rule matched"
+    if not facts.draws:
+        return "no rule matched"
+    image = process.env.get("APPIMAGE", "") if process.exe.startswith(_MOUNTED) else ""
+    what = f"the AppImage {shown(image)}" if image else "it"
+    return f"{what} draws, but no launcher, no entry of category Game and no record says that it is a game"
 
 
 def looked_for(facts: Facts, state: State, ctx: Context) -> list[str]:
@@ -1006,10 +1010,11 @@ def looked_for(facts: Facts, state: State, ctx: Context) -> list[str]:
     return [
         f"marked by `games add` or `exec`: {'yes' if marked(ctx.explicit, process) else 'no'}",
         f"Steam's reaper with an AppID above it: {'yes' if state.claim and state.claim.rule == 'steam' else 'no'}",
-        f"AppID in its environment: {env or 'no'}; in its scope: {_scope_id(process) or 'no'}",
+        f"AppID in its environment: {env or 'no'}",
+        f"AppID in its scope: {_scope_id(process) or 'no'}",
         f"Proton or umu above it: {'yes' if state.proton else 'no'}",
         f"registered with GameMode: {'yes' if marked(ctx.hints, process) else 'no'}",
-        f"launcher above it: {state.launcher or 'no'}",
+        f"launcher, itself or above it: {state.launcher or 'no'}",
         f"Java game by main class or jar: {java_evidence(process, words, ctx.data) or 'no'}",
         f"desktop entry of category Game: {shown(entry[0].name) if entry else 'no'}",
         f"sandbox: {shown(app) if app else 'no'}",
