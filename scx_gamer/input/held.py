@@ -85,6 +85,12 @@ class _Axis:
         self._anchor: int | None = None
         self._since_ns = 0
         self._learnt: int | None = None
+        self._end: int | None = None  # where a pedal rests
+
+    @property
+    def parked(self) -> bool:
+        """Whether the axis stays where it is left, for all that is known."""
+        return not self._springs
 
     def near_middle(self, value: int) -> bool:
         low, high = self.limits.minimum, self.limits.maximum
@@ -93,15 +99,25 @@ class _Axis:
     def near_minimum(self, value: int) -> bool:
         return value - self.limits.minimum <= self.limits.way // 8
 
+    def is_at(self, end: int, value: int) -> bool:
+        return abs(value - end) <= self._tolerance
+
+    def rest_at(self, end: int) -> None:
+        """Return to this end when let go of."""
+        self._springs, self._end, self._learnt = True, end, None
+
     def note_rest(self, value: int) -> None:
         """Take a position from before the axis was used."""
         if not self._springs or self._drifts(value, trigger=False):
             self._learnt = value
 
     def _from_rest(self, value: int, trigger: bool) -> tuple[int, int]:
-        """Return twice the distance from where a stick or trigger rests, and twice its way."""
+        """Return twice the distance from where a stick, trigger or pedal rests, and twice its way."""
         low, high, way = self.limits.minimum, self.limits.maximum, self.limits.way
-        return abs(2 * value - (2 * low if trigger else low + high)), 2 * way if trigger else way
+        end = low if trigger and self._end is None else self._end
+        if end is None:
+            return abs(2 * value - (low + high)), way
+        return abs(2 * (value - end)), 2 * way
 
     def _drifts(self, value: int, trigger: bool) -> bool:
         distance2, way2 = self._from_rest(value, trigger)
@@ -127,6 +143,7 @@ class HeldState:
     """The keys and axes that a device holds, from its state at each poll."""
 
     def __init__(self, kind: Kind, limits: Mapping[int, Limits]) -> None:
+        self._kind = kind
         self._springs = kind not in _SPRINGS
         self._rest_ns = CAP_NS if self._springs else REST_NS
         lever_ns = PARKED_NS if kind is Kind.JOYSTICK else REST_NS
@@ -150,6 +167,18 @@ class HeldState:
             for code, axis in self._axes.items():
                 if code in values:
                     axis.note_rest(values[code])
+            self._look_at_pedals(values)
+
+    def _look_at_pedals(self, values: Mapping[int, int]) -> None:
+        """Find the end where the pedals of a wheel rest: most are there, since whoever drives has two feet."""
+        pedals = {c: axis for c, axis in self._axes.items() if axis.parked and c in values}
+        if self._kind is not Kind.WHEEL:
+            return
+        low = sum(axis.is_at(axis.limits.minimum, values[c]) for c, axis in pedals.items())
+        high = sum(axis.is_at(axis.limits.maximum, values[c]) for c, axis in pedals.items())
+        if low != high:
+            for axis in pedals.values():
+                axis.rest_at(axis.limits.minimum if low > high else axis.limits.maximum)
 
     def _first_triggers(self) -> frozenset[int]:
         """Return the axes that rest at their minimum, as far as limits tell."""
@@ -199,6 +228,7 @@ class HeldState:
         # The kernel begins with 0 for every axis: a device that has reported nothing yet holds nothing.
         if not self._reported and any(values.values()):
             self._reported = True
+            self._look_at_pedals(values)
         off = False
         if self._reported:
             self._look_at_layout(values)

@@ -190,7 +190,8 @@ def test_a_device_first_seen_in_use_is_at_rest_where_it_was_before(
     seen = poll(kind, limits, polls, rest)
     assert all(seen[:-1]) and not seen[-1]
     assert not poll(kind, limits, [(0, rest)], rest)[0]
-    assert poll(kind, limits, polls, dict.fromkeys(rest, 0))[-1], "all 0 says nothing of its rest"
+    unknown = poll(kind, limits, polls, dict.fromkeys(rest, 0))[-1]
+    assert bool(unknown) == (kind is not Kind.WHEEL), "all 0 says nothing of its rest"
 
 
 def test_a_stick_without_a_known_rest_is_let_go_of_soon() -> None:
@@ -204,6 +205,18 @@ def test_a_pedal_is_held_for_long_and_rests_at_either_end() -> None:
     kind, limits, rest, used = FIRST[2]
     pressed = poll(kind, limits, [(0, rest), *[(0, rest | used)] * 36, (0, rest)])
     assert not pressed[0] and all(pressed[1:-1]) and not pressed[-1]
+
+
+@pytest.mark.parametrize("end", [0, 255])
+@pytest.mark.parametrize("gas", [90, 128, 165])
+def test_a_pedal_first_seen_in_use_rests_where_the_others_do(end: int, gas: int) -> None:
+    up = {X: 32767, Y: end, Z: end, RZ: end}
+    seen = poll(Kind.WHEEL, PEDALLED, [(0, up | {Y: gas})] * 8 + [(0, up)])
+    assert all(seen[:-1]) and not seen[-1]
+    # Nor is it held where it returns to, however long it was pressed.
+    longest = [(0, up | {Y: 255 - end})] * (4 * REST_NS // SECOND + 8)
+    seen = poll(Kind.WHEEL, PEDALLED, [*longest, (0, up)])
+    assert all(seen[: 4 * REST_NS // SECOND]) and not seen[-2] and not seen[-1]
 
 
 def test_a_toggle_switch_is_rest_and_a_button_beside_it_is_not() -> None:
