@@ -303,8 +303,9 @@ def lanes_of(kind: Kind, caps: Capabilities) -> Lanes:
     lane = _LANES[kind]
     pointer = {REL_X, REL_Y} <= caps.rel
     if lane is Lane.MOUSE:
-        # The pointer of a mouse is relative: absolute axes beside it are no motion.
-        absolute = Lane.NONE if kind is Kind.MOUSE and pointer else lane
+        # Fingers that rest on a Magic Mouse jitter; a tablet in the node of its mouse (aiptek, UGTABLET) has X and Y.
+        stray = kind is Kind.MOUSE and pointer and not {ABS_X, ABS_Y} <= caps.abs
+        absolute = Lane.NONE if stray else lane
         return Lanes(Lane.KEYBOARD if _types(caps.key) else lane, lane, lane, absolute)
     if kind is not Kind.KEYBOARD:
         return Lanes.all_of(lane)

@@ -250,6 +250,9 @@ K, M, G, N = Lane.KEYBOARD, Lane.MOUSE, Lane.GAMEPAD, Lane.NONE
         (Capabilities(key=KEYS | POINTING.key, rel=POINTING.rel, abs=codes(0x20)), Lanes(K, M, M, N)),
         (Capabilities(key=KEYS | codes(0x110, 0x14A), abs=codes(0, 1)), Lanes(K, M, M, M)),
         (POINTING, Lanes(M, M, M, N)),
+        # a tablet in the node of its mouse (aiptek of libinput's tests), fingers on a mouse
+        (replace(POINTING, abs=codes(0, 1, 0x18, 0x1A, 0x1B)), Lanes(M, M, M, M)),
+        (replace(POINTING, abs=codes(0x2F, 0x30, 0x35, 0x36, 0x39)), Lanes(M, M, M, N)),
         (Capabilities(key=KEYS | PAD, abs=codes(0, 1)), Lanes(K, G, K, G)),
         (Capabilities(key=PAD | KEYS, abs=STICKS, ff=RUMBLE), Lanes(G, G, G, G)),
         (Capabilities(key=codes(0x110), abs=codes(0, 1)), Lanes(M, M, M, M)),
