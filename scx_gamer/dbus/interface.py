@@ -27,8 +27,14 @@ class Interface:
 @cache
 def interfaces() -> dict[str, Interface]:
     """By name, in the order of the file; ours under their deprecated names too."""
-    node = wire.library().Node.parse(wire.introspection())
-    found = {
+    found = parse(wire.introspection())
+    return found | {old_name(name): one for name, one in found.items()}
+
+
+def parse(xml: str) -> dict[str, Interface]:
+    """Return the interfaces of introspection data by name."""
+    node = wire.library().Node.parse(xml)
+    return {
         one.name: Interface(
             {m.name: Member(m.in_signature, m.out_signature) for m in one.methods},
             {s.name: Member("", s.signature) for s in one.signals},
@@ -36,7 +42,6 @@ def interfaces() -> dict[str, Interface]:
         )
         for one in node.interfaces
     }
-    return found | {old_name(name): one for name, one in found.items()}
 
 
 def own() -> dict[str, Interface]:

@@ -7,8 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from scx_gamer.control.operations import Access
-from scx_gamer.dbus import BUS_NAME, wire
+from scx_gamer.dbus import wire
 from scx_gamer.dbus.connection import Connection
 
 _INTERACTIVE_TIMEOUT_S = 120.0  # a person types a password
@@ -68,8 +67,8 @@ class Authority:
     def forget(self, sender: str) -> None:
         self._users.pop(sender, None)
 
-    def may(self, sender: str, uid: int, access: Access, interactive: bool, then: Verdict) -> None:
-        """Ask whether `sender` has `access`. Root has; without polkit nobody else has."""
+    def may(self, sender: str, uid: int, action: str, then: Verdict, *, interactive: bool) -> None:
+        """Ask whether `sender` may do `action`. Root may; without polkit nobody else may."""
         if uid == 0:
             then(True, "")
             return
@@ -87,7 +86,12 @@ class Authority:
                 then(False, f"polkit cannot be asked ({error}); as root it works without")
                 return
             allowed, challenge = bool(reply.body[0][0]), bool(reply.body[0][1])
-            then(allowed, "it takes a password" if challenge else f"polkit denies {access.value}")
+            then(
+                allowed,
+                "it takes a password"
+                if challenge
+                else f"polkit denies {action.rpartition('.')[2]}",
+            )
 
         lib = wire.library()
         name = "org.freedesktop.PolicyKit1"
@@ -98,7 +102,7 @@ class Authority:
             f"{name}.Authority",
             "CheckAuthorization",
             "(sa{sv})sa{ss}us",
-            [subject, f"{BUS_NAME}.{access.value}", {}, 1 if interactive else 0, ""],
+            [subject, action, {}, 1 if interactive else 0, ""],
             start=True,
         )
         if interactive:

@@ -5,19 +5,14 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scx_gamer import __version__
-from scx_gamer.control import ControlError, LimitError
+from scx_gamer.control import ControlError
 from scx_gamer.control.operations import BY_MEMBER, OPERATIONS, Access, Operation
 from scx_gamer.dbus import (
     BUS_NAME,
-    ERROR_PREFIX,
     INTERFACE,
     OBJECT_PATH,
     SESSION_INTERFACE,
@@ -26,11 +21,11 @@ from scx_gamer.dbus import (
     wire,
 )
 from scx_gamer.dbus.connection import Connection
+from scx_gamer.dbus.endpoint import DBUS, ERRORS, PROPERTIES, Call, Endpoint, Spelling
 from scx_gamer.dbus.holds import Holds
 from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.polkit import Authority
-from scx_gamer.system.budget import Budget
-from scx_gamer.system.exit_codes import BAD_CONFIG, NO_PERMISSION, USAGE
+from scx_gamer.system.exit_codes import USAGE
 from scx_gamer.system.loop import Loop, Timer
 from scx_gamer.system.procfs import start_of
 
@@ -39,55 +34,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PER_SECOND, _BURST = 50.0, 100.0  # calls of one user, over all connections; root has no limit
 _RETRY_S = (1.0, 2.0, 5.0, 10.0)
 _MAX_TEXT = 256
-_SHORT = 512  # bytes: such a frame is decoded at once
-_DBUS = "org.freedesktop.DBus"
-_INTROSPECT = (f"{_DBUS}.Introspectable", "Introspect", "")
-_ERRORS = {
-    USAGE: "org.freedesktop.DBus.Error.InvalidArgs",
-    NO_PERMISSION: "org.freedesktop.DBus.Error.AccessDenied",
-    BAD_CONFIG: f"{ERROR_PREFIX}BadConfiguration",
-}
 Values = Mapping[str, Any]
 Audience = Callable[[int], bool]  # whether a user is told
 # Our paths, and how names of ours are spelled there.
-_PATHS: dict[str, Callable[[str], str]] = {OBJECT_PATH: str, old_name(OBJECT_PATH): old_name}
+_PATHS: dict[str, Spelling] = {OBJECT_PATH: str, old_name(OBJECT_PATH): old_name}
 
 
-class Call:
-    """One method call, answered once."""
-
-    def __init__(self, service: BusService, message: Any, uid: int) -> None:
-        lib = wire.library()
-        self._service = service
-        self.sender = str(message.sender)
-        self.uid = uid
-        self.args = list(message.body)
-        self.interactive = bool(message.flags & lib.MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION)
-        self._message = message
-        self.spell = _PATHS.get(message.path, str)
-        self._open = not message.flags & lib.MessageFlag.NO_REPLY_EXPECTED
-
-    def answer(self, signature: str = "", body: list[Any] | None = None) -> None:
-        if self._open:
-            self._open = False
-            made = wire.library().Message.new_method_return(self._message, signature, body or [])
-            self._service.reply(made, "answered")
-
-    def refuse(self, name: str, text: str) -> None:
-        if self._open:
-            self._open = False
-            text = text.replace("\0", "")
-            made = wire.library().Message.new_error(self._message, self.spell(name), text)
-            self._service.reply(made, "refused")
-
-    def denied(self, why: str) -> None:
-        self.refuse(_ERRORS[NO_PERMISSION], why)
-
-
-class BusService:
+class BusService(Endpoint):
     """On the bus from construction to close(), as far as there is a bus; one that goes is waited for.
 
     `properties` gives the values by name. Nothing here raises for what a caller or the bus does.
@@ -101,22 +56,17 @@ class BusService:
         hold: Callable[[str, str], None],
     ) -> None:
         """`hold(profile, reason)`: what the holds come to, an empty profile for none."""
-        self._loop = loop
+        wire.library()  # without dbus-next there is no service: said at once, as BusError
+        super().__init__(loop, interfaces(), _PATHS, wire.introspection())
         self._operations = operations
         self._properties = properties
-        self._bus: Connection | None = None
-        self._authority: Authority | None = None
         self._holds = Holds(hold)
-        self._budget = Budget(_PER_SECOND, _BURST)
         self._refused = 0  # by connections that are gone
         self._timer: Timer | None = None
         self._failures = 0
         self._closed = False
         self._told: dict[str, Any] = {}
         self.connected = False
-        self.calls: Counter[str] = Counter()
-        wire.library()  # without dbus-next there is no service: said at once, as BusError
-        interfaces()
         self._connect()
 
     # ---- the connection --------------------------------------------------------------------
@@ -135,11 +85,6 @@ class BusService:
         except BusError as err:
             self._lost(str(err))
 
-    def _admits(self, sender: str) -> bool:
-        """Spend a call of the sender's user; root's are free. Names whose user is not known yet share one budget."""
-        uid = self._authority.known(sender) if self._authority is not None else None
-        return uid == 0 or self._budget.take("new" if uid is None else uid)
-
     def _lost(self, why: str) -> None:
         """Everything that hung on the connection goes with it."""
         if self.connected or self._failures == 0:
@@ -157,7 +102,7 @@ class BusService:
         bus = self._bus
         assert bus is not None
         self._authority = Authority(bus)
-        rule = f"type='signal',sender='{_DBUS}',interface='{_DBUS}',member='NameOwnerChanged'"
+        rule = f"type='signal',sender='{DBUS}',interface='{DBUS}',member='NameOwnerChanged'"
         gone = "arg2=''"  # names that nobody has any more
         bus.call(wire.to_bus("AddMatch", "s", [f"{rule},{gone}"]), self._quiet)
         self._request_name(BUS_NAME, self._named)
@@ -190,89 +135,12 @@ class BusService:
             why = error or "somebody else has it"
             log.warning("the deprecated bus name %s is unavailable: %s", old_name(BUS_NAME), why)
 
-    def reply(self, message: Any, kind: str) -> None:
-        self.calls[kind] += 1
-        if self._bus is not None:
-            self._bus.send(message)
-
     # ---- calls -----------------------------------------------------------------------------
-
-    def _on_call(self, frame: bytes, whole: bool) -> None:
-        """The header first: a body is decoded only where it is short or its signature is the one that is wanted."""
-        message = None
-        try:
-            if len(frame) <= _SHORT and whole:
-                with suppress(BusError):  # the header may be right all the same
-                    message = self._decode(frame)
-            head = message or self._decode(wire.without_body(frame))
-        except BusError as err:
-            self.calls["malformed"] += 1
-            log.debug("dropped: %s", err)
-            return
-        refusal = self._refusal(head, whole)
-        if refusal:
-            Call(self, head, -1).refuse(*refusal)
-            return
-        try:
-            message = message or self._decode(frame)
-        except BusError as err:
-            Call(self, head, -1).refuse(_ERRORS[USAGE], str(err))
-            return
-        if message.interface is None:
-            message.interface = self._interface_of(message.member)
-        if message.interface.startswith(_DBUS):
-            self._standard(Call(self, message, -1), message.path, message.member)
-            return
-        authority = self._authority
-        if authority is None:
-            return
-
-        def known(uid: int | None, why: str) -> None:
-            call = Call(self, message, -1 if uid is None else uid)
-            if uid is None:
-                call.denied(why)
-            else:
-                self._serve(call, message.interface, message.member)
-
-        authority.user(str(message.sender), known)
-
-    def _decode(self, frame: bytes) -> Any:
-        return self._loop.run_interruptible(wire.decode, frame)
-
-    @staticmethod
-    def _interface_of(member: str) -> str | None:
-        return next((name for name, one in interfaces().items() if member in one.methods), None)
-
-    def _refusal(self, head: Any, whole: bool) -> tuple[str, str] | None:
-        """Return the error name and text with which a call is refused."""
-        error = f"{_DBUS}.Error."
-        if not whole:
-            return f"{error}LimitsExceeded", f"a call has at most {wire.MAX_FRAME} bytes"
-        name = head.interface or self._interface_of(head.member)
-        if head.path not in _PATHS:
-            asked = (name, head.member, head.signature)
-            if head.path in wire.parents() and asked == _INTROSPECT:
-                return None
-            return f"{error}UnknownObject", f"there is {OBJECT_PATH} only"
-        one = interfaces().get(name or "")
-        if one is None:
-            return f"{error}UnknownInterface", f"no interface {name}"
-        if name == f"{_DBUS}.Properties" and head.member == "Set":
-            return f"{error}PropertyReadOnly", "every property is read-only"
-        member = one.methods.get(head.member)
-        if member is None:
-            return f"{error}UnknownMethod", f"{name} has no method {head.member}"
-        if head.signature != member.takes:
-            return (
-                f"{error}InvalidArgs",
-                f"{head.member} takes ({member.takes}), not ({head.signature})",
-            )
-        return None
 
     def _serve(self, call: Call, interface: str, member: str) -> None:
         """A call of ours: permission first, then the work."""
         if any(isinstance(arg, str) and len(arg) > _MAX_TEXT for arg in call.args):
-            call.refuse(_ERRORS[USAGE], f"a text has at most {_MAX_TEXT} characters")
+            call.refuse(ERRORS[USAGE], f"a text has at most {_MAX_TEXT} characters")
             return
         if interface in (SESSION_INTERFACE, old_name(SESSION_INTERFACE)):
             self._do(call, self._report_focus if member == "ReportFocus" else self._report_game)
@@ -289,20 +157,8 @@ class BusService:
                 else:
                     call.denied(why)
 
-            authority.may(call.sender, call.uid, access, call.interactive, verdict)
-
-    def _do(self, call: Call, work: Callable[[Call], None]) -> None:
-        try:
-            work(call)
-        except LimitError as err:
-            call.refuse(f"{_DBUS}.Error.LimitsExceeded", str(err))
-        except ControlError as err:
-            call.refuse(_ERRORS.get(err.code, f"{ERROR_PREFIX}Failed"), str(err))
-        except (
-            Exception
-        ):  # a bug of ours costs a stranger the answer, not the others the supervisor
-            log.exception("a call of %s failed", call.sender)
-            call.refuse(f"{ERROR_PREFIX}Failed", "internal error: see the journal")
+            action = f"{BUS_NAME}.{access.value}"
+            authority.may(call.sender, call.uid, action, verdict, interactive=call.interactive)
 
     def _work(self, member: str) -> tuple[Access, Callable[[Call], None]]:
         """The permission and the handler of a method."""
@@ -387,25 +243,10 @@ class BusService:
 
     # ---- what every service has ------------------------------------------------------------------
 
-    def _standard(self, call: Call, path: str, member: str) -> None:
-        if member == "Introspect":
-            call.answer("s", [wire.parents().get(path) or call.spell(wire.introspection())])
-        elif member == "Ping":
-            call.answer()
-        elif member == "GetMachineId":
-            call.answer("s", [_machine_id()])
-        elif not (ours := call.args[0] in (INTERFACE, old_name(INTERFACE))) and not (
-            member == "GetAll" and call.args[0] in interfaces()
-        ):
-            call.refuse(f"{_DBUS}.Error.UnknownInterface", "no properties there")
-        elif member == "GetAll":
-            call.answer("a{sv}", [self._read() if ours else {}])
-        else:
-            found = self._read().get(call.args[1])
-            if found is None:
-                call.refuse(f"{_DBUS}.Error.UnknownProperty", "no such property")
-            else:
-                call.answer("v", [found])
+    def _values(self, interface: str) -> dict[str, Any] | None:
+        if interface in (INTERFACE, old_name(INTERFACE)):
+            return self._read()
+        return {} if interface in interfaces() else None
 
     def _read(self) -> dict[str, Any]:
         return self._loop.run_interruptible(lambda: self._variants(self._properties()))
@@ -426,7 +267,7 @@ class BusService:
         fresh = {name: value for name, value in values.items() if self._told.get(name) != value}
         self._told = values
         if fresh:
-            self._signal(f"{_DBUS}.Properties", "PropertiesChanged", [self._variants(fresh), []])
+            self._signal(PROPERTIES, "PropertiesChanged", [self._variants(fresh), []])
 
     def game_started(self, pid: int, name: str, audience: Audience | None = None) -> None:
         """Signal to everybody, or to each connection that has called us and whose user `audience` accepts."""
@@ -457,7 +298,7 @@ class BusService:
                 self._bus.send(made)
 
     def _on_signal(self, message: Any) -> None:
-        if message.sender == _DBUS and message.member == "NameOwnerChanged":
+        if message.sender == DBUS and message.member == "NameOwnerChanged":
             name, _, owner = message.body
             if not owner:
                 self._holds.left(name)
@@ -496,14 +337,6 @@ def _typed(value: object) -> tuple[str, Any]:
     if isinstance(value, str):
         return "s", value.replace("\0", "").encode("utf-8", "replace").decode()
     return "s", json.dumps(value, default=str)
-
-
-def _machine_id() -> str:
-    try:
-        found = Path("/etc/machine-id").read_text().strip()
-    except OSError:
-        return ""
-    return found if re.fullmatch("[0-9a-f]{32}", found) else ""
 
 
 def properties_of(status: StatusBody, profile: str) -> dict[str, Any]:

@@ -10,11 +10,12 @@ import os
 import struct
 import sys
 import types
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scx_gamer.dbus import OBJECT_PATH, SYSTEM_BUS, BusError, old_name
+from scx_gamer.dbus import SYSTEM_BUS, BusError
 
 MAX_FRAME = 64 * 1024  # the longest call that is read; a longer one is answered unread
 _FIXED = 16
@@ -63,10 +64,10 @@ def introspection() -> str:
     return Path(__file__).with_name("introspection.xml").read_text("utf-8")
 
 
-def parents() -> dict[str, str]:
-    """Return the introspection data of the paths above ours, the deprecated one included."""
+def parents(paths: Iterable[str]) -> dict[str, str]:
+    """Return the introspection data of the paths above objects."""
     children: dict[str, str] = {}
-    for path in (OBJECT_PATH, old_name(OBJECT_PATH)):
+    for path in paths:
         above = ""
         for name in path[1:].split("/"):
             children[above or "/"] = children.get(above or "/", "") + f'<node name="{name}"/>'
