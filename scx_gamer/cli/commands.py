@@ -69,6 +69,18 @@ COMMANDS = (
         "Report the focused program of this session to the supervisor until SIGTERM. Run it as the user, not as root.",
     ),
     Command(
+        "loader",
+        "daemon:loader",
+        "Answer the D-Bus interface of scx_loader for our scheduler, until SIGTERM or until scx_loader wants its name.",
+        (
+            Option(
+                "--scheduler",
+                "Name to answer for instead of scx_gamer, as scx_NAME, for programs that know a fixed list.",
+                takes_value=True,
+            ),
+        ),
+    ),
+    Command(
         "status",
         "state:status",
         "Show what runs and why, what the scheduler did, what is wrong and what to do.",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""run: the supervisor in the foreground."""
+"""run, loader: the daemons in the foreground."""
 
 from __future__ import annotations
 
@@ -22,3 +22,10 @@ def run(mode: str | None, config: str | None) -> int:
 
     settings.check_tunables(Abi(object_btf(find_object("observe"))).constants)
     return supervisor.main(settings)
+
+
+def loader(scheduler: str | None) -> int:
+    """Answer org.scx.Loader until SIGTERM or SIGINT, or until another program wants the name."""
+    from scx_gamer.dbus import loader as service
+
+    return service.main(scheduler or service.OURS)

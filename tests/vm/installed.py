@@ -30,8 +30,11 @@ FILES = {
         for name in (BUS_NAME, old_name(BUS_NAME))
     },
     f"dbus/{BUS_NAME}.conf": f"/usr/share/dbus-1/system.d/{BUS_NAME}.conf",
+    "dbus/io.github.scx_gamer.Loader.conf": "/usr/share/dbus-1/system.d/io.github.scx_gamer.Loader.conf",
     f"polkit/{BUS_NAME}.policy": f"/usr/share/polkit-1/actions/{BUS_NAME}.policy",
+    "polkit/io.github.scx_gamer.Loader.policy": "/usr/share/polkit-1/actions/io.github.scx_gamer.Loader.policy",
     "systemd/scx-gamer.service": "/usr/lib/systemd/system/scx-gamer.service",
+    "systemd/scx-gamer-loader.service": "/usr/lib/systemd/system/scx-gamer-loader.service",
     "systemd/scx-gamer-agent.service": "/usr/lib/systemd/user/scx-gamer-agent.service",
     "sysusers/scx-gamer.conf": "/usr/lib/sysusers.d/scx-gamer.conf",
 }
