@@ -20,7 +20,7 @@ _OTHERS = ("normal", "background")
 _TO_DO = {
     "off": "`scx-gamer start` switches it on",
     "fallback": "`scx-gamer start` tries again; `scx-gamer report` collects what a bug report needs",
-    "conflict": "stop the other scheduler, then `scx-gamer start`",
+    "conflict": "stop the other scheduler: ours follows within seconds",
     "unsupported": "`scx-gamer doctor` says what is missing",
 }
 

@@ -17,7 +17,7 @@ _STATES = {
     "off": "it was switched off and stays so: scx-gamer start",
     "backoff": "it tries again by itself; if it goes on so: scx-gamer report",
     "fallback": "it gave up after repeated failures: scx-gamer report, then scx-gamer start",
-    "conflict": "end the other scheduler, then scx-gamer start",
+    "conflict": "end the other scheduler: ours follows within seconds",
 }
 
 

@@ -44,6 +44,10 @@ class Kernel(Protocol):
 
     def attach(self, generation: int) -> Attached: ...
 
+    def other_loaded(self) -> bool:
+        """Return True while a scheduler that is not ours is loaded, or on its way in or out."""
+        ...
+
     def keep_dump(self, record: ExitRecord) -> None: ...
 
 
@@ -95,6 +99,7 @@ class Machine:
         self._quick_restarts = 0
         self._wanted = False
         self._attached_ns = 0
+        self._free_since_ns: int | None = None  # in conflict: since when nobody else is loaded
         self._attaches = dict.fromkeys(("ok", "busy", "failed", "unsupported"), 0)
         self._exits: dict[str, int] = {}
         self._restarts = 0
@@ -177,7 +182,10 @@ class Machine:
         self._follow_wanted("restart was asked for")
 
     def check(self) -> None:
-        """Handle the exit of the scheduler, if it ended; called on its exit event and on each heartbeat."""
+        """Handle the end of the scheduler, or in conflict of the other one; called on exit events and heartbeats."""
+        if self.state is State.CONFLICT:
+            self._check_conflict()
+            return
         record = self.attached.ended() if self.attached is not None else None
         if record is None:
             return
@@ -188,6 +196,16 @@ class Machine:
         if ran_s >= self._options.quick_restart_s:
             self._quick_restarts = 0
         self._handle_exit(record)
+
+    def _check_conflict(self) -> None:
+        """Attach once nobody else was loaded for a while: who switches from one scheduler to the next must not lose."""
+        now = self._clock.now_ns()
+        if self._kernel.other_loaded():
+            self._free_since_ns = None
+        elif self._free_since_ns is None:
+            self._free_since_ns = now
+        elif now - self._free_since_ns >= self._options.conflict_free_s * 1e9:
+            self._follow_wanted("the other scheduler has ended")
 
     def close(self) -> None:
         """Detach; the state stays, for the last status."""
@@ -213,7 +231,10 @@ class Machine:
             self.attached = self._kernel.attach(generation)
         except AttachBusy as err:
             self._attaches["busy"] += 1
-            self._change(State.CONFLICT, f"the scheduler {err} is loaded; stop it, then start")
+            self._free_since_ns = None
+            self._change(
+                State.CONFLICT, f"the scheduler {err} is loaded; ours follows when it ends"
+            )
         except AttachUnsupported as err:
             self._attaches["unsupported"] += 1
             self._change(State.UNSUPPORTED, str(err))

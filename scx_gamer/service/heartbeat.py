@@ -45,10 +45,10 @@ class Heartbeat:
         self._beat()
 
     def _beat(self) -> None:
-        """Beat once; check the exit record as well, because its event may be lost."""
+        """Beat once; check the scheduler as well, because the event of its end may be lost."""
         if self._machine.attached is not None:
             self._feed.send("HEARTBEAT")
-            self._machine.check()
+        self._machine.check()
         self._on_beat()
         self._resync_after_sleep()
         delay = self._period_s

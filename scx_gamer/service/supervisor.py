@@ -307,6 +307,9 @@ class Supervisor:
         services.observe.feed.flush()
         return services.generations.attach(generation)
 
+    def other_loaded(self) -> bool:
+        return sysfs.state() != "disabled"
+
     def keep_dump(self, record: ExitRecord) -> None:
         self._changes.scheduler_failed(self.services.profile.name)
         where = exit_dumps.save(self._paths.exits, record, {"status": self._status.status()})

@@ -69,7 +69,7 @@ class Supervisor:
         self.asked.append(f"start {args['profile']}")
         if self.conflict:
             raise ControlError(
-                "the scheduler scx_lavd is loaded; stop it, then start", NO_PERMISSION
+                "the scheduler scx_lavd is loaded; ours follows when it ends", NO_PERMISSION
             )
         self.state, self.profile = "idle", args["profile"] or self.profile
         self._changed()
@@ -202,7 +202,7 @@ def test_wrong_calls_get_one_clear_line_and_change_nothing(
     supervisor.conflict = True
     assert refused("StartScheduler", "su", "scx_gamer", 0) == (
         "Failed",
-        "the scheduler scx_lavd is loaded; stop it, then start",
+        "the scheduler scx_lavd is loaded; ours follows when it ends",
     )
 
 

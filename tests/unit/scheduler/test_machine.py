@@ -78,6 +78,10 @@ class FakeKernel:
     errors: list[Exception] = field(default_factory=list)
     lives: list[FakeAttached] = field(default_factory=list)
     dumps: list[ExitRecord] = field(default_factory=list)
+    other: bool = False
+
+    def other_loaded(self) -> bool:
+        return self.other
 
     def unsupported(self) -> str | None:
         return self.why
@@ -228,10 +232,49 @@ def test_another_scheduler_is_a_conflict_without_a_loop(world: World) -> None:
     machine = world.machine()
     machine.start(True)
     assert machine.state is State.CONFLICT and "scx_other" in machine.cause
-    world.clock.advance(3600)
+    world.kernel.other = True
+    beat(world, machine, 3600)
     assert machine.state is State.CONFLICT and not world.kernel.lives
     machine.user_start()
     assert machine.state is State.ATTACHED
+
+
+def beat(world: World, machine: Machine, seconds: int) -> None:
+    for _ in range(seconds):
+        world.clock.advance(1)
+        machine.check()
+
+
+def test_attaches_after_the_other_scheduler_and_not_between_two_of_them(world: World) -> None:
+    """scx_loader stops one and starts the next: who attaches in between ends its user's choice."""
+    world.kernel.errors.append(AttachBusy("scx_other"))
+    world.kernel.other = True
+    machine = world.machine()
+    machine.start(True)
+    for _ in range(3):
+        world.kernel.other = False
+        beat(world, machine, 5)
+        assert machine.state is State.CONFLICT
+        world.kernel.other = True
+        beat(world, machine, 2)
+    world.kernel.other = False
+    beat(world, machine, 6)
+    assert machine.state is State.ATTACHED and len(world.kernel.lives) == 1
+    assert machine.counters().attaches == {"ok": 1, "busy": 1, "failed": 0, "unsupported": 0}
+
+
+def test_conflict_ends_with_the_game_and_with_stop(world: World) -> None:
+    for end, state in (
+        (Machine.user_stop, State.OFF),
+        (lambda m: m.set_wanted(False, "x"), State.IDLE),
+    ):
+        world.kernel.errors.append(AttachBusy("scx_other"))
+        machine = world.machine()
+        machine.user_start()
+        machine.set_wanted(True, "a game")
+        end(machine)
+        beat(world, machine, 60)
+        assert machine.state is state and not world.kernel.lives
 
 
 def test_refused_load_is_not_tried_again(world: World) -> None:

@@ -21,6 +21,7 @@ POLKITD = ("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd", "/usr/libexec/po
 RULES = """
 polkit.addRule(function(action, subject) {
     if (subject.user == "games" && action.id.indexOf("org.scxgamer.") == 0) return polkit.Result.YES;
+    if (subject.user == "games" && action.id == "org.scx.loader.manage-schedulers") return polkit.Result.YES;
     if (subject.user == "news" && action.id == "io.github.scx_gamer.Supervisor1.set-profile") return polkit.Result.YES;
 });
 """

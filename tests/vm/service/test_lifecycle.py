@@ -109,6 +109,28 @@ def test_terminate_in_idle_off_and_conflict() -> None:
         assert (SCHED_EXT / "root/ops").read_text().strip() == "someone_else"
 
 
+def test_attaches_after_the_other_scheduler_and_not_between_two() -> None:
+    """scx_loader ends one scheduler and loads the next. Whoever attaches in between would end its user's choice."""
+    free_s = 20.0  # a load alone takes some seconds in an emulated guest
+    with directories() as root:
+        with foreign_scheduler():
+            sup = launch(SupervisorOptions(mode="always", conflict_free_s=free_s), root)
+            sup.wait_state("conflict")
+        try:
+            with foreign_scheduler(b"another_one"):
+                time.sleep(free_s + 5)
+                status = control.request("snapshot", path=sup.root / "run/control.sock")
+                assert status["state"] == "conflict" and status["counters"]["attaches"]["busy"] == 1
+                assert (SCHED_EXT / "root/ops").read_text().strip() == "another_one"
+            began = time.monotonic()
+            cause = sup.wait_state("attached", 120)["cause"]
+            waited_s = time.monotonic() - began
+            print(f"attached {waited_s:.1f} s after the other scheduler's end")
+            assert waited_s >= free_s and "has ended" in cause
+        finally:
+            sup.end()
+
+
 def test_second_interrupt_is_not_needed_and_the_first_detaches() -> None:
     with start_supervisor() as sup:
         assert sup.end(signal.SIGINT) == 0
