@@ -31,6 +31,8 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     machine.real_time,
     machine.set_aside,
     machine.cpu_controls,
+    machine.frequency_controls,
+    machine.nice_values,
     machine.clocksource,
     machine.governor,
     machine.statistics,

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
 from scx_gamer.doctor.model import INFO, OK, WARN, Finding
-from scx_gamer.system import inotify
+from scx_gamer.system import inotify, procfs
 from scx_gamer.system.text import printable
 from scx_gamer.trace.asking import packages
 
@@ -64,33 +65,76 @@ def clocksource(
 
 # Controls that the kernel leaves to a sched_ext scheduler, and their values while nothing is set. Ours acts on none.
 _CPU_CONTROLS = {"cpu.max": "max", "cpu.weight": "100", "cpu.idle": "0"}
+# Limits of the frequency, which schedutil keeps under every scheduler.
+_FREQUENCY_CONTROLS = {"cpu.uclamp.min": "0.00", "cpu.uclamp.max": "max"}
 _CGROUPS = 2000  # looked at
+_BACKGROUND_NICE = (
+    10  # from here on a task is background while a game is active (bpf/sched/task.bpf.h)
+)
 
 
 def cpu_controls(mount: Path | None = None) -> Iterator[Finding]:
     """CPU controls of cgroups with processes, which have no effect under our scheduler."""
-    from scx_gamer.netlimit import cgroups
-
-    mount = mount or cgroups.hierarchy().mount
-    if mount is None:
-        return
-    found: dict[str, list[str]] = {}
-    for cgroup in islice(cgroups.descendants(mount), _CGROUPS):
-        if "populated 1" not in _short(cgroup / "cgroup.events"):
-            continue
-        for control, unset in _CPU_CONTROLS.items():
-            value = _short(cgroup / control).partition(" ")[0].strip()
-            if value not in ("", unset):
-                found.setdefault(printable(cgroup.name, 64), []).append(control)
+    found = _set_controls(_CPU_CONTROLS, mount)
     if not found:
         yield Finding(OK, "CPU controls", "no cgroup has cpu.max, cpu.weight or cpu.idle set")
         return
-    names = [f"{name} ({', '.join(controls)})" for name, controls in sorted(found.items())]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    what = f"no effect while scx-gamer schedules: {', '.join(names[:3])}{more}"
+    what = f"no effect while scx-gamer schedules: {_some(_named(found))}"
     quota = any("cpu.max" in controls for controls in found.values())
     to_do = "docs/policy.md says what stands in for each: AllowedCPUs= limits, nice orders"
     yield Finding(WARN if quota else INFO, "CPU controls", what, to_do)
+
+
+def frequency_controls(mount: Path | None = None) -> Iterator[Finding]:
+    """Utilization clamps of cgroups with processes: the frequency alone follows them."""
+    found = _set_controls(_FREQUENCY_CONTROLS, mount)
+    if found:
+        what = f"they bound the frequency and choose no CPU: {_some(_named(found))}"
+        yield Finding(INFO, "utilization clamps", what, "AllowedCPUs= chooses CPUs")
+
+
+def nice_values(pids: Iterable[int] | None = None) -> Iterator[Finding]:
+    """Processes whose nice value has no effect under our scheduler: neither 0 nor background."""
+    found: list[str] = []
+    for pid in procfs.pids() if pids is None else pids:
+        try:
+            nice, policy = os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid)
+        except OSError:  # it ended
+            continue
+        # a real-time task keeps its nice value, and a kernel thread has no command line
+        if nice and nice < _BACKGROUND_NICE and policy == os.SCHED_OTHER and procfs.words_of(pid):
+            found.append(f"{printable(procfs.comm_of(pid), 64)} ({nice})")
+    if found:
+        what = f"no effect while scx-gamer schedules: {_some(sorted(found))}"
+        to_do = f"nothing, or nice {_BACKGROUND_NICE} and above for what may wait while you play"
+        yield Finding(INFO, "nice values", what, to_do)
+
+
+def _set_controls(controls: Mapping[str, str], mount: Path | None) -> dict[str, list[str]]:
+    """Return cgroups with processes and the controls that are set there."""
+    from scx_gamer.netlimit import cgroups
+
+    mount = mount or cgroups.hierarchy().mount
+    found: dict[str, list[str]] = {}
+    if mount is None:
+        return found
+    for cgroup in islice(cgroups.descendants(mount), _CGROUPS):
+        if "populated 1" not in _short(cgroup / "cgroup.events"):
+            continue
+        for control, unset in controls.items():
+            value = _short(cgroup / control).partition(" ")[0].strip()
+            if value not in ("", unset):
+                found.setdefault(printable(cgroup.name, 64), []).append(control)
+    return found
+
+
+def _named(found: Mapping[str, list[str]]) -> list[str]:
+    return [f"{name} ({', '.join(controls)})" for name, controls in sorted(found.items())]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def _short(path: Path) -> str:

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -227,6 +230,38 @@ def test_cpu_controls_that_have_no_effect_are_one_line(tmp_path: Path) -> None:
     assert "b0.service (cpu.max, cpu.weight, cpu.idle)" in found.what
     assert "and 2 more" in found.what
     assert "b3" not in found.what
+
+
+def test_utilization_clamps_bound_the_frequency_only(tmp_path: Path) -> None:
+    cgroup(tmp_path, "app.slice")
+    file(tmp_path / "app.slice/cpu.uclamp.min", "0.00\n")
+    file(tmp_path / "app.slice/cpu.uclamp.max", "max\n")
+    assert list(machine.frequency_controls(tmp_path)) == []
+    file(tmp_path / "app.slice/cpu.uclamp.max", "40.00\n")
+    found = only(machine.frequency_controls(tmp_path))
+    assert (found.level, "app.slice (cpu.uclamp.max)" in found.what) == ("info", True)
+
+
+@pytest.mark.parametrize(("nice", "named"), [(0, False), (5, True), (-3, True), (10, False)])
+def test_nice_values_without_effect(nice: int, named: bool) -> None:
+    """Of a real process. One that has ended, and kernel threads, are passed over."""
+    with subprocess.Popen(["sleep", "60"]) as sleep:
+        try:
+            os.setpriority(os.PRIO_PROCESS, sleep.pid, nice)
+            wait_for(lambda: Path(f"/proc/{sleep.pid}/comm").read_text() == "sleep\n")
+            found = list(machine.nice_values([sleep.pid, 2**22]))
+            assert [f"sleep ({nice})" in one.what for one in found] == [True] * named
+            os.sched_setscheduler(sleep.pid, os.SCHED_IDLE, os.sched_param(0))
+            assert not list(machine.nice_values([sleep.pid]))
+        finally:
+            sleep.kill()
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_crowd_of_cgroups_is_read_up_to_a_bound(
