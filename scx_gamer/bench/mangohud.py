@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Frame times in logs of MangoHud, and the comparison of two logs."""
 
-import csv
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
 from scx_gamer.bench.verdict import CONFIDENCE, DRAWS, Interval, noise_of, quantile
 from scx_gamer.bench.workload import BenchError
+from scx_gamer.frames.mangohud_log import LogError, LogParser
+from scx_gamer.frames.stats import low_fps
 
-_LONGEST_MS = 3_600_000.0  # an hour; longer, infinite or NaN values mean a damaged log
-_COLUMN = "frametime"
 BLOCK = 60  # frames resampled together, because neighbouring frames correlate
 _MIN_BLOCKS = 10
 
@@ -29,7 +28,7 @@ class Frames:
     @property
     def low1_fps(self) -> float:
         """Mean frame rate of the slowest hundredth of the frames."""
-        return low1(self.times_ms)
+        return low_fps(self.times_ms)
 
     def blocks(self) -> list[tuple[float, ...]]:
         """Return the whole blocks of neighbouring frames."""
@@ -38,37 +37,21 @@ class Frames:
         ]
 
 
-def low1(times_ms: tuple[float, ...] | list[float]) -> float:
-    """Return the mean frame rate of the slowest hundredth."""
-    worst = sorted(times_ms)[-max(1, len(times_ms) // 100) :]
-    return 1000 * len(worst) / sum(worst)
-
-
 def read(path: Path) -> Frames:
     """Parse a log: system lines, then a header with `frametime` in ms, then frames. Raises BenchError."""
+    log = LogParser()
     try:
-        rows = list(csv.reader(path.read_text(errors="replace").splitlines()))
+        rows = log.feed(path.read_text(errors="replace")) + log.end()
     except OSError as e:
         raise BenchError(f"{path}: {e.strerror}", errno=e.errno or 0) from e
-    head = next((i for i, row in enumerate(rows) if _COLUMN in row), None)
-    if head is None:
+    except LogError as e:
+        raise BenchError(f"{path} is not a MangoHud log: {e}") from e
+    if not log.has_header:
         raise BenchError(
-            f"{path} is not a MangoHud log: it has no column {_COLUMN!r}",
+            f"{path} is not a MangoHud log: it has no column 'frametime'",
             hint="log with MANGOHUD_CONFIG=output_folder=DIR,log_duration=60",
         )
-    column = rows[head].index(_COLUMN)
-    times: list[float] = []
-    for number, row in enumerate(rows[head + 1 :], head + 2):
-        if len(row) <= column:
-            continue
-        try:
-            time_ms = float(row[column])
-        except ValueError as e:
-            raise BenchError(f"{path} line {number}: {row[column]!r} is not a frame time") from e
-        if not time_ms <= _LONGEST_MS:
-            raise BenchError(f"{path} line {number}: {row[column]!r} is not a frame time")
-        if time_ms > 0:
-            times.append(time_ms)
+    times = [row.took_ms for row in rows]
     if len(times) < _MIN_BLOCKS * BLOCK:
         raise BenchError(
             f"{path} has only {len(times)} frames",
@@ -116,12 +99,12 @@ def compare(a: Frames, b: Frames, seed: int = 1) -> Comparison:
         drawn_a = [t for block in generator.choices(one, k=len(one)) for t in block]
         drawn_b = [t for block in generator.choices(two, k=len(two)) for t in block]
         means.append((len(drawn_b) / sum(drawn_b)) / (len(drawn_a) / sum(drawn_a)) - 1)
-        lows.append(low1(drawn_b) / low1(drawn_a) - 1)
+        lows.append(low_fps(drawn_b) / low_fps(drawn_a) - 1)
     tail = (1 - CONFIDENCE) / 2
     half = len(a.times_ms) // 2
     return Comparison(
         a, b,
         Interval(b.mean_fps / a.mean_fps - 1, quantile(means, tail), quantile(means, 1 - tail)),
         Interval(b.low1_fps / a.low1_fps - 1, quantile(lows, tail), quantile(lows, 1 - tail)),
-        noise_of([low1(a.times_ms[:half]), low1(a.times_ms[half:])]),
+        noise_of([low_fps(a.times_ms[:half]), low_fps(a.times_ms[half:])]),
     )  # fmt: skip
