@@ -182,6 +182,45 @@ def read_in_root(root: str, name: str, limit: int = MAX_BYTES) -> bytes:
     return _read_regular(fd, limit)
 
 
+def open_of_process(pid: int, number: int, uid: int) -> int:
+    """Open for reading a regular file that a process holds open and the user `uid` owns; -1 if it cannot be had so.
+
+    The file is pinned without being opened first, so the mount that is checked is that of the file that is opened.
+    """
+    pinned = -1
+    try:
+        pinned = os.open(f"/proc/{pid}/fd/{number}", os.O_PATH | os.O_CLOEXEC)
+        mount = _mount_of(_whole(f"/proc/self/fdinfo/{pinned}", MAX_BYTES))
+        if not _mount_answers(mount, _whole(f"/proc/{pid}/mountinfo", _MAX_MOUNTS)):
+            return -1
+        found = os.fstat(pinned)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != uid:
+            return -1
+        return os.open(f"/proc/self/fd/{pinned}", _FLAGS)
+    except (OSError, ValueError):
+        return -1
+    finally:
+        if pinned >= 0:
+            os.close(pinned)
+
+
+def _mount_of(fdinfo: bytes) -> bytes:
+    """The id of the mount that a descriptor's file is on."""
+    return next(
+        (line.split()[1] for line in fdinfo.splitlines() if line.startswith(b"mnt_id:")), b""
+    )
+
+
+def _mount_answers(mount: bytes, mountinfo: bytes) -> bool:
+    """Whether a mount, by its id, is one of the table and its file system always answers."""
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(b" - ")
+        kinds = after.decode("utf-8", "replace").split(" ")
+        if mount and before.split(b" ", 1)[0] == mount and len(kinds) > 1:
+            return not _waits(kinds[0], kinds[-1])
+    return False
+
+
 def names_below(folder: str, name: str, mounts: Mounts, most: int = MAX_NAMES) -> Iterator[str]:
     """Names in a folder, at most `most` of them; none if it cannot be read so."""
     fd = open_below(folder, name, mounts, os.O_DIRECTORY)
