@@ -63,14 +63,22 @@ static __always_inline u32 class_of_process(u32 tgid)
 	return entry ? entry->class_id : SCXG_CLASS_NORMAL;
 }
 
+/* The role of a thread, held or not; NULL if it never had it. */
+static __always_inline struct scxg_thread *role_of(struct task_struct *p, u32 role)
+{
+	u64 key = (u64)role << 32 | (u32)p->pid;
+	struct scxg_thread *thread = bpf_map_lookup_elem(&roles, &key);
+
+	return thread && thread->start_ns == p->start_boottime ? thread : NULL;
+}
+
 /* Give a role, or hold it for longer. */
 static __always_inline struct scxg_thread *give(struct task_struct *p, u32 role, u64 now)
 {
-	struct scxg_thread fresh = {}, *thread;
+	struct scxg_thread fresh = {}, *thread = role_of(p, role);
 	u64 key = (u64)role << 32 | (u32)p->pid;
 
-	thread = bpf_map_lookup_elem(&roles, &key);
-	if (!thread || thread->start_ns != p->start_boottime) {
+	if (!thread) {
 		fresh.tgid = p->tgid;
 		fresh.start_ns = p->start_boottime;
 		bpf_map_update_elem(&roles, &key, &fresh, BPF_ANY);
@@ -126,7 +134,15 @@ static __always_inline void in_step(struct facts *f, struct task_struct *p, u64 
 		f->in_step++;
 		return;
 	}
-	if (f->jitter_ns > f->period_ns / 4 || f->run_ns > f->period_ns / 4)
+	if (f->jitter_ns > f->period_ns / 4)
+		return;
+	/* Who hands work to the GPU in step does so once a frame, however long it computes. */
+	thread = role_of(p, SCXG_ROLE_SUBMIT);
+	if (thread) {
+		thread->period_ns = f->period_ns;
+		thread->run_ns = f->run_ns;
+	}
+	if (f->run_ns > f->period_ns / 4)
 		return;
 	thread = give(p, SCXG_ROLE_PERIODIC, now);
 	if (thread) {

@@ -108,6 +108,10 @@ enum scxg_thread_times {
 	SCXG_THREAD_PERIOD_MAX_US = 50000,
 };
 
+enum scxg_frame_limits {
+	SCXG_FRAME_SLOTS = 4096, /* a second of a thread that sleeps 4000 times in it */
+};
+
 /* Tunables. Index into struct scxg_tunables.value; clamped in BPF to the limits below. */
 enum scxg_tunable {
 	SCXG_TUN_SLICE_US = 0,
@@ -322,8 +326,16 @@ struct scxg_thread {
 	u64 since_ns;
 	u64 until_ns;
 	u64 facts;
-	u64 period_ns; /* PERIODIC */
-	u64 run_ns;    /* PERIODIC: mean time it runs for */
+	u64 period_ns; /* PERIODIC, and SUBMIT if in step */
+	u64 run_ns;    /* the same: mean time it runs for */
+};
+
+/* Map `sleeps`, one entry: the sleeps of the thread whose sleeps end the game's frames. */
+struct scxg_frame_sleeps {
+	u64 tid; /* written by Python; 0: no thread */
+	u64 start_ns; /* its start_boottime: another thread may get its tid */
+	u64 nr;	      /* that began so far */
+	u64 began_ns[SCXG_FRAME_SLOTS]; /* of the newest, sleep n in slot n % SCXG_FRAME_SLOTS */
 };
 
 /* Map `cpu_stats`, one entry a CPU, one writer each: no atomics. Owned by sched's generation. */

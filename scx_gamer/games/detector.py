@@ -87,7 +87,7 @@ class GameDetector:
         self._on_change = on_change
         self._proc = proc or ProcFs()
         self._observe = observe
-        self._threads = ThreadRoleMonitor(observe)
+        self.threads = ThreadRoleMonitor(observe)
         self._kernel = KernelMaps(observe.feed, observe.maps, observe.abi, observe.control)
         self._detection = detection
         self.data, self.data_error = shipped_data()
@@ -95,7 +95,7 @@ class GameDetector:
         self.tracker.own_pid = os.getpid()
         self.tracker.may_play = self._may_play
         self.tracker.age_s = _age_s
-        self.tracker.submitters = self._threads.submitters
+        self.tracker.submitters = self.threads.submitters
         boot = userfiles.read_root("/proc/sys/kernel/random/boot_id").decode("ascii", "replace")
         self._marks = MarkFile(state / "marks.json", boot.strip()) if state is not None else None
         if self._marks is not None:
@@ -129,7 +129,7 @@ class GameDetector:
         self.source_why = ""
         with ExitStack() as stack:
             stack.callback(self._close_pidfds)
-            stack.callback(self._threads.close)
+            stack.callback(self.threads.close)
             self._open_source(observe, source, stack)
             self._gpu_opens = GpuOpens(loop, self._gpu_opened)
             stack.callback(self._gpu_opens.close)
@@ -183,7 +183,7 @@ class GameDetector:
 
     def _open_threads(self) -> None:
         if self.tracker.games:
-            self._threads.open()
+            self.threads.open()
 
     def _later(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         """One timer of a name at a time; an earlier one stays."""
@@ -368,7 +368,7 @@ class GameDetector:
         if lost != self._lost_seen:
             self._lost_seen = lost
             self.events_lost()
-        self._threads.tick()
+        self.threads.tick()
         self._later("tick", LOST_S, self._tick)
 
     def _look_at_all(self) -> None:
@@ -494,7 +494,7 @@ class GameDetector:
         for game in change.ended:
             self._ended(game)
         if not self.tracker.lingering:
-            self._threads.close()
+            self.threads.close()
         if change.assigned or change.removed:
             self._tell_focus()
         if change.started or change.ended:
@@ -590,8 +590,8 @@ class GameDetector:
             boost = boost_of(name, self._observe, self.tracker.focus_pid)
             now_ns = time.monotonic_ns()
             answer["boost"] = boost
-            answer["threads_earlier"] = self._threads.asked()
-            answer["threads"] = rows(pid, name, boost, self.data, self._threads.watch, now_ns)
+            answer["threads_earlier"] = self.threads.asked()
+            answer["threads"] = rows(pid, name, boost, self.data, self.threads.watch, now_ns)
         return answer
 
     def listing(self) -> list[dict[str, object]]:
@@ -621,7 +621,7 @@ class GameDetector:
             "data_error": self.data_error,
             "entries_refused": self.tracker.desktop_games.refused,
             "games_refused": dict(self.tracker.refused),
-            **self._threads.status(),
+            **self.threads.status(),
         }
 
 

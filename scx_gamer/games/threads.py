@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from scx_gamer.games.lists import DetectData, matches
@@ -32,6 +33,18 @@ ASKED_S = 4.0
 EVERY_S = 60.0
 
 Row = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class SteadyThread:
+    """A thread that wakes in step, or hands work to the GPU in step, by the newest look at wake-ups."""
+
+    tid: int
+    tgid: int
+    start_ns: int  # of CLOCK_BOOTTIME
+    period_ns: int
+    run_ns: int  # mean time it runs for in each period
+    submits: bool
 
 
 def by_name(name: str, data: DetectData) -> tuple[str, str] | None:
@@ -175,6 +188,23 @@ class ThreadWatch:
                     found.add(int(thread["tgid"]))
         return found
 
+    def steady(self, now_ns: int) -> list[SteadyThread]:
+        """Return the threads with a period, once each, one that submits as such."""
+        oldest_ns = now_ns - int((EVERY_S + ASKED_S) * 1e9)
+        found: dict[int, SteadyThread] = {}
+        for key in set(self._roles.keys()):
+            tid, role = _KEY.unpack(key)
+            raw = self._roles.lookup(key)
+            thread = self._abi.unpack("scxg_thread", raw) if raw is not None else {}
+            if thread and int(thread["period_ns"]) and int(thread["until_ns"]) > oldest_ns:
+                submits = self.names.get(role) == "submit"
+                if submits or tid not in found:
+                    found[tid] = SteadyThread(
+                        tid, int(thread["tgid"]), int(thread["start_ns"]), int(thread["period_ns"]),
+                        int(thread["run_ns"]), submits,
+                    )  # fmt: skip
+        return list(found.values())
+
     def count(self, now_ns: int) -> Counter[str]:
         """Threads by the roles they have now."""
         found: Counter[str] = Counter(dict.fromkeys(self.names.values(), 0))
@@ -239,6 +269,10 @@ class ThreadRoleMonitor:
     def submitters(self) -> set[int]:
         """As a watch says; none while there is none."""
         return self.watch.submitters(time.monotonic_ns()) if self.watch is not None else set()
+
+    def steady(self) -> list[SteadyThread]:
+        """As a watch says; none while there is none."""
+        return self.watch.steady(time.monotonic_ns()) if self.watch is not None else []
 
     def status(self) -> dict[str, object]:
         """Their part of `detection` in `status --json`."""

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * When one thread of the game goes to sleep: it has done its part of a frame then. Loaded while a game runs that no
+ * better source tells the frames of; any other thread's switch pays for one comparison. It needs no scheduler of ours,
+ * so frames with and without one are told alike.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "abi.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* The thread and its newest sleeps. The hook alone writes sleeps; Python chooses the thread, and reads by mapping. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct scxg_frame_sleeps);
+} sleeps SEC(".maps");
+
+enum scxg_frame_limits scxg_anchor_frame_limits = 0;
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_struct *next,
+	     unsigned int prev_state)
+{
+	u32 zero = 0;
+	struct scxg_frame_sleeps *of = bpf_map_lookup_elem(&sleeps, &zero);
+
+	if (!of || prev->pid != (s32)of->tid || preempt || !prev_state ||
+	    prev->start_boottime != of->start_ns)
+		return 0;
+	of->began_ns[of->nr & (SCXG_FRAME_SLOTS - 1)] = bpf_ktime_get_ns();
+	barrier(); /* a reader that sees the number sees the time */
+	of->nr++;
+	return 0;
+}

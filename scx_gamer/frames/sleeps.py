@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames as the scheduler's side of the kernel sees them: the sleeps of one thread of the game's frame chain.
+
+Always there, but an estimate. The threads of a frame chain wake in step, once a frame; threads of sound and timers do
+as well, at periods of their own. Of the periods, that of the threads which compute most is the frame's. One thread of
+these is followed, one that hands work to the GPU if there is one: each of its sleeps ends its part of a frame.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack
+from itertools import pairwise
+from statistics import median
+from typing import Protocol
+
+from scx_gamer.frames.model import Frame, FrameError, FrameGame
+from scx_gamer.games.threads import SteadyThread
+from scx_gamer.libbpf import Abi, BpfError, Object, StructView, find_object
+
+_SAME = 0.1  # periods so close are one
+_AGAIN_S = 60.0  # after which the thread is chosen again: another scene may have another chain
+_SILENT_S = 2.0  # without a sleep the thread is not what it was
+_LONGEST_NS = (
+    10**9
+)  # a frame of more is none: the game was stopped, or the thread waited for something else
+_MAP = "sleeps"
+
+
+class Threads(Protocol):
+    """The part of the thread roles that is used here."""
+
+    def steady(self) -> list[SteadyThread]: ...
+    def asked(self) -> bool: ...
+
+
+class SleepSource:
+    """The sleeps of the thread that is most likely the frame chain's."""
+
+    name = "scheduler"
+    tells = "when a thread of the game's frame chain was done with its part of a frame"
+    cannot_tell = "whether that thread is the right one, and what the game showed of it"
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._stack = ExitStack()
+        self._sleeps: StructView | None = None
+        self._slots = 0
+        self._game = FrameGame(0, 0, frozenset())
+        self._tid = 0
+        self._seen = 0  # sleeps read
+        self._end_ns = 0  # of the newest frame; 0: none yet
+        self._alive_s = self._chosen_s = 0.0
+
+    def open(self, game: FrameGame) -> None:
+        """Choose a thread, and load the hook. Raises FrameError."""
+        self._game = game
+        chosen = choose(self._threads.steady(), game.pids)
+        if chosen is None:
+            self._threads.asked()  # a look at wake-ups takes seconds: the next call may find one
+            raise FrameError("no thread of the game wakes in step with its frames")
+        try:
+            with ExitStack() as stack:
+                obj = stack.enter_context(Object.open(find_object("frames")))
+                obj.load()
+                mapped = stack.enter_context(obj.maps[_MAP].mapped("scxg_frame_sleeps"))
+                self._slots = Abi(obj.btf)["FRAME_SLOTS"]
+                self._sleeps = mapped[0]
+                self._follow(chosen)
+                for program in obj.programs.values():
+                    stack.enter_context(program.attach())
+                self._stack = stack.pop_all()
+        except BpfError as err:
+            self._sleeps = None
+            raise FrameError(f"the hook on switches is unavailable: {err}") from err
+
+    def _follow(self, thread: SteadyThread) -> None:
+        assert self._sleeps is not None
+        self._sleeps.set("tid", 0)  # no sleep of the one counts as the other's
+        self._sleeps.set("start_ns", thread.start_ns)
+        self._sleeps.set("tid", thread.tid)
+        self._seen, self._end_ns = self._sleeps.get("nr"), 0
+        self._tid = thread.tid
+        self._alive_s = self._chosen_s = time.monotonic()
+
+    def read(self) -> list[Frame]:
+        """Return the frames that the sleeps since the last call ended. Raises FrameError if the thread is gone."""
+        if self._sleeps is None:
+            raise FrameError("the hook on switches is closed")
+        now_s = time.monotonic()
+        times = self._new()
+        if times:
+            self._alive_s = now_s
+        elif now_s - self._alive_s > _SILENT_S:
+            raise FrameError("the thread of the game's frames has stopped")
+        frames = frames_of(times, self._end_ns)
+        if frames:
+            self._end_ns = frames[-1].end_ns
+        if now_s - self._chosen_s > _AGAIN_S:
+            self._choose_again(now_s)
+        return [frame for frame in frames if 0 < frame.took_ns <= _LONGEST_NS]
+
+    def _new(self) -> list[int]:
+        """Return the times of the sleeps that began since the last call; only the newest, if the ring went round."""
+        assert self._sleeps is not None
+        count = self._sleeps.get("nr")
+        if count == self._seen:
+            return []
+        ring = self._sleeps.array("began_ns")
+        first = max(self._seen, count - self._slots + 1)  # one slot may be written now
+        if first > self._seen:
+            self._end_ns = 0
+        self._seen = count
+        return [ring[number % self._slots] for number in range(first, count)]
+
+    def _choose_again(self, now_s: float) -> None:
+        self._chosen_s = now_s
+        steady = self._threads.steady()
+        chosen = choose(steady, self._game.pids)
+        if chosen is not None and self._tid not in {
+            t.tid for t in chain_of(steady, self._game.pids)
+        }:
+            self._follow(chosen)
+
+    def close(self) -> None:
+        self._sleeps = None
+        self._stack.close()
+
+
+def chain_of(threads: Iterable[SteadyThread], pids: Collection[int]) -> list[SteadyThread]:
+    """Return the threads with the period at which the processes `pids` compute most; none without any."""
+    ours = [t for t in threads if t.tgid in pids]
+    groups = [
+        [t for t in ours if abs(t.period_ns - one.period_ns) <= _SAME * one.period_ns]
+        for one in ours
+    ]
+    return max(groups, key=lambda group: sum(t.run_ns / t.period_ns for t in group), default=[])
+
+
+def choose(threads: Iterable[SteadyThread], pids: Collection[int]) -> SteadyThread | None:
+    """Return the thread to follow: of the frame chain, one that submits before all, else the one that runs longest."""
+    return max(chain_of(threads, pids), key=lambda t: (t.submits, t.run_ns), default=None)
+
+
+def frames_of(times_ns: list[int], end_ns: int) -> list[Frame]:
+    """Return the frames that sleeps at `times_ns` ended, after one that ended at `end_ns`; 0: there is none.
+
+    Sleeps closer than half of the usual distance are of one frame.
+    """
+    apart = [b - a for a, b in pairwise([end_ns, *times_ns] if end_ns else times_ns)]
+    least = median(apart) / 2 if apart else 0
+    frames: list[Frame] = []
+    for time_ns in times_ns:
+        if not end_ns:
+            frames.append(Frame(time_ns, 0))
+        elif time_ns - end_ns >= least:
+            frames.append(Frame(time_ns, time_ns - end_ns))
+        else:
+            continue
+        end_ns = time_ns
+    return frames
