@@ -70,6 +70,12 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
                               ("disabled", g("profiles_disabled"))]),
         ("Tunables", "short", [("{{tunable}}", g("tunable"))]),
     ],
+    "Frames of the game": [
+        ("Frames a second", "short", [("{{source}}", g("game_fps"))]),
+        ("Frame time", "s", [("p50", quantile("game_frame_seconds", "0.5")),
+                             ("p99", quantile("game_frame_seconds", "0.99")),
+                             ("p99.9", quantile("game_frame_seconds", "0.999"))]),
+    ],
     "How long tasks wait": [
         ("Runnable wait, p50", "s", [("{{class}}", quantile("wait_seconds", "0.5", "class"))]),
         ("Runnable wait, p99", "s", [("{{class}}", quantile("wait_seconds", "0.99", "class"))]),

@@ -11,7 +11,7 @@ from scx_gamer.system.text import printable
 from scx_gamer.trace.answer import time_text
 
 if TYPE_CHECKING:
-    from scx_gamer.control.snapshot import GameFacts, SnapshotBody
+    from scx_gamer.control.snapshot import FrameFacts, GameFacts, SnapshotBody
 
 _LABEL = 10
 _P99 = 0.99
@@ -64,6 +64,8 @@ def _facts(now: SnapshotBody) -> Iterator[tuple[str, str]]:
     yield "game", _game(now.get("games") or ())
     if now.get("scheduler"):
         yield "waits", _waits(now)
+    if frames := now.get("frames"):
+        yield "frames", _frames(frames)
     yield "input", _input(now)
     yield "held back", _held_back(now)
     if profile := now.get("profile"):
@@ -101,6 +103,17 @@ def _waits(now: SnapshotBody) -> str:
         return f"99 % at most {time_text(min(bound, most or bound))}, longest {time_text(most)}"
 
     return f"game {of(_GAMES)}; others {of(_OTHERS)}"
+
+
+def _frames(frames: FrameFacts) -> str:
+    if not frames["source"]:
+        return f"not known: {'; '.join(frames['why'].values()) or 'a source is looked for'}"
+    if not frames["count"]:
+        return f"none yet, by {frames['source']}"
+    return (
+        f"{frames['recent_fps']:.0f} fps now; since the game began {frames['fps']:.0f}, 1 % low"
+        f" {frames['low1_fps']:.0f}, 99 % within {frames['p99_ms']:.1f} ms, by {frames['source']}"
+    )
 
 
 def _input(now: SnapshotBody) -> str:

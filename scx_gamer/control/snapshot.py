@@ -135,6 +135,34 @@ class FeedFacts(TypedDict):
     drains: int
 
 
+class FrameFacts(TypedDict):
+    """Frames of the active game since it began, and of the last ten seconds; 0 where none was seen."""
+
+    source: str  # empty: none
+    tells: str
+    cannot_tell: str
+    why: dict[str, str]  # source -> why it is not used
+    count: int
+    missed: int
+    target_ms: float
+    fps: float
+    low1_fps: float
+    low01_fps: float
+    p99_ms: float
+    longest_ms: float
+    recent_fps: float
+    recent_p99_ms: float
+
+
+class FrameBuckets(TypedDict):
+    """Frames by the source that tells, and the sum of their times in ns."""
+
+    source: str
+    at_most: dict[str, int]  # by the upper bound in seconds
+    count: int
+    sum_ns: int
+
+
 class LoopFacts(TypedDict):
     passes: int
     lag_last_ms: float
@@ -183,6 +211,7 @@ class StatusBody(TypedDict, total=False):
     session_hints: dict[str, int]
     detection: DetectionFacts
     network: NetworkFacts
+    frames: FrameFacts  # absent without a game
     loop: LoopFacts
     bus: BusFacts  # absent while the bus is off
 
@@ -197,6 +226,7 @@ class SnapshotBody(StatusBody, total=False):
     control: Values
     windows: dict[str, Values]  # by lane
     events: EventFacts
+    frame_buckets: FrameBuckets  # absent while no source tells of frames
     input_counters: dict[str, int]  # absent while input is off
     network_counters: NetworkCounters
     process: dict[str, int]

@@ -6,13 +6,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from scx_gamer.frames.model import Frame
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import FrameBuckets
 
 NS_PER_S = 1_000_000_000
 _STEPS = 16  # buckets an octave: neighbouring bounds are 4.4 % apart
 _OCTAVES = 12
 _FIRST_NS = 500_000
+_COARSE = 4  # bounds of a histogram of the metrics are so many apart: 19 %
 # Upper bounds of the buckets, from 0.5 ms to 2 s; the last bucket, after them, has none.
 BOUNDS_NS: tuple[int, ...] = tuple(
     round(_FIRST_NS * 2 ** (i / _STEPS)) for i in range(_STEPS * _OCTAVES + 1)
@@ -89,6 +94,18 @@ class FrameStats:
     def missed(self, target_ns: int) -> int:
         """Return the frames that took at least MISSED times the target, which the next bound above rounds up."""
         return sum(self.counts[bisect_left(BOUNDS_NS, int(target_ns * MISSED)) + 1 :])
+
+    def cumulative(self, source: str) -> FrameBuckets:
+        """Return counts up to every fourth bound, as histograms of Prometheus have them."""
+        seen = list(accumulate(self.counts))
+        return {
+            "source": source,
+            "at_most": {
+                repr(BOUNDS_NS[i] / NS_PER_S): seen[i] for i in range(0, len(BOUNDS_NS), _COARSE)
+            },
+            "count": seen[-1],
+            "sum_ns": self.total_ns,
+        }
 
     def as_json(self) -> dict[str, object]:
         """Return the buckets that have frames as [bucket, count, sum in ns], and the longest frame."""

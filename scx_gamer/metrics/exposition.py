@@ -71,6 +71,18 @@ def families(snap: SnapshotBody, names: Names | None = None) -> Iterator[Metric]
             label = [names.classes[number]] if spec.labels else []
             histogram.add_metric(label, buckets, total * NS)
         yield histogram
+    if frames := snap.get("frame_buckets"):
+        spec = SPECS["game_frame_seconds"]
+        histogram = HistogramMetricFamily(
+            PREFIX + "game_frame_seconds", spec.help, labels=spec.labels
+        )
+        filled = {**frames["at_most"], "+Inf": frames["count"]}
+        histogram.add_metric(
+            [frames["source"]],
+            [(bound, float(count)) for bound, count in filled.items()],
+            frames["sum_ns"] * NS,
+        )
+        yield histogram
 
 
 def _histograms(snap: SnapshotBody) -> Iterator[tuple[str, list[int], list[int]]]:

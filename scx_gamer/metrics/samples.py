@@ -85,6 +85,8 @@ def _supervisor(snap: SnapshotBody) -> Iterator[Sample]:
     yield "retry_seconds", (), snap.get("retry_in_s") or 0
     yield "games", (), len(snap["games"])
     yield "game_active", (), bool(snap["games"])
+    if (frames := snap.get("frames")) and frames["source"]:
+        yield "game_fps", (frames["source"],), frames["recent_fps"]
     if "counters" in snap:
         yield from _each("attaches", snap["counters"]["attaches"])
         yield from _each("exits", dict.fromkeys(KIND_NAMES, 0) | snap["counters"]["exits"])

@@ -63,6 +63,14 @@ SPECS: dict[str, Spec] = {
     "reconciles": _c("Looks at all of /proc: at the start, every 30 s, after lost events."),
     "process_losses": _c("Times process events were lost, and /proc was read instead."),
     "threads_by_role": _g("Threads of games by what facts show they do.", "role"),
+    "game_fps": _g(
+        "Frames a second of the game in the last ten seconds, by the source that tells.", "source"
+    ),
+    "game_frame_seconds": Spec(
+        "histogram",
+        "Frame times of the game since it began, by the source that tells.",
+        ("source",),
+    ),
     "hints": _c("Hints from user sessions, by kind.", "kind"),
     "hook_loaded": _g("1 if an optional BPF program is loaded.", "hook"),
     "input_path": _g("1 for the path that opens the windows.", "path"),

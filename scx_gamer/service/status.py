@@ -89,6 +89,9 @@ class Status:
                 "pass_max_ms": loop.pass_max_ns / 1e6,
             },
         }
+        frames = services.frames.status()
+        if frames is not None:
+            body["frames"] = frames
         if services.bus is not None:
             body["bus"] = cast("BusFacts", services.bus.counters())
         return body
@@ -183,6 +186,9 @@ class Status:
             "enable_seq": sysfs.counter("enable_seq"),
             "nr_rejected": sysfs.counter("nr_rejected"),
         }
+        buckets = services.frames.buckets()
+        if buckets is not None:
+            body["frame_buckets"] = buckets
         if services.input is not None:
             body["input_counters"] = dict(services.input.counters)
         return body

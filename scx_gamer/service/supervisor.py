@@ -32,6 +32,7 @@ from scx_gamer.scheduler.store import StateStore, boot_id
 from scx_gamer.service import hud
 from scx_gamer.service.active_profile import ActiveProfile, Base
 from scx_gamer.service.change_queue import ChangeQueue
+from scx_gamer.service.game_frames import GameFrames
 from scx_gamer.service.heartbeat import Heartbeat
 from scx_gamer.service.operations import Operations
 from scx_gamer.service.services import Services
@@ -153,6 +154,8 @@ class Supervisor:
         profile = self._open_profile(observe)
         watch = self._open_watch(stack)
         games = self._open_games(observe, profile, stack)
+        frames = GameFrames(self.loop, games)
+        stack.callback(frames.close)
         observe.on("SCHED_EXIT", lambda _event: machine.check())
         observe.on("PREEMPT_STORM", self._on_storm)
         monitor, input_error = self._open_input(observe, stack)
@@ -169,6 +172,7 @@ class Supervisor:
             profile=profile,
             watch=watch,
             games=games,
+            frames=frames,
             network=network,
             hints=Hints(games.hint, logind.active, partial(_owners, games)),
             heartbeat=Heartbeat(
@@ -368,6 +372,7 @@ class Supervisor:
     def set_wanted(self, cause: str) -> None:
         games = "a game runs" if self.services.games.wanted else "no game any more"
         self.services.machine.set_wanted(self._wanted(), cause or games)
+        self.services.frames.games_changed()
         monitor = self.services.input
         if monitor is not None:
             monitor.set_lanes(self.services.profile.input_lanes)

@@ -60,6 +60,13 @@ def snapshot() -> dict[str, Any]:
             "thread_roles": {"input": 54},
         },
         "hooks": {"on_input": "ok", "on_exec": "refused"},
+        "frames": {"source": "mangohud", "recent_fps": 59.5},
+        "frame_buckets": {
+            "source": "mangohud",
+            "at_most": {"0.01": 3, "0.02": 8},
+            "count": 9,
+            "sum_ns": 160_000_000,
+        },
         "loop": {"passes": 8, "lag_last_ms": 1.0},
         "control": {
             "msgs": [0, 11, 12],
@@ -221,6 +228,20 @@ def test_all_specs_are_exported_and_nothing_else() -> None:
     }
     ours = {(PREFIX + name, spec.kind) for name, spec in SPECS.items()}
     assert typed == ours | {(name, spec.kind) for name, spec in STANDARD.items()}
+
+
+def test_frames_are_a_histogram_of_their_source() -> None:
+    body = snapshot()
+    got = values(body)
+    name = f"{PREFIX}game_frame_seconds"
+    assert got[f'{PREFIX}game_fps{{source="mangohud"}}'] == 59.5
+    assert [
+        got[f'{name}_bucket{{le="{le}",source="mangohud"}}'] for le in ("0.01", "0.02", "+Inf")
+    ] == [3, 8, 9]
+    assert got[f'{name}_sum{{source="mangohud"}}'] == 0.16
+    body["frames"]["source"] = ""
+    del body["frame_buckets"]
+    assert not [key for key in values(body) if "game_f" in key]
 
 
 def test_a_supervisor_that_never_attached_can_be_scraped() -> None:

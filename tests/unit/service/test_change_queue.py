@@ -57,6 +57,9 @@ class World:
 
     def use_profiles(self, _profiles: object) -> None: ...
 
+    # frames
+    def games_changed(self) -> None: ...
+
     # network
     def apply(self, _settings: object, running_game: bool) -> None:
         self.calls.append(f"limits {running_game}")
@@ -127,7 +130,8 @@ class Daemon:
         profile.start("")
         sup.services = Services(
             store=sup.store, machine=machine, observe=anything, generations=anything, profile=profile, watch="",
-            games=anything, network=anything, hints=anything, heartbeat=anything, input=None, input_error="", bus=None,
+            games=anything, frames=anything, network=anything, hints=anything,
+            heartbeat=anything, input=None, input_error="", bus=None,
         )  # fmt: skip
         sup._status = anything
         sup._publisher = anything

@@ -33,11 +33,14 @@ detection.focus_pid detection.reconciles detection.losses detection.data_error d
 detection.entries_refused detection.games_refused
 detection.threads_why detection.threads_resting detection.thread_roles
 network network.available network.why network.wishes network.limits network.orphans
+frames frames.source frames.tells frames.cannot_tell frames.why frames.count frames.missed frames.target_ms
+frames.fps frames.low1_fps frames.low01_fps frames.p99_ms frames.longest_ms frames.recent_fps frames.recent_p99_ms
 loop loop.passes loop.lag_last_ms loop.lag_max_ms loop.pass_max_ms
 """
 SNAPSHOT = """
 counters counters.attaches counters.exits counters.restarts cpu_stats recent_maxima programs control windows
-events events.by_type events.stale events.unknown events.handler_failures input_counters
+frame_buckets frame_buckets.source frame_buckets.at_most frame_buckets.count
+frame_buckets.sum_ns events events.by_type events.stale events.unknown events.handler_failures input_counters
 network_counters network_counters.limits network_counters.orphans network_counters.orphaned
 network_counters.refusals network_counters.leftovers network_counters.traffic
 process kernel_events enable_seq nr_rejected

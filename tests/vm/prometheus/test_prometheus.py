@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -137,11 +138,13 @@ def test_every_query_has_an_answer(
         server = Prometheus(folder)
         stack.callback(server.close)
         game = subprocess.Popen(
-            ["sh", "-c", "while :; do sleep 0.05; done"], start_new_session=True
+            [sys.executable, "-S", "-c", "import time\nwhile True: time.sleep(0.02)"],
+            start_new_session=True,
         )
         stack.callback(game.wait, 10)
         stack.callback(os.killpg, game.pid, 9)
         supervisor.ask("game_add", pid=game.pid)
+        wait_until("frames", lambda: supervisor.status()["frames"]["count"], 90, 1)
         wait_until("four scrapes", lambda: server.scrapes() >= 4, 240, 1)
         with capsys.disabled():
             print(f"\nfour scrapes after {time.monotonic() - began:.0f} s")

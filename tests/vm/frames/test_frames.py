@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frame times that a real supervisor tells, against games that know their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scx_gamer.bench.workload import Workload, calibrate
+from scx_gamer.config.options import SupervisorOptions
+from tests.vm.harness import Supervised, start_supervisor, wait_until
+
+STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
+HOOK_NS = 300
+WARMUP_S, SECONDS = 6, 10
+_USER = 1000
+SEEN_S = 30  # the roles of threads are looked at first
+
+# argv: the log, frame time in ms. Every fiftieth frame takes three times as long.
+_OVERLAID = """
+import sys, time
+path, period = sys.argv[1], float(sys.argv[2])
+began = due = time.monotonic_ns()
+with open(path, "a") as log:
+    log.write("os,cpu,gpu,ram,kernel,driver,cpuscheduler\\nDebian,a,b,1,7.2,,performance\\n")
+    log.write("fps,frametime,cpu_load,elapsed\\n")
+    number = 0
+    while True:
+        number += 1
+        took = period * (3 if number % 50 == 0 else 1)
+        due += int(took * 1e6)
+        time.sleep(max(0, due - time.monotonic_ns()) / 1e9)
+        log.write(f"{1000 / took:.4f},{took:.4f},50,{due - began}\\n")
+        log.flush()
+"""
+
+
+@pytest.fixture
+def sup() -> Iterator[Supervised]:
+    with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as started:
+        yield started
+
+
+@pytest.fixture
+def logs() -> Iterator[Path]:
+    """A folder of an ordinary user's, closed to others as homes are."""
+    with tempfile.TemporaryDirectory(prefix="scxg-logs-", dir="/run") as folder:
+        os.chown(folder, _USER, _USER)
+        yield Path(folder)
+
+
+def hooks() -> list[dict[str, Any]]:
+    """The hook on switches, as the kernel has it loaded."""
+    done = subprocess.run(
+        ["bpftool", "-j", "prog", "show", "name", "on_switch"],
+        stdout=subprocess.PIPE, check=False, timeout=60,
+    )  # fmt: skip
+    found = json.loads(done.stdout or "[]")
+    return found if isinstance(found, list) else [found]
+
+
+def frames(sup: Supervised) -> dict[str, Any]:
+    found: dict[str, Any] = sup.status().get("frames") or {"source": "", "count": 0}
+    return found
+
+
+def wait_source(sup: Supervised, name: str) -> None:
+    def told() -> bool:
+        return bool(frames(sup)["source"] == name)
+
+    wait_until(f"frames by {name}: {frames(sup)}", told, SEEN_S, every_s=0.5)
+
+
+@pytest.mark.parametrize("scheduler", ["start", "stop"])
+def test_the_sleeps_of_one_thread_tell_the_frames(sup: Supervised, scheduler: str) -> None:
+    """With and without our scheduler; without it, beside hogs that cost the game frames."""
+    rate = calibrate()
+    before = STATS.read_text()
+    STATS.write_text("1")
+    try:
+        assert not hooks()
+        if scheduler == "stop":
+            sup.ask("stop")
+        with ExitStack() as stack:
+            cpus = os.cpu_count() or 1
+            if scheduler == "stop":
+                stack.enter_context(
+                    Workload("load", "--kind", "hogs", "--per-cpu", 2, "--seconds", 60, "--calibration", rate)
+                )  # fmt: skip
+            game = stack.enter_context(
+                Workload(
+                    "game", "--shape", "few", "--seconds", SECONDS, "--warmup-ms", WARMUP_S * 1000,
+                    "--calibration", rate, "--cpus", cpus, "--seed", 1,
+                )
+            )  # fmt: skip
+            sup.ask("game_add", pid=game.pid)
+            wait_source(sup, "scheduler")
+            told = frames(sup)
+            while (now := frames(sup))["source"]:
+                told = now
+                (hook,) = hooks()
+                time.sleep(0.5)
+                if game._process.poll() is not None:
+                    break
+            known = game.result(60)
+        cost = hook["run_time_ns"] / hook["run_cnt"]
+        mean, low = (
+            told[a] / known[b] - 1 for a, b in (("fps", "mean_fps"), ("low1_fps", "low1_fps"))
+        )
+        print(
+            f"MEASURED {scheduler}: frames by the scheduler {told['count']}, mean {told['fps']} of"
+            f" {known['mean_fps']:.1f} ({mean:+.1%}), 1 % low {told['low1_fps']} of {known['low1_fps']:.1f}"
+            f" ({low:+.1%}), missed {told['missed']} of {known['frames_missed']};"
+            f" hook {cost:.0f} ns a switch, {hook['run_cnt']} switches"
+        )
+        assert told["count"] > SECONDS * 20
+        assert abs(mean) < 0.02
+        assert abs(low) < 0.15
+        assert cost < HOOK_NS
+        wait_until("the end of the hook", lambda: not hooks(), 30)
+    finally:
+        STATS.write_text(before)
+
+
+def test_a_log_of_mangohud_is_better_than_any_hook(sup: Supervised, logs: Path) -> None:
+    """Its frame times are those of the game to a thousandth, and the kernel is left alone."""
+    log = logs / "game_2026-01-01_00-00-00.csv"
+    game = subprocess.Popen(
+        [os.path.realpath(sys.executable), "-S", "-c", _OVERLAID, str(log), "20"],
+        stdin=subprocess.DEVNULL, user=_USER, group=_USER, extra_groups=(), umask=0o022,
+    )  # fmt: skip
+    try:
+        sup.ask("game_add", pid=game.pid)
+        wait_source(sup, "mangohud")
+        wait_until("frames", lambda: frames(sup)["count"] > 300, 60, every_s=0.5)
+        told = frames(sup)
+        assert told["fps"] == pytest.approx(1000 / 20.8, abs=0.2)
+        assert told["low1_fps"] == pytest.approx(1000 / 60, abs=0.2)
+        assert told["missed"] == told["count"] // 50
+        assert not hooks()
+        log.write_text("")  # as a player may
+        wait_until(
+            "its end", lambda: "cut" in frames(sup)["why"].get("mangohud", ""), 30, every_s=0.4
+        )
+    finally:
+        game.kill()
+        game.wait()
+    wait_until("no game", lambda: "frames" not in sup.status(), 30)
