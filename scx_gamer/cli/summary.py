@@ -107,12 +107,13 @@ def _waits(now: SnapshotBody) -> str:
 
 def _frames(frames: FrameFacts) -> str:
     if not frames["source"]:
-        return f"not known: {'; '.join(frames['why'].values()) or 'a source is looked for'}"
+        whys = list(frames["why"].values())
+        return f"not known: {whys[-1] if whys else 'a source is looked for'}"
     if not frames["count"]:
-        return f"none yet, by {frames['source']}"
+        return f"none yet (by {frames['source']})"
     return (
-        f"{frames['recent_fps']:.0f} fps now; since the game began {frames['fps']:.0f}, 1 % low"
-        f" {frames['low1_fps']:.0f}, 99 % within {frames['p99_ms']:.1f} ms, by {frames['source']}"
+        f"{frames['recent_fps']:.0f} a second; 1 % low {frames['low1_fps']:.0f},"
+        f" 99 % within {frames['p99_ms']:.1f} ms (by {frames['source']})"
     )
 
 

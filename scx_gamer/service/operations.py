@@ -70,6 +70,8 @@ class Operations:
     def _seen(self, body: StatusBody, uid: int) -> StatusBody:
         """The status as far as the user may see its games."""
         body["games"] = self._visibility.games(body.get("games", []), uid)
+        if not body["games"]:
+            body.pop("frames", None)
         return body
 
     # ---- scheduler ---------------------------------------------------------------------------

@@ -393,6 +393,8 @@ class Supervisor:
         self._effects = self._status.effects()
         status = self._status.status()
         status["games"] = self._visibility.public(status.get("games", []))
+        if not self._visibility.everybody:
+            status.pop("frames", None)
         self._publisher.write(status, hud.line(status))
         self._notifier.status(f"{machine.state}: {machine.cause}")
         if bus is not None:

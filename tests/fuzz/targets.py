@@ -19,6 +19,7 @@ from scx_gamer.control import ControlError
 from scx_gamer.control.operations import OPERATIONS, Operation
 from scx_gamer.control.server import ControlServer, pid_of
 from scx_gamer.dbus import BusError, wire
+from scx_gamer.frames.mangohud_log import LogError, LogParser
 from scx_gamer.games import commandline, records, userfiles
 from scx_gamer.games import lists as detect
 from scx_gamer.games.desktop import Entries, Place, add_entry, parse_entry
@@ -377,6 +378,14 @@ def frame_log(scratch: Path) -> Target:
 
     def target(data: bytes) -> None:
         path.write_bytes(data)
+        text = data.decode("utf-8", "replace")
+        log, rows = LogParser(), []
+        with suppress(LogError):
+            for at in range(0, len(text), 13):  # as a log that grows is read
+                rows += log.feed(text[at : at + 13])
+            rows += log.end()
+            assert rows == LogParser().feed(text + "\n")
+        assert all(row.took_ms > 0 and abs(row.elapsed_ns or 0) < 1 << 54 for row in rows)
         try:
             found = mangohud.read(path)
         except BenchError:

@@ -57,6 +57,26 @@ def test_a_game_that_runs_is_told_in_eight_lines_with_its_waits(width: int) -> N
     assert len(summary.lines(attached(), 80)) <= 8
 
 
+FRAMES: dict[str, Any] = {
+    "source": "mangohud",
+    "why": {},
+    "count": 5000,
+    "recent_fps": 59.9,
+    "low1_fps": 48.2,
+    "p99_ms": 20.13,
+}
+
+
+def test_frames_are_told_with_their_source_or_why_not() -> None:
+    one = attached(frames=FRAMES)
+    assert told(one)["frames"] == "60 a second; 1 % low 48, 99 % within 20.1 ms (by mangohud)"
+    assert len(told(one)) == 8
+    why = {"mangohud": "no log", "scheduler": "no thread wakes in step"}
+    none = FRAMES | {"source": "", "why": why}
+    assert told(attached(frames=none))["frames"] == "not known: no thread wakes in step"
+    assert told(attached(frames=FRAMES | {"count": 0}))["frames"] == "none yet (by mangohud)"
+
+
 def test_a_percentile_is_never_above_the_longest_wait() -> None:
     one = attached()
     one["cpu_stats"]["wait_max_ns"] = [5_000] * 5

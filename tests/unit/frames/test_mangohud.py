@@ -166,6 +166,21 @@ def test_of_a_long_log_the_end_is_read(
     assert source.read() == []
 
 
+def test_a_row_whose_begin_was_not_read_is_left_out(
+    hold: Callable[[Path], Holder], source: MangoHudSource, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = tmp_path / "cut.csv"
+    path.write_text(HEAD + rows(0, 100))
+    game = hold(path).game
+    for cut in range(1000, 1040):
+        monkeypatch.setattr(mangohud, "MAX_BYTES", cut)
+        source.open(game)
+        found = source.read()
+        source.close()
+        assert len(found) > 20 and {f.took_ns for f in found} == {16_000_000}
+
+
 def test_samples_are_no_frames(
     hold: Callable[[Path], Holder], source: MangoHudSource, tmp_path: Path
 ) -> None:

@@ -47,6 +47,18 @@ def test_a_good_entry_is_read_beside_bad_ones(home: Path, tmp_path: Path) -> Non
     assert time.monotonic() - began < 5
 
 
+def mount(number: int, kind: str, options: str = "rw") -> bytes:
+    return f"{number} 1 0:{number} / /m{number} rw - {kind} none {options}\n".encode()
+
+
+def test_a_file_that_a_process_holds_is_opened_only_on_mounts_that_answer() -> None:
+    table = mount(31, "ext4") + mount(32, "fuse.sshfs", "rw,user_id=1000") + mount(33, "nfs4")
+    answers = [userfiles._mount_answers(n, table) for n in (b"31", b"32", b"33", b"3", b"99", b"")]
+    assert answers == [True, False, False, False, False, False]
+    assert userfiles._mount_of(b"pos:\t0\nflags:\t02\nmnt_id:\t31\nino:\t5\n") == b"31"
+    assert userfiles._mount_of(b"") == b""
+
+
 def test_names_and_entries_are_counted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = home / ".local/share/applications"
     for number in range(40):
