@@ -20,7 +20,7 @@ from scx_gamer.system.paths import checkout_variable
 OPS = "scx_gamer_ops"
 OPS_FLAGS = ("SCX_OPS_ENQ_EXITING", "SCX_OPS_ENQ_MIGRATION_DISABLED")  # the second from 6.15 on
 CPU_RELEASE = "scxg_cpu_release"  # of kernels before 7.1
-SMT_OPS_FLAGS = ("SCX_OPS_ENQ_LAST",)
+LAST_OPS_FLAGS = ("SCX_OPS_ENQ_LAST",)
 TEST_OBJECT = "SCX_GAMER_SCHED_OBJECT"  # path of a test build
 TEST_RODATA = "SCX_GAMER_SCHED_RODATA"  # its switches: fault_error_ms=3000,…
 
@@ -36,19 +36,19 @@ def _test_build() -> tuple[Path | None, dict[str, int]]:
     return (Path(path) if path else None), values
 
 
-def fit_ops(obj: Object, *, smt: bool = False) -> None:
+def fit_ops(obj: Object, *, last: bool = False) -> None:
     """Fit the ops to the running kernel; raises BpfError.
 
-    The flags ask for the tasks that the kernel would otherwise give slices of its own; with SMT for the
-    last task of a CPU too, because it may have to wait while the sibling runs the game. A flag that this kernel's BTF
-    lacks is left out, because the kernel refuses a scheduler with an unknown flag. So is a callback that a kernel with
-    SCX_ENQ_IMMED does not need and warns of.
+    The flags ask for the tasks that the kernel would otherwise give slices of its own; with `last` for the last task
+    of a CPU too, because it may have to wait while the sibling runs the game, or to move to the game's home. A flag
+    that this kernel's BTF lacks is left out, because the kernel refuses a scheduler with an unknown flag. So is a
+    callback that a kernel with SCX_ENQ_IMMED does not need and warns of.
     """
     with KernelBtf() as kernel:
         known = kernel.enum("scx_ops_flags")
         immediate = "SCX_ENQ_IMMED" in kernel.enum("scx_enq_flags")
     members = {
-        "flags": sum(known.get(name, 0) for name in OPS_FLAGS + (SMT_OPS_FLAGS if smt else ()))
+        "flags": sum(known.get(name, 0) for name in OPS_FLAGS + (LAST_OPS_FLAGS if last else ()))
     }
     if immediate and CPU_RELEASE in obj.programs:
         members["cpu_release"] = 0
@@ -60,6 +60,7 @@ def _rodata(
     topology: Topology, generation: int, known: frozenset[str]
 ) -> dict[str, int | list[int]]:
     """Return the constants by name that this object has."""
+    order = topology.order()
     values: dict[str, int | list[int]] = {
         "generation": generation,
         "nr_cpus": topology.nr_cpus,
@@ -67,7 +68,9 @@ def _rodata(
         "cpu_llc": [cpu.llc for cpu in topology.cpus],
         "has_smt": int(topology.smt),
         "cpu_sibling": [topology.sibling(cpu.number) for cpu in topology.cpus],
-        "cpu_capacity": [cpu.capacity for cpu in topology.cpus],
+        "nr_home": len(topology.home.cpus),
+        "home_order": order,
+        "home_place": [order.index(cpu.number) for cpu in topology.cpus],
     }
     return {name: value for name, value in values.items() if name in known}
 
@@ -102,6 +105,8 @@ class AttachedScheduler:
         with ExitStack() as stack:
             obj = self._loaded(observe, topology, generation, stack)
             self._object = obj
+            self.home = topology.home
+            self._game_ns = f"run_ns[{observe.abi['CLASS_GAME']}]"
             try:
                 exit_info = stack.enter_context(obj.maps["exit_info"].mapped("scxg_exit_info"))
                 self._exit_info: StructView = exit_info[0]
@@ -135,7 +140,7 @@ class AttachedScheduler:
             obj = stack.enter_context(Object.open(test_path or find_object("sched")))
             known = frozenset(obj.btf.variables(".rodata"))
             obj.set_rodata(**_rodata(topology, generation, known), **test_values)
-            fit_ops(obj, smt=topology.smt)
+            fit_ops(obj, last=topology.smt or bool(topology.home.cpus))
             obj.maps["cpu_stats"].set_max_entries(topology.nr_cpus)
             for name in SHARED:
                 if name in obj.maps:
@@ -181,8 +186,12 @@ class AttachedScheduler:
         return self._state
 
     def counters(self) -> counters.Values:
-        """Return the counters, summed over CPUs."""
-        return counters.over_cpus(self._cpu_stats, self._fields)
+        """Return the counters, summed over CPUs; the game's time on its home and elsewhere besides."""
+        values = counters.over_cpus(self._cpu_stats, self._fields)
+        home = self.home.cpus
+        ran = [cpu.get(self._game_ns) for cpu in self._cpu_stats]
+        away = sum(ns for number, ns in enumerate(ran) if home and number not in home)
+        return values | {"game_home_ns": [sum(ran) - away], "game_away_ns": [away]}
 
     def waits_max(self) -> list[int]:
         """Return the longest waits since the last clear_maxima(), by class."""

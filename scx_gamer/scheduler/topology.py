@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""CPUs, caches, SMT siblings and capacity, as the kernel shows them in sysfs.
+"""CPUs, caches, SMT siblings and ranks, as the kernel shows them in sysfs, and the game's home among the CPUs.
 
 Only CPUs that are online make a cache. sysfs keeps no cache or core of the others: counted as caches of their own, the
 eight absent ones of 32 possible CPUs made ten caches of two, and so did each CPU that SMT control had switched off.
@@ -8,13 +8,28 @@ eight absent ones of 32 possible CPUs made ten caches of two, and so did each CP
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from scx_gamer.system.errors import ScxGamerError
 
 SYSFS = Path("/sys/devices/system")
-_CAPACITY_FULL = 1024
+# A CPU's speed, by the first of these that every CPU has. Firmware ranks cores of one kind a few percent apart.
+_RANKS = (
+    "cpufreq/amd_pstate_prefcore_ranking",
+    "acpi_cppc/highest_perf",
+    "cpu_capacity",
+    "cpufreq/cpuinfo_max_freq",
+)
+# A rank this far below the next higher one is another kind of core. Cores of one kind are 0.98 apart (CachyOS-Settings
+# issue 86). Slow cores of hybrid processors have 0.55 of the fast ones' rank (hybrid12.toml of the tests) and 0.78 of
+# their clock (Intel's data sheet of the Core i9-13900K: 4.3 and 5.5 GHz).
+_SLOWER = 0.8
+# Games gain by a cache of this size: dies with stacked cache have 96 MB, others 32 (AMD's product pages).
+_LARGE_CACHE_KB = 64 * 1024
 
 
 class TopologyError(ScxGamerError):
@@ -29,14 +44,24 @@ class Cpu:
     online: bool
     llc: int  # dense index, 0..nr_llcs-1; 0 for a CPU that is not online: it runs nothing
     siblings: tuple[int, ...]  # SMT, those online, with itself
-    capacity: int  # 1024 is the fastest
     node: int
+    rank: int = 0  # higher is faster; 0 where the kernel does not tell
+    cache_kb: int = 0  # size of the last-level cache; 0 where it is unknown
+
+
+@dataclass(frozen=True)
+class Home:
+    """CPUs in the order in which a game's threads take them, none where all are alike; why these."""
+
+    cpus: tuple[int, ...]
+    why: str
 
 
 @dataclass(frozen=True)
 class Topology:
     cpus: tuple[Cpu, ...]  # index is the CPU's number, without holes
     nr_llcs: int
+    ranked_by: str = ""  # the fact behind `rank`
 
     @property
     def nr_cpus(self) -> int:
@@ -56,7 +81,32 @@ class Topology:
         if self.nr_llcs <= limit:
             return self
         cpus = tuple(replace(cpu, llc=cpu.llc * limit // self.nr_llcs) for cpu in self.cpus)
-        return Topology(cpus, limit)
+        return replace(self, cpus=cpus, nr_llcs=limit)
+
+    def order(self) -> list[int]:
+        """All CPUs, the home first."""
+        home = self.home.cpus
+        return [*home, *(cpu.number for cpu in self.cpus if cpu.number not in home)]
+
+    @cached_property
+    def home(self) -> Home:
+        """The CPUs that a game is best on: fast ones, and of these the ones with the large cache.
+
+        A rank says little about caches: firmware ranks the die without the large one higher, for its clock.
+        """
+        online = [cpu for cpu in self.cpus if cpu.online]
+        fast = _fast(online)
+        cached = [cpu for cpu in fast if cpu.cache_kb >= _LARGE_CACHE_KB]
+        chosen = cached if cached and len(cached) < len(fast) else fast
+        if len(chosen) == len(online):
+            return Home((), "all CPUs are alike")
+        reasons = []
+        if len(fast) < len(online):
+            reasons.append(f"fast cores by {self.ranked_by}")
+        if chosen is cached:
+            reasons.append(f"the die with {cached[0].cache_kb // 1024} MB of cache")
+        chosen.sort(key=lambda cpu: (cpu.siblings.index(cpu.number), -cpu.rank, cpu.number))
+        return Home(tuple(cpu.number for cpu in chosen), ", ".join(reasons))
 
 
 def parse_list(text: str) -> tuple[int, ...]:
@@ -71,6 +121,17 @@ def parse_list(text: str) -> tuple[int, ...]:
             raise ValueError(f"bad range {part!r}")
         numbers.update(range(low, high + 1))
     return tuple(sorted(numbers))
+
+
+def format_list(numbers: Iterable[int]) -> str:
+    """The numbers as sysfs writes them: `0-3,8`."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ",".join("-".join(map(str, span)) for span in spans)
 
 
 def _text(path: str) -> str:
@@ -92,9 +153,9 @@ def _number(path: str) -> int | None:
         return None
 
 
-def _last_cache(cpu: str, number: int) -> tuple[int, ...] | None:
-    """The CPUs that share the outermost data or unified cache."""
-    best: tuple[int, tuple[int, ...]] | None = None
+def _last_cache(cpu: str, number: int) -> tuple[tuple[int, ...], int] | None:
+    """The CPUs that share the outermost data or unified cache, and its size in KB."""
+    best: tuple[int, tuple[int, ...], str] | None = None
     try:
         indexes = sorted(name for name in os.listdir(f"{cpu}/cache") if name[:5] == "index")
     except OSError:
@@ -109,8 +170,34 @@ def _last_cache(cpu: str, number: int) -> tuple[int, ...] | None:
         if level is None or not shared or number not in shared or kind == "Instruction":
             continue
         if best is None or level > best[0]:
-            best = (level, shared)
-    return best[1] if best else None
+            best = (level, shared, f"{index}/size")
+    return (best[1], _kilobytes(best[2])) if best else None
+
+
+def _kilobytes(path: str) -> int:
+    """`98304K` of sysfs; 0 where it is unreadable."""
+    try:
+        return int(_text(path).strip().removesuffix("K"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _ranks(root: str, numbers: Collection[int]) -> tuple[dict[int, int], str]:
+    """Speed of each CPU in a unit of its own, and the name of the fact; empty where no fact covers all."""
+    for name in _RANKS:
+        found = {
+            n: rank for n in numbers if (rank := _number(f"{root}/cpu{n}/{name}")) and rank > 0
+        }
+        if len(found) == len(numbers):
+            return found, name.rpartition("/")[2]
+    return {}, ""
+
+
+def _fast(cpus: list[Cpu]) -> list[Cpu]:
+    """The CPUs above the first gap between kinds of cores."""
+    ranks = sorted({cpu.rank for cpu in cpus}, reverse=True)
+    gap = next((low for high, low in pairwise(ranks) if low < _SLOWER * high), -1)
+    return [cpu for cpu in cpus if cpu.rank > gap]
 
 
 def read(sysfs: Path = SYSFS) -> Topology:
@@ -121,13 +208,15 @@ def read(sysfs: Path = SYSFS) -> Topology:
         raise TopologyError(f"{root}/present and possible are missing or empty")
     online = set(_list(f"{root}/online") or present)
     nodes = _nodes(f"{sysfs}/node")
+    ranks, ranked_by = _ranks(root, online)
     llcs: dict[int, int] = {}  # by the lowest online CPU that shares
     cpus: list[Cpu] = []
     for number in range(present[-1] + 1):
         cpu = f"{root}/cpu{number}"
-        llc = 0
+        llc = cache_kb = 0
         if number in online:
-            key = min(online.intersection(_shares(cpu, number)))
+            shares, cache_kb = _shares(cpu, number)
+            key = min(online.intersection(shares))
             llc = llcs.setdefault(key, len(llcs))
         smt = _list(f"{cpu}/topology/thread_siblings_list")
         if smt is None or number not in smt:
@@ -138,28 +227,21 @@ def read(sysfs: Path = SYSFS) -> Topology:
                 online=number in online,
                 llc=llc,
                 siblings=tuple(n for n in smt if n in online or n == number),
-                capacity=_number(f"{cpu}/cpu_capacity")
-                or _number(f"{cpu}/acpi_cppc/highest_perf")
-                or 0,
                 node=nodes.get(number, 0),
+                rank=ranks.get(number, 0),
+                cache_kb=cache_kb,
             )
         )
-    fastest = max(cpu.capacity for cpu in cpus) or 1
-    scaled = (
-        replace(cpu, capacity=cpu.capacity * _CAPACITY_FULL // fastest or _CAPACITY_FULL)
-        for cpu in cpus
-    )
-    return Topology(tuple(scaled), len(llcs))
+    return Topology(tuple(cpus), len(llcs), ranked_by)
 
 
-def _shares(cpu: str, number: int) -> tuple[int, ...]:
-    """The CPUs with the same last-level cache, with itself."""
-    shared = _last_cache(cpu, number)
-    if shared is None:
-        # A guest without cache leaves: CPUs of one package share.
-        package = _list(f"{cpu}/topology/package_cpus_list")
-        shared = package if package and number in package else None
-    return shared or (number,)
+def _shares(cpu: str, number: int) -> tuple[tuple[int, ...], int]:
+    """The CPUs with the same last-level cache, with itself, and its size in KB."""
+    if cache := _last_cache(cpu, number):
+        return cache
+    # A guest without cache leaves: CPUs of one package share.
+    package = _list(f"{cpu}/topology/package_cpus_list")
+    return (package if package and number in package else (number,)), 0
 
 
 def _nodes(root: str) -> dict[int, int]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scx_gamer.scheduler import topology
-from scx_gamer.scheduler.topology import TopologyError
+from scx_gamer.scheduler.topology import Cpu, Home, Topology, TopologyError, format_list
 
 
 def with_some_gone(
@@ -165,8 +165,9 @@ def test_hybrid_cores_without_siblings(tmp_path: Path) -> None:
     )
     found = topology.read(root)
     assert [found.sibling(n) for n in range(6)] == [1, 0, 3, 2, 4, 5]
-    capacities = [cpu.capacity for cpu in found.cpus]
-    assert capacities[0] == 2 * capacities[4] == capacities[3]
+    assert [cpu.rank for cpu in found.cpus] == [1024] * 4 + [512] * 2
+    assert found.home == Home((0, 2, 1, 3), "fast cores by cpu_capacity")
+    assert found.order() == [0, 2, 1, 3, 4, 5]
 
 
 def test_two_hundred_and_fifty_six_cpus(tmp_path: Path) -> None:
@@ -207,3 +208,65 @@ def test_any_list_is_read_or_refused(text: str) -> None:
     except ValueError:
         return
     assert list(numbers) == sorted(set(numbers)) and all(0 <= n < 65536 for n in numbers)
+
+
+def of_cores(*cores: tuple[int, int, int]) -> Topology:
+    """Cores of two threads, siblings next to each other: rank, cache in MB, and die of each."""
+    cpus = [
+        Cpu(2 * core + thread, True, die, (2 * core, 2 * core + 1), 0, rank, megabytes * 1024)
+        for core, (rank, megabytes, die) in enumerate(cores)
+        for thread in (0, 1)
+    ]
+    return Topology(tuple(cpus), len({cpu.llc for cpu in cpus}), "the_rank")
+
+
+# As Linux shows them: ranks of amd_pstate, MB of L3.
+CACHE_RANKED = [(236, 96, 0), (231, 96, 0), (201, 32, 1), (196, 32, 1)]
+CLOCK_RANKED = [
+    (201, 96, 0),
+    (196, 96, 0),
+    (236, 32, 1),
+    (231, 32, 1),
+]  # the firmware's usual choice
+TWO_EQUAL_DIES = [(236, 32, 0), (231, 32, 0), (201, 32, 1), (196, 32, 1)]
+ALL_LARGE = [(236, 96, 0), (231, 96, 0), (201, 96, 1), (196, 96, 1)]
+LARGER_BUT_SMALL = [(200, 16, 0), (200, 16, 0), (200, 8, 1), (200, 8, 1)]
+COMPACT_DIE = [(208, 16, 0), (203, 16, 0), (133, 8, 1), (133, 8, 1)]
+
+
+@pytest.mark.parametrize(
+    ("cores", "home", "why"),
+    [
+        (CACHE_RANKED, (0, 2, 1, 3), "the die with 96 MB of cache"),
+        (CLOCK_RANKED, (0, 2, 1, 3), "the die with 96 MB of cache"),
+        (TWO_EQUAL_DIES, (), "all CPUs are alike"),
+        (ALL_LARGE, (), "all CPUs are alike"),
+        (LARGER_BUT_SMALL, (), "all CPUs are alike"),
+        (COMPACT_DIE, (0, 2, 1, 3), "fast cores by the_rank"),
+        ([(0, 0, 0)] * 4, (), "all CPUs are alike"),
+    ],
+)
+def test_home(cores: list[tuple[int, int, int]], home: tuple[int, ...], why: str) -> None:
+    assert of_cores(*cores).home == Home(home, why)
+
+
+def test_of_equal_threads_the_higher_ranked_core_comes_first() -> None:
+    assert of_cores((231, 32, 0), (236, 32, 0), (120, 32, 0)).home.cpus == (2, 0, 3, 1)
+
+
+def test_a_rank_that_one_cpu_lacks_does_not_count(tmp_path: Path) -> None:
+    root = machine(
+        tmp_path, 2, {n: str(n) for n in range(2)}, dict.fromkeys(range(2), "0-1"),
+        capacity={0: 1024, 1: 512},
+    )  # fmt: skip
+    (root / "cpu/cpu0/acpi_cppc").mkdir()
+    (root / "cpu/cpu0/acpi_cppc/highest_perf").write_text("9")
+    (root / "cpu/cpu1/cache/index2/size").write_text("98304K\n")
+    found = topology.read(root)
+    assert (found.ranked_by, found.home.cpus) == ("cpu_capacity", (0,))
+    assert [cpu.cache_kb for cpu in found.cpus] == [0, 98304]
+
+
+@given(st.sets(st.integers(0, 200)))
+def test_a_list_is_written_as_it_is_read(numbers: set[int]) -> None:
+    assert topology.parse_list(format_list(numbers)) == tuple(sorted(numbers))

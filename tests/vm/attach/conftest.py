@@ -44,7 +44,7 @@ class Life:
             cpu_llc=[cpu % llcs for cpu in range(cpus)],
             **rodata,
         )
-        fit_ops(self.sched, smt="has_smt" in rodata)
+        fit_ops(self.sched, last="has_smt" in rodata or "nr_home" in rodata)
         self.sched.maps["cpu_stats"].set_max_entries(cpus)
         for name in SHARED:
             if name in self.sched.maps:
