@@ -25,13 +25,17 @@ char _license[] SEC("license") = "GPL";
 #define DRM_PAGE_FLIP 0xb0
 #define DRM_ATOMIC 0xbc
 
+struct beat {
+	u64 period_ns, jitter_ns, run_ns;
+	u64 nr;
+};
+
 struct facts {
 	u64 chain_ns; /* when the input was read that led to its last wake-up; 0: none did */
 	u64 counted_chain_ns;
-	u64 wake_ns;
-	u64 ran_ns; /* CPU time at that wake-up */
-	u64 period_ns, jitter_ns, run_ns;
-	u32 in_step;
+	u64 wake_ns, wake_before_ns; /* its last two wake-ups, and its CPU time at them */
+	u64 ran_ns, ran_before_ns;
+	struct beat each, other; /* of each wake-up, and of every second one */
 	u32 nr[SCXG_NR_ROLES];
 	u64 last_ns[SCXG_NR_ROLES];
 };
@@ -52,7 +56,19 @@ struct {
 	__type(value, struct scxg_thread);
 } roles SEC(".maps");
 
+/*
+ * tid -> its period, however long it computes in it. Written by the wake-up hook, read by Python to find the threads of a
+ * frame.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SCXG_MAX_THREADS);
+	__type(key, u32);
+	__type(value, struct scxg_step);
+} steps SEC(".maps");
+
 struct scxg_thread scxg_anchor_thread = {};
+struct scxg_step scxg_anchor_step = {};
 enum scxg_role scxg_anchor_role = 0;
 enum scxg_thread_times scxg_anchor_thread_times = 0;
 
@@ -63,22 +79,14 @@ static __always_inline u32 class_of_process(u32 tgid)
 	return entry ? entry->class_id : SCXG_CLASS_NORMAL;
 }
 
-/* The role of a thread, held or not; NULL if it never had it. */
-static __always_inline struct scxg_thread *role_of(struct task_struct *p, u32 role)
-{
-	u64 key = (u64)role << 32 | (u32)p->pid;
-	struct scxg_thread *thread = bpf_map_lookup_elem(&roles, &key);
-
-	return thread && thread->start_ns == p->start_boottime ? thread : NULL;
-}
-
 /* Give a role, or hold it for longer. */
 static __always_inline struct scxg_thread *give(struct task_struct *p, u32 role, u64 now)
 {
-	struct scxg_thread fresh = {}, *thread = role_of(p, role);
+	struct scxg_thread fresh = {}, *thread;
 	u64 key = (u64)role << 32 | (u32)p->pid;
 
-	if (!thread) {
+	thread = bpf_map_lookup_elem(&roles, &key);
+	if (!thread || thread->start_ns != p->start_boottime) {
 		fresh.tgid = p->tgid;
 		fresh.start_ns = p->start_boottime;
 		bpf_map_update_elem(&roles, &key, &fresh, BPF_ANY);
@@ -109,45 +117,70 @@ static __always_inline u64 mean(u64 old, u64 value)
 	return old - (old >> 3) + (value >> 3);
 }
 
+/* Take an interval into a beat. Return true if its intervals are steady by now. */
+static __always_inline bool beats(struct beat *beat, u64 interval, u64 used)
+{
+	u64 off;
+
+	if (interval < PERIOD_MIN_NS || interval > PERIOD_MAX_NS) {
+		beat->nr = 0;
+		return false;
+	}
+	if (!beat->nr) {
+		beat->period_ns = interval;
+		beat->jitter_ns = 0;
+		beat->run_ns = used;
+	}
+	off = interval > beat->period_ns ? interval - beat->period_ns : beat->period_ns - interval;
+	beat->period_ns = mean(beat->period_ns, interval);
+	beat->jitter_ns = mean(beat->jitter_ns, off);
+	beat->run_ns = mean(beat->run_ns, used);
+	if (beat->nr < SCXG_THREAD_WAKES) {
+		beat->nr++;
+		return false;
+	}
+	return beat->jitter_ns <= beat->period_ns / 4;
+}
+
+static __always_inline void keep_step(const struct beat *beat, u32 wakes,
+				      const struct task_struct *p, u64 now)
+{
+	struct scxg_step step = {
+	    .start_ns = p->start_boottime,
+	    .seen_ns = now,
+	    .period_ns = beat->period_ns,
+	    .run_ns = beat->run_ns,
+	    .tgid = p->tgid,
+	    .wakes = wakes,
+	};
+	u32 tid = p->pid;
+
+	bpf_map_update_elem(&steps, &tid, &step, BPF_ANY);
+}
+
 static __always_inline void in_step(struct facts *f, struct task_struct *p, u64 now)
 {
-	u64 interval = now - f->wake_ns, ran = p->se.sum_exec_runtime, used = ran - f->ran_ns, off;
+	u64 ran = p->se.sum_exec_runtime;
+	bool each = beats(&f->each, now - f->wake_ns, ran - f->ran_ns);
+	bool other = beats(&f->other, now - f->wake_before_ns, ran - f->ran_before_ns);
 	struct scxg_thread *thread;
-	bool first = !f->wake_ns;
 
+	f->wake_before_ns = f->wake_ns;
+	f->ran_before_ns = f->ran_ns;
 	f->wake_ns = now;
 	f->ran_ns = ran;
-	if (first || interval < PERIOD_MIN_NS || interval > PERIOD_MAX_NS) {
-		f->in_step = 0;
+	if (!each) {
+		if (other)
+			keep_step(&f->other, 2, p, now);
 		return;
 	}
-	if (!f->in_step) {
-		f->period_ns = interval;
-		f->jitter_ns = 0;
-		f->run_ns = used;
-	}
-	off = interval > f->period_ns ? interval - f->period_ns : f->period_ns - interval;
-	f->period_ns = mean(f->period_ns, interval);
-	f->jitter_ns = mean(f->jitter_ns, off);
-	f->run_ns = mean(f->run_ns, used);
-	if (f->in_step < SCXG_THREAD_WAKES) {
-		f->in_step++;
-		return;
-	}
-	if (f->jitter_ns > f->period_ns / 4)
-		return;
-	/* Who hands work to the GPU in step does so once a frame, however long it computes. */
-	thread = role_of(p, SCXG_ROLE_SUBMIT);
-	if (thread) {
-		thread->period_ns = f->period_ns;
-		thread->run_ns = f->run_ns;
-	}
-	if (f->run_ns > f->period_ns / 4)
+	keep_step(&f->each, 1, p, now);
+	if (f->each.run_ns > f->each.period_ns / 4)
 		return;
 	thread = give(p, SCXG_ROLE_PERIODIC, now);
 	if (thread) {
-		thread->period_ns = f->period_ns;
-		thread->run_ns = f->run_ns;
+		thread->period_ns = f->each.period_ns;
+		thread->run_ns = f->each.run_ns;
 	}
 }
 

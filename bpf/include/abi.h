@@ -326,15 +326,25 @@ struct scxg_thread {
 	u64 since_ns;
 	u64 until_ns;
 	u64 facts;
-	u64 period_ns; /* PERIODIC, and SUBMIT if in step */
-	u64 run_ns;    /* the same: mean time it runs for */
+	u64 period_ns; /* PERIODIC */
+	u64 run_ns;    /* PERIODIC: mean time it runs for */
+};
+
+/* Map `steps`: tid -> the steady interval at which it wakes. */
+struct scxg_step {
+	u64 start_ns; /* start_boottime of the thread */
+	u64 seen_ns;  /* its newest wake-up in step */
+	u64 period_ns;
+	u64 run_ns; /* mean time it runs for */
+	u32 tgid;
+	u32 wakes; /* in each period: 1, or 2 at uneven distances */
 };
 
 /* Map `sleeps`, one entry: the sleeps of the thread whose sleeps end the game's frames. */
 struct scxg_frame_sleeps {
-	u64 tid; /* written by Python; 0: no thread */
-	u64 start_ns; /* its start_boottime: another thread may get its tid */
-	u64 nr;	      /* that began so far */
+	u64 tid;			/* written by Python; 0: no thread */
+	u64 start_ns;			/* its start_boottime: another thread may get its tid */
+	u64 nr;				/* that began so far */
 	u64 began_ns[SCXG_FRAME_SLOTS]; /* of the newest, sleep n in slot n % SCXG_FRAME_SLOTS */
 };
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 10.0  # for a better source than the one in use
+LOOK_SOON_S = 2.0  # for any source
 RECENT = 10  # reads that `recent` covers
 _MIN_FRAMES = 60  # from which on the median tells the target
 
@@ -77,8 +78,8 @@ class FrameMonitor:
         """Read what is new, and look for a better source now and then."""
         now_s = time.monotonic()
         if self._game is not None and now_s >= self._look_at_s:
-            self._look_at_s = now_s + LOOK_EVERY_S
             self._look(self._game)
+            self._look_at_s = now_s + (LOOK_EVERY_S if self.source is not None else LOOK_SOON_S)
         source = self.source
         if source is None:
             return

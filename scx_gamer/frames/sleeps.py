@@ -2,12 +2,14 @@
 """Frames as the scheduler's side of the kernel sees them: the sleeps of one thread of the game's frame chain.
 
 Always there, but an estimate. The threads of a frame chain wake in step, once a frame; threads of sound and timers do
-as well, at periods of their own. Of the periods, that of the threads which compute most is the frame's. One thread of
-these is followed, one that hands work to the GPU if there is one: each of its sleeps ends its part of a frame.
+as well, at periods of their own. Of the periods, that of the threads which compute most is the frame's, unless these do
+little of what the game computes: then no frame is in step, and only sound is. One thread of them is followed, one that
+hands work to the GPU if there is one: each of its sleeps ends its part of a frame.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
@@ -18,6 +20,7 @@ from typing import Protocol
 from scx_gamer.frames.model import Frame, FrameError, FrameGame
 from scx_gamer.games.threads import SteadyThread
 from scx_gamer.libbpf import Abi, BpfError, Object, StructView, find_object
+from scx_gamer.system.procfs import stat_of
 
 _SAME = 0.1  # periods so close are one
 _AGAIN_S = 60.0  # after which the thread is chosen again: another scene may have another chain
@@ -25,6 +28,8 @@ _SILENT_S = 2.0  # without a sleep the thread is not what it was
 _LONGEST_NS = (
     10**9
 )  # a frame of more is none: the game was stopped, or the thread waited for something else
+_SHARE = 0.25  # of what the game computes is done by the threads of its frames, at least
+_LOOK_EVERY_S = 20.0  # a look at wake-ups takes 4 s and costs 0.6 us for each of them
 _MAP = "sleeps"
 
 
@@ -33,6 +38,25 @@ class Threads(Protocol):
 
     def steady(self) -> list[SteadyThread]: ...
     def asked(self) -> bool: ...
+
+
+class _Load:
+    """CPUs that processes use, between two calls."""
+
+    def __init__(self) -> None:
+        self._ticks: dict[int, int] = {}
+        self._at_s = 0.0
+
+    def of(self, pids: Collection[int]) -> float | None:
+        """Return the mean since the last call; None at the first one for these processes."""
+        now_s, before_s, before = time.monotonic(), self._at_s, self._ticks
+        self._at_s = now_s
+        self._ticks = {pid: stat.cpu for pid in pids if (stat := stat_of(pid)) is not None}
+        known = self._ticks.keys() & before.keys()
+        if not known or now_s <= before_s:
+            return None
+        used = sum(self._ticks[pid] - before[pid] for pid in known)
+        return used / os.sysconf("SC_CLK_TCK") / (now_s - before_s)
 
 
 class SleepSource:
@@ -51,14 +75,17 @@ class SleepSource:
         self._tid = 0
         self._seen = 0  # sleeps read
         self._end_ns = 0  # of the newest frame; 0: none yet
-        self._alive_s = self._chosen_s = 0.0
+        self._alive_s = self._chosen_s = self._looked_s = 0.0
+        self._load = _Load()
 
     def open(self, game: FrameGame) -> None:
         """Choose a thread, and load the hook. Raises FrameError."""
         self._game = game
-        chosen = choose(self._threads.steady(), game.pids)
+        chosen = choose(self._threads.steady(), game.pids, self._load.of(game.pids))
         if chosen is None:
-            self._threads.asked()  # a look at wake-ups takes seconds: the next call may find one
+            if time.monotonic() - self._looked_s > _LOOK_EVERY_S:
+                self._looked_s = time.monotonic()
+                self._threads.asked()  # the next call may find one
             raise FrameError("no thread of the game wakes in step with its frames")
         try:
             with ExitStack() as stack:
@@ -116,11 +143,9 @@ class SleepSource:
 
     def _choose_again(self, now_s: float) -> None:
         self._chosen_s = now_s
-        steady = self._threads.steady()
-        chosen = choose(steady, self._game.pids)
-        if chosen is not None and self._tid not in {
-            t.tid for t in chain_of(steady, self._game.pids)
-        }:
+        steady, pids = self._threads.steady(), self._game.pids
+        chosen = choose(steady, pids, self._load.of(pids))
+        if chosen is not None and self._tid not in {t.tid for t in chain_of(steady, pids)}:
             self._follow(chosen)
 
     def close(self) -> None:
@@ -138,9 +163,19 @@ def chain_of(threads: Iterable[SteadyThread], pids: Collection[int]) -> list[Ste
     return max(groups, key=lambda group: sum(t.run_ns / t.period_ns for t in group), default=[])
 
 
-def choose(threads: Iterable[SteadyThread], pids: Collection[int]) -> SteadyThread | None:
-    """Return the thread to follow: of the frame chain, one that submits before all, else the one that runs longest."""
-    return max(chain_of(threads, pids), key=lambda t: (t.submits, t.run_ns), default=None)
+def choose(
+    threads: Iterable[SteadyThread], pids: Collection[int], load: float | None
+) -> SteadyThread | None:
+    """Return the thread to follow: of the frame chain, one that submits before all, else the one that runs longest.
+
+    Threads that wake twice a frame cannot be followed. `load` is the CPUs that the game uses; while it is not known,
+    there is none to follow.
+    """
+    chain = chain_of(threads, pids)
+    if load is None or sum(t.run_ns / t.period_ns for t in chain) < _SHARE * load:
+        return None
+    once = (t for t in chain if t.wakes == 1)
+    return max(once, key=lambda t: (t.submits, t.run_ns), default=None)
 
 
 def frames_of(times_ns: list[int], end_ns: int) -> list[Frame]:

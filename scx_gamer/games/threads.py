@@ -20,6 +20,7 @@ from scx_gamer.system.procfs import thread_names
 log = logging.getLogger(__name__)
 
 _KEY = struct.Struct("<II")  # tid, role
+_TID = struct.Struct("<I")
 _MOST = 256  # threads of one process that are named
 _MS = 1e-6  # of a nanosecond
 NO_GAME = "no game runs"
@@ -37,13 +38,14 @@ Row = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class SteadyThread:
-    """A thread that wakes in step, or hands work to the GPU in step, by the newest look at wake-ups."""
+    """A thread that wakes in step, by the newest look at wake-ups."""
 
     tid: int
     tgid: int
     start_ns: int  # of CLOCK_BOOTTIME
     period_ns: int
     run_ns: int  # mean time it runs for in each period
+    wakes: int  # in each period
     submits: bool
 
 
@@ -79,7 +81,7 @@ class ThreadWatch:
             if not self.hooks:
                 raise BpfError("no hook on threads", hint=self.missing)
             self._abi = Abi(obj.btf)
-            self._roles = obj.maps["roles"]
+            self._roles, self._steps = obj.maps["roles"], obj.maps["steps"]
             self.names: Mapping[int, str] = self._abi.names("role")
             self._stack = stack.pop_all()
 
@@ -189,21 +191,28 @@ class ThreadWatch:
         return found
 
     def steady(self, now_ns: int) -> list[SteadyThread]:
-        """Return the threads with a period, once each, one that submits as such."""
+        """Return the threads that wake in step, by the looks of the last minute or so."""
         oldest_ns = now_ns - int((EVERY_S + ASKED_S) * 1e9)
-        found: dict[int, SteadyThread] = {}
-        for key in set(self._roles.keys()):
-            tid, role = _KEY.unpack(key)
-            raw = self._roles.lookup(key)
-            thread = self._abi.unpack("scxg_thread", raw) if raw is not None else {}
-            if thread and int(thread["period_ns"]) and int(thread["until_ns"]) > oldest_ns:
-                submits = self.names.get(role) == "submit"
-                if submits or tid not in found:
-                    found[tid] = SteadyThread(
-                        tid, int(thread["tgid"]), int(thread["start_ns"]), int(thread["period_ns"]),
-                        int(thread["run_ns"]), submits,
-                    )  # fmt: skip
-        return list(found.values())
+        found: list[SteadyThread] = []
+        for key in set(self._steps.keys()):
+            raw, (tid,) = self._steps.lookup(key), _TID.unpack(key)
+            step = self._abi.unpack("scxg_step", raw) if raw is not None else {"seen_ns": 0}
+            if int(step["seen_ns"]) > oldest_ns:
+                found.append(
+                    SteadyThread(
+                        tid, int(step["tgid"]), int(step["start_ns"]), int(step["period_ns"]),
+                        int(step["run_ns"]), int(step["wakes"]), self._submits(tid, int(step["start_ns"]), now_ns),
+                    )
+                )  # fmt: skip
+        return found
+
+    def _submits(self, tid: int, start_ns: int, now_ns: int) -> bool:
+        submit = next(number for number, name in self.names.items() if name == "submit")
+        raw = self._roles.lookup(_KEY.pack(tid, submit))
+        if raw is None:
+            return False
+        thread = self._abi.unpack("scxg_thread", raw)
+        return thread["start_ns"] == start_ns and int(thread["until_ns"]) > now_ns
 
     def count(self, now_ns: int) -> Counter[str]:
         """Threads by the roles they have now."""
