@@ -18,6 +18,7 @@ char _license[] SEC("license") = "GPL";
 #define CHAIN_NS (SCXG_THREAD_CHAIN_MS * SCXG_NS_PER_MS)
 #define PERIOD_MIN_NS (SCXG_THREAD_PERIOD_MIN_US * SCXG_NS_PER_US)
 #define PERIOD_MAX_NS (SCXG_THREAD_PERIOD_MAX_US * SCXG_NS_PER_US)
+#define KEEP_EVERY 8 /* intervals of a thread in step */
 #define DRM_IOCTL_TYPE 0x64
 #define DRM_DRIVER_FIRST                                                                           \
 	0x40 /* numbers of a driver's own calls; work is submitted by one of them */
@@ -135,13 +136,10 @@ static __always_inline bool beats(struct beat *beat, u64 interval, u64 used)
 	beat->period_ns = mean(beat->period_ns, interval);
 	beat->jitter_ns = mean(beat->jitter_ns, off);
 	beat->run_ns = mean(beat->run_ns, used);
-	if (beat->nr < SCXG_THREAD_WAKES) {
-		beat->nr++;
-		return false;
-	}
-	return beat->jitter_ns <= beat->period_ns / 4;
+	return ++beat->nr > SCXG_THREAD_WAKES && beat->jitter_ns <= beat->period_ns / 4;
 }
 
+/* Once in KEEP_EVERY intervals, because the map costs as much as all else here. */
 static __always_inline void keep_step(const struct beat *beat, u32 wakes,
 				      const struct task_struct *p, u64 now)
 {
@@ -155,6 +153,8 @@ static __always_inline void keep_step(const struct beat *beat, u32 wakes,
 	};
 	u32 tid = p->pid;
 
+	if ((beat->nr - SCXG_THREAD_WAKES) % KEEP_EVERY != 1)
+		return;
 	bpf_map_update_elem(&steps, &tid, &step, BPF_ANY);
 }
 
