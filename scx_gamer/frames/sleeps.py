@@ -29,6 +29,7 @@ _LONGEST_NS = (
     10**9
 )  # a frame of more is none: the game was stopped, or the thread waited for something else
 _SHARE = 0.25  # of what the game computes is done by the threads of its frames, at least
+_LEAST = 0.1  # of a CPU as well, if none of them submits: sound takes half of it
 _LOOK_EVERY_S = 20.0  # a look at wake-ups takes 4 s and costs 0.6 us for each of them
 _MAP = "sleeps"
 
@@ -172,7 +173,9 @@ def choose(
     there is none to follow.
     """
     chain = chain_of(threads, pids)
-    if load is None or sum(t.run_ns / t.period_ns for t in chain) < _SHARE * load:
+    used = sum(t.run_ns / t.period_ns for t in chain)
+    least = 0.0 if any(t.submits for t in chain) else _LEAST
+    if load is None or used < max(_SHARE * load, least):
         return None
     once = (t for t in chain if t.wakes == 1)
     return max(once, key=lambda t: (t.submits, t.run_ns), default=None)

@@ -55,6 +55,8 @@ def test_sound_alone_is_no_frame() -> None:
     """Seen on a machine whose other threads were out of step: 135 frames a second of a game with 29."""
     assert choose([SOUND, INPUT], GAME, 0.5) is None
     assert choose([SOUND, INPUT], GAME, None) is None
+    assert choose([SOUND, INPUT], GAME, 0.1) is None  # of a game that computes next to nothing
+    assert choose([thread(7, 16.7, 0.5, submits=True)], GAME, 0.05) is not None
     assert choose([WORKER], GAME, None) is None  # as long as its share is not known
     assert choose([WORKER, RENDER], GAME, 0.5) is not None
 
