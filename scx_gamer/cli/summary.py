@@ -71,6 +71,8 @@ def _facts(now: SnapshotBody) -> Iterator[tuple[str, str]]:
     if profile := now.get("profile"):
         why = f" ({profile['why']})" if profile["why"] else ""
         yield "profile", f"{profile['active'] or 'none'}{why}"
+    if (power := now.get("power")) and power["wanted"]:
+        yield "power", f"{power['held']} held" if power["held"] else power["why"] or "asked for"
     wrong = list(_wrong(now))
     yield "wrong", wrong[0] if wrong else "nothing"
     for text in wrong[1:]:

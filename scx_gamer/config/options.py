@@ -30,6 +30,7 @@ class SupervisorOptions:
     config_dir: str = ""  # read again on SIGHUP; empty: no configuration files
     mode_fixed: bool = False  # set by the command line, so files do not change it
     network: Mapping[str, object] = field(default_factory=dict)  # by key; empty: no limits
+    power: str = "none"  # power profile to hold while a game runs
     input_lanes: Mapping[str, str] = field(default_factory=dict)  # [input] lanes
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from scx_gamer.config.toml import ConfigError, Document, suggest
 from scx_gamer.system.text import printable
 
 MODES = ("auto", "always")
+POWER_PROFILES = ("none", "performance", "power-saver")  # what power-profiles-daemon can hold
 LANES = ("none", "keyboard", "mouse", "gamepad")
 MAX_LANES, MAX_DEVICE_NAME = 64, 80  # of [input] lanes: entries, and characters of a device's name
 __all__ = [
@@ -74,6 +75,7 @@ class Config:
     input: InputConfig
     games: GamesConfig
     network: Mapping[str, object]  # by key of network.RULES; a profile may override it
+    power: str  # of POWER_PROFILES; a profile may override it
     tunables: Mapping[str, int]
     files: tuple[Path, ...]
     directory: Path
@@ -140,10 +142,11 @@ _RULES = {
     ),
     "games.all_users": FLAG,
     "games.visible_to": choice("seat", "all"),
+    "power.profile": choice(*POWER_PROFILES),
     **{f"network.{key}": rule for key, rule in network.RULES.items()},
 }
 _COUNT = number(0, (1 << 63) - 1, "use a whole number, 0 or more")
-_TABLES = ("metrics", "dbus", "input", "games", "network", "tunables")
+_TABLES = ("metrics", "dbus", "input", "games", "network", "power", "tunables")
 
 
 def tunable_limits(constants: Mapping[str, int]) -> dict[str, tuple[int, int]]:
@@ -209,6 +212,7 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
             all_users=values["games.all_users"] is True,
             visible_to=_text(values["games.visible_to"]),
         ),
+        power=_text(values["power.profile"]),
         network=MappingProxyType({key: values[f"network.{key}"] for key in network.RULES}),
         tunables=MappingProxyType(
             {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}

@@ -125,6 +125,14 @@ class BusFacts(TypedDict):
     over_budget: int  # calls refused unread
 
 
+class PowerFacts(TypedDict):
+    """The hold on the power profile: empty for none."""
+
+    wanted: str
+    held: str
+    why: str  # it is not held though it is wanted
+
+
 class FeedFacts(TypedDict):
     """The control ring."""
 
@@ -213,6 +221,7 @@ class StatusBody(TypedDict, total=False):
     network: NetworkFacts
     frames: FrameFacts  # absent without a game
     loop: LoopFacts
+    power: PowerFacts  # absent while the bus is off
     bus: BusFacts  # absent while the bus is off
 
 

@@ -25,6 +25,7 @@ from scx_gamer.dbus.endpoint import DBUS, ERRORS, PROPERTIES, Call, Endpoint, Sp
 from scx_gamer.dbus.holds import Holds
 from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.polkit import Authority
+from scx_gamer.dbus.power import PowerHold
 from scx_gamer.system.exit_codes import USAGE
 from scx_gamer.system.loop import Loop, Timer
 from scx_gamer.system.procfs import start_of
@@ -61,6 +62,7 @@ class BusService(Endpoint):
         self._operations = operations
         self._properties = properties
         self._holds = Holds(hold)
+        self.power = PowerHold()
         self._refused = 0  # by connections that are gone
         self._timer: Timer | None = None
         self._failures = 0
@@ -93,6 +95,7 @@ class BusService(Endpoint):
         self._refused += self._bus.refused if self._bus is not None else 0
         self._bus = self._authority = None
         self._holds.clear()
+        self.power.lost()
         if not self._closed:
             delay = _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
             self._failures += 1
@@ -128,6 +131,8 @@ class BusService(Endpoint):
         self._failures = 0
         self._told = dict(self._properties())
         log.info("on the bus as %s", BUS_NAME)
+        if self._bus is not None:
+            self.power.connected(self._bus)
         self._request_name(old_name(BUS_NAME), self._old_named)
 
     def _old_named(self, reply: Any, error: str) -> None:
@@ -298,6 +303,7 @@ class BusService(Endpoint):
                 self._bus.send(made)
 
     def _on_signal(self, message: Any) -> None:
+        self.power.on_signal(message)
         if message.sender == DBUS and message.member == "NameOwnerChanged":
             name, _, owner = message.body
             if not owner:
@@ -318,6 +324,7 @@ class BusService(Endpoint):
         """Leave the bus, and let go of every hold."""
         self._closed = True
         self.connected = False
+        self.power.lost()
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

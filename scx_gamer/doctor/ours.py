@@ -75,6 +75,12 @@ def supervisor() -> Iterator[Finding]:
         yield Finding(WARN, "supervisor", f"{state}: {cause}", to_do)
     else:
         yield Finding(OK, "supervisor", f"{state}: {cause}")
+    power = status.get("power") or {}
+    if held := power.get("held"):
+        yield Finding(OK, "power profile", f"{printable(str(held), 32)} is held for the game")
+    elif power.get("why"):
+        to_do = "install power-profiles-daemon or tuned-ppd, or set power.profile to none"
+        yield Finding(INFO, "power profile", printable(str(power["why"]), 200), to_do)
 
 
 def profiles() -> Iterator[Finding]:

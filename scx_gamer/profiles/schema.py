@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from scx_gamer.config import network
 from scx_gamer.config.rules import Rule, choice, line, listed, number
-from scx_gamer.config.settings import MODES
+from scx_gamer.config.settings import MODES, POWER_PROFILES
 
 Limits = Mapping[str, tuple[int, int]]
 
@@ -75,6 +75,10 @@ def sections(limits: Limits) -> dict[str, Section]:
             {name: number(low, high) for name, (low, high) in limits.items()},
         ),
         "network": Section("The limit on background traffic, as in config.toml.", network.RULES),
+        "power": Section(
+            "The power profile to hold while a game runs, as in config.toml.",
+            {"profile": choice(*POWER_PROFILES)},
+        ),
         "why": Section(
             'The reason for each setting: "tunables.slice_us" = "…".', settings=False, open=True
         ),

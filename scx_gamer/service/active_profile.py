@@ -27,6 +27,7 @@ class Base:
     tunables: Mapping[str, int]
     network: Mapping[str, object]  # values of [network], or empty
     input_lanes: Mapping[str, str] = field(default_factory=dict)  # of devices, as [input] has them
+    power: str = "none"  # power profile to hold while a game runs
 
 
 class ActiveProfile:
@@ -100,6 +101,13 @@ class ActiveProfile:
             return None
         own = self.active.section("network") if self.active else {}
         return settings_of({**self._base.network, **own})
+
+    @property
+    def power(self) -> str:
+        """The power profile to hold while a game runs; empty for none."""
+        own = self.active.section("power") if self.active else {}
+        found = str(own.get("profile", self._base.power))
+        return "" if found == "none" else found
 
     def errors(self) -> tuple[ConfigError, ...]:
         base = (self.base_error,) if self.base_error else ()

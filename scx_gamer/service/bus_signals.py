@@ -53,6 +53,13 @@ class BusSignals:
     def counters(self) -> dict[str, object]:
         return self._service.counters()
 
+    def hold_power(self, profile: str) -> None:
+        """Hold a power profile while a game runs; empty for none."""
+        self._service.power.want(profile, "a game runs")
+
+    def power(self) -> dict[str, str]:
+        return self._service.power.status()
+
     def _properties(self) -> dict[str, object]:
         """Return the properties without the rest of the status, because clients poll them."""
         from scx_gamer.dbus.service import properties_of

@@ -20,6 +20,8 @@ class Consequences(Protocol):
 
     def limit_network(self) -> None: ...
 
+    def hold_power(self) -> None: ...
+
     def publish(self) -> None: ...
 
 
@@ -74,6 +76,7 @@ class ChangeQueue:
         if self._limits:
             self._limits = False
             self._consequences.limit_network()
+            self._consequences.hold_power()
         if self._publication:
             self._publication = False
             self._consequences.publish()

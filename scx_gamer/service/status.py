@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         LastExit,
         NetworkCounters,
         NetworkFacts,
+        PowerFacts,
         ProfileFacts,
         SchedulerFacts,
         SnapshotBody,
@@ -94,6 +95,7 @@ class Status:
             body["frames"] = frames
         if services.bus is not None:
             body["bus"] = cast("BusFacts", services.bus.counters())
+            body["power"] = cast("PowerFacts", services.bus.power())
         return body
 
     def profile(self) -> ProfileFacts:

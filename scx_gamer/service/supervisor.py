@@ -197,7 +197,7 @@ class Supervisor:
             observe.feed,
             constants,
             tunable_limits(constants),
-            Base(options.mode, options.tunables, options.network, options.input_lanes),
+            base_of(options),
             partial(read_base, options, constants),
             self._changes.profile_changed,
             self._profile_folders(),
@@ -388,6 +388,13 @@ class Supervisor:
         if settings is not None:
             services.network.apply(settings, services.games.wanted and not services.machine.off)
 
+    def hold_power(self) -> None:
+        """Hold the power profile of the settings while a game runs, its grace period included, unless switched off."""
+        services = self.services
+        if services.bus is not None:
+            playing = services.games.wanted and not services.machine.off
+            services.bus.hold_power(services.profile.power if playing else "")
+
     def publish(self) -> None:
         machine, bus = self.services.machine, self.services.bus
         self._effects = self._status.effects()
@@ -420,14 +427,19 @@ def _no_input(why: str) -> str:
     return why
 
 
+def base_of(options: SupervisorOptions) -> Base:
+    """Return the settings that the supervisor was started with."""
+    return Base(options.mode, options.tunables, options.network, options.input_lanes, options.power)
+
+
 def read_base(options: SupervisorOptions, constants: Mapping[str, int]) -> Base:
     """Read the settings that hold without a profile; without a folder, they are the options'. Raises ConfigError."""
     if not options.config_dir:
-        return Base(options.mode, options.tunables, options.network, options.input_lanes)
+        return base_of(options)
     config = load(Path(options.config_dir))
     config.check_tunables(constants)
     mode = options.mode if options.mode_fixed else config.mode
-    return Base(mode, config.tunables, config.network, config.input.lanes)
+    return Base(mode, config.tunables, config.network, config.input.lanes, config.power)
 
 
 def options_of(config: Config) -> SupervisorOptions:
@@ -445,6 +457,7 @@ def options_of(config: Config) -> SupervisorOptions:
         config_dir=str(config.directory),
         mode_fixed=config.mode_fixed,
         network=config.network,
+        power=config.power,
         input_lanes=config.input.lanes,
     )
 

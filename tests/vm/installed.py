@@ -33,6 +33,7 @@ FILES = {
     "dbus/io.github.scx_gamer.Loader.conf": "/usr/share/dbus-1/system.d/io.github.scx_gamer.Loader.conf",
     f"polkit/{BUS_NAME}.policy": f"/usr/share/polkit-1/actions/{BUS_NAME}.policy",
     "polkit/io.github.scx_gamer.Loader.policy": "/usr/share/polkit-1/actions/io.github.scx_gamer.Loader.policy",
+    "polkit/scx-gamer.rules": "/usr/share/polkit-1/rules.d/scx-gamer.rules",
     "systemd/scx-gamer.service": "/usr/lib/systemd/system/scx-gamer.service",
     "systemd/scx-gamer-loader.service": "/usr/lib/systemd/system/scx-gamer-loader.service",
     "systemd/scx-gamer-agent.service": "/usr/lib/systemd/user/scx-gamer-agent.service",

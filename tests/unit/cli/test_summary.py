@@ -83,6 +83,21 @@ def test_a_percentile_is_never_above_the_longest_wait() -> None:
     assert "99 % at most 5 us, longest 5 us; others" in told(one)["waits"]
 
 
+@pytest.mark.parametrize(
+    ("power", "line"),
+    [
+        ({"wanted": "", "held": "", "why": ""}, None),
+        ({"wanted": "performance", "held": "performance", "why": ""}, "performance held"),
+        (
+            {"wanted": "performance", "held": "", "why": "not held: no daemon"},
+            "not held: no daemon",
+        ),
+    ],
+)
+def test_the_held_power_profile_is_told_where_one_is_wanted(power: Any, line: str | None) -> None:
+    assert told(attached(power=power)).get("power") == line
+
+
 def test_without_a_game_it_says_where_to_look() -> None:
     idle = {"state": "idle", "cause": "no game runs", "since_s": 5, "games": []}
     text = told(idle)

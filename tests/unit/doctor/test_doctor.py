@@ -290,6 +290,20 @@ def test_each_state_of_the_supervisor(monkeypatch: pytest.MonkeyPatch, state: st
     assert "because" in found.what
 
 
+@pytest.mark.parametrize(
+    ("power", "level"),
+    [({"held": "performance"}, "ok"), ({"held": "", "why": "no daemon\x1b"}, "info"), ({}, None)],
+)
+def test_the_power_profile_that_is_held(
+    monkeypatch: pytest.MonkeyPatch, power: dict[str, str], level: str | None
+) -> None:
+    answer = {"state": "idle", "cause": "", "power": power}
+    monkeypatch.setattr(control, "request", lambda _op, **_args: answer)
+    found = [one for one in ours.supervisor() if one.check == "power profile"]
+    assert [one.level for one in found] == ([level] if level else [])
+    assert all(one.what.isprintable() for one in found)
+
+
 def test_no_supervisor_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCX_GAMER_RUNTIME_DIR", str(tmp_path))
     assert only(ours.supervisor()).level == "info"

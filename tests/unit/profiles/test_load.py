@@ -152,7 +152,20 @@ def test_two_claims_to_one_game_are_named(two: tuple[Path, Path]) -> None:
 
 _SCALARS = st.one_of(st.integers(), st.booleans(), st.text(max_size=8), st.floats(allow_nan=False))
 _KEYS = st.sampled_from(
-    ["title", "mode", "match", "tunables", "why", "network", "appid", "exe", "slice_us", "x.y", ""]
+    [
+        "title",
+        "mode",
+        "match",
+        "tunables",
+        "why",
+        "network",
+        "power",
+        "appid",
+        "exe",
+        "slice_us",
+        "x.y",
+        "",
+    ]
 )
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,6 +41,7 @@ class World:
     games: list[Game] = field(default_factory=list)
     generation: int = 0
     attach_fails: bool = False
+    power: str = ""
 
     # games
     @property
@@ -91,6 +92,12 @@ class World:
 
     def close(self) -> None:
         self.calls.append("detach")
+
+    # bus
+    def hold_power(self, profile: str) -> None:
+        self.power = profile
+
+    def publish(self) -> None: ...
 
     # status and its publication
     def status(self) -> dict[str, object]:
@@ -177,6 +184,31 @@ def test_off_ends_the_limits_and_start_brings_them_back(daemon: Daemon) -> None:
     daemon.machine.user_start()
     daemon.sup._changes.apply()
     assert daemon.world.take()[-3:] == ["attach", "limits True", "publish"]
+
+
+def test_power_is_held_while_a_game_runs_with_the_profile_s_own_value(daemon: Daemon) -> None:
+    """As limits are: the game's profile first, then config.toml; never while it is switched off."""
+    daemon.sup.services = replace(daemon.sup.services, bus=cast(Any, daemon.world))
+    (daemon.profile._where[0] / "fast.toml").write_text(
+        '[match]\nappid = [5]\n[power]\nprofile = "power-saver"\n'
+    )
+    daemon.profile._read_base = lambda: Base("auto", {}, NETWORK, power="performance")
+    daemon.sup._reload("test")
+    daemon.sup._changes.apply()
+    daemon.world.take()
+
+    daemon.play(Game(6))
+    assert daemon.world.power == "performance"
+    daemon.play(Game(5))
+    assert daemon.world.power == "power-saver"
+    daemon.machine.user_stop()
+    daemon.sup._changes.apply()
+    assert daemon.world.power == ""
+    daemon.machine.user_start()
+    daemon.sup._changes.apply()
+    assert daemon.world.power == "power-saver"
+    daemon.play()
+    assert daemon.world.power == ""
 
 
 def test_a_failure_disables_its_profile_outside_of_the_transition(daemon: Daemon) -> None:
