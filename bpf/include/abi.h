@@ -124,7 +124,8 @@ enum scxg_tunable {
 	SCXG_TUN_PREEMPT_MIN_US = 7,
 	SCXG_TUN_SMT_ISOLATE = 8,
 	SCXG_TUN_CPUPERF = 9,
-	SCXG_NR_TUNABLES = 10,
+	SCXG_TUN_HOME = 10,
+	SCXG_NR_TUNABLES = 11,
 };
 
 /* Defaults, lower and upper limits, in the order of enum scxg_tunable, in the unit of its name. */
@@ -139,6 +140,7 @@ enum scxg_tunable_default {
 	SCXG_DEF_PREEMPT_MIN_US = 100,
 	SCXG_DEF_SMT_ISOLATE = 1,
 	SCXG_DEF_CPUPERF = 0,
+	SCXG_DEF_HOME = 1,
 };
 
 enum scxg_tunable_min {
@@ -152,6 +154,7 @@ enum scxg_tunable_min {
 	SCXG_MIN_PREEMPT_MIN_US = 100,
 	SCXG_MIN_SMT_ISOLATE = 0,
 	SCXG_MIN_CPUPERF = 0,
+	SCXG_MIN_HOME = 0,
 };
 
 enum scxg_tunable_max {
@@ -165,6 +168,7 @@ enum scxg_tunable_max {
 	SCXG_MAX_PREEMPT_MIN_US = 100000,
 	SCXG_MAX_SMT_ISOLATE = 1,
 	SCXG_MAX_CPUPERF = 1,
+	SCXG_MAX_HOME = 1,
 };
 
 /* Times of the protocol and of the policy's bound. */
@@ -371,6 +375,7 @@ struct scxg_cpu_stats {
 	u64 events_lost;  /* event ring full, sched's side */
 	u64 shield_kicks; /* tasks taken from the sibling of a CPU that computes for the game */
 	u64 shield_ns;	  /* time that the sibling was kept idle for it */
+	u64 home_moves;	  /* threads of the game that a tick sent to a CPU of home */
 };
 
 /* Map `sched_state`, one entry, belongs to one sched object. */

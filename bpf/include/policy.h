@@ -109,6 +109,8 @@ static inline u64 scxg_clamp_tunable(u32 index, u64 value)
 		return scxg_clamp(value, SCXG_MIN_PREEMPT_MIN_US, SCXG_MAX_PREEMPT_MIN_US);
 	case SCXG_TUN_SMT_ISOLATE:
 		return scxg_clamp(value, SCXG_MIN_SMT_ISOLATE, SCXG_MAX_SMT_ISOLATE);
+	case SCXG_TUN_HOME:
+		return scxg_clamp(value, SCXG_MIN_HOME, SCXG_MAX_HOME);
 	case SCXG_TUN_CPUPERF:
 		return scxg_clamp(value, SCXG_MIN_CPUPERF, SCXG_MAX_CPUPERF);
 	default:

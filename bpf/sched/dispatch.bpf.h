@@ -7,7 +7,7 @@
 #ifndef SCXG_SCHED_DISPATCH_H
 #define SCXG_SCHED_DISPATCH_H
 
-#include "shield.bpf.h"
+#include "preempt.bpf.h"
 
 /* Return true if the head of the CPU's own queue goes before the head of the shared one. */
 static __always_inline bool is_pinned_first(s32 cpu, struct cpu_ctx *cc, u64 own, u64 shared)
@@ -131,7 +131,39 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 		return; /* nobody passes, the previous task neither: SCX_OPS_ENQ_LAST lets the CPU idle */
 	if (latest == NO_KEY && consume_remote(cpu, shared))
 		return;
+	if (nr_home && cc->goes_home)
+		return; /* SCX_OPS_ENQ_LAST: enqueue finds it a CPU of home */
 	keep_running(cpu, prev);
+}
+
+/* Return true if a CPU of home could run @p now: idle, or with a victim. */
+__noinline bool has_room_at_home(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	struct cpu_ctx *me = get_cpu_ctx(cpu);
+	struct view v = {};
+	struct search how;
+
+	if (!me || !view_init(&v, p))
+		return false;
+	claim_scored(p, cpu, true, IDLE_LOOK, v.now);
+	if (me->best_score >= IDLE_THREAD)
+		return true;
+	view_read_window(&v);
+	how = search_home_init(cpu, &v);
+	return best_victim(p, &how) >= 0 && scxg_prefers_prev_cpu(me->best_score);
+}
+
+/* Return true if the running thread of the game, which found home full when it woke up, is to go there now. */
+static __always_inline bool tick_goes_home(struct task_struct *p, s32 cpu, struct cpu_ctx *cc,
+					   const struct scxg_sched_state *state,
+					   const struct scxg_control *ctl,
+					   const struct scxg_tunables *tun)
+{
+	if (!is_home_kept(state, ctl, tun) || is_home(cpu) || !scxg_is_favoured(cc->class_id) ||
+	    is_pinned(p) || !has_room_at_home(p, cpu))
+		return false;
+	cc->goes_home = 1;
+	return true;
 }
 
 SEC("struct_ops/scxg_tick")
@@ -153,6 +185,13 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 	slice = scxg_slice(cc->class_id, state->effects && ctl->game_active, tun);
 	if (shield_tick(cpu, cc, slice, now, state, ctl)) {
 		scxg_set_slice(p, 0);
+		return;
+	}
+	if (tick_goes_home(p, cpu, cc, state, ctl, tun)) {
+		scxg_set_slice(p, 0);
+		stats = this_cpu_stats();
+		if (stats)
+			stats->home_moves++;
 		return;
 	}
 	if (nr_local(cpu) <= 0 && scx_bpf_dsq_nr_queued(llc_dsq(cpu)) <= 0 &&

@@ -9,7 +9,7 @@
 #include "place.bpf.h"
 
 /* The CPU whose cache @p is queued at. */
-static __always_inline s32 home_cpu(const struct task_struct *p)
+static __always_inline s32 queue_cpu(const struct task_struct *p)
 {
 	s32 cpu = scx_bpf_task_cpu(p);
 
@@ -60,7 +60,7 @@ static __always_inline bool requeue_preempted(struct task_struct *p, u64 enq_fla
 		tc->queued_ns = tc->stopped_ns;
 	if (class_id < SCXG_NR_CLASSES)
 		stats->enqueues[class_id]++;
-	scxg_insert_vtime(p, llc_dsq(home_cpu(p)), tc->slice, tc->key, enq_flags);
+	scxg_insert_vtime(p, llc_dsq(queue_cpu(p)), tc->slice, tc->key, enq_flags);
 	kick_idle_cpu(p, false);
 	return true;
 }
@@ -72,7 +72,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	struct search how;
 	struct place place = {.key = NO_KEY, .slice = SCXG_SLICE_MAX_NS};
 	u32 class_id;
-	bool pinned, wakes, keeps;
+	bool pinned, wakes, keeps, homed;
 	s32 cpu, idle, victim;
 	struct cpu_ctx *cc;
 
@@ -83,7 +83,10 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	class_id = v.facts.class_id;
 	wakes = enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	pinned = is_pinned(p);
-	cpu = pinned ? scx_bpf_task_cpu(p) : home_cpu(p);
+	cpu = pinned ? scx_bpf_task_cpu(p) : queue_cpu(p);
+	homed = !pinned && scxg_is_favoured(class_id) && is_home_kept(v.state, v.ctl, v.tun);
+	if (homed && !is_home(cpu) && bpf_cpumask_test_cpu(cpu_at(0), p->cpus_ptr))
+		cpu = cpu_at(0);
 	view_read_window(&v);
 	keeps = !wakes && has_slice_left(v.tc);
 	/* A window may give the game an earlier key than the one it keeps. */
@@ -104,9 +107,14 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 			scxg_insert(p, local_dsq(), SCXG_SLICE_MAX_NS, enq_flags | scxg_immed());
 			return;
 		}
-	} else if (!scxg_can_kick() || (enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_REENQ))) {
-		/* No usable kick, or a real-time task took the CPU: claim an idle CPU and insert there. */
-		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	} else {
+		/* A running thread of the game leaves for home; no usable kick, or a real-time task took the CPU. */
+		idle = homed && !wakes && !is_home(scx_bpf_task_cpu(p))
+			   ? claim_idle(p, cpu, true, IDLE_THREAD, v.now)
+			   : -1;
+		if (idle < 0 &&
+		    (!scxg_can_kick() || (enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_REENQ))))
+			idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 		if (idle >= 0) {
 			scxg_insert(p, local_dsq_on(idle), SCXG_SLICE_MAX_NS,
 				    enq_flags | scxg_immed());
@@ -117,8 +125,20 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	victim = -1;
 	if (scxg_is_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD ||
 	    (wakes && scxg_can_kick() && is_queue_head(cpu, place.key))) {
-		how = search_init(cpu, pinned ? 1 : scxg_min(nr_cpus, PREEMPT_CANDIDATES), &v);
+		how = homed ? search_home_init(cpu, &v)
+			    : search_init(cpu, pinned ? 1 : scxg_min(nr_cpus, PREEMPT_CANDIDATES),
+					  &v);
 		victim = claim_victim(p, &how);
+		if (victim < 0 && homed && (enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_LAST))) {
+			/* Nobody else is queued here, and home has no room after all. */
+			scxg_insert(p, local_dsq(), place.slice, enq_flags);
+			return;
+		}
+		if (victim < 0 && homed) {
+			how = search_init(scx_bpf_task_cpu(p),
+					  scxg_min(nr_cpus, PREEMPT_CANDIDATES), &v);
+			victim = claim_victim(p, &how);
+		}
 	}
 	cc = victim >= 0 ? get_cpu_ctx(victim) : NULL;
 	/* Without a kick this is the only way to preempt; last_kick limits it to one per CPU and preempt_min_us. */

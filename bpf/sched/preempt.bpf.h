@@ -6,7 +6,7 @@
 #ifndef SCXG_SCHED_PREEMPT_H
 #define SCXG_SCHED_PREEMPT_H
 
-#include "shield.bpf.h"
+#include "home.bpf.h"
 
 #define PREEMPT_CANDIDATES 8
 #define KICK_TRIES 3
@@ -31,20 +31,33 @@ struct search {
 	struct scxg_facts facts;
 	u64 now;
 	u64 min_gap;
-	s32 cpu; /* first candidate */
+	s32 cpu; /* first candidate; with a home its place in home_order */
 	u32 rounds;
+	u32 among; /* candidates are the first so many CPUs */
 };
 
 static __always_inline struct search search_init(s32 cpu, u32 rounds, const struct view *v)
 {
 	return (struct search){
+	    .among = nr_cpus,
 	    .facts = v->facts,
 	    .now = v->now,
 	    .min_gap = scxg_min(v->tun->value[SCXG_TUN_PREEMPT_MIN_US], SCXG_MAX_PREEMPT_MIN_US) *
 		       SCXG_NS_PER_US,
-	    .cpu = cpu,
+	    .cpu = nr_home ? (s32)place_of(cpu) : cpu,
 	    .rounds = rounds,
 	};
+}
+
+/* The same for a search at home only. */
+static __always_inline struct search search_home_init(s32 cpu, const struct view *v)
+{
+	struct search how = search_init(cpu, scxg_min(nr_home, PREEMPT_CANDIDATES), v);
+
+	how.among = nr_home;
+	if (how.cpu >= (s32)nr_home)
+		how.cpu = 0;
+	return how;
 }
 
 /* Preempt score of the task that runs on `cpu`; 0 if it must not be preempted. Global, as in queue.bpf.h. */
@@ -101,8 +114,10 @@ __noinline int best_victim(struct task_struct *p __arg_trusted,
 		u64 last_kick;
 		u32 score;
 
-		if (cpu >= (s32)nr_cpus)
-			cpu -= nr_cpus;
+		if (cpu >= (s32)how->among)
+			cpu -= how->among;
+		if (nr_home)
+			cpu = cpu_at(cpu);
 		cc = get_cpu_ctx(cpu);
 		last_kick = cc ? cc->last_kick : 0; /* read before the score that rests on it */
 		score = preempt_score_on(p, cpu, how);

@@ -63,6 +63,8 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 		return;
 	class_id = effective_class(tc, state);
 	cc->class_id = class_id;
+	if (nr_home)
+		cc->goes_home = 0;
 	cc->is_kthread = !!(p->flags & PF_KTHREAD);
 	cc->burst_before = tc ? tc->burst : 0;
 	cc->debt_before = tc ? tc->debt : 0;

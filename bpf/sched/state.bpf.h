@@ -20,7 +20,10 @@ const volatile u32 nr_cpus = 1;
 const volatile u32 nr_llcs = 1;
 const volatile u16 cpu_llc[SCXG_MAX_CPUS];
 const volatile u32 has_smt;
-const volatile u16 cpu_sibling[SCXG_MAX_CPUS];	       /* the CPU itself where it has none */
+const volatile u16 cpu_sibling[SCXG_MAX_CPUS]; /* the CPU itself where it has none */
+const volatile u32 nr_home;		       /* CPUs of the game's home: 0 where all are alike */
+const volatile u16 home_order[SCXG_MAX_CPUS];  /* all CPUs, those of home first */
+const volatile u16 home_place[SCXG_MAX_CPUS];  /* index of each in home_order */
 const volatile u64 storm_kicks = SCXG_STORM_KICKS;     /* a test sets less */
 const volatile u64 input_wake_us = SCXG_INPUT_WAKE_US; /* an emulated machine takes longer */
 
@@ -56,8 +59,9 @@ struct cpu_ctx {
 	u64 last_remote_scan; /* when it last compared its queue's head with those of other caches */
 	u64 key;	      /* of the running task, with SMT only; 0: it found an idle CPU */
 	u64 held_since;	      /* valid while held */
-	u32 shields; /* runs a thread of the game that computes: its sibling is kept free */
-	u32 held;    /* idle or reserved, because its sibling shields */
+	u32 shields;   /* runs a thread of the game that computes: its sibling is kept free */
+	u32 goes_home; /* the running thread of the game leaves for a CPU of home */
+	u32 held;      /* idle or reserved, because its sibling shields */
 } __attribute__((aligned(64)));
 
 struct {

@@ -95,6 +95,9 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
                               ("stolen", rate("steals_total")), ("boosted", rate("boosted_total"))]),
         ("Kept free for the game", "short", [("CPUs", rate("shield_seconds_total")),
                                              ("tasks taken off", rate("shield_kicks_total"))]),
+        ("Where the game runs", "short", [("home, CPUs", rate("game_home_seconds_total")),
+                                          ("elsewhere, CPUs", rate("game_away_seconds_total")),
+                                          ("moved home", rate("home_moves_total"))]),
         ("Contexts", "short", [("missing", g("context_missing_total")), ("reset", g("context_resets_total"))]),
     ],
     "Input": [

@@ -112,6 +112,11 @@ SPECS: dict[str, Spec] = {
     "keep_running": _c("Times dispatch found nobody else and the task went on."),
     "steals": _c("Tasks taken from another cache's queue."),
     "boosted": _c("Enqueues with an input window open."),
+    "home_moves": _c("Running threads of the game that were moved to a CPU of its home."),
+    "game_home_seconds": _c(
+        "CPU time of the game on the CPUs of its home: all of it where all CPUs are alike."
+    ),
+    "game_away_seconds": _c("CPU time of the game on slower cores, or beside a smaller cache."),
     "shield_kicks": _c(
         "Tasks taken off a CPU because the other half of its core began to compute for the game."
     ),

@@ -17,7 +17,7 @@ from tests.clang import clang
 
 TREE = Path(__file__).resolve().parents[2]
 SANITIZE = "-fsanitize=address,undefined,unsigned-integer-overflow"
-NR_TUNABLES = 10
+NR_TUNABLES = 11
 
 
 def _compile(source: str, out: Path, *flags: str) -> Path:
@@ -79,7 +79,7 @@ FIELDS = [
     "pending",
     "worker",
 ]
-DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0)
+DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0, 1)
 
 Policy = Callable[..., Answer]
 

@@ -25,7 +25,7 @@ BUCKETS = 32
 def snapshot() -> dict[str, Any]:
     """The shape of Supervisor.snapshot(), attached, with numbers that differ from each other."""
     by_class = {name: [n * 10 + c for c in range(5)] for n, name in enumerate(_CLASS_FIELDS, 1)}
-    plain = {name: [n] for n, name in enumerate(_PLAIN_FIELDS, 100)}
+    plain = {name: [n] for n, name in enumerate((*_PLAIN_FIELDS, *_PLACED_FIELDS), 100)}
     return {
         "version": "9.9",
         "mode": "auto",
@@ -142,8 +142,9 @@ _CLASS_FIELDS = (
     *("enqueues", "runs", "run_ns", "idle_inserts", "migrations", "preempt_kicks"),
     "wait_sum_ns",
 )
+_PLACED_FIELDS = ("game_home_ns", "game_away_ns")  # sums of run_ns over some CPUs, not of the ABI
 _PLAIN_FIELDS = (
-    *("slice_cuts", "keep_running", "steals", "boosted", "shield_kicks", "shield_ns"),
+    *("slice_cuts", "keep_running", "steals", "boosted", "shield_kicks", "shield_ns", "home_moves"),
     *("ctx_missing", "ctx_reset"),
     "events_lost",
 )
