@@ -269,7 +269,29 @@ def _flow(now: SnapshotBody, before: SnapshotBody, seconds: float) -> list[str]:
     return [
         f"input  {escape(str(input_.get('path', 'none')))}{why}  {said}",
         f"queue  {queue}   loop {late:.1f} ms late (most {latest:.1f})",
+        _placement(now, before, seconds),
     ]
+
+
+def _placement(now: SnapshotBody, before: SnapshotBody, seconds: float) -> str:
+    """Where the game's threads ran between two snapshots."""
+    facts = now.get("placement")
+    if facts is None:
+        return "place  -"
+    stats, old = now.get("cpu_stats") or {}, before.get("cpu_stats") or {}
+
+    def rate(name: str) -> float:
+        """CPUs, or tasks a second."""
+        gained = stats.get(name, [0])[0] - old.get(name, [0])[0]
+        return max(gained, 0) / seconds / (1e9 if name.endswith("_ns") else 1)
+
+    home, away = rate("game_home_ns"), rate("game_away_ns")
+    share = f"{home / (home + away):.1%} of the game" if home + away else "the game"
+    where = f"{share} on CPUs {facts['home']}" if facts["home"] else "the game on any CPU"
+    return (
+        f"place  {escape(where)} ({_safe(facts['why'], 60)})"
+        f"   shield {rate('shield_ns'):.2f} CPUs free, {rate('shield_kicks'):.0f} kicks/s"
+    )
 
 
 def _classes(rows: Sequence[ClassRow], view: View) -> Table:

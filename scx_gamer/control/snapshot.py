@@ -191,6 +191,18 @@ class EventFacts(TypedDict):
     handler_failures: int
 
 
+class PlacementFacts(TypedDict):
+    """Where the game's threads ran since the supervisor's start."""
+
+    home: str  # CPUs, as sysfs writes them; empty where all are alike or nothing is attached
+    why: str
+    home_s: float  # CPU time of the game at home, all of it where there is no home
+    away_s: float
+    moves: int  # threads that were moved home while they ran
+    shield_s: float  # time for which the other half of a core was kept free
+    shield_kicks: int
+
+
 class StatusBody(TypedDict, total=False):
     """`status --json`, and status.json in the runtime directory."""
 
@@ -220,6 +232,7 @@ class StatusBody(TypedDict, total=False):
     detection: DetectionFacts
     network: NetworkFacts
     frames: FrameFacts  # absent without a game
+    placement: PlacementFacts
     loop: LoopFacts
     power: PowerFacts  # absent while the bus is off
     bus: BusFacts  # absent while the bus is off

@@ -15,7 +15,7 @@ from scx_gamer.profiles import ProfileError
 from scx_gamer.scheduler.machine import State
 from scx_gamer.service.change_queue import ChangeQueue
 from scx_gamer.service.services import Services
-from scx_gamer.service.status import Status
+from scx_gamer.service.status import Status, placement_text
 from scx_gamer.service.visibility import Visibility
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.procfs import start_of
@@ -127,7 +127,10 @@ class Operations:
         """Answer about the asking user's own processes: /proc may hide all others from that user."""
         pid = pid_of(request)
         self._visibility.check_process(pid, uid)
-        return self._services.games.explain(pid)
+        answer = self._services.games.explain(pid)
+        if answer.get("game"):
+            answer["placement"] = placement_text(self._status.placement())
+        return answer
 
     # ---- profiles ----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from scx_gamer.observe.observer import Observe
 from scx_gamer.scheduler import counters, sysfs
 from scx_gamer.scheduler.attached import program_costs
 from scx_gamer.scheduler.exits import ExitRecord
+from scx_gamer.scheduler.topology import Home, format_list
 from scx_gamer.service.maxima import TAKEN, RecentMaxima
 from scx_gamer.service.services import Services
 from scx_gamer.system.loop import Loop
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         NetworkCounters,
         NetworkFacts,
         PowerFacts,
+        PlacementFacts,
         ProfileFacts,
         SchedulerFacts,
         SnapshotBody,
@@ -39,6 +41,17 @@ SCHEMA = 1
 def unsupported(reason: str) -> StatusBody:
     """Return the status on a kernel that cannot run the scheduler."""
     return {"schema": SCHEMA, "version": __version__, "state": "unsupported", "cause": reason}
+
+
+def placement_text(facts: PlacementFacts) -> str:
+    """Say in a sentence where the games' threads ran since the start, and why."""
+    ran = facts["home_s"] + facts["away_s"]
+    where = "all CPUs are its home"
+    if facts["home"]:
+        share = facts["home_s"] / ran if ran else 0
+        where = f"{share:.1%} of {ran:.1f} s on CPUs {facts['home']}"
+    shield = f"{facts['shield_s']:.1f} s beside it kept free" if facts["shield_s"] else ""
+    return ", ".join(filter(None, (f"{where} ({facts['why']})", shield)))
 
 
 class Status:
@@ -83,6 +96,7 @@ class Status:
             "session_hints": dict(services.hints.results),
             "detection": cast("DetectionFacts", services.games.status()),
             "network": cast("NetworkFacts", services.network.status()),
+            "placement": self.placement(),
             "loop": {
                 "passes": loop.passes,
                 "lag_last_ms": loop.lag_last_ns / 1e6,
@@ -129,6 +143,25 @@ class Status:
             }
             for info in (monitor.devices() if monitor is not None else ())
         ]
+
+    def placement(self) -> PlacementFacts:
+        """Return where the game's threads ran, and why there."""
+        generations = self._services.generations
+        stats, _ = generations.counters()
+
+        def total(name: str) -> int:
+            return stats.get(name, [0])[0]
+
+        home = generations.attached.home if generations.attached else Home((), "not attached")
+        return {
+            "home": format_list(home.cpus),
+            "why": home.why,
+            "home_s": round(total("game_home_ns") / 1e9, 3),
+            "away_s": round(total("game_away_ns") / 1e9, 3),
+            "moves": total("home_moves"),
+            "shield_s": round(total("shield_ns") / 1e9, 3),
+            "shield_kicks": total("shield_kicks"),
+        }
 
     def _scheduler(self) -> SchedulerFacts | None:
         attached = self._services.generations.attached

@@ -74,8 +74,13 @@ def snapshot(seconds: float, **more: Any) -> Any:
             **{name: [int(seconds * x) for x in rate] for name, rate in per.items()},
             "preempt_kicks": [0, int(seconds * 40), 0, 0, 0],
             "wait_max_ns": [0, 2_000_000, 20_000, 60_000_000, 0],
+            "game_home_ns": [int(seconds * 2.45e9)],
+            "game_away_ns": [int(seconds * 0.05e9)],
+            "shield_ns": [int(seconds * 0.5e9)],
+            "shield_kicks": [int(seconds * 60)],
             "wait_hist": [count for counts in hist for count in counts],
         },
+        "placement": {"home": "0-7", "why": "the die with 96 MB of cache"},
         "recent_maxima": {"wait": [0, 2_000_000, 20_000, 60_000_000, 0]},
         "windows": {
             "mouse": {"events": [int(seconds * 990), 0], "opened": [int(seconds * 2)]},
@@ -310,3 +315,11 @@ def test_without_a_supervisor_or_a_terminal_it_is_one_line(
         assert screen.end() == 3
         assert "not running" in screen.text
         assert LEAVE not in screen.raw
+
+
+def test_where_the_game_runs_is_on_the_screen() -> None:
+    place = next(line for line in lines(size=(120, 24)) if line.startswith("place"))
+    assert "98.0% of the game on CPUs 0-7 (the die with 96 MB of cache)" in place
+    assert "shield 0.50 CPUs free, 60 kicks/s" in place
+    alike = {"home": "", "why": "all CPUs are alike"}
+    assert "place  the game on any CPU (all CPUs are alike)" in "\n".join(lines(placement=alike))

@@ -35,6 +35,8 @@ detection.threads_why detection.threads_resting detection.thread_roles
 network network.available network.why network.wishes network.limits network.orphans
 frames frames.source frames.tells frames.cannot_tell frames.why frames.count frames.missed frames.target_ms
 frames.fps frames.low1_fps frames.low01_fps frames.p99_ms frames.longest_ms frames.recent_fps frames.recent_p99_ms
+placement placement.home placement.why placement.home_s placement.away_s placement.moves
+placement.shield_s placement.shield_kicks
 loop loop.passes loop.lag_last_ms loop.lag_max_ms loop.pass_max_ms
 """
 SNAPSHOT = """
