@@ -84,6 +84,7 @@ class Cell:
     runs: int = 1
     mean_fps: float = 0.0
     game_cpus: float = 0.0  # CPUs kept busy by the game and its compositor, which a load cannot use
+    away_ratio: float | None = None  # of the game's CPU time beside its load: not on its home
     machine: str = ""  # of tests/vm/lockstep/machines; empty for equal CPUs
 
     def json(self) -> dict[str, Any]:
@@ -106,16 +107,19 @@ def run_once(
     game_prefix: Sequence[str] = (),
     load_prefix: Sequence[str] = (),
     on_line: Callable[[dict[str, Any]], None] | None = None,
+    game_ns: Callable[[], tuple[int, int]] | None = None,
 ) -> Cell:
     """Start the game, then the load, measure, and stop both. Raises BenchError.
 
     The load starts `settle_ms` after the game, so that neither the game's start nor the supervisor's reaction is
-    measured, and runs as long as the game. Its work is given per second of that time.
+    measured, and runs as long as the game. Its work is given per second of that time. `game_ns` reads the CPU time of
+    the game on its home and elsewhere.
     """
     with ExitStack() as stack:
         game = stack.enter_context(Workload("game", *spec.game_args(), prefix=game_prefix))
         game.read_line()
         time.sleep(spec.settle_ms / 1e3)
+        begun = game_ns() if game_ns else (0, 0)
         load: Workload | None = None
         if spec.load != "none":
             load = stack.enter_context(Workload("load", *spec.load_args(), prefix=load_prefix))
@@ -124,6 +128,7 @@ def run_once(
         if load is not None:
             load.stop()
             background = load.result(60)
+        home, away = (b - a for a, b in zip(begun, game_ns() if game_ns else (0, 0), strict=True))
     per_cpu = f"-{spec.per_cpu:g}" if spec.load != "none" else ""
     return Cell(
         load=f"{spec.load}{per_cpu}",
@@ -140,6 +145,7 @@ def run_once(
         audio_underruns=int(result["audio_underruns"]),
         mean_fps=float(result["mean_fps"]),
         game_cpus=float(result["cpus_busy"]),
+        away_ratio=away / (home + away) if home + away > 0 else None,
         links_p99_us={
             name: float(waits["p99"]) for name, waits in result["wake_to_run_us"].items()
         },
@@ -168,6 +174,7 @@ def median_cell(cells: Sequence[Cell]) -> Cell:
         audio_underruns=sum(c.audio_underruns for c in cells),
         mean_fps=median(c.mean_fps for c in cells),
         game_cpus=median(c.game_cpus for c in cells),
+        away_ratio=max((c.away_ratio for c in cells if c.away_ratio is not None), default=None),
         links_p99_us={
             name: median(c.links_p99_us.get(name, 0.0) for c in cells)
             for name in first.links_p99_us

@@ -76,17 +76,18 @@ SHAPES = ("few", "chain30", "workers", "cpubound", "unlocked", "fps240", "deskto
 
 def show(cell: Cell) -> str:
     wait = "-" if cell.oldest_waiter_ms is None else f"{cell.oldest_waiter_ms:.1f}"
+    away = "-" if cell.away_ratio is None else f"{cell.away_ratio:.1%}"
     return (
         f"{cell.load:<10} {cell.shape:<9} {cell.scheduler:<10} {cell.on_time_ratio:7.1%}"
         f" {cell.frame_latency_us.p99 / 1000:8.2f} {cell.low1_fps:7.1f}"
         f" {cell.input_latency_us.p99:8.0f} {cell.background_work:10.0f} {wait:>8}"
-        f" {cell.audio_underruns:5d}"
+        f" {cell.audio_underruns:5d} {away:>6}"
     )
 
 
 HEAD = (
     f"{'load':<10} {'shape':<9} {'scheduler':<10} {'on time':>7} {'p99 ms':>8} {'1% low':>7}"
-    f" {'in p99us':>8} {'bg/s':>10} {'wait ms':>8} {'under':>5}"
+    f" {'in p99us':>8} {'bg/s':>10} {'wait ms':>8} {'under':>5} {'away':>6}"
 )
 
 
@@ -157,6 +158,11 @@ def run_matrix(
                             yield median_cell(seen[c.name])
 
 
+def _game_ns() -> tuple[int, int]:
+    stats = query("snapshot")["cpu_stats"]
+    return stats["game_home_ns"][0], stats["game_away_ns"][0]
+
+
 def _run(spec: Spec, c: Contender) -> Cell:
     with ExitStack() as stack:
         game: Sequence[str] = ()
@@ -164,8 +170,9 @@ def _run(spec: Spec, c: Contender) -> Cell:
         if c.scopes:
             game, load = (stack.enter_context(scope(name)) for name in ("game", "load"))
         return run_once(
-            spec, c.name, marked=c.marked, game_prefix=(*game, *c.prefix), load_prefix=load
-        )
+            spec, c.name, marked=c.marked, game_prefix=(*game, *c.prefix), load_prefix=load,
+            game_ns=_game_ns if c.scheduler == OURS and c.marked else None,
+        )  # fmt: skip
 
 
 def write_json(path: Path, cells: Sequence[Cell]) -> None:
