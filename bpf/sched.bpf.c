@@ -21,6 +21,7 @@
  *   sched/queue.bpf.h       DSQs: one vtime DSQ per last-level cache, one per CPU for tasks pinned to it
  *   sched/shield.bpf.h      SMT: the other half of the game's core is kept free while the game computes
  *   sched/home.bpf.h        fast cores, the large cache: the CPUs that the game is placed on first
+ *   sched/speed.bpf.h       requests to schedutil, by class
  *   sched/preempt.bpf.h     search for a victim: the running task with the highest preempt score
  *   sched/place.bpf.h       key and slice; ways onto a busy CPU past its queue
  *   sched/select_cpu.bpf.h  a wake-up: an idle CPU, a victim, the waker's CPU
@@ -40,6 +41,7 @@
 #include "sched/queue.bpf.h"
 #include "sched/shield.bpf.h"
 #include "sched/home.bpf.h"
+#include "sched/speed.bpf.h"
 #include "sched/preempt.bpf.h"
 #include "sched/place.bpf.h"
 #include "sched/select_cpu.bpf.h"

@@ -45,6 +45,7 @@ bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice) __ksym __weak; /* 
 void scx_bpf_kick_cpu(s32 cpu,
 		      u64 flags) __ksym __weak;	 /* unusable where BTF keeps its hidden argument */
 u32 scx_bpf_reenqueue_local(void) __ksym __weak; /* in cpu_release alone; gone with 7.3 */
+void scx_bpf_cpuperf_set(s32 cpu, u32 perf) __ksym __weak;
 s32 scx_bpf_create_dsq(u64 dsq_id, s32 node) __ksym __weak;
 s32 scx_bpf_dsq_nr_queued(u64 dsq_id) __ksym __weak;
 s32 scx_bpf_select_cpu_dfl(struct task_struct *p, s32 prev_cpu, u64 wake_flags,

@@ -270,6 +270,14 @@ static inline bool scxg_is_heartbeat_fresh(u64 heartbeat_ns, u64 now)
 	return now - scxg_min(heartbeat_ns, now) < SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
 }
 
+#define SCXG_SPEED_FULL 1024U /* SCX_CPUPERF_ONE */
+
+/* The speed that a CPU needs that was busy for so much of a window; not 0, which stands for no request. */
+static inline u32 scxg_speed(u64 busy, u64 window)
+{
+	return busy < window ? scxg_max(busy * SCXG_SPEED_FULL / window, 1) : SCXG_SPEED_FULL;
+}
+
 /* Mean of the last bursts, weight 1/4 on the newest. */
 static inline u64 scxg_burst_avg(u64 avg, u64 burst, u32 maturity)
 {

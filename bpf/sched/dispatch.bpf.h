@@ -8,6 +8,7 @@
 #define SCXG_SCHED_DISPATCH_H
 
 #include "preempt.bpf.h"
+#include "speed.bpf.h"
 
 /* Return true if the head of the CPU's own queue goes before the head of the shared one. */
 static __always_inline bool is_pinned_first(s32 cpu, struct cpu_ctx *cc, u64 own, u64 shared)
@@ -182,6 +183,7 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 	now = bpf_ktime_get_ns();
 	if (state->timer_failed)
 		state->effects = scxg_is_heartbeat_fresh(ctl->heartbeat_ns, now);
+	update_speed(cpu, cc, now);
 	slice = scxg_slice(cc->class_id, state->effects && ctl->game_active, tun);
 	if (shield_tick(cpu, cc, slice, now, state, ctl)) {
 		scxg_set_slice(p, 0);

@@ -7,6 +7,7 @@
 #define SCXG_SCHED_RUNNING_H
 
 #include "shield.bpf.h"
+#include "speed.bpf.h"
 
 /*
  * Return true if the run is counted at its stop. So it is for the game and for tasks that answer, because between their
@@ -73,6 +74,7 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 	barrier();
 	cc->run_since = bpf_ktime_get_ns();
 	shield_run(cpu, cc, tc, state, ctl);
+	update_speed(cpu, cc, cc->run_since);
 	if (!tc || is_counted_at_stop(cc) || class_id >= SCXG_NR_CLASSES)
 		return;
 	stats = get_cpu_stats(cpu);
@@ -95,6 +97,7 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	class_id = cc->class_id;
 	since = cc->run_since;
 	ran = since ? now - scxg_min(since, now) : 0;
+	cc->busy_ns += ran_in_window(cc, now);
 	cc->run_since = 0;
 	if (has_smt && cc->shields)
 		lower_shield(cpu, now);

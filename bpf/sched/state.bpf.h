@@ -59,7 +59,10 @@ struct cpu_ctx {
 	u64 last_remote_scan; /* when it last compared its queue's head with those of other caches */
 	u64 key;	      /* of the running task, with SMT only; 0: it found an idle CPU */
 	u64 held_since;	      /* valid while held */
-	u32 shields;   /* runs a thread of the game that computes: its sibling is kept free */
+	u32 shields; /* runs a thread of the game that computes: its sibling is kept free */
+	u64 busy_ns; /* run time of our tasks since speed_since, the running one's excepted */
+	u64 speed_since;
+	u32 speed;     /* requested last; 0: none */
 	u32 goes_home; /* the running thread of the game leaves for a CPU of home */
 	u32 held;      /* idle or reserved, because its sibling shields */
 } __attribute__((aligned(64)));
