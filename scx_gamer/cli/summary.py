@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from scx_gamer.system.text import printable
-from scx_gamer.trace.answer import time_text
+from scx_gamer.system.histogram import percentile_us
+from scx_gamer.system.text import ago, printable, time_text
 
 if TYPE_CHECKING:
     from scx_gamer.control.snapshot import FrameFacts, GameFacts, SnapshotBody
@@ -25,17 +25,6 @@ _TO_DO = {
 }
 
 
-def percentile_us(counts: Sequence[int], share: float) -> float:
-    """Return the upper end of the percentile's bucket: bucket i counts waits below 2^i microseconds."""
-    total = sum(counts)
-    seen = 0
-    for number, count in enumerate(counts):
-        seen += count
-        if count and seen >= share * total:
-            return float(1 << number)
-    return 0.0
-
-
 def lines(now: SnapshotBody, width: int) -> list[str]:
     """Return `label  text` lines of at most `width` columns; a longer text goes on below itself."""
     found = []
@@ -47,14 +36,6 @@ def lines(now: SnapshotBody, width: int) -> list[str]:
             break_on_hyphens=False,
         )
     return found
-
-
-def ago(seconds: float) -> str:
-    """Format a duration to the minute, or to the second below one."""
-    minutes, hours = int(seconds) // 60, int(seconds) // 3600
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min" if minutes else f"{int(seconds)} s"
 
 
 def _facts(now: SnapshotBody) -> Iterator[tuple[str, str]]:

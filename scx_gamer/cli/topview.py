@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scx_gamer.cli.summary import percentile_us
 from scx_gamer.system import procfs
-from scx_gamer.system.text import printable
-from scx_gamer.trace.answer import time_text
+from scx_gamer.system.histogram import percentile_us
+from scx_gamer.system.text import printable, time_text
 
 if TYPE_CHECKING:
     from scx_gamer.control.snapshot import GameFacts, SnapshotBody

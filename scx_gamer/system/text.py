@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Escaping of untrusted text for a terminal, a log line or a metric label."""
+"""Text for a terminal, a log line or a metric label: escaping of what is untrusted, and times."""
 
 from __future__ import annotations
 
@@ -37,6 +37,22 @@ def _shown(char: str) -> str:
     if char.isprintable():
         return char
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def time_text(us: float) -> str:
+    """Format microseconds with three digits and a unit."""
+    for limit, factor, unit in ((1e3, 1, "us"), (1e6, 1e3, "ms")):
+        if us < limit:
+            return f"{us / factor:.3g} {unit}"
+    return f"{us / 1e6:.3g} s"
+
+
+def ago(seconds: float) -> str:
+    """Format a duration to the minute, or to the second below one."""
+    minutes, hours = int(seconds) // 60, int(seconds) // 3600
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{int(seconds)} s"
 
 
 class SafeFormatter(logging.Formatter):

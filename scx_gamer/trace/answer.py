@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scx_gamer.system.text import printable
+from scx_gamer.system.text import printable, time_text
 
 SCHEMA = 1
 _BAR = 32  # columns of the longest bar
@@ -133,14 +133,6 @@ class Answer:
             + "#" * math.ceil(_BAR * powers.get(power, 0) / most)
             for power in range(min(powers), max(powers) + 1)
         ]
-
-
-def time_text(us: float) -> str:
-    """Format microseconds with three digits and a unit."""
-    for limit, factor, unit in ((1e3, 1, "us"), (1e6, 1e3, "ms")):
-        if us < limit:
-            return f"{us / factor:.3g} {unit}"
-    return f"{us / 1e6:.3g} s"
 
 
 def from_tables(

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scx_gamer.cli import main
+from scx_gamer.system.text import time_text
 from scx_gamer.trace import Answer, Group, Question, TraceError, ask, asking, mapped_file
-from scx_gamer.trace.answer import from_tables, slot_end_ns, time_text
+from scx_gamer.trace.answer import from_tables, slot_end_ns
 
 TOP = Path(__file__).resolve().parents[3]
 PROBES = TOP / "scx_gamer/trace"
