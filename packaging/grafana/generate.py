@@ -159,6 +159,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Scrape", "s", [("scrape", g("scrape_seconds"))]),
         ("Bus", "short", [("connected", g("bus_connected")), ("{{result}}", g("bus_calls_total")),
                           ("over budget", g("bus_over_budget_total")), ("holds", g("bus_holds"))]),
+        ("Sessions", "short", [("recorded", g("sessions_total")), ("failed writes", g("session_write_errors_total"))]),
     ],
 }  # fmt: skip
 

@@ -140,6 +140,8 @@ def _wrong(now: SnapshotBody) -> Iterator[str]:
             yield f"profile {name} is disabled: {why}; `scx-gamer profiles set {name}` tries it again"
     if now.get("state_write_errors"):
         yield "state.json could not be written; is the disk full?"
+    if (sessions := now.get("sessions")) and sessions["error"]:
+        yield f"sessions are not recorded: {sessions['error']}"
     detection = now.get("detection")
     if detection and detection["data_error"]:
         yield f"detection: {detection['data_error']}"

@@ -32,6 +32,10 @@ class SupervisorOptions:
     network: Mapping[str, object] = field(default_factory=dict)  # by key; empty: no limits
     power: str = "none"  # power profile to hold while a game runs
     input_lanes: Mapping[str, str] = field(default_factory=dict)  # [input] lanes
+    sessions: bool = True  # record the sessions of games
+    session_days: int = 365  # age at which a record is deleted
+    session_mb: int = 64  # size at which the oldest are
+    session_every_s: float = 10.0  # from one write of a running session to the next
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "always"):

@@ -66,6 +66,15 @@ class GamesConfig:
 
 
 @dataclass(frozen=True)
+class SessionsConfig:
+    """The `[sessions]` section."""
+
+    keep: bool
+    days: int
+    size_mb: int
+
+
+@dataclass(frozen=True)
 class Config:
     """The merged configuration. `tunables` maps a lower-case name to a value in the unit that the name ends with."""
 
@@ -74,6 +83,7 @@ class Config:
     dbus: DbusConfig
     input: InputConfig
     games: GamesConfig
+    sessions: SessionsConfig
     network: Mapping[str, object]  # by key of network.RULES; a profile may override it
     power: str  # of POWER_PROFILES; a profile may override it
     tunables: Mapping[str, int]
@@ -142,11 +152,14 @@ _RULES = {
     ),
     "games.all_users": FLAG,
     "games.visible_to": choice("seat", "all"),
+    "sessions.keep": choice("on", "off"),
+    "sessions.days": number(1, 3650),
+    "sessions.size_mb": number(1, 1024),
     "power.profile": choice(*POWER_PROFILES),
     **{f"network.{key}": rule for key, rule in network.RULES.items()},
 }
 _COUNT = number(0, (1 << 63) - 1, "use a whole number, 0 or more")
-_TABLES = ("metrics", "dbus", "input", "games", "network", "power", "tunables")
+_TABLES = ("metrics", "dbus", "input", "games", "sessions", "network", "power", "tunables")
 
 
 def tunable_limits(constants: Mapping[str, int]) -> dict[str, tuple[int, int]]:
@@ -213,6 +226,11 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
             visible_to=_text(values["games.visible_to"]),
         ),
         power=_text(values["power.profile"]),
+        sessions=SessionsConfig(
+            keep=values["sessions.keep"] == "on",
+            days=_number(values["sessions.days"]),
+            size_mb=_number(values["sessions.size_mb"]),
+        ),
         network=MappingProxyType({key: values[f"network.{key}"] for key in network.RULES}),
         tunables=MappingProxyType(
             {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}

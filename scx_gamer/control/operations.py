@@ -42,6 +42,9 @@ OPERATIONS: dict[str, Spec] = {
     "profiles": Spec(Access.ALL, query=True),
     "explain": Spec(Access.ALL, "Explain", ("pid",)),
     "hint": Spec(Access.ALL),  # the gate of session hints decides
+    "sessions": Spec(Access.ALL, query=True),  # these three: of the asking user
+    "session": Spec(Access.ALL, "Session", ("id",)),
+    "session_delete": Spec(Access.ALL, "DeleteSession", ("id",)),
     "start": Spec(Access.MANAGE, "Start", ("profile",)),
     "stop": Spec(Access.MANAGE, "Stop"),
     "restart": Spec(Access.MANAGE, "Restart"),

@@ -203,6 +203,18 @@ class PlacementFacts(TypedDict):
     shield_kicks: int
 
 
+class SessionFacts(TypedDict):
+    """Records of sessions by this supervisor."""
+
+    keep: bool
+    running: int
+    recorded: int
+    refused: int  # games that were not recorded, because too many ran
+    write_errors: int
+    write_max_ms: float
+    error: str  # of the last write; empty if it worked
+
+
 class StatusBody(TypedDict, total=False):
     """`status --json`, and status.json in the runtime directory."""
 
@@ -233,6 +245,7 @@ class StatusBody(TypedDict, total=False):
     network: NetworkFacts
     frames: FrameFacts  # absent without a game
     placement: PlacementFacts
+    sessions: SessionFacts
     loop: LoopFacts
     power: PowerFacts  # absent while the bus is off
     bus: BusFacts  # absent while the bus is off

@@ -174,6 +174,7 @@ class BusService(Endpoint):
             "ListGames": (Access.ALL, self._list_games),
             "Explain": (Access.ALL, self._explain),
             "Query": (Access.ALL, self._query),
+            "Session": (Access.ALL, self._session),
         }
         if member in special:
             return special[member]
@@ -245,6 +246,11 @@ class BusService(Endpoint):
             known = ", ".join(name for name, one in self._operations.items() if one.spec.query)
             raise ControlError(f"nothing of that name: {known}", USAGE)
         call.answer("s", [json.dumps(operation.call({}, call.uid), default=str)])
+
+    def _session(self, call: Call) -> None:
+        record = self._operate("session", {"id": call.args[0]}, call.uid)
+        record.pop("timeline", None)  # may have a thousand times the size of the rest
+        call.answer("s", [json.dumps(record, default=str)])
 
     # ---- what every service has ------------------------------------------------------------------
 
@@ -346,7 +352,7 @@ def _typed(value: object) -> tuple[str, Any]:
     return "s", json.dumps(value, default=str)
 
 
-def properties_of(status: StatusBody, profile: str) -> dict[str, Any]:
+def properties_of(status: StatusBody, profile: str, last_session: int) -> dict[str, Any]:
     """The properties as the supervisor's status has them."""
     last, games = status.get("last_exit"), status.get("games")
     return {
@@ -354,5 +360,6 @@ def properties_of(status: StatusBody, profile: str) -> dict[str, Any]:
         "ActiveProfile": profile,
         "ActiveGame": games[0]["pid"] if games else 0,
         "LastExit": [last["name"], last["code"], last["reason"]] if last else ["", 0, ""],
+        "LastSession": last_session,
         "Version": __version__,
     }

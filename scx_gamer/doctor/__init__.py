@@ -45,6 +45,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     ours.supervisor,
     privileges.privileges,
     ours.profiles,
+    ours.sessions,
     machine.file_watch,
 )
 

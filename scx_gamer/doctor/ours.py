@@ -83,6 +83,25 @@ def supervisor() -> Iterator[Finding]:
         yield Finding(INFO, "power profile", printable(str(power["why"]), 200), to_do)
 
 
+def sessions() -> Iterator[Finding]:
+    """The database of sessions, as the running supervisor writes it."""
+    try:
+        status = control.request("status", timeout_s=5.0)
+    except control.ControlError:
+        return
+    found = status.get("sessions") if isinstance(status, dict) else None
+    if not isinstance(found, dict):
+        return
+    if error := found.get("error"):
+        what, to_do = printable(str(error), 200), "free space in /var/lib/scx-gamer, or repair it"
+        yield Finding(WARN, "sessions", what, to_do)
+    elif not found.get("keep"):
+        yield Finding(INFO, "sessions", "not recorded", 'sessions.keep = "on" in config.toml')
+    else:
+        what = f"{found.get('recorded', 0)} recorded, {found.get('running', 0)} running"
+        yield Finding(OK, "sessions", what)
+
+
 def profiles() -> Iterator[Finding]:
     """The profiles, shipped and in /etc, and which one a running supervisor uses."""
     from scx_gamer import profiles as room

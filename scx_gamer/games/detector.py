@@ -19,10 +19,10 @@ from scx_gamer.games.exec_filter import ExecFilter, names_to_tell
 from scx_gamer.games.explain import boost_of, explain, facts, listing
 from scx_gamer.games.kernel_maps import KernelMaps
 from scx_gamer.games.marks import MarkFile
-from scx_gamer.games.model import Change, Game
+from scx_gamer.games.model import BACKGROUND, Change, Game, program_of
 from scx_gamer.games.proc import Process, ProcFs
 from scx_gamer.games.process_events import GpuOpens, Poll, ProcConnector
-from scx_gamer.games.rules import RANKS
+from scx_gamer.games.rules import RANKS, shown
 from scx_gamer.games.threads import ThreadRoleMonitor, rows
 from scx_gamer.games.tracker import Tracker
 from scx_gamer.observe.observer import Event, Observe
@@ -577,6 +577,17 @@ class GameDetector:
     def wanted(self) -> bool:
         """Whether a game runs, or ended so recently that it may come back."""
         return self.tracker.lingering
+
+    def unended(self) -> list[Game]:
+        """Return the games that run, or ended so recently that they may come back."""
+        return self.tracker.unended
+
+    def held_back(self) -> frozenset[str]:
+        """Return the programs whose class is background."""
+        tracker = self.tracker
+        pids = (pid for pid, given in tracker.classes.items() if given.class_name == BACKGROUND)
+        found = (process for pid in pids if (process := tracker.tree.get(pid)) is not None)
+        return frozenset(shown(program_of(tracker.node_of(process).words)) for process in found)
 
     def pids(self) -> set[int]:
         """Every process of every game that runs."""

@@ -248,8 +248,13 @@ class Tracker:
         )
 
     @property
+    def unended(self) -> list[Game]:
+        """Games that run, or ended so recently that they may come back."""
+        return [g for g in self._groups.values() if g.running]
+
+    @property
     def lingering(self) -> bool:
-        """Whether a game runs, or ended so recently that it may come back."""
+        """Whether there is such a game."""
         return any(g.running for g in self._groups.values())
 
     @property

@@ -101,6 +101,9 @@ def _supervisor(snap: SnapshotBody) -> Iterator[Sample]:
     yield "bus_over_budget", (), bus.get("over_budget", 0)
     yield "bus_holds", (), len(bus.get("holds", ()))
     yield from _each("session_hints", snap.get("session_hints") or {})
+    if "sessions" in snap:
+        yield "sessions", (), snap["sessions"]["recorded"]
+        yield "session_write_errors", (), snap["sessions"]["write_errors"]
     loop = snap["loop"]
     yield "loop_passes", (), loop["passes"]
     yield "loop_lag_seconds", (), loop["lag_last_ms"] / 1e3

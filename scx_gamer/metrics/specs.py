@@ -151,6 +151,8 @@ SPECS: dict[str, Spec] = {
     "bus_over_budget": _c("Calls of the bus refused unread because their user's share was spent."),
     "bus_holds": _g("Profiles held by programs."),
     "session_hints": _c("Hints from user sessions, by what became of them.", "result"),
+    "sessions": _c("Sessions of games that ended and were recorded."),
+    "session_write_errors": _c("Writes of the database of sessions that failed."),
     "loop_passes": _c("Passes of the event loop."),
     "loop_pass_max_seconds": _g("Longest pass of the event loop in the last minute."),
     "loop_lag_seconds": _g("How late the event loop's last timer ran."),

@@ -242,16 +242,21 @@ class Generations:
         counters.merge(self._totals, ended.counters())
         counters.merge(self._costs, ended.costs())
 
-    def counters(self) -> tuple[counters.Values, counters.Values]:
-        """Return the counters, and the costs by program, of all generations."""
+    def totals(self) -> counters.Values:
+        """Return the counters of all generations."""
         totals: counters.Values = {}
-        costs: counters.Values = {}
         counters.merge(totals, self._totals)
-        counters.merge(costs, self._costs)
         if self.attached is not None:
             counters.merge(totals, self.attached.counters())
+        return totals
+
+    def counters(self) -> tuple[counters.Values, counters.Values]:
+        """Return the counters, and the costs by program, of all generations."""
+        costs: counters.Values = {}
+        counters.merge(costs, self._costs)
+        if self.attached is not None:
             counters.merge(costs, self.attached.costs())
-        return totals, costs
+        return self.totals(), costs
 
     def waits_max(self) -> list[int]:
         """Return the longest waits of all generations since the last clear_maxima(), by class; empty without any."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scx_gamer.scheduler.exits import ExitRecord
     from scx_gamer.scheduler.machine import Machine
     from scx_gamer.service.active_profile import ActiveProfile
+    from scx_gamer.service.sessions import Sessions
     from scx_gamer.service.visibility import Visibility
     from scx_gamer.system.loop import Loop
 
@@ -32,12 +33,13 @@ class BusSignals:
         machine: Machine,
         games: GameDetector,
         profile: ActiveProfile,
+        sessions: Sessions,
         visibility: Visibility,
     ) -> None:
         from scx_gamer.dbus.service import BusService
 
         self._machine, self._games, self._profile = machine, games, profile
-        self._visibility = visibility
+        self._sessions, self._visibility = sessions, visibility
         self._signalled_games: dict[int, tuple[str, set[int]]] = {}  # name and owners
         self._signalled_exit: ExitRecord | None = None
         self._operations: dict[str, Operation] = {}
@@ -69,7 +71,7 @@ class BusSignals:
             "games": cast("list[GameFacts]", self._games.listing()),
             "last_exit": exit_facts(self._machine.last_exit),
         }
-        return properties_of(facts, self._profile.name)
+        return properties_of(facts, self._profile.name, self._sessions.last_ended())
 
     def _hold(self, profile: str, reason: str) -> None:
         self._profile.hold(profile, printable(reason, 80))

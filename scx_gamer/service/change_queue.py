@@ -22,11 +22,13 @@ class Consequences(Protocol):
 
     def hold_power(self) -> None: ...
 
+    def record_sessions(self) -> None: ...
+
     def publish(self) -> None: ...
 
 
 class ChangeQueue:
-    """Flags set by callbacks; apply() acts on them: profile, wanted state, network limits, publication.
+    """Flags set by callbacks; apply() acts on them: profile, wanted state, network limits, sessions, publication.
 
     Callbacks must not act themselves, because they may run amid a transition of the state machine.
     """
@@ -35,10 +37,12 @@ class ChangeQueue:
         self._consequences = consequences
         self._failed: list[str] = []  # the profile of each failure of the scheduler
         self._cause = ""
-        self._profile = self._wanted = self._limits = self._publication = False
+        self._profile = self._wanted = self._limits = False
+        self._sessions = self._publication = False
 
     def games_changed(self) -> None:
-        self._profile = self._wanted = self._limits = self._publication = True
+        self._profile = self._wanted = self._limits = True
+        self._sessions = self._publication = True
 
     def game_executed(self) -> None:
         """Report that a process of a game runs another program, which may be the one that a profile names."""
@@ -55,7 +59,7 @@ class ChangeQueue:
     def state_changed(self, *, switched: bool) -> None:
         """Report another state of the scheduler; `switched`: from off or to off."""
         self._limits |= switched
-        self._publication = True
+        self._sessions = self._publication = True
 
     def status_changed(self) -> None:
         self._publication = True
@@ -77,6 +81,9 @@ class ChangeQueue:
             self._limits = False
             self._consequences.limit_network()
             self._consequences.hold_power()
+        if self._sessions:
+            self._sessions = False
+            self._consequences.record_sessions()
         if self._publication:
             self._publication = False
             self._consequences.publish()

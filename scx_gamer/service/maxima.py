@@ -29,6 +29,13 @@ class RecentMaxima:
         largest(found, self._before)
         return found
 
+    def waits(self) -> list[int]:
+        """Return the longest waits for a CPU, by class; empty before the first scheduler."""
+        found: Values = {}
+        for waits in (self._services.generations.waits_max(), self._before.get("wait", [])):
+            largest(found, {"wait": waits} if waits else {})
+        return found.get("wait", [])
+
     def roll(self) -> None:
         """Begin a new period where one has ended."""
         if self._loop.now_ns() < self._next_ns:

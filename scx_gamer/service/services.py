@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scx_gamer.service.game_frames import GameFrames
     from scx_gamer.service.heartbeat import Heartbeat
     from scx_gamer.service.session_hints import Hints
+    from scx_gamer.service.sessions import Sessions
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Services:
     network: TrafficLimiter
     hints: Hints
     heartbeat: Heartbeat
+    sessions: Sessions
     input: InputMonitor | None
     input_error: str  # why input is None
     bus: BusSignals | None

@@ -97,6 +97,7 @@ class Status:
             "detection": cast("DetectionFacts", services.games.status()),
             "network": cast("NetworkFacts", services.network.status()),
             "placement": self.placement(),
+            "sessions": services.sessions.status(),
             "loop": {
                 "passes": loop.passes,
                 "lag_last_ms": loop.lag_last_ns / 1e6,

@@ -37,6 +37,7 @@ from scx_gamer.service.heartbeat import Heartbeat
 from scx_gamer.service.operations import Operations
 from scx_gamer.service.services import Services
 from scx_gamer.service.session_hints import Hints
+from scx_gamer.service.sessions import Sessions
 from scx_gamer.service.status import Status, unsupported
 from scx_gamer.service.status_files import Publisher
 from scx_gamer.service.visibility import Visibility
@@ -158,6 +159,11 @@ class Supervisor:
         stack.callback(frames.close)
         observe.on("SCHED_EXIT", lambda _event: machine.check())
         observe.on("PREEMPT_STORM", self._on_storm)
+        sessions = Sessions(
+            self.loop, self._paths.sessions_file, self._options,
+            lambda: self.services, lambda: self._status.maxima.waits(),
+        )  # fmt: skip
+        stack.callback(sessions.close)
         monitor, input_error = self._open_input(observe, stack)
         network = netlimit.TrafficLimiter(self.loop, games.pids)
         stack.callback(network.close)
@@ -179,9 +185,10 @@ class Supervisor:
                 self.loop, machine, observe.feed, monitor, self._notifier, period_ms / 1000,
                 self._on_beat,
             ),
+            sessions=sessions,
             input=monitor,
             input_error=input_error,
-            bus=self._open_bus(machine, games, profile, stack),
+            bus=self._open_bus(machine, games, profile, sessions, stack),
         )  # fmt: skip
         self._open_endpoints(services, stack)
         stack.callback(machine.close)
@@ -259,7 +266,12 @@ class Supervisor:
         return monitor, ""
 
     def _open_bus(
-        self, machine: Machine, games: GameDetector, profile: ActiveProfile, stack: ExitStack
+        self,
+        machine: Machine,
+        games: GameDetector,
+        profile: ActiveProfile,
+        sessions: Sessions,
+        stack: ExitStack,
     ) -> BusSignals | None:
         """Offer the service on the bus; everything else works without it."""
         if not self._options.bus:
@@ -268,7 +280,7 @@ class Supervisor:
         from scx_gamer.service.bus_signals import BusSignals
 
         try:
-            bus = BusSignals(self.loop, machine, games, profile, self._visibility)
+            bus = BusSignals(self.loop, machine, games, profile, sessions, self._visibility)
         except (ImportError, BusError) as err:
             hint = "; install dbus-next" if isinstance(err, ImportError) else ""
             log.error("no service on the bus: %s%s", err, hint)
@@ -395,6 +407,10 @@ class Supervisor:
             playing = services.games.wanted and not services.machine.off
             services.bus.hold_power(services.profile.power if playing else "")
 
+    def record_sessions(self) -> None:
+        """Begin and end sessions with games, after the scheduler came or went: its counters are complete then."""
+        self.services.sessions.update(self.services.games.unended())
+
     def publish(self) -> None:
         machine, bus = self.services.machine, self.services.bus
         self._effects = self._status.effects()
@@ -459,6 +475,9 @@ def options_of(config: Config) -> SupervisorOptions:
         network=config.network,
         power=config.power,
         input_lanes=config.input.lanes,
+        sessions=config.sessions.keep,
+        session_days=config.sessions.days,
+        session_mb=config.sessions.size_mb,
     )
 
 

@@ -52,6 +52,10 @@ class Paths:
         return self.state / "state.json"
 
     @cached_property
+    def sessions_file(self) -> Path:
+        return self.state / "sessions.db"
+
+    @cached_property
     def exits(self) -> Path:
         return self.state / "exits"
 

@@ -30,13 +30,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "games": "observe profiles config libbpf system",
         "frames": "games observe libbpf system",
         "metrics": "scheduler libbpf system",
-        "service": "metrics frames games netlimit dbus scheduler profiles input observe control config libbpf system",
-        "agent": "dbus system",
+        "sessions": "control system",
+        "service": "sessions metrics frames games netlimit dbus scheduler profiles input observe control config"
+        " libbpf system",
+        "agent": "sessions dbus system",
         "trace": "system",
         "leakcheck": "games netlimit scheduler observe libbpf system",
         "bench": "frames control libbpf system",
         "doctor": "trace games netlimit metrics scheduler profiles input control config libbpf system",
-        "cli": "doctor bench leakcheck trace agent service metrics netlimit dbus profiles input"
+        "cli": "doctor bench leakcheck trace agent service sessions metrics netlimit dbus profiles input"
         " control config libbpf system",
         "__main__": "cli",
     }.items()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -57,6 +58,12 @@ class World:
         self.asked.append(("hint", {"pid": pid, "source": source, "kind": kind}))
         return True
 
+    @staticmethod
+    def record(args: Any, uid: int) -> dict[str, Any]:
+        if args["id"] != 7:
+            raise ControlError(f"no session {args['id']} of yours", FAILED)
+        return {"id": 7, "uid": uid, "timeline": [{"at_s": 10.0}]}
+
     def operations(self) -> dict[str, Operation]:
         def add(args: Any, _uid: int) -> None:
             self.asked.append(("game_add", dict(args)))
@@ -73,6 +80,8 @@ class World:
                 "explain", {"game": True, "rule": "exec", "evidence": ["a"], "n": 3}
             ),
             "game_add": Operation(add, OPERATIONS["game_add"]),
+            "session": Operation(self.record, OPERATIONS["session"]),
+            "session_delete": Operation(self.record, OPERATIONS["session_delete"]),
             **{
                 n: self._op(n)
                 for n in ("start", "stop", "restart", "reload", "game_remove", "profile_set")
@@ -82,7 +91,7 @@ class World:
         }
 
     def properties(self) -> dict[str, Any]:
-        return properties_of(self.status, self.profile)
+        return properties_of(self.status, self.profile, 0)
 
     def hold(self, profile: str, reason: str) -> None:
         self.held.append((profile, reason))
@@ -148,6 +157,10 @@ def test_each_method(service: BusService, world: World) -> None:
         facts = {name: v.value for name, v in client.call("Explain", "u", [1])[0].items()}
         assert facts == {"game": True, "rule": "exec", "evidence": '["a"]', "n": 3}
         assert client.call("Query", "s", ["status"])[0].startswith("{")
+        assert json.loads(client.call("Session", "t", [7])[0]) == {"id": 7, "uid": os.getuid()}
+        assert client.call("DeleteSession", "t", [7]) == []
+        for member in ("Session", "DeleteSession"):
+            assert refused(client, member, "t", [(1 << 64) - 1]).endswith("Error.Failed")
         assert client.call("ReportFocus", "ubs", [0, False, ""], interface=SESSION_INTERFACE) == []
         client.call(
             "ReportGameHint", "usb", [os.getpid(), "exec", True], interface=SESSION_INTERFACE

@@ -67,6 +67,7 @@ def snapshot() -> dict[str, Any]:
             "count": 9,
             "sum_ns": 160_000_000,
         },
+        "sessions": {"recorded": 56, "write_errors": 57},
         "loop": {"passes": 8, "lag_last_ms": 1.0},
         "control": {
             "msgs": [0, 11, 12],

@@ -61,6 +61,13 @@ class World:
     # frames
     def games_changed(self) -> None: ...
 
+    # games and sessions
+    def unended(self) -> list[Game]:
+        return self.games
+
+    def update(self, games: list[Game]) -> None:
+        self.calls.append(f"sessions {len(games)}")
+
     # network
     def apply(self, _settings: object, running_game: bool) -> None:
         self.calls.append(f"limits {running_game}")
@@ -137,8 +144,8 @@ class Daemon:
         profile.start("")
         sup.services = Services(
             store=sup.store, machine=machine, observe=anything, generations=anything, profile=profile, watch="",
-            games=anything, frames=anything, network=anything, hints=anything,
-            heartbeat=anything, input=None, input_error="", bus=None,
+            games=anything, frames=anything, network=anything, hints=anything, heartbeat=anything,
+            sessions=anything, input=None, input_error="", bus=None,
         )  # fmt: skip
         sup._status = anything
         sup._publisher = anything
@@ -164,8 +171,8 @@ def test_a_game_with_a_profile_has_each_consequence_once_and_in_order(daemon: Da
     calls = daemon.play(Game(5))
     assert daemon.machine.state is State.ATTACHED and daemon.profile.name == "fast"
     # the new generation gets all values again
-    assert calls == ["slice 1000", "slice 1000", "attach", "limits True", "publish"]
-    assert daemon.play() == ["slice 3000", "detach", "limits False", "publish"]
+    assert calls == ["slice 1000", "slice 1000", "attach", "limits True", "sessions 1", "publish"]
+    assert daemon.play() == ["slice 3000", "detach", "limits False", "sessions 0", "publish"]
 
 
 def test_nothing_changed_has_no_consequence(daemon: Daemon) -> None:
@@ -180,10 +187,10 @@ def test_off_ends_the_limits_and_start_brings_them_back(daemon: Daemon) -> None:
     daemon.play(Game(5))
     daemon.machine.user_stop()
     daemon.sup._changes.apply()
-    assert daemon.world.take() == ["detach", "limits False", "publish"]
+    assert daemon.world.take() == ["detach", "limits False", "sessions 1", "publish"]
     daemon.machine.user_start()
     daemon.sup._changes.apply()
-    assert daemon.world.take()[-3:] == ["attach", "limits True", "publish"]
+    assert daemon.world.take()[-4:] == ["attach", "limits True", "sessions 1", "publish"]
 
 
 def test_power_is_held_while_a_game_runs_with_the_profile_s_own_value(daemon: Daemon) -> None:
@@ -216,13 +223,13 @@ def test_a_failure_disables_its_profile_outside_of_the_transition(daemon: Daemon
     daemon.world.attach_fails = True
     daemon.profile.choose("keen")
     daemon.sup._changes.apply()
-    assert daemon.world.take() == ["slice 3000", "attach", "limits False", "publish"]
+    assert daemon.world.take() == ["slice 3000", "attach", "limits False", "sessions 0", "publish"]
     assert daemon.machine.state is State.BACKOFF and daemon.profile.name == "keen"
     daemon.machine.user_start()
     daemon.sup._changes.apply()
     assert daemon.profile.disabled.keys() == {"keen"}
     assert daemon.machine.state is State.IDLE and daemon.machine.retry_in_s() is None
-    assert daemon.world.take() == ["slice 3000", "attach", "limits False", "publish"]
+    assert daemon.world.take() == ["slice 3000", "attach", "limits False", "sessions 0", "publish"]
 
 
 def test_a_reload_that_changes_the_mode_attaches(daemon: Daemon) -> None:
@@ -230,7 +237,7 @@ def test_a_reload_that_changes_the_mode_attaches(daemon: Daemon) -> None:
     daemon.sup._reload("test")
     daemon.sup._changes.apply()
     assert daemon.machine.state is State.ATTACHED
-    assert daemon.world.take()[-3:] == ["attach", "limits False", "publish"]
+    assert daemon.world.take()[-4:] == ["attach", "limits False", "sessions 0", "publish"]
 
 
 def test_a_game_that_runs_at_the_start_has_its_profile_from_the_first_attach(
@@ -239,4 +246,4 @@ def test_a_game_that_runs_at_the_start_has_its_profile_from_the_first_attach(
     daemon = Daemon(tmp_path, Game(5))
     daemon.sup.loop.close()
     assert daemon.profile.name == "fast"
-    assert daemon.at_start[-4:] == ["slice 1000", "attach", "limits True", "publish"]
+    assert daemon.at_start[-5:] == ["slice 1000", "attach", "limits True", "sessions 1", "publish"]

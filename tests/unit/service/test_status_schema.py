@@ -32,6 +32,8 @@ detection.desktop_games detection.processes_known detection.classes detection.by
 detection.focus_pid detection.reconciles detection.losses detection.data_error detection.threads
 detection.entries_refused detection.games_refused
 detection.threads_why detection.threads_resting detection.thread_roles
+sessions sessions.keep sessions.running sessions.recorded sessions.refused sessions.write_errors
+sessions.write_max_ms sessions.error
 network network.available network.why network.wishes network.limits network.orphans
 frames frames.source frames.tells frames.cannot_tell frames.why frames.count frames.missed frames.target_ms
 frames.fps frames.low1_fps frames.low01_fps frames.p99_ms frames.longest_ms frames.recent_fps frames.recent_p99_ms

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Sessions of games: the recorder's handle, its readings, and the operations on its records.
+
+The package `sessions`, and with it sqlite3, is imported when a game runs or a user asks: a supervisor at rest has none
+of it in memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from scx_gamer.control import ControlError
+from scx_gamer.system.exit_codes import FAILED, USAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scx_gamer.config.options import SupervisorOptions
+    from scx_gamer.control.snapshot import SessionFacts
+    from scx_gamer.games.model import Game
+    from scx_gamer.service.services import Services
+    from scx_gamer.sessions.record import Power, Reading
+    from scx_gamer.sessions.recorder import Recorder
+    from scx_gamer.system.loop import Loop
+
+_MAX_ID = (1 << 63) - 1
+
+
+class Sessions:
+    """Begins and ends sessions with games. `services` and `waits` tell the figures: see reading()."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        path: Path,
+        options: SupervisorOptions,
+        services: Callable[[], Services],
+        waits: Callable[[], list[int]],
+    ) -> None:
+        self._loop, self._path, self._options = loop, path, options
+        self._services, self._waits = services, waits
+        self._recorder: Recorder | None = None
+
+    def update(self, games: Iterable[Game]) -> None:
+        """Follow the games that run, those in their grace period included."""
+        found = list(games) if self._options.sessions else []
+        if self._recorder is None:
+            if not found:
+                return
+            self._recorder = self._open()
+        from scx_gamer.sessions.recorder import Playing
+
+        self._recorder.update(
+            Playing(
+                key=game.key,
+                uid=game.decision.root.uid,
+                name=game.decision.name,
+                app_id=game.decision.app_id,
+                since_s=game.since_s,
+                ended_s=lambda game=game: game.ended_s,  # type: ignore[misc]
+            )
+            for game in found
+        )
+
+    def _open(self) -> Recorder:
+        from scx_gamer.sessions.power import PowerMeter
+        from scx_gamer.sessions.recorder import Limits, Recorder
+
+        options, meter = self._options, PowerMeter()
+        limits = Limits(options.session_days, options.session_mb << 20, options.session_every_s)
+
+        def read() -> Reading:
+            return reading(self._services(), self._waits(), meter.read())
+
+        return Recorder(self._loop, self._path, limits, read)
+
+    def close(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def status(self) -> SessionFacts:
+        """Return the key `sessions` of the status."""
+        recorder = self._recorder
+        return {
+            "keep": self._options.sessions,
+            "running": len(recorder.ids) if recorder else 0,
+            "recorded": recorder.recorded if recorder else 0,
+            "refused": recorder.refused if recorder else 0,
+            "write_errors": recorder.write_errors if recorder else 0,
+            "write_max_ms": recorder.write_max_ns / 1e6 if recorder else 0.0,
+            "error": recorder.error if recorder else "",
+        }
+
+    def last_ended(self) -> int:
+        """Return the id of the newest session of this supervisor that ended, 0 before there is one."""
+        return self._recorder.last_ended if self._recorder else 0
+
+    # ---- operations ------------------------------------------------------------------------------
+
+    def records(self, request: Mapping[str, Any], uid: int) -> list[dict[str, Any]]:
+        """Return the user's records, the newest first: `count` of them, older than `before`."""
+        before = _number(request, "before", None)
+        with _refused():
+            from scx_gamer.sessions.database import MAX_ROWS, Database
+
+            count = _number(request, "count", MAX_ROWS) or MAX_ROWS
+            if not self._path.exists():
+                return []
+
+            def read() -> list[dict[str, Any]]:
+                with Database(self._path) as db:
+                    return db.listing(uid, self._ids(), count=count, before=before)
+
+            return self._loop.run_interruptible(read)
+
+    def record(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Return a record of the user's with its timeline."""
+        number = _number(request, "id", 0) or 0
+        with _refused():
+            from scx_gamer.sessions.database import Database
+
+            def read() -> dict[str, Any]:
+                with Database(self._path) as db:
+                    return db.one(number, uid, self._ids())
+
+            return self._loop.run_interruptible(read)
+
+    def delete(self, request: Mapping[str, Any], uid: int) -> dict[str, int]:
+        """Delete a record of the user's, or with `all` every one, of sessions that have ended."""
+        everything = request.get("all") is True
+        number = None if everything else _number(request, "id", 0)
+        with _refused():
+            if self._recorder is None:
+                self._recorder = self._open()
+            deleted = self._recorder.delete(number, uid)
+        if not deleted and not everything:
+            raise ControlError(f"no session {number} of yours that has ended", FAILED)
+        return {"deleted": deleted}
+
+    def _ids(self) -> set[int]:
+        return self._recorder.ids if self._recorder else set()
+
+
+def reading(services: Services, longest_ns: Sequence[int], power: Power | None) -> Reading:
+    """Return the supervisor's figures of now."""
+    from scx_gamer.sessions.record import Reading
+
+    machine, observe = services.machine, services.observe
+    classes = observe.abi.names("class")
+    attempts = machine.counters()
+    lanes = len(observe.abi.names("lane"))
+    return Reading(
+        time_s=time.monotonic(),
+        attached=machine.attached is not None,
+        profile=services.profile.name,
+        classes=[classes[number] for number in sorted(classes)],
+        counters=services.generations.totals(),
+        longest_ns=longest_ns,
+        attaches=attempts.attaches["ok"],
+        exits=attempts.exits,
+        windows=sum(observe.windows.get(f"lane[{lane}].opened") for lane in range(lanes)),
+        held_back=services.games.held_back(),
+        power=power,
+    )
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Turn an error of the database into one of the request."""
+    from scx_gamer.sessions import SessionError
+
+    try:
+        yield
+    except SessionError as err:
+        raise ControlError(err.what, err.exit_code, err.errno, err.hint) from err
+
+
+def _number(request: Mapping[str, Any], name: str, default: int | None) -> int | None:
+    value = request.get(name, default)
+    if value is not None and (type(value) is not int or not 0 <= value <= _MAX_ID):
+        raise ControlError(f"give {name} as a whole number, 0 or more", USAGE)
+    return value

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Figures are differences over the session, and what a database holds is looked at before it is used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scx_gamer.sessions import SessionError
+from scx_gamer.sessions.power import PowerMeter
+from scx_gamer.sessions.record import FAVOURED, Power, merged, parse
+from tests.unit.sessions.support import FRAMES, Source, made
+
+
+def test_the_figures_are_those_of_the_session_alone() -> None:
+    source = Source(windows=5, exits={"error": 1})
+    source.wait("game", 5000, 50)  # before the session
+    session = made(source)
+    source.wait("game", 40, 90)
+    source.wait("game", 900, 10)
+    source.run_ns[1], source.input_hist[6], source.input_sum_ns = 30 * 10**9, 4, 160_000
+    source.time_s, source.windows, source.exits = 160.0, 12, {"error": 2, "stall": 1}
+    source.held_back = frozenset({"fossilize_replay"})
+    session.advance(source.read())
+    found = session.figures()
+    waits = found["waits"]["game"]
+    assert (waits["count"], waits["mean_us"]) == (100, 126.0)
+    # 5 ms was before the session: the end of the last bucket that was counted bounds the longest
+    assert waits["longest_us"] == 1024
+    assert found["cpu_s"] == {"game": 30.0} and found["boosts"] == 7
+    assert found["exits"] == {"error": 1, "stall": 1} and found["held_back"] == ["fossilize_replay"]
+    assert found["input"] == {"count": 4, "mean_us": 40.0, "histogram": [0] * 6 + [4]}
+    assert found["attached_s"] == 60 and found["frames"] is None and found["power"] is None
+    assert parse(json.dumps(found)) == found
+    one = merged(found["waits"], FAVOURED)
+    assert one and (one["p50_us"], one["p99_us"], one["longest_us"]) == (64, 1024, 1024)
+
+
+def test_the_longest_wait_is_the_maximum_that_was_seen() -> None:
+    source = Source()
+    session = made(source)
+    source.wait("game", 900)
+    session.advance(source.read())
+    source.longest_ns[1] = 0  # the maxima of the last minute go on
+    session.advance(source.read())
+    waits = session.figures()["waits"]["game"]
+    assert waits["longest_us"] == 900 and "normal" not in session.figures()["waits"]
+
+
+def test_without_a_scheduler_nothing_is_made_up() -> None:
+    source = Source(attached=False)
+    session = made(source)
+    source.time_s += 60
+    session.advance(source.read())
+    found = session.figures()
+    assert found["waits"] is None and found["input"] is None and found["attached_s"] == 0
+
+
+def test_time_with_and_without_a_scheduler() -> None:
+    source = Source(attached=False)
+    session = made(source)
+    for attached, seconds in ((True, 10), (True, 20), (False, 5), (False, 40)):
+        source.time_s += seconds
+        source.attached = attached
+        session.advance(source.read())
+    assert session.figures()["attached_s"] == 25
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("waits", [1]), ("waits", {"game": 3}), ("boosts", -1), ("boosts", True), ("boosts", 1.5),
+        ("cpu_s", {"x" * 200: 1}), ("cpu_s", {"game": float("nan")}), ("held_back", ["x" * 200]),
+        ("held_back", "x"), ("exits", None), ("frames", {"count": 3}),
+        ("power", {"source": 1, "joules": 1, "seconds": 1}),
+        ("frames", FRAMES | {"histogram": [[1, "x"]]}), ("attached_s", 1e300), ("new", 1),
+    ],
+)  # fmt: skip
+def test_a_malformed_record_is_refused(path: str, value: Any) -> None:
+    good = made(Source(frames=FRAMES)).figures()
+    assert parse(json.dumps(good)) == good
+    with pytest.raises(SessionError):
+        parse(json.dumps(good | {path: value}))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "1", "[" * 9999, "{}", None, 3, '"x"' + " " * 70000]
+)
+def test_what_is_no_record_is_refused(text: Any) -> None:
+    with pytest.raises(SessionError):
+        parse(text)
+
+
+def write(folder: Path, **files: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(f"{text}\n")
+
+
+def test_rapl_adds_up_its_packages_over_a_wrap(tmp_path: Path) -> None:
+    now = [0.0]
+    package = tmp_path / "class/powercap/intel-rapl:0"
+    write(package, name="package-0", energy_uj=90_000_000, max_energy_range_uj=100_000_000)
+    write(tmp_path / "class/powercap/intel-rapl:0:0", name="core", energy_uj=1)
+    write(tmp_path / "class/powercap/intel-rapl:1", name="package-1", energy_uj=0)
+    meter = PowerMeter(tmp_path, lambda: now[0])
+    assert meter.read() is None  # nothing has been used yet
+    now[0] = 10
+    write(package, energy_uj=5_000_000)
+    assert meter.read() == Power("rapl", 15.0, 10.0)
+    now[0] = 500  # a suspend
+    write(package, energy_uj=50_000_000)
+    assert meter.read() == Power("rapl", 15.0, 10.0)
+    write(package, energy_uj="x" * 99)
+    assert meter.read() == Power("rapl", 15.0, 10.0)
+
+
+def test_a_battery_tells_while_it_discharges(tmp_path: Path) -> None:
+    now = [0.0]
+    battery = tmp_path / "class/power_supply/BAT0"
+    write(battery, status="Discharging", charge_now=3_000_000, voltage_now=12_000_000)
+    write(tmp_path / "class/power_supply/BAT-pad", status="Discharging", scope="Device")
+    meter = PowerMeter(tmp_path, lambda: now[0])
+    meter.read()
+    now[0] = 60
+    write(battery, charge_now=2_950_000)
+    used = Power("battery", 0.05 * 12 * 3600, 60.0)
+    found = meter.read()
+    assert found and found.joules == pytest.approx(used.joules) and found.seconds == 60
+    write(battery, status="Charging", charge_now=2_900_000)
+    now[0] = 70
+    assert meter.read() == found
+    assert PowerMeter(tmp_path / "none").read() is None
