@@ -18,6 +18,7 @@ from scx_gamer.cli import (
     leakcheck,
     net,
     profiles,
+    sessions,
     top,
     trace,
 )
@@ -45,6 +46,7 @@ def build() -> typer.Typer:
     for group in (
         top,
         games,
+        sessions,
         profiles,
         devices,
         diagnosis,
