@@ -18,7 +18,7 @@ from scx_gamer.agent.i3 import I3
 from scx_gamer.agent.kwin import KWin
 from scx_gamer.agent.model import Adapter, AgentError, Environment
 from scx_gamer.agent.niri import Niri
-from scx_gamer.agent.notice import Notice
+from scx_gamer.agent.notice import Notice, SessionNotice
 from scx_gamer.agent.reporter import Reporter
 from scx_gamer.agent.x11 import X11, Server
 from scx_gamer.dbus import SYSTEM_BUS
@@ -74,13 +74,23 @@ class _Windows:
             return 0
 
 
-def adapters(env: Environment) -> list[Adapter]:
-    """Return all adapters of the session."""
+NOTICES = ("all", "start", "end", "none")  # about games
+
+
+def adapters(env: Environment, notices: str = "all") -> list[Adapter]:
+    """Return all adapters of the session, with `notices` about games."""
     found = [adapter] if (adapter := focus_adapter(env)) else []
     if env.get("DBUS_SESSION_BUS_ADDRESS"):
         found.append(GameMode(env["DBUS_SESSION_BUS_ADDRESS"]))
         system = env.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
         found.append(Notice(env["DBUS_SESSION_BUS_ADDRESS"], system))
+        at_start, at_end = notices in ("all", "start"), notices in ("all", "end")
+        if at_start or at_end:
+            found.append(
+                SessionNotice(
+                    env["DBUS_SESSION_BUS_ADDRESS"], system, at_start=at_start, at_end=at_end
+                )
+            )
     return found
 
 
@@ -113,12 +123,12 @@ async def serve(found: Sequence[Adapter], reporter: Reporter) -> None:
         await group
 
 
-def main() -> int:
+def main(notices: str = "all") -> int:
     """Run the agent and return its exit code, which is 0 without an adapter: systemd would restart it in vain."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
-    found = adapters(os.environ)
+    found = adapters(os.environ, notices)
     if not found:
         log.info("no adapter: the environment names no compositor, X server or session bus")
         return 0

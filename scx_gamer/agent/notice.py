@@ -1,31 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The desktop notification shown while the supervisor is in the state `fallback`."""
+"""Desktop notifications: while the supervisor is in the state `fallback`, when a game begins, when it has ended."""
 
 from __future__ import annotations
 
 import asyncio
 import html
+import json
+import os
 from typing import Any
 
 from scx_gamer.agent.model import AgentError, Report
-from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH
+from scx_gamer.dbus import BUS_NAME, ERROR_PREFIX, INTERFACE, OBJECT_PATH
 from scx_gamer.dbus.userbus import UserBus, UserBusError
+from scx_gamer.sessions import summary
 from scx_gamer.system.text import printable
 
 FALLBACK = "fallback"
 GAP_S = 0.5  # between two queries, which bounds the cost of signals sent by other programs
 _MAX_TEXT = 200  # of each part of a reason
-_KEEP = 0  # expire_timeout: until the user closes it
+_KEEP, _SERVER_S = 0, -1  # expire_timeout: until the user closes it; as long as the server likes
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _SERVER, _SERVER_PATH = "org.freedesktop.Notifications", "/org/freedesktop/Notifications"
 _SUMMARY = "Games run without scx-gamer"
 _TO_DO = "The kernel's own scheduler is back. See scx-gamer status; scx-gamer start tries again."
 
 
-class Notice:
-    """The adapter that reads the state on the system bus, without starting the supervisor, and notifies the session."""
+class _Adapter:
+    """An adapter that reads the system bus, without starting the supervisor, and notifies the session."""
 
-    name = "notices"
+    name = ""
 
     def __init__(self, session: str, system: str) -> None:
         self._session, self._system = session, system
@@ -38,15 +41,50 @@ class Notice:
             raise AgentError(f"notifications: {err}") from err
 
     async def _follow(self, system: UserBus, session: UserBus) -> None:
+        """Notify until cancelled."""
+        raise NotImplementedError
+
+    @staticmethod
+    async def _changes(system: UserBus) -> asyncio.Event:
+        """Return an event that is set whenever the supervisor's state may have changed.
+
+        A signal only triggers a query, because any program can send one.
+        """
         changed = asyncio.Event()
         await system.on_owner(BUS_NAME, lambda _owner: changed.set())
-        # A signal only triggers a query, because any program can send one.
         await system.on_signals(BUS_NAME, _PROPERTIES, lambda _member, _body: changed.set())
+        return changed
+
+    @staticmethod
+    async def _value(system: UserBus, owner: str, name: str) -> Any:
+        get = (OBJECT_PATH, _PROPERTIES, "Get", "ss", [INTERFACE, name])
+        return (await system.call(owner, *get)).value
+
+    @staticmethod
+    async def _call(session: UserBus, member: str, signature: str, body: list[Any]) -> Any:
+        return await session.call(_SERVER, _SERVER_PATH, _SERVER, member, signature, body)
+
+    async def _show(
+        self, session: UserBus, icon: str, title: str, text: str, expire_ms: int
+    ) -> int:
+        """Show a notification and return its number. `text` is no markup."""
+        values = ["scx-gamer", 0, icon, title, html.escape(text), [], {}, expire_ms]
+        return int(await self._call(session, "Notify", "susssasa{sv}i", values))
+
+
+class Notice(_Adapter):
+    """Shows the reason while the state is `fallback`."""
+
+    name = "notices"
+
+    async def _follow(self, system: UserBus, session: UserBus) -> None:
+        changed = await self._changes(system)
         shown = 0
         while True:
             why = await self._fallback_reason(system)
             if why is not None and not shown:
-                shown = await self._show(session, why)
+                text = "\n".join(line for line in (why, _TO_DO) if line)
+                shown = await self._show(session, "dialog-warning", _SUMMARY, text, _KEEP)
             elif why is None and shown:
                 await self._call(session, "CloseNotification", "u", [shown])
                 shown = 0
@@ -54,21 +92,16 @@ class Notice:
             await system.wait(changed.wait())
             changed.clear()
 
-    @staticmethod
-    async def _fallback_reason(system: UserBus) -> str | None:
+    async def _fallback_reason(self, system: UserBus) -> str | None:
         """Return the reason for `fallback`; None in any other state, or without a supervisor."""
         owner = await system.owner(BUS_NAME)
         if not owner:
             return None
 
-        async def value(name: str) -> Any:
-            get = (OBJECT_PATH, _PROPERTIES, "Get", "ss", [INTERFACE, name])
-            return (await system.call(owner, *get)).value
-
         try:
-            if await value("State") != FALLBACK:
+            if await self._value(system, owner, "State") != FALLBACK:
                 return None
-            kind, _code, reason = await value("LastExit")
+            kind, _code, reason = await self._value(system, owner, "LastExit")
         except UserBusError as err:
             if await system.owner(BUS_NAME) == owner:
                 raise
@@ -76,11 +109,64 @@ class Notice:
             return None
         return ": ".join(printable(str(part), _MAX_TEXT) for part in (kind, reason) if part)
 
-    async def _show(self, session: UserBus, why: str) -> int:
-        body = "\n".join(html.escape(line) for line in (why, _TO_DO) if line)
-        values = ["scx-gamer", 0, "dialog-warning", _SUMMARY, body, [], {}, _KEEP]
-        return int(await self._call(session, "Notify", "susssasa{sv}i", values))
+
+class SessionNotice(_Adapter):
+    """Shows a line when a game of this user begins, and a sentence about the session when it has been recorded."""
+
+    name = "session notices"
+
+    def __init__(self, session: str, system: str, *, at_start: bool, at_end: bool) -> None:
+        super().__init__(session, system)
+        self._at_start, self._at_end = at_start, at_end
+
+    async def _follow(self, system: UserBus, session: UserBus) -> None:
+        changed = await self._changes(system)
+        playing, last = 0, -1  # the game that was told of; the newest session, unknown at first
+        while True:
+            try:
+                game, newest, record = await self._look(system, last)
+            except UserBusError:
+                if await system.owner(BUS_NAME):
+                    raise
+                game, newest, record = 0, -1, None  # the supervisor ended meanwhile
+            if game and game != playing and self._at_start:
+                await self._show(session, "input-gaming", "scx-gamer is on", "", _SERVER_S)
+            if record is not None and self._at_end:
+                text = summary.sentence(record)
+                more = f"scx-gamer sessions show {record['id']}"
+                await self._show(session, "input-gaming", "scx-gamer", f"{text}\n{more}", _SERVER_S)
+            playing, last = game, newest
+            await asyncio.sleep(GAP_S)
+            await system.wait(changed.wait())
+            changed.clear()
+
+    async def _look(self, system: UserBus, last: int) -> tuple[int, int, dict[str, Any] | None]:
+        """Return this user's game that the scheduler serves, the newest session, and its record if it is new."""
+        owner = await system.owner(BUS_NAME)
+        if not owner:
+            return 0, -1, None
+        attached = await self._value(system, owner, "State") == "attached"
+        game = await self._value(system, owner, "ActiveGame")
+        newest = await self._value(system, owner, "LastSession")
+        mine = attached and game and _is_ours(game)
+        record = await self._record(system, owner, newest) if -1 < last < newest else None
+        return game if mine else 0, newest, record
 
     @staticmethod
-    async def _call(session: UserBus, member: str, signature: str, body: list[Any]) -> Any:
-        return await session.call(_SERVER, _SERVER_PATH, _SERVER, member, signature, body)
+    async def _record(system: UserBus, owner: str, number: int) -> dict[str, Any] | None:
+        """Return a record; None for one of another user."""
+        try:
+            answer = await system.call(owner, OBJECT_PATH, INTERFACE, "Session", "t", [number])
+        except UserBusError as err:
+            if err.name.startswith(ERROR_PREFIX):
+                return None
+            raise
+        found = json.loads(answer)
+        return found if isinstance(found, dict) else None
+
+
+def _is_ours(pid: int) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid == os.getuid()
+    except OSError:
+        return False

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from scx_gamer.cli.commands import UsageError
 
-def agent() -> int:
+
+def agent(notices: str | None) -> int:
     """Report the focus until SIGTERM."""
-    from scx_gamer.agent.main import main
+    from scx_gamer.agent.main import NOTICES, main
 
-    return main()
+    if notices not in (None, *NOTICES):
+        raise UsageError(f"--notices is one of {', '.join(NOTICES)}")
+    return main(notices or "all")

@@ -67,6 +67,13 @@ COMMANDS = (
         "agent",
         "agent:agent",
         "Report the focused program of this session to the supervisor until SIGTERM. Run it as the user, not as root.",
+        (
+            Option(
+                "--notices",
+                "Notifications about games: all, start, end or none; by default all.",
+                takes_value=True,
+            ),
+        ),
     ),
     Command(
         "loader",

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,8 +16,10 @@ from dbus_next.message import Message
 from dbus_next.signature import Variant
 
 from scx_gamer.agent import notice
-from scx_gamer.agent.notice import Notice
-from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH
+from scx_gamer.agent.main import NOTICES, adapters
+from scx_gamer.agent.notice import Notice, SessionNotice
+from scx_gamer.cli import main as cli_main
+from scx_gamer.dbus import BUS_NAME, ERROR_PREFIX, INTERFACE, OBJECT_PATH
 from tests.agent.support import listening, session, until_ended
 
 _PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -165,3 +169,82 @@ def test_a_desktop_without_notifications_is_said() -> None:
                 assert "Notify" in await until_ended(Notice(desktop, system))
 
     asyncio.run(scenario())
+
+
+class Games(Supervisor):
+    """A supervisor with games and sessions."""
+
+    def __init__(self, bus: MessageBus) -> None:
+        super().__init__(bus)
+        self.values |= {
+            "State": Variant("s", "idle"),
+            "ActiveGame": Variant("u", 0),
+            "LastSession": Variant("t", 6),
+        }
+
+    def _on_message(self, message: Message) -> Any:
+        if message.message_type == MessageType.METHOD_CALL and message.member == "Session":
+            if message.body[0] == 8:
+                return Message.new_error(message, f"{ERROR_PREFIX}Failed", "no session 8 of yours")
+            return Message.new_method_return(message, "s", [json.dumps(RECORD)])
+        return super()._on_message(message)
+
+    def play(self, pid: int, session: int) -> None:
+        self.values["ActiveGame"] = Variant("u", pid)
+        self.values["LastSession"] = Variant("t", session)
+        self.become("attached" if pid else "idle")
+
+
+RECORD = {
+    "id": 7, "game": "Doom <b>\x1b[31m", "duration_s": 600.0, "attached_s": 590.0, "held_back": ["fossilize_replay"],
+    "waits": {"game": {"count": 10, "mean_us": 30.0, "longest_us": 90.0, "histogram": [0, 0, 0, 0, 0, 0, 10]}},
+    "frames": None,
+}  # fmt: skip
+
+
+def test_one_line_at_the_start_of_a_game_and_one_sentence_at_its_end() -> None:
+    async def scenario() -> None:
+        async with world() as (desktop, system, screen):
+            notices = SessionNotice(desktop, system, at_start=True, at_end=True)
+            async with listening(notices), connected(system, BUS_NAME) as bus:
+                supervisor = Games(bus)
+                await asyncio.sleep(1.0)
+                supervisor.play(1 << 22, 6)  # no process of this user
+                await asyncio.sleep(1.0)
+                assert not screen.shown
+                supervisor.play(os.getpid(), 6)
+                await screen.until(1)
+                assert screen.shown[1][3] == "scx-gamer is on"
+                supervisor.become("attached")
+                await asyncio.sleep(1.0)
+                assert screen.ever == 1
+                supervisor.play(0, 7)
+                await screen.until(2)
+                assert screen.shown[2][4] == (
+                    "Doom &lt;b&gt;\\x1b[31m, 10 min: 99 % of waits for a CPU at most 64 us, the longest 90 us;"
+                    " held back: fossilize_replay\nscx-gamer sessions show 7"
+                )
+                supervisor.play(0, 8)  # another user's
+                await asyncio.sleep(1.0)
+                assert screen.ever == 2
+
+    asyncio.run(scenario())
+
+
+def test_both_can_be_switched_off() -> None:
+    env = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/none"}
+    found = {
+        choice: [
+            (one._at_start, one._at_end)
+            for one in adapters(env, choice)
+            if isinstance(one, SessionNotice)
+        ]
+        for choice in NOTICES
+    }
+    assert found == {
+        "all": [(True, True)],
+        "start": [(True, False)],
+        "end": [(False, True)],
+        "none": [],
+    }
+    assert cli_main(["agent", "--notices", "loud"]) == 2
