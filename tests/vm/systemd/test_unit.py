@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scx_gamer import control
 from tests.vm.harness import kernel_state, wait_until
 from tests.vm.systemd.conftest import UNIT, attached, drop_in, journal, run, show, start, status
 
@@ -141,3 +143,25 @@ def test_condition_without_sched_ext_is_no_failure() -> None:
     )
     start()
     assert show("ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
+
+
+def test_a_session_is_recorded_by_the_units_own_user() -> None:
+    """The sandbox lets sqlite map and lock its files; the database is nobody else's."""
+    drop_in(mode="auto")
+    start()
+    game = subprocess.Popen(["sh", "-c", "while :; do sleep 0.01; done"])
+    try:
+        control.request("game_add", pid=game.pid, timeout_s=60)
+        wait_until("a record", lambda: status()["sessions"]["running"] == 1, 90, 0.5)
+        assert status()["sessions"]["write_errors"] == 0, journal()
+        path = Path("/var/lib/scx-gamer/sessions.db")
+        assert (path.owner(), path.stat().st_mode & 0o777) == ("scx-gamer", 0o600)
+        os.kill(pid(), signal.SIGKILL)
+    finally:
+        game.kill()
+        game.wait(30)
+    run("systemctl", "stop", UNIT)  # root reads the file itself now, and it stays the unit's
+    assert ", then the supervisor was killed" in run("scx-gamer", "sessions", "show", "1")
+    run("scx-gamer", "sessions", "delete", "--all")
+    assert {p.owner() for p in path.parent.glob("sessions.db*")} == {"scx-gamer"}
+    path.unlink()
