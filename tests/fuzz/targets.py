@@ -38,6 +38,10 @@ from scx_gamer.profiles import of_documents
 from scx_gamer.scheduler import topology
 from scx_gamer.scheduler.store import StateStore
 from scx_gamer.service.session_hints import Hints
+from scx_gamer.sessions import SessionError, summary
+from scx_gamer.sessions import database as sessions
+from scx_gamer.sessions.record import parse as session_figures
+from scx_gamer.sessions.report import html
 from scx_gamer.system import procfs
 from scx_gamer.system.paths import Paths
 from scx_gamer.system.text import printable
@@ -215,6 +219,47 @@ def state_file(scratch: Path) -> Target:
         assert 0 <= generation < 1 << 64
         assert store.save(running_boot="b")
         assert StateStore(where).load() == store.state
+
+    return target
+
+
+def session_file(scratch: Path) -> Target:
+    """A database of sessions, whole or damaged, and an id that a user asks for."""
+    path = scratch / "sessions.db"
+
+    def target(data: bytes) -> None:
+        file, asked = parts(data, 2)
+        path.write_bytes(file)
+        for name in ("-wal", "-shm", ".bad"):
+            Path(f"{path}{name}").unlink(missing_ok=True)
+        try:
+            with sessions.Database(path) as db:
+                rows = db.listing(0, (), count=100)
+                number = int(asked[:40]) if asked.strip().isdigit() else 1
+                rows.append(db.one(number, 0, ()))
+                for row in rows:
+                    html({"timeline": []} | row)
+        except SessionError as err:
+            one_line(err)
+
+    return target
+
+
+def session_record(_scratch: Path) -> Target:
+    """Figures of a record, as the words and the page of a player."""
+    fixed = {
+        "id": 1, "uid": 0, "game": "x", "app_id": "", "profile": "", "began": 0, "duration_s": 1.0, "state": "cut",
+        "timeline": [],
+    }  # fmt: skip
+
+    def target(data: bytes) -> None:
+        try:
+            record = fixed | session_figures(data.decode("utf-8", "surrogateescape"))
+        except SessionError as err:
+            one_line(err)
+            return
+        html(record)
+        assert summary.sentence(record).isprintable()
 
     return target
 
@@ -412,7 +457,7 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     made.__name__: made
     for made in (
         config_file, profile_file, detect_file, proc_tree, desktop_entry, command_line, store_record, marks_file,
-        kmemleak_report, slabinfo, state_file,
+        kmemleak_report, slabinfo, state_file, session_file, session_record,
         messages, hints, events, connector, btf, bus, network, sysfs, input_events, report_descriptor, udev_entry,
         frame_log, trace_answer,
     )
