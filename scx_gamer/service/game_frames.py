@@ -10,7 +10,7 @@ from scx_gamer.system.loop import Loop, Timer
 
 if TYPE_CHECKING:
     from scx_gamer.control.snapshot import FrameBuckets, FrameFacts
-    from scx_gamer.frames.monitor import FrameMonitor
+    from scx_gamer.frames.monitor import FrameMonitor, Listener
 
 READ_EVERY_S = 1.0
 
@@ -21,7 +21,12 @@ class GameFrames:
     def __init__(self, loop: Loop, games: GameDetector) -> None:
         self._loop, self._games = loop, games
         self._timer: Timer | None = None
+        self._listeners: list[Listener] = []
         self.monitor: FrameMonitor | None = None
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` with the source's name and the frames of each read, of every game from now on."""
+        self._listeners.append(listener)
 
     def games_changed(self) -> None:
         """Begin to read frames if a game runs."""
@@ -39,6 +44,8 @@ class GameFrames:
 
         if self.monitor is None:
             self.monitor = FrameMonitor(sources(self._games.threads))
+            for listener in self._listeners:
+                self.monitor.subscribe(listener)
         members = frozenset(pid for pid, _ in game.members)
         self.monitor.follow(FrameGame(game.main.pid, game.main.uid, members))
         self.monitor.tick()

@@ -20,13 +20,80 @@ if TYPE_CHECKING:
 
     from scx_gamer.config.options import SupervisorOptions
     from scx_gamer.control.snapshot import SessionFacts
+    from scx_gamer.frames.model import Frame
+    from scx_gamer.frames.stats import FrameStats
     from scx_gamer.games.model import Game
     from scx_gamer.service.services import Services
     from scx_gamer.sessions.record import Power, Reading
-    from scx_gamer.sessions.recorder import Recorder
+    from scx_gamer.sessions.recorder import Key, Recorder
     from scx_gamer.system.loop import Loop
 
 _MAX_ID = (1 << 63) - 1
+
+
+class SessionFrames:
+    """Frames of each game, by source: a monitor tells of the active game alone, and begins anew with another one."""
+
+    def __init__(self, active: Callable[[], Key | None]) -> None:
+        self._active = active
+        self._counts: dict[Key, dict[str, FrameStats]] = {}
+        self._lately: dict[Key, tuple[str, FrameStats]] = {}  # since the last sample
+
+    def add(self, source: str, frames: list[Frame]) -> None:
+        """Count the frames of a read for the game that is active."""
+        from scx_gamer.frames.stats import FrameStats
+
+        key = self._active()
+        if key is None or not frames:
+            return
+        seen = FrameStats()
+        seen.add(frames)
+        self._counts.setdefault(key, {}).setdefault(source, FrameStats()).merge(seen)
+        name, stats = self._lately.setdefault(key, (source, FrameStats()))
+        if name == source:  # two sources do not add up
+            stats.merge(seen)
+
+    def figures(self, key: Key) -> dict[str, Any] | None:
+        """Return `frames` of a record, by the source that told of most; None without any."""
+        sources = self._counts.get(key)
+        if not sources:
+            return None
+        from scx_gamer.frames.stats import BOUNDS_NS
+
+        name, stats = max(sources.items(), key=lambda item: item[1].count)
+        target_ns = stats.quantile_ns(0.5)
+        ends = (*BOUNDS_NS, stats.longest_ns)
+        return {
+            "source": name,
+            "count": stats.count,
+            "mean_fps": round(stats.mean_fps, 2),
+            "low_1_fps": round(stats.low_fps(), 2),
+            "low_01_fps": round(stats.low_fps(0.001), 2),
+            "missed": stats.missed(target_ns),
+            "target_ms": round(target_ns / 1e6, 3),
+            "longest_ms": round(stats.longest_ns / 1e6, 3),
+            "histogram": [
+                [round(end / 1e6, 3), n] for end, n in zip(ends, stats.counts, strict=True) if n
+            ],
+        }
+
+    def lately(self, key: Key) -> dict[str, float]:
+        """Return the fields of a sample since the last call; empty without frames."""
+        _, stats = self._lately.pop(key, ("", None))
+        if stats is None:
+            return {}
+        whole = max(self._counts[key].values(), key=lambda one: one.count)
+        return {
+            "frames": stats.count,
+            "frame_mean_ms": round(stats.total_ns / stats.count / 1e6, 3),
+            "frame_p99_ms": round(stats.quantile_ns(0.99) / 1e6, 3),
+            "frame_max_ms": round(stats.longest_ns / 1e6, 3),
+            "missed": stats.missed(whole.quantile_ns(0.5)),
+        }
+
+    def forget(self, key: Key) -> None:
+        self._counts.pop(key, None)
+        self._lately.pop(key, None)
 
 
 class Sessions:
@@ -43,6 +110,11 @@ class Sessions:
         self._loop, self._path, self._options = loop, path, options
         self._services, self._waits = services, waits
         self._recorder: Recorder | None = None
+        self.frames = SessionFrames(self._active)
+
+    def _active(self) -> Key | None:
+        game = self._services().games.tracker.active
+        return game.key if game is not None and self._options.sessions else None
 
     def update(self, games: Iterable[Game]) -> None:
         """Follow the games that run, those in their grace period included."""
@@ -75,7 +147,7 @@ class Sessions:
         def read() -> Reading:
             return reading(self._services(), self._waits(), meter.read())
 
-        return Recorder(self._loop, self._path, limits, read)
+        return Recorder(self._loop, self._path, limits, read, self.frames)
 
     def close(self) -> None:
         if self._recorder is not None:

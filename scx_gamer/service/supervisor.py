@@ -164,6 +164,7 @@ class Supervisor:
             lambda: self.services, lambda: self._status.maxima.waits(),
         )  # fmt: skip
         stack.callback(sessions.close)
+        frames.subscribe(sessions.frames.add)
         monitor, input_error = self._open_input(observe, stack)
         network = netlimit.TrafficLimiter(self.loop, games.pids)
         stack.callback(network.close)

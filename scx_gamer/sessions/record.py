@@ -54,7 +54,6 @@ class Reading:
     windows: int  # boost windows opened
     held_back: frozenset[str] = frozenset()  # programs of class background
     power: Power | None = None
-    frames: Figures | None = None  # of the session so far, as in the record
 
 
 @dataclass
@@ -72,6 +71,7 @@ class Session:
     profile: str = ""
     attached_s: float = 0.0
     samples: int = 0  # of its timeline
+    frames: Figures | None = None  # so far, as in the record
     longest_ns: list[int] = field(default_factory=list)
     held_back: set[str] = field(default_factory=set)
 
@@ -89,6 +89,7 @@ class Session:
         return figures(self.base, self.last, self.longest_ns) | {
             "attached_s": round(max(0.0, self.attached_s), 1),
             "held_back": sorted(self.held_back),
+            "frames": self.frames,
         }
 
 
@@ -113,7 +114,6 @@ def figures(base: Reading, now: Reading, longest_ns: Sequence[int]) -> Figures:
         "attaches": max(0, now.attaches - base.attaches),
         "exits": {k: n - base.exits.get(k, 0) for k, n in now.exits.items() if n > base.exits.get(k, 0)},
         "power": _power(base.power, now.power),
-        "frames": now.frames,
     }  # fmt: skip
 
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from scx_gamer.sessions import SessionError
 from scx_gamer.sessions.database import Database, Sample, open_for_writing
@@ -19,6 +19,7 @@ from scx_gamer.sessions.record import (
     MAX_TEXT,
     RUNNING,
     STOPPED,
+    Figures,
     Reading,
     Session,
     figures,
@@ -57,6 +58,20 @@ class Limits:
     every_s: float
 
 
+class FrameCounts(Protocol):
+    """Frames of the games that run, by the key of the game."""
+
+    def figures(self, key: Key) -> Figures | None:
+        """Return `frames` of a record; None without a source."""
+        ...
+
+    def lately(self, key: Key) -> Mapping[str, float]:
+        """Return the fields of a sample since the last call; empty without a source."""
+        ...
+
+    def forget(self, key: Key) -> None: ...
+
+
 class Recorder:
     """The sessions that run. `read` gives the supervisor's figures of now.
 
@@ -64,8 +79,16 @@ class Recorder:
     counted; the session goes on and is written again with the next write.
     """
 
-    def __init__(self, loop: Loop, path: Path, limits: Limits, read: Callable[[], Reading]) -> None:
-        self._loop, self._path, self._limits, self._read = loop, path, limits, read
+    def __init__(
+        self,
+        loop: Loop,
+        path: Path,
+        limits: Limits,
+        read: Callable[[], Reading],
+        frames: FrameCounts,
+    ) -> None:
+        self._loop, self._path, self._limits = loop, path, limits
+        self._read, self._frames = read, frames
         self._running: dict[Key, tuple[Playing, Session]] = {}
         self._ended: deque[tuple[Session, str, float]] = deque(maxlen=_MAX_WAITING)
         self._db: Database | None = None
@@ -138,13 +161,15 @@ class Recorder:
         end_s = game.ended_s()
         if end_s is None or end_s < game.since_s:
             end_s = now.time_s
+        self._frames.forget(key)
         if session.id:
             self._ended.append((session, state, end_s - game.since_s))
 
     def _advance(self) -> Reading:
         now = self._read()
-        for _, session in self._running.values():
+        for key, (_, session) in self._running.items():
             session.advance(now)
+            session.frames = self._frames.figures(key)
         return now
 
     # ---- writes ----------------------------------------------------------------------------------
@@ -181,9 +206,11 @@ class Recorder:
         rows: list[tuple[Session, str, float, Sample | None]] = [
             (*ended, None) for ended in self._ended
         ]
-        for _, session in self._running.values():
+        for key, (_, session) in self._running.items():
             at_s = max(0.0, session.last.time_s - session.since_s)
-            placed = taken._replace(at_s=round(at_s, 1)) if taken else None
+            placed = None
+            if taken is not None:
+                placed = taken._replace(at_s=round(at_s, 1), **self._frames.lately(key))  # type: ignore[arg-type]
             rows.append((session, RUNNING, at_s, placed))
         self._db.write(rows)
         if self._ended:

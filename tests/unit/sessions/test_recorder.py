@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -15,11 +16,13 @@ import pytest
 
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.control import ControlError
-from scx_gamer.service.sessions import Sessions
+from scx_gamer.frames.model import Frame
+from scx_gamer.service.sessions import SessionFrames, Sessions
 from scx_gamer.sessions.database import MAX_ROWS, Database
+from scx_gamer.sessions.record import parse
 from scx_gamer.sessions.recorder import MAX_RUNNING, Limits, Recorder
 from scx_gamer.system.exit_codes import USAGE
-from tests.unit.sessions.support import Source, playing, record
+from tests.unit.sessions.support import FRAMES, Source, made, playing, record
 
 LIMITS = Limits(days=365, size=1 << 26, every_s=10.0)
 TREE = Path(__file__).resolve().parents[3]
@@ -55,7 +58,7 @@ class Loop:
 class World:
     def __init__(self, path: Path) -> None:
         self.path, self.loop, self.source = path, Loop(), Source()
-        self.recorder = Recorder(self.loop, path, LIMITS, self.source.read)  # type: ignore[arg-type]
+        self.recorder = Recorder(self.loop, path, LIMITS, self.source.read, self.source)  # type: ignore[arg-type]
 
     def tick(self, seconds: float = 10.0) -> None:
         self.source.time_s += seconds
@@ -125,6 +128,11 @@ def test_the_timeline_has_the_figures_of_each_interval(world: World) -> None:
     assert [row["others_p99_us"] for row in timeline] == [16384] * 3
     assert [row["game_cpu"] for row in timeline] == [1.5] * 3
     assert timeline[0]["frames"] is None
+    world.source.frames = FRAMES
+    world.tick()
+    with Database(world.path) as db:
+        row = db.one(1, 0, (1,))
+    assert row["frames"] == FRAMES and row["timeline"][3]["frames"] == 1180
 
 
 def test_two_games_have_a_record_each(world: World) -> None:
@@ -190,6 +198,34 @@ def test_names_are_one_line(world: World) -> None:
     world.tick()
     name = world.rows()[0]["game"]
     assert name.isprintable() and len(name) <= 128
+
+
+# ---- frames --------------------------------------------------------------------------------------
+
+
+def test_frames_belong_to_the_game_that_is_active() -> None:
+    active: list[tuple[int, int] | None] = [(7, 1)]
+    counts = SessionFrames(lambda: active[0])
+    assert counts.figures((7, 1)) is None and counts.lately((7, 1)) == {}
+    counts.add("scheduler", [Frame(n, 16_000_000) for n in range(10)])
+    counts.add("mangohud", [Frame(n, 8_000_000) for n in range(97)] + [Frame(0, 30_000_000)] * 3)
+    active[0] = (8, 1)
+    counts.add("mangohud", [Frame(0, 4_000_000)])
+    active[0] = None
+    counts.add("mangohud", [Frame(0, 1_000_000)])
+    found = counts.figures((7, 1))
+    assert found is not None and parse(json.dumps(made(Source(frames=found)).figures()))
+    assert (found["source"], found["count"], found["missed"]) == ("mangohud", 100, 3)
+    assert found["mean_fps"] == pytest.approx(100 / (97 * 0.008 + 3 * 0.030), abs=0.01)
+    assert found["low_1_fps"] == pytest.approx(1 / 0.030, abs=0.01)
+    assert found["longest_ms"] == 30 and sum(n for _, n in found["histogram"]) == 100
+    lately = counts.lately((7, 1))  # the source that was there first
+    assert (lately["frames"], lately["frame_mean_ms"]) == (10, 16.0)
+    assert counts.lately((7, 1)) == {}
+    counts.forget((7, 1))
+    assert counts.figures((7, 1)) is None
+    other = counts.figures((8, 1))
+    assert other is not None and other["count"] == 1
 
 
 # ---- the handle of the supervisor ----------------------------------------------------------------

@@ -8,32 +8,48 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from scx_gamer.config.options import SupervisorOptions
+from tests.vm.frames.test_frames import _OVERLAID
 from tests.vm.harness import Supervised, launch, open_tree, python_in, start_supervisor, wait_until
 
 PLAYER, OTHER = 61234, 61235
 EVERY_S = 1.0
 OPTIONS = SupervisorOptions(mode="auto", input=False, session_every_s=EVERY_S)
-GAME = "while :; do sleep 0.005; done"
 CLI = "import sys; sys.path.insert(0, sys.argv.pop(1)); from scx_gamer.cli import main; sys.exit(main())"
 
 
 @contextmanager
-def game(sup: Supervised) -> Iterator[int]:
-    """A game of the player's, with a program beside it for each CPU."""
+def game(sup: Supervised, folder: Path) -> Iterator[int]:
+    """A game of the player's with MangoHud's log in `folder`, and a program beside it for each CPU.
+
+    It tells of a frame each 20 ms, and that every fiftieth took three times as long.
+    """
+    os.chown(folder, PLAYER, PLAYER)
+    log = folder / "game_2026-01-01_00-00-00.csv"
     processes = [
-        subprocess.Popen(["sh", "-c", GAME], user=PLAYER, group=PLAYER, extra_groups=[], cwd="/"),
+        subprocess.Popen(
+            [os.path.realpath(sys.executable), "-S", "-c", _OVERLAID, log, "20"],
+            stdin=subprocess.DEVNULL,
+            user=PLAYER,
+            group=PLAYER,
+            extra_groups=[],
+            cwd="/",
+        ),
         *(
             subprocess.Popen(["sh", "-c", "while :; do :; done"])
             for _ in range(os.cpu_count() or 1)
         ),
     ]
     try:
+        wait_until("the game", log.exists)
         sup.ask("game_add", pid=processes[0].pid)
         yield processes[0].pid
     finally:
@@ -62,7 +78,9 @@ def test_a_session_is_recorded_cut_by_a_kill_and_its_users_own() -> None:
     with start_supervisor(OPTIONS, state="idle") as sup, open_tree() as tree:
         sup.root.chmod(0o755)
         path = sup.root / "state/sessions.db"
-        with game(sup) as pid:
+        logs = sup.root / "logs"
+        logs.mkdir()
+        with game(sup, logs) as pid:
             sup.wait_state("attached")
             wait_until("a record", lambda: sessions(sup)["running"] == 1, 60)
             [row] = sup.ask("sessions")
@@ -70,14 +88,20 @@ def test_a_session_is_recorded_cut_by_a_kill_and_its_users_own() -> None:
 
             def longer() -> Any:
                 row = sup.ask("session", id=1)
-                return row if row["duration_s"] > played + 3 * EVERY_S else None
+                return row if row["frames"] and row["frames"]["count"] > 200 else None
 
-            row = wait_until("another write", longer, 60)
+            row = wait_until("frames", longer, 60, 0.5)
+            assert row["duration_s"] > played
             assert (row["state"], row["uid"]) == ("running", PLAYER)
             waits = row["waits"]["game"]
             assert waits["count"] > 20 and waits["longest_us"] > 0
             assert row["cpu_s"]["game"] > 0 and row["cpu_s"]["normal"] > row["cpu_s"]["game"]
-            assert row["attached_s"] > 0 and row["boosts"] == 0 and row["frames"] is None
+            assert row["attached_s"] > 0 and row["boosts"] == 0
+            frames = row["frames"]
+            assert frames["source"] == "mangohud" and frames["missed"] == frames["count"] // 50
+            assert frames["mean_fps"] == pytest.approx(1000 / 20.8, abs=0.3)
+            assert frames["low_1_fps"] == pytest.approx(1000 / 60, abs=0.3)
+            assert sum(sample["frames"] or 0 for sample in row["timeline"]) == frames["count"]
             assert [s["at_s"] for s in row["timeline"]] == sorted(
                 s["at_s"] for s in row["timeline"]
             )
@@ -97,6 +121,7 @@ def test_a_session_is_recorded_cut_by_a_kill_and_its_users_own() -> None:
                 # nothing but what came after the last write is lost
                 assert cut["state"] == "cut" and cut["duration_s"] >= row["duration_s"]
                 assert cut["waits"]["game"]["count"] >= waits["count"]
+                assert cut["frames"]["count"] >= frames["count"]
 
                 again.ask("game_add", pid=pid)
                 wait_until("a second session", lambda: sessions(again)["running"] == 1, 60)
