@@ -7,6 +7,7 @@ of it in memory.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from scx_gamer.sessions.record import Power, Reading
     from scx_gamer.sessions.recorder import Key, Recorder
     from scx_gamer.system.loop import Loop
+
+log = logging.getLogger(__name__)
 
 _MAX_ID = (1 << 63) - 1
 
@@ -110,6 +113,7 @@ class Sessions:
         self._loop, self._path, self._options = loop, path, options
         self._services, self._waits = services, waits
         self._recorder: Recorder | None = None
+        self._unavailable = ""  # why there is no recorder
         self.frames = SessionFrames(self._active)
 
     def _active(self) -> Key | None:
@@ -120,9 +124,14 @@ class Sessions:
         """Follow the games that run, those in their grace period included."""
         found = list(games) if self._options.sessions else []
         if self._recorder is None:
-            if not found:
+            if not found or self._unavailable:
                 return
-            self._recorder = self._open()
+            try:
+                self._recorder = self._open()
+            except ImportError as err:
+                self._unavailable = f"{err}; install sqlite3 for Python"
+                log.error("sessions are not recorded: %s", self._unavailable)
+                return
         from scx_gamer.sessions.recorder import Playing
 
         self._recorder.update(
@@ -163,7 +172,7 @@ class Sessions:
             "refused": recorder.refused if recorder else 0,
             "write_errors": recorder.write_errors if recorder else 0,
             "write_max_ms": recorder.write_max_ns / 1e6 if recorder else 0.0,
-            "error": recorder.error if recorder else "",
+            "error": recorder.error if recorder else self._unavailable,
         }
 
     def last_ended(self) -> int:
@@ -241,13 +250,15 @@ def reading(services: Services, longest_ns: Sequence[int], power: Power | None) 
 
 @contextmanager
 def _refused() -> Iterator[None]:
-    """Turn an error of the database into one of the request."""
+    """Turn an error of the database into one of the request. The block imports what it needs."""
     from scx_gamer.sessions import SessionError
 
     try:
         yield
     except SessionError as err:
         raise ControlError(err.what, err.exit_code, err.errno, err.hint) from err
+    except ImportError as err:
+        raise ControlError(f"sessions are unavailable: {err}", FAILED) from err
 
 
 def _number(request: Mapping[str, Any], name: str, default: int | None) -> int | None:

@@ -80,7 +80,8 @@ class Session:
         if self.last.attached:
             self.attached_s += now.time_s - self.last.time_s
         longest = self.longest_ns or [0] * len(now.longest_ns)
-        self.longest_ns = [max(pair) for pair in zip(longest, now.longest_ns, strict=False)]
+        if now.longest_ns:  # else no scheduler ran in the last minute
+            self.longest_ns = [max(pair) for pair in zip(longest, now.longest_ns, strict=True)]
         self.held_back |= set(sorted(now.held_back)[: MAX_NAMES - len(self.held_back)])
         self.last = now
 
@@ -246,6 +247,6 @@ def _fits(value: object, shape: Any) -> bool:
         return value.keys() == keys.keys() and all(_fits(value[k], keys[k]) for k in keys)
     if shape is str:
         return isinstance(value, str) and len(value) <= MAX_TEXT
-    # not bool, NaN or infinity: what a reader computes with it must be a number
+    # not bool, and neither NaN nor infinity, which fail the comparison: readers compute with it
     types = shape if isinstance(shape, tuple) else (shape,)
-    return type(value) in types and math.isfinite(value) and 0 <= value < 1 << 63  # type: ignore[arg-type, operator]
+    return type(value) in types and 0 <= value < 1 << 63  # type: ignore[operator]

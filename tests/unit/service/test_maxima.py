@@ -73,9 +73,10 @@ def test_a_maximum_lasts_a_minute_at_most(monkeypatch: pytest.MonkeyPatch) -> No
         control.set("input_delay_max_ns", 4)
         full = {"exec_to_class": [3], "input_delay": [4], "oldest_wait": [8], "wait": [5, 7]}
         assert maxima.values().items() >= full.items()
+        assert maxima.waits() == [5, 7]
         assert period() == full
         generations.cpus[0].fields["wait_max_ns"] = [6, 0]
-        assert maxima.values()["wait"] == [6, 7]
+        assert maxima.values()["wait"] == maxima.waits() == [6, 7]
         assert period() == zero | {"wait": [6, 0]}
         assert period() == zero
 

@@ -199,6 +199,32 @@ def test_a_write_that_failed_leaves_no_id(path: Path) -> None:
         assert session.id == 0 and db.listing(0, (), count=10) == []
 
 
+def test_a_reader_holds_up_no_writer(path: Path) -> None:
+    """As an administrator with sqlite3 may, for hours."""
+    record(path)
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM sessions").fetchone()
+    begun = time.monotonic()
+    assert record(path) == [2]
+    assert time.monotonic() - begun < 5
+    assert len(reader.execute("SELECT * FROM sessions").fetchall()) == 1
+    reader.close()
+
+
+def test_a_locked_database_is_an_error_at_once(path: Path) -> None:
+    record(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    session = made(Source())
+    with Database(path, create=True) as db:
+        begun = time.monotonic()
+        with pytest.raises(SessionError, match="locked"):
+            db.write([(session, RUNNING, 1.0, None)])
+        assert time.monotonic() - begun < 2  # not the five seconds of Python's default
+    other.close()
+
+
 WRITER = """
 import sys
 from pathlib import Path

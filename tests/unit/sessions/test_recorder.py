@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -264,6 +264,24 @@ def test_operations_answer_each_user_and_refuse_nonsense(tmp_path: Path) -> None
     assert found.delete({"id": ids[0]}, 1000) == {"deleted": 1}
     assert found.delete({"all": True}, 1000) == {"deleted": 4}
     assert len(found.records({}, 0)) == 5
+    found.close()
+
+
+def test_without_sqlite_games_run_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some distributions package it apart."""
+    for name in ("sqlite3", "scx_gamer.sessions.database", "scx_gamer.sessions.recorder"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "sqlite3", None)
+    found = handle(tmp_path / "sessions.db")
+    for _ in range(2):
+        found.update([cast("Any", object())])
+        assert "sqlite3" in found.status()["error"]
+    (tmp_path / "sessions.db").touch()
+    for call in (found.records, found.record, found.delete):
+        with pytest.raises(ControlError, match="unavailable"):
+            call({"id": 1}, 0)
     found.close()
 
 

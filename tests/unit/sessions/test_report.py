@@ -126,6 +126,7 @@ def test_a_peak_is_not_thinned_away() -> None:
     timeline[1234]["wait_max_us"] = 777_000.0
     text = html(one(timeline=timeline))
     assert "777 ms" in text and len(text) < 150_000
+    assert re.search(r"[ML][\d.]+ 6\.0[LM\"]", text)  # the line reaches the top
 
 
 def test_a_table_has_the_same_columns_for_all(capsys: pytest.CaptureFixture[str]) -> None:
