@@ -22,6 +22,7 @@
 #define UNLOCKED_MAX_FPS 5000
 #define UNLOCKED_GOAL_NS 16666667ULL /* an unlocked frame later than this counts as missed */
 #define DRAIN_NS (500 * NSEC_PER_MSEC)
+#define LOG_PERIOD_NS (100 * NSEC_PER_MSEC)
 #define MAX_WORKERS 256
 
 /* Work of each stage in us, at the shape's own period. */
@@ -312,6 +313,38 @@ static void *loader_fn(void *arg)
 	return NULL;
 }
 
+struct frame_log {
+	struct game *game;
+	FILE *file;
+};
+
+/* Write the frames that were presented, as MangoHud's logs have them: one row a frame, held open. */
+static void *log_fn(void *arg)
+{
+	struct frame_log *log = arg;
+	struct game *g = log->game;
+	uint64_t prev = 0, present;
+	uint32_t seq = 0;
+
+	fprintf(log->file, "os\nLinux\nfps,frametime,elapsed\n");
+	while (!stopping(g)) {
+		sleep_until(now_ns() + LOG_PERIOD_NS);
+		for (; seq < g->max_frames; seq++, prev = present) {
+			present =
+			    atomic_load_explicit(&g->frames[seq].present_ns, memory_order_acquire);
+			if (!present)
+				break;
+			if (prev)
+				fprintf(log->file, "%.3f,%.6f,%lu\n",
+					1e9 / (double)(present - prev),
+					(double)(present - prev) / 1e6,
+					(unsigned long)(present - g->t0_ns));
+		}
+		fflush(log->file);
+	}
+	return NULL;
+}
+
 /* ---- report ---- */
 
 static struct percentiles collect(struct game *g, struct samples *const *parts, size_t nr)
@@ -581,8 +614,9 @@ static bool sit_out(struct game *g, bool live, pid_t compositor_pid)
 int cmd_game(const struct options *opt)
 {
 	static struct worker workers[MAX_WORKERS];
-	static pthread_t worker_threads[MAX_WORKERS], threads[NR_ROLES];
+	static pthread_t worker_threads[MAX_WORKERS], threads[NR_ROLES], log_thread;
 	struct game *g = prepare(opt);
+	struct frame_log log = {.game = g};
 	pid_t self = getpid(), child;
 	uint64_t cut = UINT64_MAX;
 	bool stopped;
@@ -609,6 +643,12 @@ int cmd_game(const struct options *opt)
 	}
 	for (size_t i = 0; i < NR_ROLES; i++)
 		start_thread(&threads[i], roles[i].name, roles[i].fn, g);
+	if (opt->log) {
+		log.file = fopen(opt->log, "we");
+		if (!log.file)
+			die("cannot write the log");
+		start_thread(&log_thread, "game_log", log_fn, &log);
+	}
 	tell_ready(opt->ready_fd);
 	if (opt->live) {
 		printf("{\"ready\":true}\n");
@@ -627,6 +667,11 @@ int cmd_game(const struct options *opt)
 		pthread_join(threads[i], NULL);
 	for (unsigned int i = 0; i < g->nr_workers; i++)
 		pthread_join(worker_threads[i], NULL);
+	if (log.file) {
+		pthread_join(log_thread, NULL);
+		if (fclose(log.file))
+			die("cannot write the log");
+	}
 	if (waitpid(child, &status, 0) != child || status)
 		die("the compositor process failed");
 	if (cut < g->measure_ns)

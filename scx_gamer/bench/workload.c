@@ -343,7 +343,7 @@ static const char usage[] =
     "usage: workload calibrate [--busy] [--seconds S]\n"
     "       workload game --shape few|chain30|workers|cpubound|unlocked|fps240 --calibration X\n"
     "                [--seconds S] [--seed N] [--period-us N] [--warmup-ms N] [--cpus N]\n"
-    "                [--hz N (of the input)] [--ready-fd FD] [--live]\n"
+    "                [--hz N (of the input)] [--log FILE] [--ready-fd FD] [--live]\n"
     "       workload load --kind hogs|compile|forkexec|messaging|pipes|memory|pinned|browser\n"
     "                --calibration X [--per-cpu X] [--seconds S] [--seed N] [--cpus N]\n"
     "                [--ready-fd FD]\n"
@@ -353,6 +353,7 @@ enum {
 	OPT_SHAPE = 256,
 	OPT_KIND,
 	OPT_NAME,
+	OPT_LOG,
 	OPT_SECONDS,
 	OPT_CALIBRATION,
 	OPT_PER_CPU,
@@ -370,6 +371,7 @@ static const struct option long_options[] = {
     {"shape", required_argument, NULL, OPT_SHAPE},
     {"kind", required_argument, NULL, OPT_KIND},
     {"name", required_argument, NULL, OPT_NAME},
+    {"log", required_argument, NULL, OPT_LOG},
     {"seconds", required_argument, NULL, OPT_SECONDS},
     {"calibration", required_argument, NULL, OPT_CALIBRATION},
     {"per-cpu", required_argument, NULL, OPT_PER_CPU},
@@ -417,6 +419,9 @@ static void parse(struct options *opt, int argc, char **argv)
 			break;
 		case OPT_NAME:
 			opt->name = optarg;
+			break;
+		case OPT_LOG:
+			opt->log = optarg;
 			break;
 		case OPT_SECONDS:
 			opt->seconds = number("--seconds", optarg, 0.05, 3600);

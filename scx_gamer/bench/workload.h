@@ -21,6 +21,7 @@ struct options {
 	const char *shape;
 	const char *kind;
 	const char *name;
+	const char *log; /* game: file of frame times, as MangoHud writes it */
 	double seconds;
 	double calibration; /* loops per us */
 	double per_cpu;
