@@ -304,6 +304,22 @@ def test_the_power_profile_that_is_held(
     assert all(one.what.isprintable() for one in found)
 
 
+@pytest.mark.parametrize(
+    ("facts", "level", "said"),
+    [
+        ({"keep": True, "recorded": 3, "running": 1, "error": ""}, "ok", "3 recorded, 1 running"),
+        ({"keep": False, "error": ""}, "info", "not recorded"),
+        ({"keep": True, "error": "database or disk is full\x1b"}, "warn", "disk is full\\x1b"),
+    ],
+)
+def test_sessions(
+    monkeypatch: pytest.MonkeyPatch, facts: dict[str, object], level: str, said: str
+) -> None:
+    monkeypatch.setattr(control, "request", lambda _op, **_args: {"sessions": facts})
+    found = only(ours.sessions())
+    assert found.level == level and said in found.what
+
+
 def test_no_supervisor_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCX_GAMER_RUNTIME_DIR", str(tmp_path))
     assert only(ours.supervisor()).level == "info"
