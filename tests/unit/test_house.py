@@ -37,8 +37,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "trace": "system",
         "leakcheck": "games netlimit scheduler observe libbpf system",
         "bench": "frames control libbpf system",
+        "compare": "bench frames control libbpf system",
         "doctor": "trace games netlimit metrics scheduler profiles input control config libbpf system",
-        "cli": "doctor bench leakcheck trace agent service sessions metrics netlimit dbus profiles input"
+        "cli": "doctor compare bench leakcheck trace agent service sessions metrics netlimit dbus profiles input"
         " control config libbpf system",
         "__main__": "cli",
     }.items()
