@@ -43,6 +43,14 @@ def _facts(now: SnapshotBody) -> Iterator[tuple[str, str]]:
     cause = f": {now['cause']}" if now.get("cause") else ""
     yield "state", f"{state} for {ago(now.get('since_s') or 0)}{cause}"
     yield "game", _game(now.get("games") or ())
+    if compared := now.get("comparison"):
+        yield (
+            "compare",
+            (
+                f"runs for {ago(compared['since_s'])}: pair {compared['pair']} of blocks,"
+                f" now {compared['side']} the scheduler"
+            ),
+        )
     if now.get("scheduler"):
         yield "waits", _waits(now)
     if frames := now.get("frames"):

@@ -26,6 +26,7 @@ _KEYS = "q quit  s sort  r reverse  up/down game  p pin"
 _COLORS = {
     "attached": "green",
     "idle": "cyan",
+    "paused": "cyan",
     "fallback": "red",
     "conflict": "red",
     "unsupported": "red",

@@ -52,6 +52,8 @@ OPERATIONS: dict[str, Spec] = {
     "game_add": Spec(Access.MANAGE, "AddGame", ("pid",)),
     "game_remove": Spec(Access.MANAGE, "RemoveGame", ("pid",)),
     "profile_set": Spec(Access.SET_PROFILE, "SetProfile", ("name", "sticky")),
+    "compare": Spec(Access.ALL),  # root, or the player of the only games
+    "compare_end": Spec(Access.ALL),  # by the id that only its client knows
     "net_status": Spec(Access.ALL),
     "net_limit": Spec(Access.MANAGE),
     "net_release": Spec(Access.MANAGE),

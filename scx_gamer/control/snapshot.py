@@ -13,6 +13,15 @@ from typing import TypedDict
 Values = dict[str, list[int]]  # fields of a BPF struct; a number is a list of one
 
 
+class ComparisonFacts(TypedDict):
+    """A comparison that runs on a game."""
+
+    pid: int
+    side: str  # of the scheduler: with, without
+    pair: int  # of blocks, from 1; 0 before the first
+    since_s: float
+
+
 class KernelFacts(TypedDict):
     release: str
     sched_ext: str  # as /sys/kernel/sched_ext/state
@@ -249,6 +258,7 @@ class StatusBody(TypedDict, total=False):
     loop: LoopFacts
     power: PowerFacts  # absent while the bus is off
     bus: BusFacts  # absent while the bus is off
+    comparison: ComparisonFacts | None
 
 
 class SnapshotBody(StatusBody, total=False):

@@ -21,6 +21,9 @@ class State(enum.StrEnum):
     OFF = "off"  # switched off by the user, over reboots
     IDLE = "idle"  # waiting for a game
     ATTACHED = "attached"
+    PAUSED = (
+        "paused"  # detached for a while amid a comparison, and never over an end of the supervisor
+    )
     BACKOFF = "backoff"  # will attach again by itself
     FALLBACK = "fallback"  # gave up until told otherwise
     CONFLICT = "conflict"  # another scheduler is loaded
@@ -116,6 +119,11 @@ class Machine:
         """Return True if the user or the kernel has switched the scheduler off."""
         return self.state is State.OFF
 
+    @property
+    def inactive(self) -> bool:
+        """Return True if nothing that helps games should be in force: off, or paused."""
+        return self.state in INACTIVE
+
     def counters(self) -> Counters:
         return Counters(dict(self._attaches), dict(self._exits), self._restarts)
 
@@ -173,6 +181,17 @@ class Machine:
         self._detach()
         if self.state is not State.UNSUPPORTED:
             self._change(State.OFF, reason)
+
+    def pause(self, cause: str) -> None:
+        """Detach until resume(), until no scheduler is wanted, or until a user's start or restart."""
+        if self.state is State.ATTACHED:
+            self._detach()
+            self._change(State.PAUSED, cause)
+
+    def resume(self, cause: str) -> None:
+        """End a pause."""
+        if self.state is State.PAUSED:
+            self._follow_wanted(cause)
 
     def user_restart(self) -> None:
         """Detach and attach a new generation."""
@@ -310,4 +329,5 @@ class Machine:
         self._on_change(before)
 
 
+INACTIVE = (State.OFF, State.PAUSED)
 _BAD = (State.BACKOFF, State.FALLBACK, State.CONFLICT, State.UNSUPPORTED)

@@ -62,6 +62,12 @@ class Operations:
             "game_add": self._game_add,
             "game_remove": lambda request, _uid: self.remove_game(pid_of(request)),
             "profile_set": self._profile_set,
+            "compare": lambda request, uid: self._compared(
+                self._services.comparison.hold(request, uid)
+            ),
+            "compare_end": lambda request, uid: self._compared(
+                self._services.comparison.release(request, uid)
+            ),
         }
         return bind(calls | netlimit.operations(self._services.network))
 
@@ -104,6 +110,10 @@ class Operations:
             raise ControlError("the scheduler is switched off: use `scx-gamer start`", FAILED)
         machine.user_restart()
         return self._applied()
+
+    def _compared(self, answer: dict[str, object]) -> dict[str, object]:
+        self._changes.apply()
+        return answer
 
     # ---- games -------------------------------------------------------------------------------
 

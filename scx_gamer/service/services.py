@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scx_gamer.scheduler.store import StateStore
     from scx_gamer.service.active_profile import ActiveProfile
     from scx_gamer.service.bus_signals import BusSignals
+    from scx_gamer.service.comparison import Comparison
     from scx_gamer.service.game_frames import GameFrames
     from scx_gamer.service.heartbeat import Heartbeat
     from scx_gamer.service.session_hints import Hints
@@ -36,6 +37,7 @@ class Services:
     frames: GameFrames
     network: TrafficLimiter
     hints: Hints
+    comparison: Comparison
     heartbeat: Heartbeat
     sessions: Sessions
     input: InputMonitor | None

@@ -93,6 +93,7 @@ class Status:
             "feed": cast("FeedFacts", observe.feed.counters()),
             "profile": self.profile(),
             "input": self._input(),
+            "comparison": services.comparison.facts(),
             "session_hints": dict(services.hints.results),
             "detection": cast("DetectionFacts", services.games.status()),
             "network": cast("NetworkFacts", services.network.status()),

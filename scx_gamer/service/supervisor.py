@@ -27,11 +27,12 @@ from scx_gamer.profiles import folders
 from scx_gamer.scheduler import exit_dumps, sysfs, topology
 from scx_gamer.scheduler.attached import Generations
 from scx_gamer.scheduler.exits import ExitRecord
-from scx_gamer.scheduler.machine import Attached, Machine, State
+from scx_gamer.scheduler.machine import INACTIVE, Attached, Machine, State
 from scx_gamer.scheduler.store import StateStore, boot_id
 from scx_gamer.service import hud
 from scx_gamer.service.active_profile import ActiveProfile, Base
 from scx_gamer.service.change_queue import ChangeQueue
+from scx_gamer.service.comparison import Comparison
 from scx_gamer.service.game_frames import GameFrames
 from scx_gamer.service.heartbeat import Heartbeat
 from scx_gamer.service.operations import Operations
@@ -171,6 +172,11 @@ class Supervisor:
         self.loop.at_pass_end(self._changes.apply)
         self.loop.at_pass_end(observe.feed.flush)
         period_ms = observe.abi.constants["SCXG_HEARTBEAT_PERIOD_MS"]
+        comparison = Comparison(
+            self.loop, machine, lambda: frames.monitor, games.listing, partial(_owners, games),
+            lambda: profile.mode,
+        )  # fmt: skip
+        stack.callback(comparison.close)
         services = Services(
             store=self.store,
             machine=machine,
@@ -182,6 +188,7 @@ class Supervisor:
             frames=frames,
             network=network,
             hints=Hints(games.hint, logind.active, partial(_owners, games)),
+            comparison=comparison,
             heartbeat=Heartbeat(
                 self.loop, machine, observe.feed, monitor, self._notifier, period_ms / 1000,
                 self._on_beat,
@@ -349,7 +356,7 @@ class Supervisor:
         if state is State.UNSUPPORTED:
             self._exit_code = UNSUPPORTED
             self.loop.stop()
-        self._changes.state_changed(switched=State.OFF in (before, state))
+        self._changes.state_changed(switched=before in INACTIVE or state in INACTIVE)
 
     def _game_exec(self) -> None:
         """Report the programs that processes of games run, several at once."""
@@ -399,7 +406,9 @@ class Supervisor:
         services = self.services
         settings = services.profile.network()
         if settings is not None:
-            services.network.apply(settings, services.games.wanted and not services.machine.off)
+            services.network.apply(
+                settings, services.games.wanted and not services.machine.inactive
+            )
 
     def hold_power(self) -> None:
         """Hold the power profile of the settings while a game runs, its grace period included, unless switched off."""

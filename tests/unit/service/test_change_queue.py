@@ -144,8 +144,8 @@ class Daemon:
         profile.start("")
         sup.services = Services(
             store=sup.store, machine=machine, observe=anything, generations=anything, profile=profile, watch="",
-            games=anything, frames=anything, network=anything, hints=anything, heartbeat=anything,
-            sessions=anything, input=None, input_error="", bus=None,
+            games=anything, frames=anything, network=anything, hints=anything, comparison=anything,
+            heartbeat=anything, sessions=anything, input=None, input_error="", bus=None,
         )  # fmt: skip
         sup._status = anything
         sup._publisher = anything
@@ -216,6 +216,17 @@ def test_power_is_held_while_a_game_runs_with_the_profile_s_own_value(daemon: Da
     assert daemon.world.power == "power-saver"
     daemon.play()
     assert daemon.world.power == ""
+
+
+def test_a_pause_ends_the_limits_too(daemon: Daemon) -> None:
+    """A comparison measures everything that is done for a game against nothing of it."""
+    daemon.play(Game(5))
+    daemon.machine.pause("without")
+    daemon.sup._changes.apply()
+    assert daemon.world.take() == ["detach", "limits False", "sessions 1", "publish"]
+    daemon.machine.resume("with")
+    daemon.sup._changes.apply()
+    assert daemon.world.take()[-4:] == ["attach", "limits True", "sessions 1", "publish"]
 
 
 def test_a_failure_disables_its_profile_outside_of_the_transition(daemon: Daemon) -> None:

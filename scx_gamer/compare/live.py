@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The stage of a comparison on a running game: the supervisor switches, tells the frames, and restores.
+
+The supervisor holds the switch as a lease. Each read renews it, so that the end of this process, however it comes,
+leaves the scheduler as it was.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from scx_gamer.compare.blocks import CompareError
+from scx_gamer.control import ControlError
+from scx_gamer.frames.model import Frame
+from scx_gamer.system.closing import Closing
+
+Request = Callable[..., Any]  # of the supervisor, by operation and arguments; raises ControlError
+
+
+class LiveStage(Closing):
+    """A game that runs, from construction to close(). Raises ControlError and CompareError."""
+
+    def __init__(self, request: Request, pid: int) -> None:
+        self._request = request
+        self._id = secrets.token_hex(16)
+        self._paused = False
+        self._pair = 0
+        self.source = ""
+        self._hold(begin=True, pid=pid)
+
+    @staticmethod
+    def now_ns() -> int:
+        return time.monotonic_ns()
+
+    @staticmethod
+    def wait(seconds: float) -> None:
+        time.sleep(seconds)
+
+    def switch(self, with_: bool, pair: int) -> None:
+        self._paused, self._pair = not with_, pair
+        self._hold()
+
+    def read(self) -> list[Frame] | None:
+        before = self.source
+        self.source, frames = self._hold()
+        return frames if self.source == before else None
+
+    def _hold(self, **more: object) -> tuple[str, list[Frame]]:
+        """Renew the lease; return the source and its frames."""
+        answer = self._request("compare", id=self._id, paused=self._paused, pair=self._pair, **more)
+        try:
+            frames = [Frame(int(end_ns), int(took_ns)) for end_ns, took_ns in answer["frames"]]
+            return str(answer["source"]), frames
+        except (TypeError, KeyError, ValueError) as err:
+            raise CompareError(
+                "the supervisor's answer is not understood", hint="restart it after the upgrade"
+            ) from err
+
+    def close(self) -> None:
+        """End the comparison; without a supervisor its lease ends by itself."""
+        with suppress(ControlError):
+            self._request("compare_end", id=self._id)

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lease of a comparison: whatever becomes of its client, the scheduler is as before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scx_gamer.compare.live import LiveStage
+from scx_gamer.control import ControlError
+from scx_gamer.frames.model import Frame
+from scx_gamer.scheduler.exits import KIND_ERROR_STALL
+from scx_gamer.scheduler.machine import State
+from scx_gamer.service.comparison import LEASE_S, MAX_FRAMES, Comparison
+from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
+from scx_gamer.system.paths import Paths
+from tests.unit.scheduler.test_machine import World
+
+PLAYER = 1000
+PID = 4242
+
+
+@dataclass
+class Feed:
+    source: object | None = "mangohud"
+    why: dict[str, str] = field(default_factory=dict)
+    listeners: list[Callable[[str, list[Frame]], None]] = field(default_factory=list)
+
+    def subscribe(self, callback: Callable[[str, list[Frame]], None]) -> Callable[[], None]:
+        self.listeners.append(callback)
+        return lambda: self.listeners.remove(callback)
+
+    def tell(self, source: str, *ends: int) -> None:
+        for listener in self.listeners:
+            listener(source, [Frame(end, 10) for end in ends])
+
+
+class Place:
+    """A supervisor's machine and its comparison, with a game of the player's."""
+
+    def __init__(self, folder: Path) -> None:
+        paths = Paths(folder / "run", folder / "state", folder / "etc")
+        paths.create()
+        self.world = World(paths)
+        self.machine = self.world.machine()
+        self.machine.start(True)
+        self.feed = Feed()
+        self.games: list[dict[str, object]] = [{"pid": PID}]
+        self.owners = {PLAYER}
+        self.mode = "auto"
+        self.comparison = Comparison(
+            self.world.clock,
+            self.machine,
+            lambda: self.feed,
+            lambda: self.games,
+            lambda: self.owners,
+            lambda: self.mode,
+        )
+
+    def hold(self, uid: int = PLAYER, **request: Any) -> dict[str, Any]:
+        wanted = {"id": "me", "paused": False, "pair": 1, "pid": PID, **request}
+        return self.comparison.hold(wanted, uid)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def refused(place: Place, **request: Any) -> ControlError:
+    with pytest.raises(ControlError) as error:
+        place.hold(**request)
+    return error.value
+
+
+def test_a_client_pauses_and_resumes(place: Place) -> None:
+    assert place.comparison.facts() is None
+    assert place.hold(begin=True)["state"] == "attached"
+    assert place.hold(paused=True, pair=2)["state"] == "paused"
+    assert len(place.world.kernel.lives) == 1
+    assert place.world.kernel.lives[0].closed == 1
+    place.world.clock.advance(2)
+    facts = place.comparison.facts()
+    assert facts == {"pid": PID, "side": "without", "pair": 2, "since_s": 2.0}
+    assert place.hold()["state"] == "attached"
+    assert place.comparison.release({"id": "me"}, PLAYER) == {"state": "attached"}
+    assert place.comparison.facts() is None
+    assert not place.feed.listeners
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_client_that_is_gone_loses_its_lease(place: Place, paused: bool) -> None:
+    place.hold(begin=True)
+    place.hold(paused=paused)
+    place.world.clock.advance(LEASE_S - 1)
+    place.hold(paused=paused)
+    place.world.clock.advance(LEASE_S - 1)
+    assert place.comparison.facts() is not None
+    place.world.clock.advance(2)
+    assert place.comparison.facts() is None
+    assert place.machine.state is State.ATTACHED
+    assert not place.feed.listeners
+    assert "not heard of" in str(refused(place, paused=True))
+    assert place.machine.state is State.ATTACHED
+
+
+def test_an_end_amid_a_pause_attaches(place: Place) -> None:
+    place.hold(begin=True)
+    place.hold(paused=True)
+    place.comparison.release({"id": "somebody"}, PLAYER)
+    assert place.machine.state is State.PAUSED
+    place.comparison.release({"id": "me"}, PLAYER)
+    assert place.machine.state is State.ATTACHED
+
+
+def test_the_end_of_the_supervisor_attaches_nothing_and_leaves_no_trace(place: Place) -> None:
+    place.hold(begin=True)
+    place.hold(paused=True)
+    place.machine.close()
+    place.comparison.close()
+    place.world.clock.advance(LEASE_S + 1)
+    assert len(place.world.kernel.lives) == 1
+    after = place.world.machine()
+    after.start(True)
+    assert after.state is State.ATTACHED
+
+
+def test_the_end_of_the_game_ends_the_pause(place: Place) -> None:
+    place.hold(begin=True)
+    place.hold(paused=True)
+    place.games.clear()
+    place.machine.set_wanted(False, "no game any more")
+    assert place.machine.state is State.IDLE
+    assert "no game that runs" in str(refused(place, paused=True))
+    place.world.clock.advance(LEASE_S + 1)
+    assert place.machine.state is State.IDLE
+
+
+@pytest.mark.parametrize("act", ["user_stop", "user_start", "user_restart"])
+def test_the_user_has_the_last_word(place: Place, act: str) -> None:
+    place.hold(begin=True)
+    place.hold(paused=True)
+    getattr(place.machine, act)()
+    wanted = place.machine.state
+    assert wanted is (State.OFF if act == "user_stop" else State.ATTACHED)
+    assert "meanwhile" in str(refused(place, paused=True))
+    place.world.clock.advance(LEASE_S + 1)
+    assert place.machine.state is wanted
+
+
+def test_an_error_of_the_scheduler_ends_it(place: Place) -> None:
+    place.hold(begin=True)
+    place.world.end(place.machine, KIND_ERROR_STALL)
+    assert "backoff meanwhile" in str(refused(place))
+    assert place.comparison.facts() is None
+
+
+def test_what_cannot_begin_says_why(place: Place) -> None:
+    other = refused(place, begin=True, pid=7)
+    assert (other.code, "no game" in str(other)) == (FAILED, True)
+    place.feed.source, place.feed.why = None, {"mangohud": "no log"}
+    assert "no source tells the frames of this game; mangohud: no log" in str(
+        refused(place, begin=True)
+    )
+    place.feed.source = "mangohud"
+    place.games.append({"pid": 8})
+    assert "another game runs too" in str(refused(place, begin=True))
+    del place.games[1]
+    place.machine.user_stop()
+    assert "the scheduler is off" in str(refused(place, begin=True))
+    place.machine.user_start()
+    place.hold(begin=True)
+    second = refused(place, begin=True, id="another")
+    assert "runs already" in str(second)
+    assert place.comparison.facts() is not None
+
+
+def test_only_the_player_and_root_may(place: Place) -> None:
+    assert refused(place, uid=1001, begin=True).code == NO_PERMISSION
+    place.mode = "always"
+    assert refused(place, begin=True).code == NO_PERMISSION
+    assert place.hold(uid=0, begin=True)["state"] == "attached"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": ""},
+        {"id": "x" * 65},
+        {"id": 5},
+        {"paused": 1},
+        {"begin": "yes"},
+        {"pair": -1},
+        {"pair": True},
+        {"pair": 1 << 31},
+        {"begin": True, "pid": 0},
+    ],
+)
+def test_a_malformed_request_is_refused(place: Place, wrong: dict[str, Any]) -> None:
+    assert refused(place, **wrong).code == USAGE
+    assert place.comparison.facts() is None
+
+
+def test_frames_are_handed_over_once_of_one_source_and_bounded(place: Place) -> None:
+    place.hold(begin=True)
+    place.feed.tell("mangohud", 1, 2)
+    place.feed.tell("mangohud", 3)
+    answer = place.hold()
+    assert answer["source"] == "mangohud"
+    assert answer["frames"] == [[1, 10], [2, 10], [3, 10]]
+    assert place.hold()["frames"] == []
+    place.feed.tell("mangohud", 4)
+    place.feed.tell("scheduler", 5)
+    assert place.hold()["frames"] == [[5, 10]]
+    place.feed.tell("scheduler", *range(MAX_FRAMES + 5))
+    frames = place.hold()["frames"]
+    assert len(frames) == MAX_FRAMES
+    assert frames[-1] == [MAX_FRAMES + 4, 10]
+
+
+def test_the_client_switches_reads_and_restores(place: Place) -> None:
+    def request(op: str, **args: Any) -> dict[str, Any]:
+        if op == "compare_end":
+            return place.comparison.release(args, PLAYER)
+        return place.comparison.hold(args, PLAYER)
+
+    with LiveStage(request, PID) as stage:
+        place.feed.tell("mangohud", 1)
+        assert stage.read() is None  # a source, after none
+        place.feed.tell("mangohud", 2)
+        assert stage.read() == [Frame(2, 10)]
+        stage.switch(False, 3)
+        assert place.machine.state is State.PAUSED
+        place.feed.tell("scheduler", 3)
+        assert stage.read() is None
+        assert stage.source == "scheduler"
+    assert place.machine.state is State.ATTACHED
+    assert place.comparison.facts() is None
