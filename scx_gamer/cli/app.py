@@ -12,6 +12,7 @@ import typer
 
 from scx_gamer.cli import (
     bench,
+    compare,
     devices,
     diagnosis,
     games,
@@ -54,6 +55,7 @@ def build() -> typer.Typer:
         net,
         trace,
         bench,
+        compare,
     ):
         group.register(app)
     return app

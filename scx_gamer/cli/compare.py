@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""compare: the effect of the scheduler on the game that runs, measured while it is played."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from scx_gamer.cli import output
+from scx_gamer.system.exit_codes import FAILED
+from scx_gamer.system.text import printable
+
+if TYPE_CHECKING:
+    from scx_gamer.control.snapshot import GameFacts
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("compare")
+    def compare(
+        game: Annotated[
+            str,
+            typer.Argument(help="PID, AppID or part of the name of the game.", show_default=False),
+        ] = "",
+        now: Annotated[bool, typer.Option("--now", help="The game that runs now.")] = False,
+        minutes: Annotated[
+            float, typer.Option("--minutes", min=0.5, max=600, help="Longest duration.")
+        ] = 45,
+        seconds: Annotated[
+            float,
+            typer.Option(
+                "--seconds", min=3, max=300, help="Shortest block; the longest has thrice as many."
+            ),
+        ] = 30,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    ) -> None:
+        """Measure your game without and with the scheduler while you play, and give one verdict."""
+        if bool(game) == now:
+            raise typer.BadParameter("name a game, or give --now for the one that runs")
+        _compare(game, minutes, seconds, as_json=as_json)
+
+
+def _compare(wanted: str, minutes: float, seconds: float, *, as_json: bool) -> None:
+    from scx_gamer.cli import remote
+    from scx_gamer.compare import words
+    from scx_gamer.compare.blocks import Comparison, Plan
+    from scx_gamer.compare.live import LiveStage
+    from scx_gamer.system.errors import ScxGamerError
+
+    game = _find(remote.request("games"), wanted)
+    plan = Plan(shortest_s=seconds, longest_s=3 * seconds, time_s=minutes * 60)
+    name = printable(game["name"] or game["comm"], 80)
+
+    def progress(line: str) -> None:
+        print(f"scx-gamer: {name}: {line}", file=sys.stderr, flush=True)
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    stopped: BaseException | None = None
+    with LiveStage(remote.request, game["pid"]) as stage:
+        comparison = Comparison(stage, plan, secrets.randbits(32), progress)
+        try:
+            comparison.run()
+        except (KeyboardInterrupt, ScxGamerError) as err:
+            stopped = err
+    result = comparison.result
+    if as_json:
+        output.as_json(words.as_json(result, stage.source))
+    else:
+        print("\n".join(words.lines(result, stage.source)))
+    if stopped is not None:
+        raise stopped
+
+
+def _find(games: list[GameFacts], wanted: str) -> GameFacts:
+    """Return the game that is wanted, the active one for an empty word. Raises CompareError."""
+    from scx_gamer.compare.blocks import CompareError
+
+    if not wanted:
+        found = [game for game in games if game["active"]] or games
+    else:
+        exact = [g for g in games if wanted in (str(g["pid"]), str(g["main_pid"]), g["app_id"])]
+        part = wanted.lower()
+        found = exact or [g for g in games if part in f"{g['name']} {g['comm']}".lower()]
+    if not found:
+        what = f"no game {wanted!r} runs" if wanted else "no game runs"
+        raise CompareError(what, hint="see `scx-gamer games list`", code=FAILED)
+    return found[0]
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
