@@ -10,17 +10,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
+from scx_gamer.agent.desktop import Desktop
 from scx_gamer.agent.gamemode import GameMode
-from scx_gamer.agent.hyprland import Hyprland
-from scx_gamer.agent.i3 import I3
-from scx_gamer.agent.kwin import KWin
 from scx_gamer.agent.model import Adapter, AgentError, Environment
-from scx_gamer.agent.niri import Niri
 from scx_gamer.agent.notice import Notice, SessionNotice
 from scx_gamer.agent.reporter import Reporter
-from scx_gamer.agent.x11 import X11, Server
 from scx_gamer.dbus import SYSTEM_BUS
 from scx_gamer.system.paths import paths
 from scx_gamer.system.text import printable
@@ -30,56 +25,14 @@ log = logging.getLogger(__name__)
 _BACKOFF_S = (1.0, 5.0, 30.0)
 
 
-def focus_adapter(env: Environment) -> Adapter | None:
-    """Return the adapter of the session's desktop. X11 is last: under a compositor it shows XWayland windows only."""
-    if env.get("SWAYSOCK"):
-        return I3(env["SWAYSOCK"], "sway", _pid_of_window(env))
-    if env.get("HYPRLAND_INSTANCE_SIGNATURE") and env.get("XDG_RUNTIME_DIR"):
-        name = env["HYPRLAND_INSTANCE_SIGNATURE"].replace("/", "")
-        return Hyprland(Path(env["XDG_RUNTIME_DIR"], "hypr", name))
-    if env.get("NIRI_SOCKET"):
-        return Niri(env["NIRI_SOCKET"])
-    if "KDE" in env.get("XDG_CURRENT_DESKTOP", "").split(":") and env.get(
-        "DBUS_SESSION_BUS_ADDRESS"
-    ):
-        return KWin(env["DBUS_SESSION_BUS_ADDRESS"])
-    if env.get("I3SOCK"):
-        return I3(env["I3SOCK"], "i3", _pid_of_window(env))
-    if env.get("DISPLAY"):
-        return X11(env["DISPLAY"])
-    return None
-
-
-def _pid_of_window(env: Environment) -> _Windows:
-    return _Windows(env.get("DISPLAY", ""))
-
-
-class _Windows:
-    """A function from X window to pid, which connects at the first call and returns 0 without an X server."""
-
-    def __init__(self, display: str) -> None:
-        self._display = display
-        self._server: Server | None = None
-
-    def __call__(self, window: int) -> int:
-        if not self._display:
-            return 0
-        try:
-            if self._server is None:
-                self._server = Server(self._display)
-            return self._server.pid_of_window(window)
-        except AgentError as err:
-            log.warning("%s", err)
-            self._server = None
-            return 0
-
-
 NOTICES = ("all", "start", "end", "none")  # about games
 
 
 def adapters(env: Environment, notices: str = "all") -> list[Adapter]:
     """Return all adapters of the session, with `notices` about games."""
-    found = [adapter] if (adapter := focus_adapter(env)) else []
+    found: list[Adapter] = []
+    if env.get("XDG_RUNTIME_DIR") or env.get("DISPLAY"):
+        found.append(Desktop(env))
     if env.get("DBUS_SESSION_BUS_ADDRESS"):
         found.append(GameMode(env["DBUS_SESSION_BUS_ADDRESS"]))
         system = env.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
@@ -130,7 +83,9 @@ def main(notices: str = "all") -> int:
     )
     found = adapters(os.environ, notices)
     if not found:
-        log.info("no adapter: the environment names no compositor, X server or session bus")
+        log.info(
+            "no adapter: the environment names no session: no runtime directory, X server or session bus"
+        )
         return 0
     log.info("reading events of %s", ", ".join(adapter.name for adapter in found))
 

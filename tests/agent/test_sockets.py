@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scx_gamer.agent.desktop import Desktop, focus_adapter, present
 from scx_gamer.agent.hyprland import Hyprland
 from scx_gamer.agent.i3 import I3, focused
-from scx_gamer.agent.main import adapters, focus_adapter
+from scx_gamer.agent.main import adapters
 from scx_gamer.agent.model import FOCUS, GAMEMODE, AgentError
 from scx_gamer.agent.niri import Niri
 from scx_gamer.agent.reporter import Reporter
@@ -187,22 +189,74 @@ def test_no_message_breaks_an_adapter(messages: list[object]) -> None:
 def test_who_is_asked_in_which_session() -> None:
     bus = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/x"}
 
-    def names(**env: str) -> list[str]:
-        return [adapter.name for adapter in adapters(env)]
+    def name(**env: str) -> str:
+        adapter = focus_adapter(env)
+        return adapter.name if adapter else ""
 
-    assert names(SWAYSOCK="/s", DISPLAY=":0", **bus) == ["sway", "GameMode", "notices"]
-    assert names(HYPRLAND_INSTANCE_SIGNATURE="x", XDG_RUNTIME_DIR="/r", DISPLAY=":0") == [
-        "Hyprland"
-    ]
-    assert names(NIRI_SOCKET="/n") == ["niri"]
-    assert names(XDG_CURRENT_DESKTOP="KDE", DISPLAY=":0", **bus) == [
-        "KWin",
+    assert name(SWAYSOCK="/s", DISPLAY=":0", **bus) == "sway"
+    assert name(HYPRLAND_INSTANCE_SIGNATURE="x", XDG_RUNTIME_DIR="/r", DISPLAY=":0") == "Hyprland"
+    assert name(NIRI_SOCKET="/n") == "niri"
+    assert name(XDG_CURRENT_DESKTOP="KDE", DISPLAY=":0", **bus) == "KWin"
+    assert name(I3SOCK="/i", DISPLAY=":0") == "i3"
+    assert name(DISPLAY=":0") == "X11"
+    assert name() == name(XDG_CURRENT_DESKTOP="KDE") == ""
+    assert [one.name for one in adapters({"DISPLAY": ":0", **bus})] == [
+        "desktop",
         "GameMode",
         "notices",
     ]
-    assert names(I3SOCK="/i", DISPLAY=":0") == ["i3"]
-    assert names(DISPLAY=":0") == ["X11"]
-    assert names() == [] and focus_adapter({"XDG_CURRENT_DESKTOP": "KDE"}) is None
+    assert adapters({}) == []
+
+
+def test_sockets_that_answer_are_found_whatever_the_environment_says(tmp_path: Path) -> None:
+    """What a killed compositor left behind is passed over, and so are names that cannot be paths."""
+
+    async def scenario() -> None:
+        (tmp_path / "hypr/abc_1").mkdir(parents=True)
+        runtime = {"XDG_RUNTIME_DIR": str(tmp_path)}
+        dead = tmp_path / "sway-ipc.0.1.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(dead))  # and closed without being removed
+        assert present({**runtime, "SWAYSOCK": str(dead), "NIRI_SOCKET": "x" * 200}) == runtime
+        assert present({"I3SOCK": "a\0b"}) == {}
+        async with (
+            at(tmp_path / "sway-ipc.0.2.sock"),
+            at(tmp_path / "hypr/abc_1/.socket2.sock"),
+        ):
+            assert present({**runtime, "SWAYSOCK": str(dead)}) == {
+                **runtime,
+                "SWAYSOCK": str(tmp_path / "sway-ipc.0.2.sock"),
+                "HYPRLAND_INSTANCE_SIGNATURE": "abc_1",
+            }
+            given = {**runtime, "HYPRLAND_INSTANCE_SIGNATURE": "abc_1/"}
+            assert present(given)["HYPRLAND_INSTANCE_SIGNATURE"] == "abc_1"
+
+    asyncio.run(scenario())
+
+
+def test_desktop_is_chosen_again_when_it_ends(tmp_path: Path) -> None:
+    """First none, then niri, then niri at another path, then Hyprland: one after the other, all reported."""
+    desktop = Desktop({"XDG_RUNTIME_DIR": str(tmp_path)})
+    window = '{"WindowsChanged": {"windows": [{"id": 1, "pid": %d, "is_focused": true}]}}\n'
+
+    async def scenario() -> None:
+        assert "none that tells the focus" in await until_ended(desktop)
+        for pid, name in ((41, "niri.wayland-1.7.sock"), (42, "niri.wayland-1.8.sock")):
+            async with at(tmp_path / name) as niri, listening(desktop) as ear:
+                async with asyncio.timeout(10):
+                    await niri.received.get()
+                niri.say('{"Ok": "Handled"}\n' + window % pid)
+                await ear.until((FOCUS, pid, True))
+                assert desktop.name == "niri"
+        folder = tmp_path / "hypr/sig"
+        folder.mkdir(parents=True)
+        async with at(folder / ".socket2.sock"), at(folder / ".socket.sock") as asked:
+            asked.answer = b'{"pid": 43}'
+            async with listening(desktop) as ear:
+                await ear.until((FOCUS, 43, True))
+                assert desktop.name == "Hyprland"
+
+    asyncio.run(scenario())
 
 
 class Supervisor:

@@ -9,12 +9,17 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+from scx_gamer.agent.desktop import Desktop
 from scx_gamer.agent.i3 import I3
 from scx_gamer.agent.kwin import AGENT, AGENT_PATH, SCRIPT, KWin
+from scx_gamer.agent.main import keep
 from scx_gamer.agent.model import FOCUS
 from scx_gamer.dbus.userbus import UserBus, UserBusError
-from tests.agent.support import Session, listening, session, until_ended
+from tests.agent.support import Ear, Session, listening, session, until_ended
+from tests.processes import end
 
 CLIENT = ("weston-flower",)  # a window, and nothing else
 
@@ -62,6 +67,35 @@ def test_sway() -> None:
             for window in (first, second):
                 own.processes.remove(window)
                 window.wait(10)
+
+    asyncio.run(scenario())
+
+
+def test_agent_follows_a_sway_that_is_started_again() -> None:
+    """As after a crash: another socket and other processes. The agent has the environment of its own start."""
+
+    async def scenario() -> None:
+        with sway() as (own, path):
+            first = own.start(*CLIENT)
+            ear = Ear()
+            reporter = cast(Any, SimpleNamespace(report=ear.report))
+            desktop = Desktop({"XDG_RUNTIME_DIR": str(own.folder), "SWAYSOCK": path})
+            task = asyncio.create_task(keep(desktop, reporter))
+            try:
+                await ear.until((FOCUS, first.pid, True))
+                own.processes[0].kill()
+                await ear.until((FOCUS, 0, True))
+                for process in own.processes:
+                    end(process, 5)
+                own.processes.clear()
+                (own.folder / "wayland-1").unlink(missing_ok=True)
+                own.start("sway", "-c", str(own.folder / "sway.conf"))
+                own.wait_for("the display", lambda: len([*own.folder.glob("sway-ipc.*.sock")]) == 2)
+                own.wait_for("the display", (own.folder / "wayland-1").exists)
+                second = own.start(*CLIENT)
+                await ear.until((FOCUS, second.pid, True))
+            finally:
+                task.cancel()
 
     asyncio.run(scenario())
 
