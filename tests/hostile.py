@@ -28,14 +28,10 @@ CHANGES = (
 )  # fmt: skip
 
 
-def messages(rng: random.Random, *, right: bool = False) -> Iterator[Any]:
-    """Without end. A call that is right, which by chance some are, comes with `right` alone."""
+def values(rng: random.Random) -> dict[str, Callable[[], Any]]:
+    """Return what makes a value of each type."""
     lib = wire.library()
-    known = interfaces()
-    members = [
-        *known[INTERFACE].methods, *known[SESSION_INTERFACE].methods, "x", "Nope", "Get", "Set", "GetAll", "Introspect",
-    ]  # fmt: skip
-    makers: dict[str, Callable[[], Any]] = {
+    return {
         "s": lambda: rng.choice(TEXTS),
         "u": lambda: rng.choice(NUMBERS),
         "b": lambda: rng.random() < 0.5,
@@ -46,6 +42,16 @@ def messages(rng: random.Random, *, right: bool = False) -> Iterator[Any]:
         "(uu)": lambda: [1, 2],
         "d": lambda: float("nan"),
     }
+
+
+def messages(rng: random.Random, *, right: bool = False) -> Iterator[Any]:
+    """Without end. A call that is right, which by chance some are, comes with `right` alone."""
+    lib = wire.library()
+    known = interfaces()
+    members = [
+        *known[INTERFACE].methods, *known[SESSION_INTERFACE].methods, "x", "Nope", "Get", "Set", "GetAll", "Introspect",
+    ]  # fmt: skip
+    makers = values(rng)
     while True:
         member = rng.choice(members)
         interface = rng.choice([INTERFACE, *known, "org.example.X", None])

@@ -7,6 +7,7 @@ The calls are those of scxctl 1.1.1 (sched-ext/scx-loader, crates/scxctl/src/mai
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -24,6 +25,7 @@ from scx_gamer.dbus.interface import parse
 from scx_gamer.dbus.loader import ACTION, LOADER, MODES, NAME, PATH
 from scx_gamer.dbus.service import BusService, properties_of
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
+from tests.hostile import attack, values
 from tests.unit.dbus.conftest import Daemon, Turning, turning
 from tests.unit.dbus.test_service import wait
 
@@ -248,6 +250,30 @@ def lie(client: BusClient, to: str) -> None:
     made.destination = to
     client._sock.sendall(wire.encode(made, 4711))
     client.call("Ping", interface=f"{DBUS}.Peer", destination=to, path=PATH)
+
+
+def test_calls_that_mean_no_good_change_nothing(supervisor: Supervisor, start: Start) -> None:
+    """Members and standard calls with any body, by root, whom polkit does not hold back."""
+    rng, makers, lib = random.Random(22), values(random.Random(23)), wire.library()
+    known = parse((TREE / "scx_gamer/dbus/loader.xml").read_text())[LOADER].methods
+
+    def calls() -> Iterator[Any]:
+        while True:
+            member = rng.choice([*known, "Get", "GetAll", "Set", "Introspect", "x"])
+            pieces = [rng.choice(list(makers)) for _ in range(rng.randint(0, 3))]
+            signature = "".join(pieces)
+            if not (member in known and known[member].takes == signature):
+                yield lib.Message(
+                    destination=NAME, path=rng.choice([PATH, PATH, "/", "/org"]), member=member,
+                    interface=rng.choice([LOADER, f"{DBUS}.Properties", None, "a.b"]),
+                    signature=signature, body=[makers[one]() for one in pieces],
+                )  # fmt: skip
+
+    start()
+    with BusClient(60) as client:
+        ends = attack(client, calls(), 1000)
+        assert {f"{ERROR}{name}" for name in ("InvalidArgs", "UnknownMethod")} <= ends.keys()
+    assert supervisor.asked == [] and properties()["CurrentScheduler"] == "scx_gamer"
 
 
 def test_name_that_another_program_has_is_left_to_it(supervisor: Supervisor, start: Start) -> None:

@@ -71,7 +71,11 @@ def agent_of_a_user() -> Iterator[None]:
             )
             return found + systemctl("status", "scx-gamer-agent")
 
-        wait_until("the agent listens", lambda: "reading events of desktop, GameMode, notices" in log(), 240)
+        wait_until(
+            "the agent listens",
+            lambda: "reading events of desktop, GameMode, notices" in log(),
+            240,
+        )
         assert systemctl("is-active", "scx-gamer-agent").strip() == "active"
         yield
         assert systemctl("is-active", "scx-gamer-agent").strip() == "active", log()
