@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scx_gamer.control import ControlError
+from scx_gamer.control import ControlError, LimitError
 from scx_gamer.control.server import pid_of
 from scx_gamer.scheduler.machine import Cancel, Clock, Machine, State
+from scx_gamer.system.budget import Budget
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 LEASE_S = 15.0  # beside hogs and without a scheduler for games, a client may get no CPU for seconds
 MAX_FRAMES = 20_000  # kept for a client: some seconds of any game
 _MAX_ID = 64
+_PAUSES_PER_S, _PAUSES = (
+    0.2,
+    4.0,
+)  # of one user: each costs a detach, an attach and the time of both
 
 
 class FrameFeed(Protocol):
@@ -61,6 +66,7 @@ class Comparison:
         self._pid = 0
         self._paused = False
         self._pair = 0
+        self._budget = Budget(_PAUSES_PER_S, _PAUSES, clock.now_ns)
         self._left_as: tuple[object, ...] = ()  # the machine, after the last request
         self._began_ns = 0
         self._timer: Cancel | None = None
@@ -93,6 +99,9 @@ class Comparison:
         elif self._seen() != self._left_as:
             self._fail(f"the scheduler is {self._machine.state} meanwhile: {self._machine.cause}")
         self._pair = pair
+        if paused and not self._paused and uid and not self._budget.take(uid):
+            self.end("the comparison ended: too many pauses")
+            raise LimitError("more pauses than one in five seconds")
         if paused:
             self._machine.pause("a comparison measures without it")
         else:
@@ -126,7 +135,7 @@ class Comparison:
 
     def close(self) -> None:
         """Forget what runs, and leave the scheduler alone."""
-        self._id, self._frames, self._source = "", [], ""
+        self._id, self._frames, self._source, self._paused = "", [], "", False
         if self._timer is not None:
             self._timer.cancel()
         unsubscribe, self._unsubscribe = self._unsubscribe, _nothing

@@ -47,6 +47,7 @@ from scx_gamer.system.paths import Paths
 from scx_gamer.system.text import printable
 from scx_gamer.trace.answer import Answer
 from tests.unit.profiles.support import LIMITS, TOP
+from tests.unit.service.test_comparison import Place as Compared
 
 Target = Callable[[bytes], None]
 SEPARATOR = b"\n====\n"  # between the files of an input that has several
@@ -264,13 +265,16 @@ def session_record(_scratch: Path) -> Target:
     return target
 
 
-def messages(_scratch: Path) -> Target:
+def messages(scratch: Path) -> Target:
     """A line on the control socket."""
+    comparison = Compared(scratch).comparison
     server = object.__new__(ControlServer)
     server.requests = 0
     server.operations = {
         "explain": Operation(lambda request, _uid: pid_of(request), OPERATIONS["explain"]),
         "stop": Operation(lambda _request, _uid: None, OPERATIONS["stop"]),
+        "compare": Operation(comparison.hold, OPERATIONS["compare"]),
+        "compare_end": Operation(comparison.release, OPERATIONS["compare_end"]),
     }
 
     def target(data: bytes) -> None:

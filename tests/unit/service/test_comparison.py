@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scx_gamer.compare.live import LiveStage
-from scx_gamer.control import ControlError
+from scx_gamer.control import ControlError, LimitError
 from scx_gamer.frames.model import Frame
 from scx_gamer.scheduler.exits import KIND_ERROR_STALL
 from scx_gamer.scheduler.machine import State
@@ -184,6 +184,27 @@ def test_only_the_player_and_root_may(place: Place) -> None:
     place.mode = "always"
     assert refused(place, begin=True).code == NO_PERMISSION
     assert place.hold(uid=0, begin=True)["state"] == "attached"
+
+
+def test_a_users_pauses_are_bounded_and_roots_are_not(place: Place) -> None:
+    """Each costs a detach and an attach, during which the supervisor serves nobody."""
+    for number in range(30):
+        try:
+            place.hold(id=str(number), begin=True)
+            place.hold(id=str(number), paused=True)
+        except LimitError:
+            break
+        place.comparison.release({"id": str(number)}, PLAYER)
+        place.world.clock.advance(0.1)
+    assert number == 4
+    assert place.machine.state is State.ATTACHED
+    assert place.comparison.facts() is None
+    place.world.clock.advance(6)
+    place.hold(begin=True)
+    assert place.hold(paused=True)["state"] == "paused"
+    for _ in range(10):
+        place.hold(uid=0)
+        assert place.hold(uid=0, paused=True)["state"] == "paused"
 
 
 @pytest.mark.parametrize(
