@@ -91,6 +91,8 @@ SEARCH = (
 _SHARED = frozenset({"bin", "sbin", "games", "lib", "libexec", "lib64", "share", "local", "opt", "usr", "home", "tmp",
                      "applications", "appimages", "downloads", "desktop", "documents", ""})  # fmt: skip
 _STORES = ("/nix/store/", "/gnu/store/")
+_HOME = re.compile(r"""(?<![^\s"'=])~(?=/)|\$HOME\b|\$\{HOME\}""")
+_RUN = ("-e", "-x", "--", "--command", "--execute")  # of terminals: the program follows
 _PROGRAM = re.compile(r"^[^-][^.]*(\.(sh|bin|x86_64|x86|AppImage))?$")
 _FLATPAK_ID = re.compile(r"^[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)+$")
 
@@ -243,12 +245,13 @@ def keys_of(text: str) -> dict[str, str]:
     return keys
 
 
-def parse_entry(text: str) -> tuple[Entry, Command] | None:
-    """A desktop entry's text → what it is and what it starts; None for one that starts nothing."""
+def parse_entry(text: str, home: str = "") -> tuple[Entry, Command] | None:
+    """A desktop entry's text → what it is and what it starts; None for one that starts nothing. `home`: of its user."""
     keys = keys_of(text)
-    if keys.get("Type", "Application") != "Application" or not keys.get("Exec"):
+    line = keys.get("Exec", "")
+    if keys.get("Type", "Application") != "Application" or not line:
         return None
-    command = command_of(keys["Exec"], keys.get("Path", ""))
+    command = command_of(_HOME.sub(home, line) if home else line, keys.get("Path", ""))
     if command.sandbox.startswith("snap:") and keys.get("X-SnapInstanceName"):
         app = keys.get("X-SnapAppName") or keys["X-SnapInstanceName"]
         command = Command(
@@ -264,7 +267,7 @@ def parse_entry(text: str) -> tuple[Entry, Command] | None:
         game="Game" in found,
         kinds=bool(found & _KINDS),
         launcher="PackageManager" in found or (bool(found & _TOOLS) and not found & _KINDS),
-        command=_flatpak_command(keys["Exec"]) if command.sandbox.startswith("flatpak:") else "",
+        command=_flatpak_command(line) if command.sandbox.startswith("flatpak:") else "",
     )
     return entry, command
 
@@ -495,7 +498,7 @@ def read_entries(places: Iterable[Place | Path | str], into: Entries) -> Iterato
             seen.add(name)
             text = _text(at, name, mounts)
             if text:
-                add_entry(parse_entry(text), into, at, mounts)
+                add_entry(parse_entry(text, at.home), into, at, mounts)
             yield
     into.leave_out_shared()
     for folder in ("/usr/share/wayland-sessions", "/usr/share/xsessions"):
@@ -556,15 +559,20 @@ def add_entry(
     kind = family(word)
     if kind == "shell" and not command.arguments and place.home:
         kind = ""  # a game called fish
-    told = next((w for w in (command.word, *command.arguments) if w.lower().endswith(".exe")), "")
-    if told.startswith("/") and kind not in ("mono", "dotnet"):
-        into.windows.setdefault(told.lower(), entry)
+    windows = next(
+        (w for w in (command.word, *command.arguments) if w.lower().endswith(".exe")), ""
+    )
+    if windows.startswith("/") and kind not in ("mono", "dotnet"):
+        into.windows.setdefault(windows.lower(), entry)
         return
     if kind or word.lower() in _OPENERS:
         _add_generic(entry, command, kind or word.lower(), into)
         return
     program = _program(command.word, place, mounts)
-    for inner in command.arguments[:_DEPTH]:  # who is told to run a program is a wrapper
+    start = next((at for at, w in enumerate(command.arguments, 1) if w in _RUN), 0)
+    for inner in command.arguments[
+        start : start + _DEPTH
+    ]:  # who is told to run a program is a wrapper
         told = _program(inner, place, mounts) if entry.game and _runs(program, inner) else ""
         if not told:
             break

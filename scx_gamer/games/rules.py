@@ -68,6 +68,7 @@ _SYSTEM_GAMES = ("/usr/games/", "/usr/local/games/", "/usr/lib/games/", "/usr/sh
 _RUNTIMES = re.compile(r"^(SteamLinuxRuntime.*|Proton.*|Steamworks Shared)$")
 _PROTON_VERBS = ("waitforexitandrun", "run", "runinprefix")
 _WORDS = 64  # of a command that is looked at
+_FOLDERS = 3  # above a program that may be called as its package
 _ENDING = re.compile(r"\.(jar|love|pyw?|sh|bin|real|x86_64|x86)$")
 _APP_DIGITS = 10  # of an AppID of the store; a shortcut's has 64 bits
 _SAYS_NOTHING = re.compile(r"^(umu-(default|0+)|0|none|default)$")
@@ -718,13 +719,17 @@ def _by_folder(facts: Facts, ctx: Context) -> tuple[Entry, str] | None:
 
 
 def _by_name(facts: Facts, ctx: Context) -> tuple[Entry, str] | None:
-    """The engine or archive of the system that has the name of an entry's program, which was a script."""
+    """The engine or archive of the system that has, or whose folder has, the name of an entry's program: a script."""
     words = facts.words
     path = words.script if words.interpreter in WORKING else live_path(facts.process.exe)
     if words.interpreter and words.interpreter not in WORKING:
         return None
-    entry = ctx.entries.named.get(_ENDING.sub("", file_name(path).lower()))
-    if entry is None or not (is_system(path) or path.startswith(_SYSTEM_GAMES)):
+    if not path.startswith((*_SYSTEM, "/opt/")):
+        return None
+    *folders, name = path.lower().split("/")
+    names = (_ENDING.sub("", name), *reversed(folders[-_FOLDERS:]))
+    entry = next((e for n in names if (e := ctx.entries.named.get(n)) is not None), None)
+    if entry is None:
         return None
     return (
         (entry, f"{path} is called as the program of {entry.name}, a Game")
