@@ -34,6 +34,7 @@ DEAD_WHEEL_PERMILLE = 10  # a wheel turns by 900 degrees: 9 of them
 DEAD_POINTER_PERMILLE = 1  # pens and touch surfaces: two pixels of a screen
 
 ABS_AXES = 64  # ABS_CNT
+ABS_MT_SLOT = 0x2F  # the first of the multi-touch axes
 _POSITIONS = frozenset({ABS_X, ABS_Y, ABS_MT_POSITION_X, ABS_MT_POSITION_Y})
 _KEY_REPEAT = 2
 
@@ -105,6 +106,11 @@ class Axes:
         self._lane, self._permille = lane, permille
         self._dead: dict[int, int] = {}
         self._counted: dict[int, int] = {}
+
+    @property
+    def states(self) -> list[int]:
+        """The axes whose value the device tells when asked: the kernel keeps none of multi-touch axes."""
+        return [code for code in self._dead if code < ABS_MT_SLOT]
 
     def learn(self, code: int, limits: Limits, value: int) -> None:
         """Take the limits of an axis, and where it is; an axis that no player moves never acts."""

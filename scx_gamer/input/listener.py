@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import select
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -253,7 +254,17 @@ class Listener:
     def _resume(self, device: Device) -> None:
         device.unmask = None
         flooded, device.flooded = device.flooded, False
-        if self._mask(device, device.mask) and flooded:
+        if not self._mask(device, device.mask):
+            return
+        # A stick may have come back meanwhile: else it would not count when it goes there again.
+        try:
+            moved = device.reader is not None and device.reader.moved()
+        except OSError as err:
+            self._monitor.failed(device, err)
+            return
+        if moved and device.lanes[Source.ABS]:
+            self._tell("INPUT", index=device.lanes[Source.ABS], time_ns=time.monotonic_ns())
+        if flooded:
             self._monitor.poll_device(device)
 
     def _read(self, device: Device) -> Batch:

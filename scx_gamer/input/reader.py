@@ -132,6 +132,11 @@ class Reader:
         data = self._buffer.read(self.fd)
         return parse_batch(data, self._axes) if data else NO_BATCH
 
+    def moved(self) -> bool:
+        """Return True if an axis acted while its events were masked."""
+        acted = [self._axes.acts(code, _absinfo(self.fd, code)[0]) for code in self._axes.states]
+        return any(acted)
+
     def held(self, now_ns: int) -> Held:
         """Ask the device itself which keys are down and which sticks are off their rest."""
         keys = int.from_bytes(fcntl.ioctl(self.fd, _EVIOCGKEY, bytes(_KEY_BYTES)), "little")

@@ -26,6 +26,24 @@ def test_devices_on_a_table_open_no_window_and_an_act_opens_it_at_once(rig: Rig)
     play_at_rest(rig, 5)
 
 
+def test_a_stick_that_goes_where_it_was_counts_again(rig: Rig) -> None:
+    """Its way back falls into the pause after the act, on the evdev path."""
+    with closing(devices.gamepad()) as pad:
+
+        def scenario() -> Scenario:
+            yield from rig.wait_device("pad")
+            rig.set_boost("GAMEPAD", 400)  # and a pause of 100
+            for _ in range(3):
+                before = opened(rig)["GAMEPAD"]
+                devices.stick(pad, 20000)
+                yield from rig.wait(lambda: opened(rig)["GAMEPAD"] > before, 5)  # noqa: B023
+                yield 0.03
+                devices.stick(pad, 0)
+                yield from rig.wait(lambda: not rig.open("GAMEPAD"), 15)
+
+        rig.play(scenario())
+
+
 def test_each_source_of_one_node_opens_its_own_lane(rig: Rig) -> None:
     with closing(
         UInput(
