@@ -24,7 +24,8 @@ enum scxg_limits {
 	SCXG_MAX_CPUS = 1024,
 	SCXG_MAX_LLCS = 64,
 	SCXG_MAX_CLASSES_TRACKED = 16384, /* entries of the tgid -> class map */
-	SCXG_MAX_DEVICES = 1024,	  /* entries of the maps of devices and of their axes */
+	SCXG_MAX_DEVICES = 1024,	  /* entries of the maps of devices, their slots and axes */
+	SCXG_INPUT_NAME_LEN = 16,	  /* "input" and a number, padded with zeros */
 	SCXG_MAX_NAMES = 1024,		  /* entries of the map of names */
 	SCXG_MAX_THREADS = 4096,	  /* entries of the map of threads with a role */
 	SCXG_MAX_TRACKED = 16384,	  /* entries of the map of followed processes */
@@ -190,8 +191,8 @@ enum scxg_times {
 enum scxg_msg_type {
 	SCXG_MSG_NONE = 0,
 	SCXG_MSG_HEARTBEAT = 1,
-	SCXG_MSG_INPUT = 2, /* lane, path EVDEV: open or extend the lane's window */
-	SCXG_MSG_HELD = 3, /* input number, enum scxg_held by lane: true state of keys and sticks */
+	SCXG_MSG_INPUT = 2,	/* lane, path EVDEV: open or extend the lane's window */
+	SCXG_MSG_HELD = 3,	/* slot, enum scxg_held by lane: true state of keys and sticks */
 	SCXG_MSG_CLASS_SET = 4, /* tgid, class; value 1: time_ns is that of its exec */
 	SCXG_MSG_CLASS_DEL = 5, /* tgid */
 	SCXG_MSG_FOCUS = 6,	/* tgid, 0 for none; value 1: it is part of no game */
@@ -210,7 +211,7 @@ struct scxg_msg {
 	u64 time_ns;	/* when the fact was observed */
 	u64 start_ns; /* CLASS_SET: the leader's start_boottime, 0 if unknown (guards pid reuse) */
 	u64 value;
-	u32 index;    /* tunable, lane, or input number */
+	u32 index;    /* tunable, lane, or slot of a device */
 	u32 class_id; /* enum scxg_class */
 };
 
@@ -274,6 +275,7 @@ struct scxg_control {
 	u64 focus_away;	 /* 1: what has the focus is no game: input windows do not count for one */
 	u64 class_epoch; /* rises whenever a class changes; task contexts re-read then */
 	u64 watch_execs; /* 1: EXEC and EXIT events of every process, not of followed ones alone */
+	u64 devices_epoch;	  /* written by Python, after each change of map `devices` */
 	u64 msgs[SCXG_MSG_SLOTS]; /* accepted, by type */
 	u64 msgs_stale;		  /* other generation */
 	u64 msgs_unknown;	  /* unknown type or version */
@@ -294,7 +296,7 @@ struct scxg_control {
 	u64 input_delay_max_ns;
 };
 
-/* Map `devices`: input number (the N of inputN) -> what the supervisor classified. */
+/* Map `devices`: slot, by map `device_slots` -> what the supervisor classified. All 0 where the slot is free. */
 struct scxg_device {
 	u8 lane_key; /* enum scxg_lane by enum scxg_source */
 	u8 lane_button;
@@ -303,9 +305,11 @@ struct scxg_device {
 	u32 held;	   /* enum scxg_held by lane, 0 when all is at rest */
 	u32 dead_permille; /* of the way of an axis; scx_gamer/input/acts.py */
 	u32 grabbed;	   /* 1: at the last report one reader had it for itself */
-	u64 reports;	   /* that the input core passed on */
-	u64 acts;	   /* of these, the ones that counted */
-	u64 last_ns;	   /* of the last act */
+	u32 noted;	   /* 1: map `axes` has where its axes rest */
+	u32 pad;
+	u64 reports; /* that the input core passed on */
+	u64 acts;    /* of these, the ones that counted */
+	u64 last_ns; /* of the last act */
 };
 
 /* Map `classes`: tgid -> class. */

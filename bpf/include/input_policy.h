@@ -153,10 +153,9 @@ static inline u64 scxg_distance(s32 a, s32 b)
 }
 
 /* Whether an axis that last counted at @counted acts with @value. */
-static inline bool scxg_axis_acts(const struct scxg_absinfo *a, u32 permille, s32 counted,
-				  s32 value)
+static inline bool scxg_axis_acts(u64 dead, s32 counted, s32 value)
 {
-	return scxg_distance(value, counted) > scxg_axis_dead(a, permille);
+	return scxg_distance(value, counted) > dead;
 }
 
 #endif /* SCXG_INPUT_POLICY_H */

@@ -6,23 +6,35 @@
 #include "input_policy.h"
 #include "window.bpf.h"
 
-/* N of inputN -> lanes. Written by the supervisor, which classified the device; counters by on_input. */
+/* Lanes and counters of a device. Written by the supervisor, which classified it; counters by on_input. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SCXG_MAX_DEVICES);
 	__type(key, u32);
 	__type(value, struct scxg_device);
 } devices SEC(".maps");
 
-/* Where each absolute axis of a device was before its first motion, which the supervisor reads, and last counted. */
+/* "inputN" -> slot, the device's place in the maps `devices` and `axes`. Written by the supervisor. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SCXG_MAX_DEVICES);
+	__type(key, char[SCXG_INPUT_NAME_LEN]);
+	__type(value, u32);
+} device_slots SEC(".maps");
+
+/*
+ * Where each absolute axis of a device was before its first motion, which the supervisor reads, where it last counted,
+ * and its dead zone by the limits of that time, which is all of its way for an axis that no player moves.
+ */
 struct axes {
 	s32 rest[SCXG_ABS_AXES];
 	s32 counted[SCXG_ABS_AXES];
+	u32 dead[SCXG_ABS_AXES];
 };
 
-/* N of inputN -> its axes. An entry is made before the device's first motion, and taken back by the supervisor. */
+/* Slot -> axes, of use once scxg_device.noted is set: before the device's first motion. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SCXG_MAX_DEVICES);
 	__type(key, u32);
 	__type(value, struct axes);
@@ -37,6 +49,12 @@ static __always_inline u32 lane_of(struct scxg_device *device, u32 source)
 			   __builtin_offsetof(struct scxg_device, lane_abs) == SCXG_SOURCE_ABS,
 		       "the lanes are in the order of enum scxg_source");
 	return lane & (SCXG_NR_LANES - 1);
+}
+
+/* Whether a device is at this slot: one without a lane has none. */
+static __always_inline bool has_lane(const struct scxg_device *device)
+{
+	return device->lane_key || device->lane_button || device->lane_rel || device->lane_abs;
 }
 
 /* enum scxg_held of one lane. */
@@ -75,15 +93,14 @@ __noinline int set_held(struct scxg_device *device, u32 held, u32 keep)
 	return 0;
 }
 
-/* A report that counted: open the lane's window, and hold it where a key of the lane is down. */
-__noinline int open_lane(u32 lane, u32 held, u64 now)
+/* A report that counted: open the lane's window. */
+__noinline int open_lane(u32 lane, u64 now)
 {
 	struct scxg_control *ctl = scxg_control();
 	struct scxg_tunables *tun = scxg_tunables();
 
 	if (ctl && tun)
-		open_window(ctl, lane, SCXG_PATH_KERNEL, now, now + scxg_boost_ns(tun, lane),
-			    held ? now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS : 0);
+		open_window(ctl, lane, SCXG_PATH_KERNEL, now, now + scxg_boost_ns(tun, lane), 0);
 	return 0;
 }
 
@@ -116,33 +133,6 @@ static __always_inline u64 load_u64(u64 address)
 }
 
 /*
- * N of the name "inputN" at this address, or -1. Eight bytes at a time: an allocation is aligned so, and ends within
- * none. Global, so that what follows is walked once, not for each length.
- */
-__noinline int input_number(u64 address)
-{
-	u64 word = load_u64(address);
-	int number = 0, i;
-
-	if ((u8)word != 'i' || (u8)(word >> 32) != 't')
-		return -1;
-#pragma unroll
-	for (i = 5; i < 14; i++) {
-		u8 digit;
-
-		if (i == 8)
-			word = load_u64(address + 8);
-		digit = word >> (i % 8 * 8);
-		if (digit == '\0')
-			return i > 5 ? number : -1;
-		if (digit < '0' || digit > '9')
-			return -1;
-		number = number * 10 + (digit - '0');
-	}
-	return -1;
-}
-
-/*
  * The lanes that keys hold, as enum scxg_held by lane. The device itself is asked: a count of our own would drift. No
  * code leaves this function.
  */
@@ -166,52 +156,62 @@ static __always_inline u32 keys_held(struct input_dev *dev, struct scxg_device *
 }
 
 /*
- * Devices whose axes are in the map, or of no interest: address and beginning of the name, since the next device may get
- * the address of one that went. A device that collides is looked up each time.
+ * Slots of devices by address, SCXG_MAX_DEVICES for one without a lane, so that a report costs no look-up of its device's
+ * name. They are good until the supervisor changes a device; of a device that goes it hears before the next one acts.
  */
 #define KNOWN_DEVICES 64
-static struct known_device {
+static volatile struct known_device {
 	u64 address;
-	u64 name;
+	u32 epoch;
+	u32 slot;
 } known_devices[KNOWN_DEVICES];
 
-static __always_inline struct known_device *known_device(u64 address)
+static __always_inline volatile struct known_device *known_device(u64 address)
 {
 	return &known_devices[(address >> 11) & (KNOWN_DEVICES - 1)];
 }
 
-static __always_inline u64 name_of(u64 address)
-{
-	return load_u64(address + bpf_core_field_offset(((struct input_dev *)0)->dev.kobj.name));
-}
-
 static __always_inline bool is_known(u64 address)
 {
-	struct known_device *known = known_device(address);
+	volatile struct known_device *known = known_device(address);
+	struct scxg_control *ctl = scxg_control();
 
-	return known->address == address && known->name == load_u64(name_of(address));
+	return ctl && known->address == address && known->epoch == (u32)ctl->devices_epoch;
 }
 
 /* Note where the axes of a device are, unless that is known. Addresses as numbers: see lanes_acting(). */
-__noinline int note_axes(u32 number, u64 absinfo)
+__noinline int note_axes(u32 slot, u64 absinfo)
 {
-	static const struct axes none = {};
-	struct axes *noted;
+	struct scxg_device *device = bpf_map_lookup_elem(&devices, &slot);
+	struct axes *noted = bpf_map_lookup_elem(&axes, &slot);
+	u32 lane;
 	int i;
 
-	if (!absinfo || bpf_map_update_elem(&axes, &number, &none, BPF_NOEXIST))
+	if (!device || !noted || !absinfo || device->noted)
 		return 0;
-	noted = bpf_map_lookup_elem(&axes, &number);
-	if (!noted)
+	lane = lane_of(device, SCXG_SOURCE_ABS);
+	if (lane == SCXG_LANE_NONE)
 		return 0;
 	bpf_for(i, 0, SCXG_ABS_AXES)
 	{
-		u64 one = absinfo + i * sizeof(struct scxg_absinfo);
+		u64 at = absinfo + i * sizeof(struct scxg_absinfo);
+		struct input_absinfo *info = bpf_core_cast((void *)at, struct input_absinfo);
 		u32 code = i & (SCXG_ABS_AXES - 1);
+		struct scxg_absinfo one = {
+		    .minimum = info->minimum,
+		    .maximum = info->maximum,
+		    .fuzz = info->fuzz,
+		    .flat = info->flat,
+		};
 
-		noted->rest[code] = bpf_core_cast((void *)one, struct input_absinfo)->value;
+		noted->rest[code] = info->value;
 		noted->counted[code] = noted->rest[code];
+		noted->dead[code] = ~0U;
+		if (scxg_is_axis(lane, code))
+			noted->dead[code] = scxg_axis_dead(
+			    &one, scxg_axis_permille(lane, code, device->dead_permille));
 	}
+	device->noted = 1;
 	return 0;
 }
 
@@ -220,32 +220,45 @@ static __always_inline u64 absinfo_of(u64 address)
 	return load_u64(address + bpf_core_field_offset(((struct input_dev *)0)->absinfo));
 }
 
-/* Whether an axis is farther from where it last counted than its dead zone; then it counted here. */
-static __always_inline bool axis_acts(u32 number, u64 address, struct scxg_device *device,
-				      const struct input_value *v)
+/* The device at this address is not known: find its slot, and note where its axes are, now or never. */
+__noinline int learn_device(u64 address)
 {
-	u32 code = v->code & (SCXG_ABS_AXES - 1), lane = lane_of(device, SCXG_SOURCE_ABS);
-	u32 permille = scxg_axis_permille(lane, code, device->dead_permille);
-	u64 absinfo = absinfo_of(address);
-	struct input_absinfo *info;
-	struct scxg_absinfo limits;
-	struct axes *known;
+	u64 at = load_u64(address + bpf_core_field_offset(((struct input_dev *)0)->dev.kobj.name));
+	volatile struct known_device *known = known_device(address);
+	struct scxg_control *ctl = scxg_control();
+	char name[SCXG_INPUT_NAME_LEN] = {};
+	u32 *slot, epoch;
 
-	if (!scxg_is_axis(lane, code))
+	if (!ctl)
+		return 0;
+	epoch = *(volatile u64 *)&ctl->devices_epoch; /* before the look-up */
+	bpf_probe_read_kernel_str(name, sizeof(name), (void *)at);
+	slot = bpf_map_lookup_elem(&device_slots, name);
+	if (slot)
+		note_axes(*slot, absinfo_of(address));
+	known->address = 0; /* a report of another device, on another CPU, may look here */
+	known->slot = slot ? *slot : SCXG_MAX_DEVICES;
+	known->epoch = epoch;
+	known->address = address;
+	return 0;
+}
+
+/* Whether an axis is farther from where it last counted than its dead zone; then it counted here. */
+static __always_inline bool axis_acts(u32 slot, u64 address, struct scxg_device *device, u32 code,
+				      s32 value)
+{
+	struct axes *known = bpf_map_lookup_elem(&axes, &slot);
+
+	code &= SCXG_ABS_AXES - 1;
+	if (!known)
 		return false;
-	known = bpf_map_lookup_elem(&axes, &number);
-	if (!known) {
-		note_axes(number, absinfo); /* as it is now: this report does not count */
+	if (!device->noted) {
+		note_axes(slot, absinfo_of(address)); /* as it is now: this report does not count */
 		return false;
 	}
-	info = bpf_core_cast((void *)(absinfo + code * sizeof(limits)), struct input_absinfo);
-	limits.minimum = info->minimum;
-	limits.maximum = info->maximum;
-	limits.fuzz = info->fuzz;
-	limits.flat = info->flat;
-	if (!scxg_axis_acts(&limits, permille, known->counted[code], v->value))
+	if (!scxg_axis_acts(known->dead[code], known->counted[code], value))
 		return false;
-	known->counted[code] = v->value;
+	known->counted[code] = value;
 	return true;
 }
 
@@ -255,10 +268,11 @@ static __always_inline bool axis_acts(u32 number, u64 address, struct scxg_devic
  * The lane that the value at @at opens, as a bit, with KEYS_ACTED for a key; 0 for no act. Global, so that the verifier
  * walks it once: within the loop it kept each set of lanes apart, 213,000 instructions on 6.12.
  */
-__noinline int value_acting(struct scxg_device *device, u32 number, u64 address, u64 at)
+__noinline int value_acting(struct scxg_device *device, u32 slot, u64 address, u64 at)
 {
-	const struct input_value *v = bpf_core_cast((void *)at, struct input_value);
-	u32 source = scxg_source_of(v->type, v->code), lane;
+	u64 v = load_u64(at); /* type, code and value of a struct input_value: one load */
+	u32 code = (u16)(v >> 16), source = scxg_source_of((u16)v, code), lane;
+	s32 value = v >> 32;
 
 	if (!device || source == SCXG_NR_SOURCES)
 		return 0;
@@ -266,8 +280,8 @@ __noinline int value_acting(struct scxg_device *device, u32 number, u64 address,
 	if (lane == SCXG_LANE_NONE)
 		return 0;
 	if (source == SCXG_SOURCE_ABS)
-		return axis_acts(number, address, device, v) ? 1 << lane : 0;
-	if (!scxg_value_acts(source, v->value))
+		return axis_acts(slot, address, device, code, value) ? 1 << lane : 0;
+	if (!scxg_value_acts(source, value))
 		return 0;
 	return 1 << lane | (source <= SCXG_SOURCE_BUTTON ? KEYS_ACTED : 0);
 }
@@ -276,7 +290,7 @@ __noinline int value_acting(struct scxg_device *device, u32 number, u64 address,
  * The lanes that open for @count values that the input core kept of a report, bit a lane, and whether keys are among the
  * values. The device's address as a number, since a global function takes no pointer of the kernel's.
  */
-__noinline int lanes_acting(struct scxg_device *device, u32 number, u32 count, u64 address)
+__noinline int lanes_acting(struct scxg_device *device, u32 slot, u32 count, u64 address)
 {
 	u32 acting = 0;
 	u64 at, end;
@@ -286,55 +300,58 @@ __noinline int lanes_acting(struct scxg_device *device, u32 number, u32 count, u
 	at = load_u64(address + bpf_core_field_offset(((struct input_dev *)0)->vals));
 	end = at + count * sizeof(struct input_value);
 	for (; at < end && can_loop; at += sizeof(struct input_value))
-		acting |= value_acting(device, number, address, at);
+		acting |= value_acting(device, slot, address, at);
 	return acting;
 }
 
-/* The device's first absolute value, before the core takes it: where all of its axes are is known now or never. */
-static __always_inline void on_first_value(u64 address)
+/* Keep the lanes of @acting open in which a key is down now. */
+static __always_inline void hold_lanes(struct input_dev *dev, struct scxg_device *device,
+				       u32 acting, u64 now)
 {
-	int number = input_number(name_of(address));
-	struct scxg_device *device;
-	u32 key = number;
+	u64 lease = now + SCXG_HELD_LEASE_MS * SCXG_NS_PER_MS;
+	struct scxg_windows *win = scxg_windows();
+	u32 held = keys_held(dev, device);
 
-	device = number < 0 ? NULL : bpf_map_lookup_elem(&devices, &key);
-	if (!device)
-		return; /* it may get a lane yet */
-	if (lane_of(device, SCXG_SOURCE_ABS) != SCXG_LANE_NONE)
-		note_axes(key, absinfo_of(address));
-	known_device(address)->name = load_u64(name_of(address));
-	known_device(address)->address = address;
-}
-
-/* A report has ended, or what the core kept of it fills its buffer. Not passed on yet: no reader is told before us. */
-static __always_inline void on_report(struct input_dev *dev, u64 address, u32 count)
-{
-	int number = input_number(name_of(address));
-	struct scxg_device *device;
-	u32 key, acting, held = 0;
-	u64 now;
-
-	if (number < 0)
+	set_held(device, held, SCXG_HELD_ALL_AXES);
+	if (!win)
 		return;
-	key = number;
-	device = bpf_map_lookup_elem(&devices, &key);
-	if (!device)
-		return;
-	device->reports++;
-	device->grabbed = dev->grab != NULL;
-	acting = lanes_acting(device, key, count, address);
-	if (!acting)
-		return;
-	device->acts++;
-	device->last_ns = now = bpf_ktime_get_ns();
-	if (acting & KEYS_ACTED) {
-		held = keys_held(dev, device);
-		set_held(device, held, SCXG_HELD_ALL_AXES);
-	}
 #pragma unroll
 	for (u32 lane = SCXG_LANE_NONE + 1; lane < SCXG_NR_LANES; lane++)
-		if (acting & 1 << lane)
-			open_lane(lane, held_in(held, lane), now);
+		if (acting & 1 << lane && held_in(held, lane))
+			win->lane[lane].held_until_ns =
+			    scxg_max(win->lane[lane].held_until_ns, lease);
+}
+
+/*
+ * A report has ended, or what the core kept of it fills its buffer. Not passed on yet: no reader is told before us. The
+ * windows open first, since the report waits meanwhile.
+ */
+static __always_inline void on_report(struct input_dev *dev, u64 address, u32 count)
+{
+	struct scxg_device *device;
+	u32 slot, acting;
+
+	if (!is_known(address))
+		learn_device(address);
+	slot = known_device(address)->slot;
+	device = bpf_map_lookup_elem(&devices, &slot);
+	if (!device)
+		return;
+	acting = lanes_acting(device, slot, count, address);
+	if (acting) {
+		u64 now = bpf_ktime_get_ns();
+
+#pragma unroll
+		for (u32 lane = SCXG_LANE_NONE + 1; lane < SCXG_NR_LANES; lane++)
+			if (acting & 1 << lane)
+				open_lane(lane, now);
+		if (acting & KEYS_ACTED)
+			hold_lanes(dev, device, acting, now);
+		device->acts++;
+		device->last_ns = now;
+	}
+	device->reports++;
+	device->grabbed = dev->grab != NULL;
 }
 
 /*
@@ -349,7 +366,7 @@ static __always_inline int on_event(struct input_dev *dev, u64 address, unsigned
 	u32 count = dev->num_vals;
 
 	if (type == SCXG_TYPE_ABS && !is_known(address))
-		on_first_value(address);
+		learn_device(address); /* before the core takes the value */
 	if (count && ((type == EV_SYN && code == SYN_REPORT) || count + 4 >= dev->max_vals))
 		on_report(dev, address, count);
 	return 0;

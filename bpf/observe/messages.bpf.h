@@ -44,10 +44,10 @@ static __always_inline bool held_set(struct scxg_control *ctl, const struct scxg
 {
 	struct scxg_windows *win = scxg_windows();
 	struct scxg_device *device;
-	u32 number = msg->index;
+	u32 slot = msg->index;
 
-	device = bpf_map_lookup_elem(&devices, &number);
-	if (!device || !win || msg->value & ~(u64)SCXG_HELD_ALL)
+	device = bpf_map_lookup_elem(&devices, &slot);
+	if (!device || !has_lane(device) || !win || msg->value & ~(u64)SCXG_HELD_ALL)
 		return false;
 	set_held(device, msg->value, 0);
 #pragma unroll

@@ -67,12 +67,12 @@ static __always_inline void open_window(struct scxg_control *ctl, u32 lane, u32 
 	if (!win || lane == SCXG_LANE_NONE || lane >= SCXG_NR_LANES || path >= SCXG_NR_PATHS)
 		return;
 	state = lane_state(win, lane);
+	extend_window(ctl, state, lane, now, until, held_until);
 	state->events[path & (SCXG_NR_PATHS - 1)]++;
 	if (path == SCXG_PATH_KERNEL) {
 		win->input_cpu = bpf_get_smp_processor_id();
 		win->input_ns = now;
 	}
-	extend_window(ctl, state, lane, now, until, held_until);
 }
 
 #endif /* SCXG_OBSERVE_WINDOW_H */

@@ -64,6 +64,7 @@ class Device:
 
     info: DeviceInfo
     lanes: tuple[int, ...]  # by Source
+    slot: int  # of the kernel's map of devices
     reader: Reader | None = None
     held: int = 0  # enum scxg_held by lane, as the kernel was told
     acts: int = 0  # as counted by the kernel when its node was left closed

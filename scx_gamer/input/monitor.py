@@ -43,6 +43,10 @@ _REST = struct.Struct(f"{ABS_AXES}i")
 _SAMPLE_MIN_NS, _SAMPLE_MAX_NS = 1_900_000_000, 5_000_000_000  # span of a device's rate
 
 
+def _key(slot: int) -> bytes:
+    return slot.to_bytes(4, sys.byteorder)
+
+
 class InputError(ScxGamerError):
     """The monitor cannot listen: `what` failed with `errno`, and `hint` says what to do."""
 
@@ -90,6 +94,7 @@ class InputMonitor:
         self._loop = loop
         self._feed = feed
         self._map = maps["devices"]
+        self._slot_map = maps["device_slots"]
         self._axes = maps["axes"]
         self._maps = maps
         self._abi = abi
@@ -112,6 +117,7 @@ class InputMonitor:
         self._held_axes = int(constants["SCXG_HELD_AXES"])
         self._held_bits = int(constants["SCXG_HELD_BITS"])
         self._max_devices = int(constants["SCXG_MAX_DEVICES"])
+        self._name_len = int(constants["SCXG_INPUT_NAME_LEN"])
         self._devices: dict[int, Device] = {}
         self._present: set[int] = set()  # with those that nobody listens to
         self._active: set[int] = set()
@@ -119,6 +125,7 @@ class InputMonitor:
         self._timer: MonitorTimer | None = None
         self._windows: Any = None
         self._tunables: Any = None
+        self._control: Any = None
         self._listener: Listener | None = None
         self._stack = ExitStack()
         self.counters: Counter[str] = Counter(dict.fromkeys(_COUNTERS, 0))
@@ -134,7 +141,9 @@ class InputMonitor:
             try:
                 windows = stack.enter_context(self._maps["windows"].mapped("scxg_windows"))
                 tunables = stack.enter_context(self._maps["tunables"].mapped("scxg_tunables"))
+                control = stack.enter_context(self._maps["control"].mapped("scxg_control"))
                 self._windows, self._tunables = windows[0], tunables[0]
+                self._control = control[0]
                 self._listener = Listener(
                     self._loop,
                     self._feed,
@@ -207,7 +216,7 @@ class InputMonitor:
         for info in scan_devices(self._sysfs, self._dev, overrides):
             device = self._devices.get(info.number)
             if device is not None and device.info.lanes != info.lanes:
-                self._drop(info.number, gone=False)
+                self._drop(info.number)
         self._rescan()
 
     def set_game(self, active: bool) -> None:
@@ -235,11 +244,14 @@ class InputMonitor:
             self._count_error("too many input devices, ignoring", info, errno.ENOSPC)
             return
         lanes = tuple(self._lanes[getattr(info.lanes, source.name.lower())] for source in Source)
-        device = Device(replace(info, path=self.path), lanes)
+        taken = {device.slot for device in self._devices.values()}
+        slot = next(n for n in range(self._max_devices) if n not in taken)
+        device = Device(replace(info, path=self.path), lanes, slot)
         fields = {f"lane_{source.name.lower()}": lanes[source] for source in Source}
         fields["dead_permille"] = dead_permille(info.kind, info.lanes.abs)
-        key = info.number.to_bytes(4, sys.byteorder)
-        self._map.update(key, self._abi.pack("scxg_device", **fields))
+        self._map.update(_key(slot), self._abi.pack("scxg_device", **fields))
+        self._slot_map.update(self._name(info.number), _key(slot))
+        self._changed()
         self._devices[info.number] = device
         self.counters["added"] += 1
         log.info("input%d %s: %s, %s lane", info.number, info.name, info.kind, info.lane)
@@ -260,17 +272,25 @@ class InputMonitor:
             device.reader = open_reader(
                 info.event, info.kind, f"{self._sysfs}/input{info.number}", info.lanes.abs
             )
-            device.reader.note_rest(self._noted_rest(info.number))
+            device.reader.note_rest(self._noted_rest(device))
             self._listener.add(device)
         except OSError as err:
             self._listener.remove(device)
             if err.errno not in (errno.ENODEV, errno.ENXIO, errno.ENOENT):  # unplugged already
                 self._count_error("cannot open", info, err.errno or 0)
 
-    def _noted_rest(self, number: int) -> dict[int, int]:
+    def _noted_rest(self, device: Device) -> dict[int, int]:
         """Return where a device's axes were before their first motion: the hook noted it, first in `struct axes`."""
-        data = self._axes.lookup(number.to_bytes(4, sys.byteorder)) if self._kernel_path else None
-        return {} if data is None else dict(enumerate(_REST.unpack_from(data)))
+        if not self._entry(device).get("noted"):
+            return {}
+        return dict(enumerate(_REST.unpack_from(self._axes.lookup(_key(device.slot)))))
+
+    def _name(self, number: int) -> bytes:
+        return f"input{number}".encode().ljust(self._name_len, b"\0")
+
+    def _changed(self) -> None:
+        """Have the hook look devices up anew."""
+        self._control.set("devices_epoch", self._control.get("devices_epoch") + 1)
 
     def _close_node(self, device: Device) -> None:
         if self._listener is not None:
@@ -278,11 +298,10 @@ class InputMonitor:
         if device.held:
             self._send_held(device, 0)
 
-    def _drop(self, number: int, *, gone: bool = True) -> None:
+    def _drop(self, number: int) -> None:
         device = self._devices.pop(number, None)
         if device is None:
             return
-        key = number.to_bytes(4, sys.byteorder)
         with ExitStack() as last:  # whatever fails before, the descriptor goes
             if self._listener is not None:
                 last.callback(self._listener.remove, device)
@@ -290,9 +309,9 @@ class InputMonitor:
             # message about one that it does not know is refused.
             self._send_held(device, 0)
             self._feed.flush()
-            self._map.delete(key)
-            if gone:  # else the hook goes on from where its axes are
-                self._axes.delete(key)
+            self._slot_map.delete(self._name(number))
+            self._map.update(_key(device.slot), self._abi.pack("scxg_device"))
+            self._changed()
         self.counters["removed"] += 1
         log.info("input%d %s: gone", number, device.info.name)
 
@@ -395,7 +414,7 @@ class InputMonitor:
 
     def _entry(self, device: Device) -> dict[str, int]:
         """Return the device's entry of the map; empty when it is gone."""
-        data = self._map.lookup(device.info.number.to_bytes(4, sys.byteorder))
+        data = self._map.lookup(_key(device.slot))
         return {} if data is None else dict(self._abi.unpack("scxg_device", data))
 
     def _holds(self, device: Device, lane: int) -> bool:
@@ -431,7 +450,7 @@ class InputMonitor:
 
     def _send_held(self, device: Device, value: int) -> None:
         # A release that found the ring full stays marked as held and is told again.
-        if self._feed.send("HELD", index=device.info.number, value=value):
+        if self._feed.send("HELD", index=device.slot, value=value):
             device.held = value
 
     def _sample_lane(self, lane: int, now_ns: int) -> None:

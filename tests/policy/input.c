@@ -17,7 +17,7 @@ static void axis(const s32 *req)
 	    .minimum = req[1], .maximum = req[2], .fuzz = req[3], .flat = req[4]};
 	u64 dead = scxg_axis_dead(&a, (u32)req[5]);
 
-	putchar(scxg_axis_acts(&a, (u32)req[5], req[6], req[7]));
+	putchar(scxg_axis_acts(dead, req[6], req[7]));
 	fwrite(&dead, sizeof(dead), 1, stdout);
 }
 

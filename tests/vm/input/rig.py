@@ -45,6 +45,8 @@ class Rig:
             self.observe = observe
             self.maps = observe.maps
             self.abi = Abi(observe.btf)
+            with self.maps["control"].mapped("scxg_control") as last_control:
+                epoch = last_control[0].get("devices_epoch")
             for name in ("windows", "control", "tunables"):  # as the last rig left them
                 self.maps[name].update(bytes(4), bytes(self.maps[name].value_size))
             with RingBuffer(self.maps["events"], lambda _data: None) as last:
@@ -55,6 +57,7 @@ class Rig:
             for lane in LANES:
                 self.set_boost(lane, self.abi.constants[f"SCXG_DEF_BOOST_{lane}_MS"])
             self.control.set("generation", GENERATION)
+            self.control.set("devices_epoch", epoch)  # the hook still knows devices of the last rig
             ring = stack.enter_context(RingBuffer(self.maps["events"], self._on_record))
             user = stack.enter_context(UserRing(self.maps["control_ring"]))
             self.feed = Feed(user, observe.programs["drain"].runner(), self.abi)
@@ -161,9 +164,9 @@ class Rig:
         )
 
     def numbers(self) -> set[int]:
-        """The keys of the devices map."""
-        keys = self.maps["devices"].keys()
-        return {int.from_bytes(key, "little") for key in keys}
+        """Devices that the hook knows."""
+        keys = set(self.maps["device_slots"].keys())
+        return {int(key.rstrip(b"\0").removeprefix(b"input")) for key in keys}
 
     def close(self) -> None:
         self._stack.close()

@@ -48,7 +48,9 @@ def _traces(
                     assert event[name] == 0 or began <= int(event[name]) <= time.monotonic_ns()
                 events.append({k: v for k, v in event.items() if k not in TIMES})
             (number,) = (i.number for i in rig.room.devices() if i.name == "secret")
-            raw = rig.maps["devices"].lookup(number.to_bytes(4, "little"))
+            slot = rig.maps["device_slots"].lookup(f"input{number}".encode().ljust(16, b"\0"))
+            assert slot is not None
+            raw = rig.maps["devices"].lookup(slot)
             assert raw is not None
             device = rig.abi.unpack("scxg_device", raw)
             assert int(device["last_ns"]) == 0 or began <= int(device["last_ns"])
