@@ -6,8 +6,9 @@
  * A key or button counts when it goes down or up, a relative axis when it moves. An absolute axis counts once it is
  * farther than its dead zone from where it last counted: the driver's flat or fuzz, or a share of its way, whichever
  * is most. Of a pointer the position counts alone: a pen that lies near its tablet jitters in tilt and distance. Of a
- * controller the axes beyond the hats do not count: hid-sony's and others' motion sensors are there. Auto-repeat is no
- * act: the state of the key tells that it is held.
+ * controller the axes beyond the hats do not count: hid-sony's and others' motion sensors are there. The first report of a
+ * controller that has reported nothing tells where its axes are, and counts for none of them. Auto-repeat is no act: the
+ * state of the key tells that it is held.
  */
 #ifndef SCXG_INPUT_POLICY_H
 #define SCXG_INPUT_POLICY_H
@@ -145,6 +146,15 @@ static inline u64 scxg_axis_dead(const struct scxg_absinfo *a, u32 permille)
 	if (a->fuzz > 0 && (u64)a->fuzz > dead)
 		dead = a->fuzz;
 	return way && dead > way / 4 ? way / 4 : dead;
+}
+
+/*
+ * Whether the place where a device's axes are is where they rest; @any is not 0 if one of them is not 0. The kernel begins
+ * with 0, which is an end of an unsigned X: such a controller has reported nothing yet.
+ */
+static inline bool scxg_is_rest(u32 lane, const struct scxg_absinfo *x, u32 any)
+{
+	return lane == SCXG_LANE_MOUSE || any || x->minimum < 0 || !scxg_axis_way(x);
 }
 
 static inline u64 scxg_distance(s32 a, s32 b)

@@ -184,7 +184,8 @@ __noinline int note_axes(u32 slot, u64 absinfo)
 {
 	struct scxg_device *device = bpf_map_lookup_elem(&devices, &slot);
 	struct axes *noted = bpf_map_lookup_elem(&axes, &slot);
-	u32 lane;
+	struct scxg_absinfo x = {};
+	u32 any = 0, lane;
 	int i;
 
 	if (!device || !noted || !absinfo || device->noted)
@@ -210,8 +211,11 @@ __noinline int note_axes(u32 slot, u64 absinfo)
 		if (scxg_is_axis(lane, code))
 			noted->dead[code] = scxg_axis_dead(
 			    &one, scxg_axis_permille(lane, code, device->dead_permille));
+		any |= noted->rest[code];
+		if (code == SCXG_ABS_X)
+			x = one;
 	}
-	device->noted = 1;
+	device->noted = scxg_is_rest(lane, &x, any);
 	return 0;
 }
 

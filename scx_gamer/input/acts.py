@@ -6,6 +6,7 @@ tests/policy holds the two equal, for any axis and any value.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -99,6 +100,14 @@ class Limits:
         return min(dead, self.way // 4) if self.way else dead
 
 
+def is_rest(lane: Lane, x: Limits, values: Iterable[int]) -> bool:
+    """Return True if the place where a device's axes are is where they rest.
+
+    The kernel begins with 0, which is an end of an unsigned X: such a controller has reported nothing yet.
+    """
+    return lane is Lane.MOUSE or any(values) or x.minimum < 0 or not x.way
+
+
 class Axes:
     """The value at which each absolute axis of a device last counted."""
 
@@ -106,11 +115,21 @@ class Axes:
         self._lane, self._permille = lane, permille
         self._dead: dict[int, int] = {}
         self._counted: dict[int, int] = {}
+        self.silent = self._moved = False  # has reported nothing yet; does so now
 
     @property
     def states(self) -> list[int]:
         """The axes whose value the device tells when asked: the kernel keeps none of multi-touch axes."""
         return [code for code in self._dead if code < ABS_MT_SLOT]
+
+    def begin(self, x: Limits) -> None:
+        """Begin to judge, after all axes were learnt: the first report of a silent device says where they are."""
+        self.silent = not is_rest(self._lane, x, self._counted.values())
+
+    def end(self) -> None:
+        """End a read."""
+        if self._moved:
+            self.silent = self._moved = False
 
     def learn(self, code: int, limits: Limits, value: int) -> None:
         """Take the limits of an axis, and where it is; an axis that no player moves never acts."""
@@ -125,6 +144,9 @@ class Axes:
         if dead is None or -dead <= value - self._counted[code] <= dead:
             return False
         self._counted[code] = value
+        if self.silent:
+            self._moved = True
+            return False
         return True
 
 

@@ -20,7 +20,7 @@ from scx_gamer.input.acts import (
     acting,
     dead_permille,
 )
-from scx_gamer.input.classify import EV_ABS, EV_KEY, EV_REL, Capabilities, Kind, Lane
+from scx_gamer.input.classify import ABS_X, EV_ABS, EV_KEY, EV_REL, Capabilities, Kind, Lane
 from scx_gamer.input.devices import read_capabilities
 from scx_gamer.input.held import Held, HeldState, held_axes
 
@@ -67,6 +67,8 @@ def parse_batch(data: bytes, axes: Axes) -> Batch:
             dropped |= code == _SYN_DROPPED
         elif (source := acting(axes, kind, code, value)) is not None:
             acted[source] = seconds * 1_000_000_000 + microseconds * 1000
+    if axes.silent:
+        axes.end()
     return Batch(whole // _EVENT.size, dropped, acted)
 
 
@@ -115,6 +117,7 @@ class Reader:
         }
         for code, info in found.items():
             self._axes.learn(code, _as_limits(info), info[0])
+        self._axes.begin(_as_limits(found[ABS_X]) if ABS_X in found else Limits(0, 0))
         self.note_rest({code: info[0] for code, info in found.items()})
 
     def note_rest(self, values: Mapping[int, int]) -> None:

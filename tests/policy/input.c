@@ -4,7 +4,8 @@
  * for an axis, answered with one byte, 1 when it acts, and eight of its dead zone; 1 type code value for the source of an
  * event, answered with a byte for it and one for whether it acts; 2 word for the bits of a word of keys, answered with
  * sixteen bytes, buttons and those that hold; 3 lane code permille for an axis of a lane, answered with a byte, 1 when
- * the player moves it, and four of its share.
+ * the player moves it, and four of its share; 4 lane minimum maximum any for whether axes rest where they are, answered
+ * with one byte.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -39,6 +40,10 @@ int main(void)
 
 			putchar(scxg_is_axis((u32)req[1], (u32)req[2]));
 			fwrite(&share, sizeof(share), 1, stdout);
+		} else if (req[0] == 4) {
+			struct scxg_absinfo x = {.minimum = req[2], .maximum = req[3]};
+
+			putchar(scxg_is_rest((u32)req[1], &x, (u32)req[4]));
 		} else {
 			fwrite(words, sizeof(words), 1, stdout);
 		}

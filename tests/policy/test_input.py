@@ -19,6 +19,7 @@ from scx_gamer.input.acts import (
     acting,
     axis_permille,
     is_axis,
+    is_rest,
 )
 from scx_gamer.input.classify import MAX_BITS, Lane
 from tests.policy.conftest import InputPolicy
@@ -89,6 +90,31 @@ def test_both_paths_agree_on_the_axes_of_a_lane(
     answer = input_policy.ask(3, list(Lane).index(lane), code, permille, size=5)
     assert (answer[0] == 1) == is_axis(lane, code)
     assert int.from_bytes(answer[1:], "little") == axis_permille(lane, code, permille)
+
+
+@many
+@given(st.sampled_from(list(Lane)), s32, s32, st.lists(st.sampled_from([0, 0, 0, 128, -1])))
+def test_both_paths_agree_on_a_rest(
+    input_policy: InputPolicy, lane: Lane, low: int, high: int, values: list[int]
+) -> None:
+    answer = input_policy.ask(4, list(Lane).index(lane), low, high, int(any(values)), size=1)
+    assert (answer[0] == 1) == is_rest(lane, Limits(low, high), values)
+
+
+@pytest.mark.parametrize(
+    ("lane", "x", "values", "rest"),
+    [
+        (Lane.GAMEPAD, Limits(0, 255), (0, 0, 0), False),  # through HID, before its first report
+        (Lane.GAMEPAD, Limits(0, 255), (128, 128, 0), True),
+        (Lane.GAMEPAD, Limits(-32768, 32767), (0, 0, 0), True),  # xpad's middle
+        (Lane.GAMEPAD, Limits(0, 0), (0, 0), True),  # pedals: no X
+        (Lane.MOUSE, Limits(0, 15200), (0, 0), True),  # a first tap is one report
+    ],
+)
+def test_all_at_0_is_no_rest_where_0_is_an_end(
+    lane: Lane, x: Limits, values: tuple[int, ...], rest: bool
+) -> None:
+    assert is_rest(lane, x, values) is rest
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,18 @@ def test_what_no_player_does_is_no_act() -> None:
     assert parse_batch(data, axes()) == Batch(9, False, {})
 
 
+def test_the_first_report_of_a_silent_controller_is_no_act() -> None:
+    silent = Axes(Lane.GAMEPAD, DEAD_PERMILLE)
+    for code in (0, 1, 2):
+        silent.learn(code, Limits(0, 255), 0)
+    silent.begin(Limits(0, 255))
+    press = events((KEY, 0x130, 1), (0, 0, 0))
+    assert parse_batch(press, silent).acted, "a key is one whatever is known of the axes"
+    assert not parse_batch(events((ABS, 0, 128), (ABS, 1, 127), (0, 0, 0)), silent).acted
+    assert parse_batch(events((ABS, 0, 255), (0, 0, 0)), silent).acted
+    assert parse_batch(events((ABS, 2, 255), (0, 0, 0)), silent).acted, "a trigger rests at 0"
+
+
 def test_a_slow_move_counts_once_a_dead_zone() -> None:
     known, acts = axes(), 0
     for value in range(128, 229):

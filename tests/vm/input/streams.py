@@ -71,6 +71,8 @@ IDLE = [
     Stream("DualSense", "hid-playstation.c: every control in every report",
            dict.fromkeys((X, Y, RX, RY), STICK8) | dict.fromkeys((Z, RZ), TRIGGER8) | {HAT0X: HAT, HAT0Y: HAT},
            steps(0), (), (ABS, X, 255)),
+    Stream("pad that has reported nothing", "absinfo.value is 0 until a HID device's first report",
+           dict.fromkeys((X, Y, RX, RY), (0, 0, 255, 0, 15)), steps(128), (X, Y, RX, RY), (ABS, X, 255)),
     Stream("pad whose noise is below its fuzz", "xpad.c: fuzz 16, flat 128",
            {code: (at, -32768, 32767, 16, 128) for code, at in ((X, 900), (Y, -200), (RX, 40), (RY, 0))}
            | dict.fromkeys((Z, RZ), TRIGGER8), steps(0, 4, -5, 3, -2), (X, Y, RX, RY), (ABS, Y, -32768)),
