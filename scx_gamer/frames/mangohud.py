@@ -3,8 +3,8 @@
 
 MangoHud holds its log open and writes a row for each frame (src/logging.cpp, Logger::writeToFile(), since 0.6.9), so
 the log is found among the descriptors of the game and opened through them: no folder of the player's is searched, and
-a game in a container has it too. The file is the player's, hence hostile: regular, of the game's user, on a file system
-that answers, bounded.
+a game in a container has it too. The unit may do so with its drop-in closed-files.conf. The file is the player's, hence
+hostile: regular, of the game's user, on a file system that answers, bounded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class MangoHudSource:
             for number in _logs(pid):
                 fd = userfiles.open_of_process(pid, number, game.uid)
                 if fd < 0:
-                    why = "the game's log cannot be read: it must be readable by everybody (umask 022)"
+                    why = "the game's log is no regular file of its user's that can be read"
                 elif self._begin(fd):
                     return
         raise FrameError(why, hint="log with MANGOHUD_CONFIG=autostart_log=1,log_interval=0")
@@ -133,7 +133,7 @@ class MangoHudSource:
 
 
 def _logs(pid: int) -> list[int]:
-    """Return descriptors of a process whose file is called as a log, the newest first."""
+    """Return descriptors of a process whose file is called as a log, the newest first. Raises FrameError."""
     folder = f"/proc/{pid}/fd"
     found: list[int] = []
     try:
@@ -145,6 +145,10 @@ def _logs(pid: int) -> list[int]:
                     continue
                 if target.endswith(".csv") and not target.endswith("_summary.csv"):
                     found.append(int(entry.name))
-    except OSError:
+    except PermissionError as err:
+        raise FrameError(
+            "the files that the game has open cannot be read", hint="closed-files.conf lets them be"
+        ) from err
+    except OSError:  # it ended
         pass
     return sorted(found, reverse=True)

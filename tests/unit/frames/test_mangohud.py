@@ -216,7 +216,7 @@ def test_what_is_no_log_of_the_players_is_left_alone(
     os.mkfifo(tmp_path / "pipe.csv")
     keeper = os.open(tmp_path / "pipe.csv", os.O_RDWR | os.O_NONBLOCK)
     pipe = hold(tmp_path / "pipe.csv")
-    with pytest.raises(FrameError, match="cannot be read"):
+    with pytest.raises(FrameError, match="no regular file"):
         source.open(pipe.game)
     os.close(keeper)
     (tmp_path / "a_summary.csv").write_text(HEAD + rows(0, 3))
@@ -224,13 +224,32 @@ def test_what_is_no_log_of_the_players_is_left_alone(
         source.open(hold(tmp_path / "a_summary.csv").game)
     (tmp_path / "b.csv").write_text(HEAD + rows(0, 3))
     other = hold(tmp_path / "b.csv").game
-    with pytest.raises(FrameError, match="cannot be read"):
+    with pytest.raises(FrameError, match="no regular file"):
         source.open(FrameGame(other.pid, other.uid + 1, other.pids))
     (tmp_path / "b.csv").unlink()
     with pytest.raises(FrameError, match="no log"):
         source.open(other)
     with pytest.raises(FrameError, match="no log"):
         source.open(FrameGame(1 << 22, os.getuid(), frozenset({1 << 22})))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_without_the_capability_it_says_what_to_do(
+    hold: Callable[[Path], Holder], tmp_path: Path
+) -> None:
+    """In a process of its own, which gives its user up: a thread's own would keep root's capabilities."""
+    game = hold(tmp_path / "x.csv").game
+    program = (
+        "import os; from scx_gamer.frames.mangohud import MangoHudSource, FrameGame, FrameError\n"
+        "os.setresuid(1, 1, 1)\n"
+        f"try: MangoHudSource().open(FrameGame({game.pid}, 0, frozenset({{{game.pid}}})))\n"
+        "except FrameError as err: print(err)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert "closed-files.conf" in done.stdout
 
 
 def test_no_descriptor_is_left(
