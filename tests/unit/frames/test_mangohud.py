@@ -32,6 +32,14 @@ V8 = (
     "gpu_power,ram_used,swap_used,process_rss,cpu_mhz,elapsed\n"
     "238.813,4.18737,21.6521,0,84,54,51,3121,1358,4.93264,255,10.734,0,0,3500,333365637\n"
 )
+# Written by 0.8.4 of Debian sid in a GL program.
+V84 = (
+    "os,cpu,gpu,ram,kernel,driver,cpuscheduler\n"
+    "Debian GNU/Linux forky/sid,AMD EPYC,llvmpipe ,24684096,6.18.44-fc-v595,,\n"
+    "fps,frametime,cpu_load,cpu_power,gpu_load,cpu_temp,gpu_temp,gpu_core_clock,gpu_mem_clock,gpu_vram_used,"
+    "gpu_power,ram_used,swap_used,process_rss,cpu_mhz,elapsed\n"
+    "30.0511,33.2766,100,0,0,0,0,0,0,0,0,4.04083,0,0,0,66192547\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +48,7 @@ V8 = (
         (V5, Row(16.6667, None)),
         (V7, Row(20.0163, 39991331)),
         (V8, Row(4.18737, 333365637)),
+        (V84, Row(33.2766, 66192547)),
         (V8.replace("\n", "\r\n"), Row(4.18737, 333365637)),
     ],
 )

@@ -81,8 +81,12 @@ def wait_source(sup: Supervised, name: str) -> None:
     wait_until(f"frames by {name}: {frames(sup)}", told, SEEN_S, every_s=0.5)
 
 
-@pytest.mark.parametrize("scheduler", ["start", "stop"])
-def test_the_sleeps_of_one_thread_tell_the_frames(sup: Supervised, scheduler: str) -> None:
+@pytest.mark.parametrize(
+    ("scheduler", "mean_off", "low_off"), [("start", 0.01, 0.1), ("stop", 0.05, 0.25)]
+)
+def test_the_sleeps_of_one_thread_tell_the_frames(
+    sup: Supervised, scheduler: str, mean_off: float, low_off: float
+) -> None:
     """With and without our scheduler; without it, beside hogs that cost the game frames."""
     rate = calibrate()
     before = STATS.read_text()
@@ -105,10 +109,10 @@ def test_the_sleeps_of_one_thread_tell_the_frames(sup: Supervised, scheduler: st
             )  # fmt: skip
             sup.ask("game_add", pid=game.pid)
             wait_source(sup, "scheduler")
-            told = frames(sup)
+            told, (hook,) = frames(sup), hooks()
             while (now := frames(sup))["source"]:
-                told = now
-                (hook,) = hooks()
+                told, found = now, hooks()
+                hook = found[0] if found else hook
                 time.sleep(0.5)
                 if game._process.poll() is not None:
                     break
@@ -124,8 +128,8 @@ def test_the_sleeps_of_one_thread_tell_the_frames(sup: Supervised, scheduler: st
             f" hook {cost:.0f} ns a switch, {hook['run_cnt']} switches"
         )
         assert told["count"] > SECONDS * 20
-        assert abs(mean) < 0.02
-        assert abs(low) < 0.15
+        assert abs(mean) < mean_off
+        assert abs(low) < low_off
         assert cost < HOOK_NS
         wait_until("the end of the hook", lambda: not hooks(), 30)
     finally:
