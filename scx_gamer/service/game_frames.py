@@ -35,8 +35,9 @@ class GameFrames:
 
     def _tick(self) -> None:
         self._timer = None
-        game = self._games.tracker.active
-        if game is None:
+        tracker = self._games.tracker
+        game = tracker.active
+        if game is None or not tracker.games:  # the active one may have ended a moment ago
             self.close()
             return
         from scx_gamer.frames.model import FrameGame
