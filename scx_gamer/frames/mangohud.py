@@ -16,12 +16,14 @@ from statistics import median
 
 from scx_gamer.frames.mangohud_log import LogError, LogParser, Row
 from scx_gamer.frames.model import Frame, FrameError, FrameGame
+from scx_gamer.frames.stats import NS_PER_S
 from scx_gamer.games import userfiles
 
 MAX_PIDS, MAX_FDS = 64, 1024
 MAX_BYTES = 256 * 1024  # a read; a log of 1000 frames a second grows by 100 KB
 _HEAD_BYTES = 16 * 1024  # hold the header
 _NS_PER_MS = 1e6
+_SILENT_S = 5.0  # without a row, another source may know more: the player stopped the log, or the game presents nothing
 _SPARSE = 1.5  # rows so many frame times apart are samples: log_interval is set
 
 
@@ -34,7 +36,9 @@ class MangoHudSource:
 
     def __init__(self) -> None:
         self._fd = -1
+        self._file = (0, 0)  # device and inode of the newest log
         self._at = 0
+        self._grown_s = 0.0
         self._began_ns: int | None = None  # the log's begin, by CLOCK_MONOTONIC
         self._end_ns = 0  # of the newest frame
         self._log = LogParser()
@@ -53,10 +57,15 @@ class MangoHudSource:
         raise FrameError(why, hint="log with MANGOHUD_CONFIG=autostart_log=1,log_interval=0")
 
     def _begin(self, fd: int) -> bool:
-        """Read the header; return False, with `fd` closed, if there is none."""
-        self._log = LogParser()
+        """Read the header, or go on where an earlier read ended; close `fd` and return False if there is neither."""
         try:
-            self._at = 0
+            found = os.fstat(fd)
+            if (found.st_dev, found.st_ino) == self._file:
+                if found.st_size <= self._at:
+                    raise LogError("nothing new")
+                self._fd, self._grown_s = fd, time.monotonic()
+                return True
+            self._log, self._at = LogParser(), 0
             for line in os.pread(fd, _HEAD_BYTES, 0).splitlines(keepends=True):
                 self._log.feed(line.decode("utf-8", "replace"))
                 self._at += len(line)
@@ -67,7 +76,9 @@ class MangoHudSource:
         except (OSError, LogError):
             os.close(fd)
             return False
+        self._file = found.st_dev, found.st_ino
         self._fd, self._cut, self._began_ns, self._end_ns = fd, False, None, 0
+        self._grown_s = time.monotonic()
         return True
 
     def _skip_to(self, at: int) -> None:
@@ -81,15 +92,21 @@ class MangoHudSource:
         try:
             size = os.fstat(self._fd).st_size
             if size < self._at:
+                self._file = (0, 0)
                 raise FrameError("the log of MangoHud was cut")
             if size - self._at > MAX_BYTES:
                 self._skip_to(size - MAX_BYTES)
             data = os.pread(self._fd, MAX_BYTES, self._at)
             now_ns = time.monotonic_ns()
+            if data:
+                self._grown_s = now_ns / NS_PER_S
+            elif now_ns / NS_PER_S - self._grown_s > _SILENT_S:
+                raise FrameError("the log of MangoHud does not grow")
             rows = self._rows(data)
         except OSError as err:
             raise FrameError("the log of MangoHud cannot be read", errno=err.errno or 0) from err
         except LogError as err:
+            self._file = (0, 0)
             raise FrameError(f"the log of MangoHud is damaged: {err}") from err
         return self._frames(rows, now_ns)
 

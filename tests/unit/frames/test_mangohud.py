@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,26 @@ def test_a_log_is_found_in_its_process_and_followed(
     assert ends == sorted(ends) and ends[-1] <= time.monotonic_ns()
 
 
+def test_a_log_that_stopped_ends_the_source_and_no_frame_counts_twice(
+    hold: Callable[[Path], Holder], source: MangoHudSource, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    game = hold(tmp_path / "paused.csv")
+    game.write(HEAD + rows(0, 10))
+    source.open(game.game)
+    assert len(source.read()) == 10 and source.read() == []
+    monkeypatch.setattr(mangohud, "_SILENT_S", 0.05)
+    time.sleep(0.1)
+    with pytest.raises(FrameError, match="does not grow"):
+        source.read()
+    source.close()
+    with pytest.raises(FrameError, match="no log"):
+        source.open(game.game)
+    game.write(rows(10, 4))
+    source.open(game.game)
+    assert len(source.read()) == 4
+
+
 def test_of_a_long_log_the_end_is_read(
     hold: Callable[[Path], Holder], source: MangoHudSource, tmp_path: Path
 ) -> None:
@@ -176,17 +197,16 @@ def test_of_a_long_log_the_end_is_read(
 
 
 def test_a_row_whose_begin_was_not_read_is_left_out(
-    hold: Callable[[Path], Holder], source: MangoHudSource, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    hold: Callable[[Path], Holder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "cut.csv"
     path.write_text(HEAD + rows(0, 100))
     game = hold(path).game
     for cut in range(1000, 1040):
         monkeypatch.setattr(mangohud, "MAX_BYTES", cut)
-        source.open(game)
-        found = source.read()
-        source.close()
+        with closing(MangoHudSource()) as source:
+            source.open(game)
+            found = source.read()
         assert len(found) > 20 and {f.took_ns for f in found} == {16_000_000}
 
 
