@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -94,9 +94,11 @@ class SessionFrames:
             "missed": stats.missed(whole.quantile_ns(0.5)),
         }
 
-    def forget(self, key: Key) -> None:
-        self._counts.pop(key, None)
-        self._lately.pop(key, None)
+    def keep(self, keys: Collection[Key]) -> None:
+        """Forget the frames of all games but those."""
+        for key in self._counts.keys() - keys:
+            self._counts.pop(key)
+            self._lately.pop(key, None)
 
 
 class Sessions:
@@ -145,6 +147,7 @@ class Sessions:
             )
             for game in found
         )
+        self.frames.keep({game.key for game in found})
 
     def _open(self) -> Recorder:
         from scx_gamer.sessions.power import PowerMeter

@@ -231,11 +231,12 @@ def parse(text: object) -> Figures:
 def _fits(value: object, shape: Any) -> bool:
     """Return True if a value has a shape: a type, types, [items], {key: value}, {str: value}; key None: or null."""
     if isinstance(shape, list):
-        return (
-            isinstance(value, list)
-            and len(value) <= _MAX_LIST
-            and all(_fits(one, shape[0]) for one in value)
-        )
+        if not isinstance(value, list) or len(value) > _MAX_LIST:
+            return False
+        if shape[0] in (int, _NUMBER):  # most of a record: two hundred calls less
+            types = shape[0] if isinstance(shape[0], tuple) else (shape[0],)
+            return all(type(one) in types and 0 <= one < 1 << 63 for one in value)
+        return all(_fits(one, shape[0]) for one in value)
     if isinstance(shape, dict):
         if value is None:
             return None in shape

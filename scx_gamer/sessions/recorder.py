@@ -69,8 +69,6 @@ class FrameCounts(Protocol):
         """Return the fields of a sample since the last call; empty without a source."""
         ...
 
-    def forget(self, key: Key) -> None: ...
-
 
 class Recorder:
     """The sessions that run. `read` gives the supervisor's figures of now.
@@ -161,7 +159,6 @@ class Recorder:
         end_s = game.ended_s()
         if end_s is None or end_s < game.since_s:
             end_s = now.time_s
-        self._frames.forget(key)
         if session.id:
             self._ended.append((session, state, end_s - game.since_s))
 

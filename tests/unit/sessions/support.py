@@ -41,8 +41,6 @@ class Source:
     def lately(self, _key: object) -> dict[str, float]:
         return {"frames": 1180, "missed": 2} if self.frames else {}
 
-    def forget(self, _key: object) -> None: ...
-
     def wait(self, name: str, us: float, count: int = 1) -> None:
         """Count waits as the scheduler does: bucket i holds those below 2^i us."""
         number, bucket = CLASSES.index(name), 0

@@ -222,7 +222,7 @@ def test_frames_belong_to_the_game_that_is_active() -> None:
     lately = counts.lately((7, 1))  # the source that was there first
     assert (lately["frames"], lately["frame_mean_ms"]) == (10, 16.0)
     assert counts.lately((7, 1)) == {}
-    counts.forget((7, 1))
+    counts.keep({(8, 1)})
     assert counts.figures((7, 1)) is None
     other = counts.figures((8, 1))
     assert other is not None and other["count"] == 1
