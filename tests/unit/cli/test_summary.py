@@ -127,6 +127,13 @@ def test_everything_that_is_wrong_is_told_with_what_to_do(
     assert words in text["wrong"]
 
 
+def test_a_comparison_that_runs_is_told() -> None:
+    one = attached(comparison={"pid": 1, "side": "without", "pair": 3, "since_s": 400})
+    text = told(one)
+    assert text["compare"] == "runs for 6 min: pair 3 of blocks, now without the scheduler"
+    assert "compare" not in told(attached(comparison=None))
+
+
 def test_boosts_that_are_off_are_wrong() -> None:
     one = attached()
     one["scheduler"]["effects"] = 0
