@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`compare` on a game that logs its frames beside hogs: its verdict, and the scheduler after each end of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from scx_gamer.bench.workload import Workload, calibrate
+from scx_gamer.config.options import SupervisorOptions
+from scx_gamer.service.comparison import LEASE_S
+from tests.processes import end
+from tests.vm.harness import Supervised, kernel_state, start_supervisor, wait_until
+
+PERIOD_US = 33333  # a light game: an emulated CPU is slow
+HOGS = 2  # for each CPU
+MINUTES = 8
+
+
+@contextmanager
+def played() -> Iterator[Supervised]:
+    """A supervisor that has a game, whose frames it reads, beside hogs."""
+    rate = calibrate(0.5, busy=True)
+    common = ("--seconds", 1200, "--calibration", rate)
+    with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup:
+        shape = ("--shape", "desktop", "--period-us", PERIOD_US, "--hz", 30, "--warmup-ms", 0)
+        log = str(sup.root / "frames.csv")
+        with (
+            Workload("game", *shape, *common, "--log", log) as game,
+            Workload("load", "--kind", "hogs", "--per-cpu", HOGS, *common),
+        ):
+            sup.ask("game_add", pid=game.pid)
+            sup.wait_state("attached")
+            wait_until("frames", lambda: source_of(sup) == "mangohud", 60, 0.5)
+            yield sup
+
+
+def source_of(sup: Supervised) -> str:
+    return str((sup.status().get("frames") or {}).get("source"))
+
+
+def start(sup: Supervised, *options: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "scx_gamer", "compare", "--now", "--seconds", "3", *options],
+        env={**os.environ, "SCX_GAMER_RUNTIME_DIR": str(sup.root / "run")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_the_scheduler_is_as_before_whatever_ends_it() -> None:
+    with played() as sup:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            process = start(sup)
+            try:
+                wait_until("a pause", lambda: sup.state() == "paused", 120, 0.2)
+                assert kernel_state() == "disabled"
+                compared = sup.status()["comparison"]
+                assert compared is not None
+                assert compared["side"] == "without"
+                began = time.monotonic()
+                process.send_signal(number)
+                out, err = process.communicate(timeout=60)
+                wait_until("attached", lambda: sup.state() == "attached", 3 * LEASE_S, 0.2)
+            finally:
+                end(process, 30)
+            print(f"MEASURED {number.name}: attached after {time.monotonic() - began:.1f} s")
+            if number is signal.SIGKILL:
+                assert process.returncode == -signal.SIGKILL
+                assert "gave no sign of life" in sup.text()
+            else:
+                assert process.returncode == 130, err
+                assert out.startswith(b"no verdict: interrupted; "), out
+            assert sup.status()["comparison"] is None
+            assert kernel_state() == "enabled"
+
+
+@pytest.mark.timeout(60 * MINUTES + 300)
+def test_the_verdict_beside_hogs_is_for_us() -> None:
+    with played() as sup:
+        generation = sup.status()["generation"]
+        process = start(sup, "--minutes", str(MINUTES), "--json")
+        try:
+            out, err = process.communicate(timeout=60 * MINUTES + 120)
+        finally:
+            end(process, 30)
+        print(f"MEASURED {out.decode()}\n{err.decode()}")
+        assert process.returncode == 0
+        found = json.loads(out)
+        assert found["source"] == "mangohud"
+        assert found["end"] == "sure"
+        assert found["low1_change"][0] > 0
+        status = sup.status()
+        assert status["state"] == "attached"
+        assert status["comparison"] is None
+        assert kernel_state() == "enabled"
+        assert status["generation"] > generation + len(found["pairs"]) // 2
