@@ -79,6 +79,7 @@ class Plan:
 class Block:
     """The figures of a block, in frames per second."""
 
+    frames: int
     mean_fps: float
     low1_fps: float
 
@@ -183,7 +184,7 @@ class Comparison:
             if frames is None:
                 return None
             times_ms += [frame.took_ns / 1e6 for frame in frames if frame.end_ns > begin_ns]
-        return Block(1000 * len(times_ms) / sum(times_ms), low_fps(times_ms))
+        return Block(len(times_ms), 1000 * len(times_ms) / sum(times_ms), low_fps(times_ms))
 
     def _settle(self) -> None:
         """Wait until frames came without a gap for the settling time; drop them."""

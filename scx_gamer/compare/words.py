@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import comb
 from statistics import median
 from typing import Any
 
 from scx_gamer.bench.verdict import Interval
-from scx_gamer.compare.blocks import LOOKS, Block, End, Result, half_width
+from scx_gamer.compare.blocks import LOOKS, End, Result, half_width
 
 _CHANCE = 0.01  # of as uneven discards where both sides are alike, below which they are named
 
@@ -66,7 +67,7 @@ def as_json(result: Result, source: str) -> dict[str, Any]:
         "end": str(result.end),
         "low1_change": _bounds(result.low1),
         "mean_change": _bounds(result.mean),
-        "pairs": [{"without": _block(a), "with": _block(b)} for a, b in result.pairs],
+        "pairs": [{"without": asdict(a), "with": asdict(b)} for a, b in result.pairs],
         "discarded": dict(zip(("without", "with"), result.discarded, strict=True)),
         "source": source,
     }
@@ -90,7 +91,3 @@ def _percent(share: float) -> str:
 
 def _bounds(change: Interval | None) -> list[float] | None:
     return None if change is None else [change.low, change.middle, change.high]
-
-
-def _block(block: Block) -> dict[str, float]:
-    return {"mean_fps": block.mean_fps, "low1_fps": block.low1_fps}

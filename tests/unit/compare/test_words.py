@@ -28,7 +28,7 @@ GAME = {
 
 
 def result(low: float, middle: float, high: float, end: End = End.SURE) -> Result:
-    pairs = [(Block(60.0, 40.0 + i), Block(61.0, 46.0 + i)) for i in range(7)]
+    pairs = [(Block(900, 60.0, 40.0 + i), Block(915, 61.0, 46.0 + i)) for i in range(7)]
     change = Interval(middle, low, high)
     return Result(pairs, low1=change, mean=Interval(0.004, -0.002, 0.011), end=end)
 
@@ -52,7 +52,7 @@ def test_too_few_pairs_are_no_verdict() -> None:
         verdict(Result(end=End.TIME))
         == "no verdict: the time is over; 0 pairs of blocks, 7 are needed"
     )
-    few = Result([(Block(60.0, 40.0), Block(60.0, 41.0))])
+    few = Result([(Block(900, 60.0, 40.0), Block(900, 60.0, 41.0))])
     assert verdict(few) == "no verdict: interrupted; 1 pairs of blocks, 7 are needed"
 
 
@@ -85,8 +85,8 @@ def test_the_json_is_complete() -> None:
     assert told["sure"] is True
     assert told["low1_change"] == [0.09, 0.14, 0.19]
     assert told["pairs"][0] == {
-        "without": {"mean_fps": 60.0, "low1_fps": 40.0},
-        "with": {"mean_fps": 61.0, "low1_fps": 46.0},
+        "without": {"frames": 900, "mean_fps": 60.0, "low1_fps": 40.0},
+        "with": {"frames": 915, "mean_fps": 61.0, "low1_fps": 46.0},
     }
     assert as_json(Result(), "")["low1_change"] is None
 
