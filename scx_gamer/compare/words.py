@@ -26,7 +26,7 @@ def verdict(result: Result) -> str:
     """Return the verdict in one line. The interval misses the true change in at most one of twenty comparisons."""
     low1 = result.low1
     if low1 is None:
-        return f"no verdict: {_ENDS[result.end]}{len(result.pairs)} pairs of blocks, {LOOKS[0][0]} are needed"
+        return f"no verdict: {_ENDS[result.end]}pairs of blocks: {len(result.pairs)} of {LOOKS[0][0]} that are needed"
     if low1.sure:
         return f"with scx_gamer: 1 % low {_change(low1)}, sure{'' if low1.low > 0 else ': worse'}"
     seen = _percent(half_width(low1)).lstrip("+")

@@ -50,10 +50,10 @@ def test_one_verdict(given: tuple[float, float, float], text: str) -> None:
 def test_too_few_pairs_are_no_verdict() -> None:
     assert (
         verdict(Result(end=End.TIME))
-        == "no verdict: the time is over; 0 pairs of blocks, 7 are needed"
+        == "no verdict: the time is over; pairs of blocks: 0 of 7 that are needed"
     )
     few = Result([(Block(900, 60.0, 40.0), Block(900, 60.0, 41.0))])
-    assert verdict(few) == "no verdict: interrupted; 1 pairs of blocks, 7 are needed"
+    assert verdict(few) == "no verdict: interrupted; pairs of blocks: 1 of 7 that are needed"
 
 
 def test_the_facts_below_the_verdict() -> None:
@@ -148,7 +148,10 @@ def test_an_interruption_restores_and_is_told(
 
     monkeypatch.setattr(LiveStage, "wait", staticmethod(interrupted))
     assert main(["compare", "--now"]) == INTERRUPTED
-    assert capsys.readouterr().out == "no verdict: interrupted; 0 pairs of blocks, 7 are needed\n"
+    assert (
+        capsys.readouterr().out
+        == "no verdict: interrupted; pairs of blocks: 0 of 7 that are needed\n"
+    )
     assert answers.ended == 1
 
 
