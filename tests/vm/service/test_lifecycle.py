@@ -192,7 +192,7 @@ def test_game_by_pid_attaches_and_its_end_detaches() -> None:
 
 
 def test_memory_at_rest() -> None:
-    """What the process mapped shows what it imported: each of these would be megabytes and a tenth of a second."""
+    """Each of the extension modules named here would be megabytes and a tenth of a second of the start."""
     with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup:
         print(f"{sup.rss_kb()} kB resident")
         assert sup.rss_kb() < 30 * 1024

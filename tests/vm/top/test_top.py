@@ -9,11 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from scx_gamer.config.options import SupervisorOptions
 from tests.screen import on_screen
 from tests.vm.harness import start_supervisor, wait_until
 
 MAIN = (sys.executable, "-m", "scx_gamer")
+# Beside another guest, five minutes were too few for the first test.
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_top_shows_a_game_and_what_it_gets() -> None:
