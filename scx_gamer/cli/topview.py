@@ -274,7 +274,7 @@ def _flow(now: SnapshotBody, before: SnapshotBody, seconds: float) -> list[str]:
 
 
 def _placement(now: SnapshotBody, before: SnapshotBody, seconds: float) -> str:
-    """Where the game's threads ran between two snapshots."""
+    """The line on the placement of the game's threads, over the time between two snapshots."""
     facts = now.get("placement")
     if facts is None:
         return "place  -"

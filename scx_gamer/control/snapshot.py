@@ -201,7 +201,7 @@ class EventFacts(TypedDict):
 
 
 class PlacementFacts(TypedDict):
-    """Where the game's threads ran since the supervisor's start."""
+    """Placement of the games' threads since the supervisor's start."""
 
     home: str  # CPUs, as sysfs writes them; empty where all are alike or nothing is attached
     why: str

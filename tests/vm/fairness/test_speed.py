@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -65,9 +66,9 @@ def test_full_speed_for_the_game_and_for_others_what_they_use(
         life.sleep(1)
         seen = [_samples(life, targets, cpu) for cpu in (0, 1, 2)]
         print(f"targets: game {seen[0]}, light {seen[1]}, spinning {seen[2]}")
-        # Between its runs the game's CPU may run others, and is asked for less once they have had a window.
-        assert FULL in seen[0] and min(seen[2]) == FULL
-        assert max(seen[1]) < FULL // 2
+        # Other tasks run there too now and then.
+        assert median(seen[0]) == min(seen[2]) == FULL
+        assert median(seen[1]) < FULL // 2
         switch(life, 0)
         life.sleep(1)
         assert [targets(cpu) for cpu in (0, 1, 2)] == [FULL] * 3
