@@ -57,7 +57,7 @@ class Supervisor:
             self.service = None
 
     def _properties(self) -> dict[str, Any]:
-        return properties_of({"state": self.state, "games": [], "last_exit": None}, self.profile)
+        return properties_of({"state": self.state, "games": [], "last_exit": None}, self.profile, 0)
 
     def _changed(self) -> None:
         assert self.service is not None
