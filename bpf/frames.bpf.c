@@ -11,6 +11,9 @@
 
 #include "abi.h"
 
+/* TASK_INTERRUPTIBLE and TASK_UNINTERRUPTIBLE, include/linux/sched.h: a thread that ends is in neither. */
+#define TASK_NORMAL 0x3
+
 char _license[] SEC("license") = "GPL";
 
 /* The thread and its newest sleeps. The hook alone writes sleeps; Python chooses the thread, and reads by mapping. */
@@ -31,7 +34,7 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 	u32 zero = 0;
 	struct scxg_frame_sleeps *of = bpf_map_lookup_elem(&sleeps, &zero);
 
-	if (!of || prev->pid != (s32)of->tid || preempt || !prev_state ||
+	if (!of || prev->pid != (s32)of->tid || preempt || !(prev_state & TASK_NORMAL) ||
 	    prev->start_boottime != of->start_ns)
 		return 0;
 	of->began_ns[of->nr & (SCXG_FRAME_SLOTS - 1)] = bpf_ktime_get_ns();
