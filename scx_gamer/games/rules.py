@@ -960,8 +960,9 @@ def is_aside(facts: Facts, state: State, ctx: Context) -> bool:
         return facts.role == "helpers" and not facts.draws
     if facts.role in ("helpers", "tools"):
         return True
-    if facts.words.windows and not facts.draws and facts.parent.name == state.launcher:
-        return True  # a service of the store that started it; a game is none once it draws
+    stored = facts.words.windows and facts.parent.windows and facts.parent.name == state.launcher
+    if stored and not ctx.draws(facts):
+        return True  # a service of the store in Wine that started it; a game is none once it draws
     return (
         is_front(facts)
         or is_fuse_server(facts.process, ctx)

@@ -227,7 +227,8 @@ def problems(case: Case, track: Tracker) -> list[str]:
     if case.expect.get("appid", game.decision.app_id) != game.decision.app_id:
         found.append(f"AppID {game.decision.app_id}")
     classes = {pid: a.class_name for pid, a in track.classes.items()}
-    found += [f"{pid} is not GAME" for pid in case.pids("also") if classes.get(pid) != "GAME"]
+    must = (game.main.pid, *case.pids("also"))
+    found += [f"{pid} is not GAME" for pid in must if classes.get(pid) != "GAME"]
     found += [f"{pid} is GAME" for pid in case.pids("not") if classes.get(pid) == "GAME"]
     found += [
         f"{pid} is not CRITICAL" for pid in case.pids("critical") if classes.get(pid) != "CRITICAL"
