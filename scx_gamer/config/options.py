@@ -35,7 +35,7 @@ class SupervisorOptions:
     sessions: bool = True  # record the sessions of games
     session_days: int = 365  # age at which a record is deleted
     session_mb: int = 64  # size at which the oldest are
-    session_every_s: float = 10.0  # from one write of a running session to the next
+    session_every_s: float = 20.0  # from one write of a running session to the next
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "always"):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """sessions.db: records of sessions and their timelines, by sqlite3. One writer, the supervisor.
 
-Write-ahead logging without a sync for each commit: what a killed supervisor has written stays, and a power cut costs
-the last commits, not the database. Raises SessionError for everything that sqlite3 raises.
+Write-ahead logging, synced when the log is moved into the database: at the end of a session. Until then nothing waits
+for the disk. What a killed supervisor has written stays; a power cut costs commits, not the database. Raises
+SessionError for everything that sqlite3 raises.
 """
 
 from __future__ import annotations
@@ -45,9 +46,12 @@ MIGRATIONS = (
 )
 VERSION = len(MIGRATIONS)
 MAX_ROWS = 20  # records of one answer, which takes 4 ms
-MAX_SAMPLES = 8640  # of one session: a day
+MAX_SAMPLES = 4320  # of one session: a day
 _BUSY_S = 0.05  # somebody else has the database locked, such as root with sqlite3
 _PAGE = 1024  # bytes: a write logs whole pages
+_MAX_LOG = (
+    8 << 20
+)  # bytes of the log, six hours and more, from which on a session does not end first
 _COLUMNS = ("id", "uid", "game", "app_id", "profile", "began", "duration_s", "state", "figures")
 _BROKEN = ("malformed", "not a database", "encrypted")
 
@@ -81,11 +85,10 @@ class Database:
                 )
         except OSError as err:
             raise SessionError(f"cannot open {path}: {err.strerror}", err.errno or 0) from err
-        mode = "rw" if create else "ro"
         with _translated(path):
             # nothing is cached beyond this: no statement is kept, and the pages are few
             self._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_S,
+                f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_S,
                 isolation_level=None, cached_statements=8,
             )  # fmt: skip
         try:
@@ -106,11 +109,12 @@ class Database:
             )
         if not self._writes:
             return
+        self._db.execute("PRAGMA synchronous = OFF")
         if version == 0:
             self._db.execute(f"PRAGMA page_size = {_PAGE}")
             self._db.execute("PRAGMA auto_vacuum = FULL")
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute("PRAGMA wal_autocheckpoint = 0")
         self._db.execute("PRAGMA foreign_keys = ON")
         for number in range(version, VERSION):
             with self._transaction():
@@ -132,9 +136,20 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Close it; the last one to close a written database moves the log into it."""
+        """Close it, with all that was written on the disk."""
+        try:
+            if self._writes:
+                self._checkpoint()
+        finally:
+            with _translated(self._path):
+                self._db.close()
+
+    def _checkpoint(self) -> None:
+        """Move the log into the database: the one time that waits for the disk."""
         with _translated(self._path):
-            self._db.close()
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute("PRAGMA synchronous = OFF")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -169,6 +184,8 @@ class Database:
                         (number, *(sample or ())),
                     )
                 ids.append((session, number, taken))
+        if Path(f"{self._path}-wal").stat().st_size > _MAX_LOG:
+            self._checkpoint()
         for session, number, samples in ids:  # not before it is certain
             session.id = number
             session.samples += samples

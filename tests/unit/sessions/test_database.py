@@ -212,6 +212,32 @@ def test_a_reader_holds_up_no_writer(path: Path) -> None:
     reader.close()
 
 
+def test_no_write_waits_for_the_disk_and_the_end_does(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, log = Source(), Path(f"{path}-wal")
+    session = made(source)
+
+    def write(db: Database) -> None:
+        source.wait("game", 40)
+        session.advance(source.read())
+        db.write([(session, RUNNING, 1.0, None)])
+
+    with Database(path, create=True) as db:
+        for _ in range(100):
+            write(db)
+            assert db._db.execute("PRAGMA synchronous").fetchone() == (0,)
+        assert log.stat().st_size > 100 * 1024 > path.stat().st_size
+        monkeypatch.setattr("scx_gamer.sessions.database._MAX_LOG", 100 * 1024)
+        for _ in range(200):
+            write(db)
+        assert log.stat().st_size < 200 * 1024  # moved into the database now and then
+    assert not log.exists()  # at rest there is one file, also after a reader
+    with Database(path) as db:
+        assert len(db.listing(0, (), count=10)) == 1
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
 def test_a_locked_database_is_an_error_at_once(path: Path) -> None:
     record(path)
     other = sqlite3.connect(path, isolation_level=None)
