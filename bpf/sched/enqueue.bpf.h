@@ -83,6 +83,8 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	class_id = v.facts.class_id;
 	wakes = enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	pinned = is_pinned(p);
+	if (pinned && wakes && scxg_is_favoured(class_id)) /* it had no select_cpu */
+		note_input(&v, bpf_get_smp_processor_id());
 	cpu = pinned ? scx_bpf_task_cpu(p) : queue_cpu(p);
 	homed = !pinned && scxg_is_favoured(class_id) && is_home_kept(v.state, v.ctl, v.tun);
 	if (homed && !is_home(cpu) && bpf_cpumask_test_cpu(cpu_at(0), p->cpus_ptr))

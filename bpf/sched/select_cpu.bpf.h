@@ -6,36 +6,6 @@
 #include "place.bpf.h"
 
 /*
- * Note which report woke a favoured task: the one that this CPU delivers, else the one that woke the waker, a task such
- * as the compositor. The first thread of the game that a waker wakes takes the report over, because the others do not
- * answer it. For the counters alone, so a wake-up without recent input costs two loads and no call.
- */
-static __always_inline void note_input(const struct view *v, s32 here)
-{
-	struct scxg_windows *win = scxg_windows();
-	struct task_ctx *waker;
-	u64 age;
-
-	if (!win || !v->tc)
-		return;
-	v->tc->input_ns = 0;
-	age = v->now - scxg_min(win->input_ns, v->now);
-	if (age > SCXG_INPUT_CHAIN_MS * SCXG_NS_PER_MS)
-		return;
-	if (win->input_cpu == (u32)here && age < input_wake_us * SCXG_NS_PER_US) {
-		v->tc->input_ns = win->input_ns;
-		return;
-	}
-	waker = bpf_task_storage_get(&task_ctxs, bpf_get_current_task_btf(), NULL, 0);
-	if (!waker || waker->class_id != SCXG_CLASS_CRITICAL || !waker->input_ns ||
-	    v->now - scxg_min(waker->input_ns, v->now) > SCXG_INPUT_CHAIN_MS * SCXG_NS_PER_MS)
-		return;
-	v->tc->input_ns = waker->input_ns;
-	if (v->facts.class_id == SCXG_CLASS_GAME)
-		waker->input_ns = 0;
-}
-
-/*
  * Preempt a victim on a core where the game does not compute, rather than take `idle`, whose sibling does. Return the
  * victim's CPU, -1 if there is none.
  */

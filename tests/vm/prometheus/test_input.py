@@ -101,6 +101,17 @@ def test_a_game_that_reads_the_device(
         answers_each_press(supervisor, keys, capsys, "direct")
 
 
+def test_a_game_that_may_use_one_cpu(
+    supervisor: Supervised, keys: UInput, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The kernel calls no select_cpu for a thread with one CPU, which every thread of a machine with one CPU is."""
+    with ExitStack() as stack:
+        game = start(stack, "cat", node(keys))
+        os.sched_setaffinity(game, {0})
+        supervisor.ask("game_add", pid=game)
+        answers_each_press(supervisor, keys, capsys, "direct, one CPU")
+
+
 def test_a_game_behind_a_compositor(
     supervisor: Supervised, keys: UInput, capsys: pytest.CaptureFixture[str]
 ) -> None:
