@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scx_gamer import control
+from scx_gamer.dbus.service import _BURST, _PER_SECOND
 from scx_gamer.libbpf import kernel
 from scx_gamer.system.inotify import Inotify
 from tests import hostile
@@ -62,7 +64,9 @@ def test_hostile_calls_change_nothing(capsys: pytest.CaptureFixture[str]) -> Non
         before, loaded = state(), set(kernel.names("prog").values())
         by_root = attack("root", "1", str(CALLS))
         assert state() == before
+        began = time.monotonic()
         by_stranger = attack(STRANGER, "2", str(CALLS), "right")
+        share = _BURST + _PER_SECOND * (time.monotonic() - began)
         assert state() == before
         assert supervisor.poll() is None and kernel_state() == "enabled"
         assert set(kernel.names("prog").values()) == loaded
@@ -72,7 +76,7 @@ def test_hostile_calls_change_nothing(capsys: pytest.CaptureFixture[str]) -> Non
         assert "Traceback" not in log and "internal error" not in log, log[-3000:]
     with capsys.disabled():
         print(f"\nroot: {by_root}\n{STRANGER}: {by_stranger}")
-    # most calls are beyond a user's share; of the others, some would change something
-    assert by_stranger[f"{ERROR}LimitsExceeded"] > CALLS / 2
+    # Calls beyond the share are refused; on a very slow machine none is. Some of the others would change something.
+    assert by_stranger.get(f"{ERROR}LimitsExceeded", 0) >= CALLS - share
     assert by_stranger[f"{ERROR}AccessDenied"] > 0
     assert by_root.get("answered", 0) < CALLS / 10
