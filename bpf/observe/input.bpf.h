@@ -179,11 +179,28 @@ static __always_inline bool is_known(u64 address)
 	return ctl && known->address == address && known->epoch == (u32)ctl->devices_epoch;
 }
 
+/* The dead zone of the axis that has its limits at this address. Global: walked once, not for each axis and lane. */
+__noinline int axis_dead(u32 lane, u32 code, u32 permille, u64 at)
+{
+	struct input_absinfo *info = bpf_core_cast((void *)at, struct input_absinfo);
+	struct scxg_absinfo limits = {
+	    .minimum = info->minimum,
+	    .maximum = info->maximum,
+	    .fuzz = info->fuzz,
+	    .flat = info->flat,
+	};
+
+	if (!scxg_is_axis(lane, code))
+		return ~0U;
+	return scxg_axis_dead(&limits, scxg_axis_permille(lane, code, permille));
+}
+
 /* Note where the axes of a device are, unless that is known. Addresses as numbers: see lanes_acting(). */
 __noinline int note_axes(u32 slot, u64 absinfo)
 {
 	struct scxg_device *device = bpf_map_lookup_elem(&devices, &slot);
 	struct axes *noted = bpf_map_lookup_elem(&axes, &slot);
+	struct input_absinfo *first;
 	struct scxg_absinfo x = {};
 	u32 any = 0, lane;
 	int i;
@@ -198,23 +215,15 @@ __noinline int note_axes(u32 slot, u64 absinfo)
 		u64 at = absinfo + i * sizeof(struct scxg_absinfo);
 		struct input_absinfo *info = bpf_core_cast((void *)at, struct input_absinfo);
 		u32 code = i & (SCXG_ABS_AXES - 1);
-		struct scxg_absinfo one = {
-		    .minimum = info->minimum,
-		    .maximum = info->maximum,
-		    .fuzz = info->fuzz,
-		    .flat = info->flat,
-		};
 
 		noted->rest[code] = info->value;
 		noted->counted[code] = noted->rest[code];
-		noted->dead[code] = ~0U;
-		if (scxg_is_axis(lane, code))
-			noted->dead[code] = scxg_axis_dead(
-			    &one, scxg_axis_permille(lane, code, device->dead_permille));
+		noted->dead[code] = axis_dead(lane, code, device->dead_permille, at);
 		any |= noted->rest[code];
-		if (code == SCXG_ABS_X)
-			x = one;
 	}
+	first = bpf_core_cast((void *)absinfo, struct input_absinfo); /* of ABS_X */
+	x.minimum = first->minimum;
+	x.maximum = first->maximum;
 	device->noted = scxg_is_rest(lane, &x, any);
 	return 0;
 }
