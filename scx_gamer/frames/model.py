@@ -38,11 +38,11 @@ class FrameSource(Protocol):
 
     @property
     def tells(self) -> str:
-        """What its frame times are, as half a sentence."""
+        """The meaning of its frame times, as half a sentence."""
 
     @property
     def cannot_tell(self) -> str:
-        """What its frame times leave out, as half a sentence."""
+        """The gaps in its frame times, as half a sentence."""
 
     def open(self, game: FrameGame) -> None:
         """Begin with the frames of a game. Raises FrameError if the source is unavailable for it."""

@@ -209,7 +209,7 @@ def test_who_is_asked_in_which_session() -> None:
 
 
 def test_sockets_that_answer_are_found_whatever_the_environment_says(tmp_path: Path) -> None:
-    """What a killed compositor left behind is passed over, and so are names that cannot be paths."""
+    """Pass over the socket of a killed compositor, and names that cannot be paths."""
 
     async def scenario() -> None:
         (tmp_path / "hypr/abc_1").mkdir(parents=True)

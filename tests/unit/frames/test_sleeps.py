@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which thread is the frame chain's, and which of its sleeps end a frame."""
+"""The choice of the frame chain's thread, and of the sleeps that end a frame."""
 
 from __future__ import annotations
 

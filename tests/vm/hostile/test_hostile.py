@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from scx_gamer import control
-from scx_gamer.dbus.service import _BURST, _PER_SECOND
+from scx_gamer.dbus.endpoint import _BURST, _PER_SECOND
 from scx_gamer.libbpf import kernel
 from scx_gamer.system.inotify import Inotify
 from tests import hostile
