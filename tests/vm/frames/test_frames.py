@@ -65,7 +65,7 @@ def hooks() -> list[dict[str, Any]]:
         ["bpftool", "-j", "prog", "show", "name", "on_switch"],
         stdout=subprocess.PIPE, check=False, timeout=60,
     )  # fmt: skip
-    found = json.loads(done.stdout or "[]")
+    found = json.loads(done.stdout.strip() or b"[]")  # a line feed where there is none
     return found if isinstance(found, list) else [found]
 
 
