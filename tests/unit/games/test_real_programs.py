@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,8 +17,9 @@ import pytest
 
 from scx_gamer.games import desktop, lists
 from scx_gamer.games.explain import explain
-from scx_gamer.games.proc import ProcFs
+from scx_gamer.games.proc import ProcFs, Tree
 from scx_gamer.games.tracker import Tracker
+from tests.agent.support import session
 from tests.java import class_file
 
 DATA = lists.load(Path(__file__).parents[3] / "profiles" / "detect.toml")
@@ -85,6 +87,33 @@ def test_a_packaged_game_is_found_by_its_packages_entry(start: Start) -> None:
     track = settled(pid, entries, lambda t: bool(t.games))
     answer = told(track, pid)
     assert (answer["rule"], answer["name"]) == ("desktop-entry", "Chocolate Doom")
+
+
+@pytest.mark.skipif(not os.path.exists(DOOM), reason=f"{DOOM} is missing")
+@pytest.mark.skipif(shutil.which("weston") is None, reason="no weston")
+def test_a_compositor_around_a_game_is_no_part_of_it() -> None:
+    """As with `gamescope -- GAME` and `cage GAME`: a compositor without a screen starts the game, and ends with it."""
+    entries, _ = desktop.desktop_games([desktop.Place("/usr/share/applications")])
+    with session() as own:
+        own.env |= {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
+        game = own.write("game", f"#!/bin/sh\nexec {DOOM} -iwad {IWAD} -nosound -nogui\n")
+        game.chmod(0o755)
+        config = own.write("weston.ini", f"[autolaunch]\npath={game}\nwatch=true\n")
+        around = own.start("weston", "--backend=headless-backend.so", f"--config={config}").pid
+        pid = own.wait_for("the game", lambda: list(_below(around, DOOM)))[0]
+        try:
+            track = settled(pid, entries, lambda t: bool(t.games))
+            assert told(track, pid)["name"] == "Chocolate Doom"
+            assert {member for member, _start in track.games[0].members} == {pid}
+            assert track.classes[pid].class_name == "GAME"
+            assert not told(track, around)["game"]
+            assert track.classes[around].class_name == "CRITICAL"
+        finally:
+            os.kill(pid, signal.SIGKILL)  # the compositor's end would not be its
+
+
+def _below(pid: int, exe: str) -> Iterator[int]:
+    return (one.pid for one in Tree.scan(ProcFs()).descendants(pid) if one.exe == exe)
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="no Java")
