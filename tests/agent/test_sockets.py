@@ -204,6 +204,7 @@ def test_who_is_asked_in_which_session() -> None:
         "desktop",
         "GameMode",
         "notices",
+        "session notices",
     ]
     assert adapters({}) == []
 
