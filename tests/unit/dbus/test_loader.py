@@ -316,8 +316,8 @@ def as_stranger(*lines: str) -> subprocess.Popen[bytes]:
     """Run lines of Python as a user who may nothing, with this module's names."""
     Path(os.environ["DBUS_SYSTEM_BUS_ADDRESS"].partition("path=")[2]).parent.chmod(0o755)
     program = "\n".join(
-        # imports first: the user may not be able to enter the folder of this tree
-        ("from tests.unit.dbus.test_loader import *", "os.setuid(65534)", *lines)
+        # imports first, late ones too: the user may not be able to enter the folder of this tree
+        ("from tests.unit.dbus.test_loader import *", "wire.library()", "os.setuid(65534)", *lines)
     )
     return subprocess.Popen([sys.executable, "-c", program], cwd=TREE)
 
