@@ -55,7 +55,8 @@ def test_whoever_polkit_allows_switches_and_stops(loader: None) -> None:
 def test_strangers_change_nothing(loader: None) -> None:
     for words in (("StopScheduler",), ("SwitchScheduler", "su", "scx_gamer", "1")):
         done = ask(STRANGER, "call", *words)
-        assert done.returncode != 0 and "polkit denies manage-schedulers" in done.stderr, done
+        # busctl has words of its own for this error, whatever the service says
+        assert done.returncode != 0 and "Access denied" in done.stderr, done
     done = ask(MANAGER, "call", "StartSchedulerWithArgs", "sas", "scx_gamer", "1", "--fast")
     assert done.returncode != 0 and "takes no arguments" in done.stderr, done
     assert kernel_state() == "enabled" and prop("ActiveProfile") == "auto"
