@@ -28,6 +28,11 @@ _SOCKETS = {
 _MAX_SOCKETS = 32  # of one pattern that are tried
 
 
+def names_a_session(env: Environment) -> bool:
+    """Return True if the environment is that of a graphical session, or may see one begin."""
+    return any(env.get(name) for name in ("XDG_RUNTIME_DIR", "DISPLAY", *_SOCKETS))
+
+
 class Desktop:
     """The adapter of the session's desktop. run() ends with that desktop; the next run() finds its successor."""
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from scx_gamer.agent.desktop import Desktop
+from scx_gamer.agent.desktop import Desktop, names_a_session
 from scx_gamer.agent.gamemode import GameMode
 from scx_gamer.agent.model import Adapter, AgentError, Environment
 from scx_gamer.agent.notice import Notice, SessionNotice
@@ -31,7 +31,7 @@ NOTICES = ("all", "start", "end", "none")  # about games
 def adapters(env: Environment, notices: str = "all") -> list[Adapter]:
     """Return all adapters of the session, with `notices` about games."""
     found: list[Adapter] = []
-    if env.get("XDG_RUNTIME_DIR") or env.get("DISPLAY"):
+    if names_a_session(env):
         found.append(Desktop(env))
     if env.get("DBUS_SESSION_BUS_ADDRESS"):
         found.append(GameMode(env["DBUS_SESSION_BUS_ADDRESS"]))
