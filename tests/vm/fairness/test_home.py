@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -78,8 +79,16 @@ def test_who_finds_home_full_runs_elsewhere_until_there_is_room() -> None:
         assert away(life) < 0.05 and moves < life.total("home_moves") < moves + 5
 
 
-def test_without_the_setting_it_stays_where_it_is() -> None:
+def cpu_of(process: subprocess.Popen[bytes]) -> int:
+    stat = Path(f"/proc/{process.pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[36])
+
+
+def test_without_the_setting_nobody_goes_there() -> None:
+    """Three threads are at least one more than home has CPUs, wherever they begin; then there is room."""
     with at_home(home=0) as (life, spin):
-        spin()
+        threads = [spin() for _ in range(3)]
+        life.sleep(1)
+        next(thread for thread in threads if cpu_of(thread) in HOME).kill()
         life.sleep(1)
         assert away(life) > 0.8 and life.total("home_moves") == 0
