@@ -16,7 +16,7 @@ from itertools import islice
 from math import inf
 
 from scx_gamer.games import records, rules
-from scx_gamer.games.commandline import Words, is_audio_service
+from scx_gamer.games.commandline import Words, file_name, is_audio_service
 from scx_gamer.games.commandline import read as read_words
 from scx_gamer.games.desktop import Entries
 from scx_gamer.games.lists import DetectData, RoleTable
@@ -900,7 +900,7 @@ class Tracker:
         game = node.group
         own = game is not None and (
             (game.claim.rule == "steam" and rules.is_own(node.facts, game.claim))
-            or (game.claim.rule == "desktop-entry" and game.key == process.identity)
+            or (game.claim.rule == "desktop-entry" and self._is_named_by_entry(node, game))
         )
         if node.latent and playing and not own:  # a game may be called as a compositor
             if node.latent in ("critical", "relay"):
@@ -926,6 +926,12 @@ class Tracker:
         if rules.is_aside(node.facts, node.state, self._ctx) and node.facts.role != "wine_plumbing":
             return None
         return GAME, f"in the tree of {_name(game)} by rule {game.decision.rule}"
+
+    def _is_named_by_entry(self, node: Node, game: Game) -> bool:
+        """Return True for the program of the game's entry, but for one that it became under another name."""
+        start, began = self._ctx.began.get(node.process.pid, (-1, ""))
+        became = start == node.process.start_ticks and file_name(began) != node.words.name
+        return game.key == node.process.identity and not became
 
     def _assign(self, started: tuple[Game, ...], ended: tuple[Game, ...], now_s: float) -> Change:
         assigned: dict[int, Assignment] = {}

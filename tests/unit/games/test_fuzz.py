@@ -175,6 +175,17 @@ def classed(tracker: Tracker, name: str) -> set[int]:
     return {pid for pid, a in tracker.classes.items() if a.class_name == name}
 
 
+def test_a_game_that_becomes_a_sound_server_is_one() -> None:
+    """Its child is the game then, by the claim of its parent."""
+    doom = ("/usr/games/doom", ("doom",))
+    life = Life()
+    life.start(number=0, pid=3, program=doom)
+    life.execute(number=1, program=("/usr/bin/pipewire", ("pipewire",)))
+    life.start(number=1, pid=2, program=doom)
+    assert life.track.classes[3].class_name == "CRITICAL"
+    assert life.track.classes[2].class_name == "GAME"
+
+
 def test_a_game_that_ended_leaves_what_another_has_now() -> None:
     """A marked Wine server has below it a game that becomes a shell: it is the server's now, ended or marked again."""
     shell, server = ("/usr/bin/bash", ("bash",)), ("/usr/lib/wine/wineserver64", ("wineserver64",))
