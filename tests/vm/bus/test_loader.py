@@ -29,7 +29,7 @@ def loader() -> Iterator[None]:
 
 
 def ask(user: str, *words: str) -> subprocess.CompletedProcess[str]:
-    command = ["runuser", "-u", user, "--", "busctl", "--timeout=60", *words[:1]]
+    command = ["runuser", "-u", user, "--", "busctl", "--timeout=60", "--", *words[:1]]
     return subprocess.run(
         [*command, NAME, "/org/scx/Loader", NAME, *words[1:]],
         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, cwd="/",
