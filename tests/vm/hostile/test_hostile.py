@@ -76,7 +76,8 @@ def test_hostile_calls_change_nothing(capsys: pytest.CaptureFixture[str]) -> Non
         assert "Traceback" not in log and "internal error" not in log, log[-3000:]
     with capsys.disabled():
         print(f"\nroot: {by_root}\n{STRANGER}: {by_stranger}")
-    # Calls beyond the share are refused; on a very slow machine none is. Some of the others would change something.
-    assert by_stranger.get(f"{ERROR}LimitsExceeded", 0) >= CALLS - share
+    # Calls beyond the share are refused, and names whose user is not known yet have one of their own; on a very slow
+    # machine no call is beyond them. Some of the others would change something.
+    assert by_stranger.get(f"{ERROR}LimitsExceeded", 0) >= CALLS - 2 * share
     assert by_stranger[f"{ERROR}AccessDenied"] > 0
     assert by_root.get("answered", 0) < CALLS / 10
