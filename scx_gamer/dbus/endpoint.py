@@ -181,9 +181,8 @@ class Endpoint:
             call.refuse(f"{DBUS}.Error.LimitsExceeded", str(err))
         except ControlError as err:
             call.refuse(ERRORS.get(err.code, f"{ERROR_PREFIX}Failed"), str(err))
-        except (
-            Exception
-        ):  # a bug of ours costs a stranger the answer, not the others the supervisor
+        # A bug of ours costs a stranger the answer, not the others the supervisor.
+        except Exception:
             log.exception("a call of %s failed", call.sender)
             call.refuse(f"{ERROR_PREFIX}Failed", "internal error: see the journal")
 

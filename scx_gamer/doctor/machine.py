@@ -68,9 +68,8 @@ _CPU_CONTROLS = {"cpu.max": "max", "cpu.weight": "100", "cpu.idle": "0"}
 # Limits of the frequency, which schedutil keeps under every scheduler.
 _FREQUENCY_CONTROLS = {"cpu.uclamp.min": "0.00", "cpu.uclamp.max": "max"}
 _CGROUPS = 2000  # looked at
-_BACKGROUND_NICE = (
-    10  # from here on a task is background while a game is active (bpf/sched/task.bpf.h)
-)
+# From here on a task is background while a game is active (bpf/sched/task.bpf.h).
+_BACKGROUND_NICE = 10
 
 
 def cpu_controls(mount: Path | None = None) -> Iterator[Finding]:

@@ -25,9 +25,8 @@ from scx_gamer.system.procfs import stat_of
 _SAME = 0.1  # periods so close are one
 _AGAIN_S = 60.0  # after which the thread is chosen again: another scene may have another chain
 _SILENT_S = 2.0  # without a sleep the thread is not what it was
-_LONGEST_NS = (
-    10**9
-)  # a frame of more is none: the game was stopped, or the thread waited for something else
+# A frame of more is none: the game was stopped, or the thread waited for something else.
+_LONGEST_NS = 10**9
 _SHARE = 0.25  # of what the game computes is done by the threads of its frames, at least
 _LEAST = 0.1  # of a CPU as well, if none of them submits: sound takes half of it
 _LOOK_EVERY_S = 20.0  # a look at wake-ups takes 4 s and costs 0.6 us for each of them

@@ -21,9 +21,7 @@ class State(enum.StrEnum):
     OFF = "off"  # switched off by the user, over reboots
     IDLE = "idle"  # waiting for a game
     ATTACHED = "attached"
-    PAUSED = (
-        "paused"  # detached for a while amid a comparison, and never over an end of the supervisor
-    )
+    PAUSED = "paused"  # amid a comparison, for a while; no restart of the supervisor finds it
     BACKOFF = "backoff"  # will attach again by itself
     FALLBACK = "fallback"  # gave up until told otherwise
     CONFLICT = "conflict"  # another scheduler is loaded

@@ -25,10 +25,8 @@ log = logging.getLogger(__name__)
 LEASE_S = 15.0  # beside hogs and without a scheduler for games, a client may get no CPU for seconds
 MAX_FRAMES = 20_000  # kept for a client: some seconds of any game
 _MAX_ID = 64
-_PAUSES_PER_S, _PAUSES = (
-    0.2,
-    4.0,
-)  # of one user: each costs a detach, an attach and the time of both
+# Of one user: each costs a detach, an attach and the time of both.
+_PAUSES_PER_S, _PAUSES = 0.2, 4.0
 
 
 class FrameFeed(Protocol):
@@ -110,7 +108,7 @@ class Comparison:
         self._left_as = self._seen()
         wanted = State.PAUSED if paused else State.ATTACHED
         if self._machine.state is not wanted:
-            self._fail(f"the scheduler is {self._machine.state}: {self._machine.cause}")
+            self._fail(self._other_state())
         self._renew()
         frames, self._frames = self._frames, []
         return {
@@ -156,9 +154,7 @@ class Comparison:
                 NO_PERMISSION,
             )
         if self._machine.state is not State.ATTACHED:
-            raise ControlError(
-                f"the scheduler is {self._machine.state}: {self._machine.cause}", FAILED
-            )
+            raise ControlError(self._other_state(), FAILED)
         feed = self._feed()
         if feed is None or feed.source is None:
             reasons = "".join(
@@ -171,6 +167,9 @@ class Comparison:
 
     def _seen(self) -> tuple[object, ...]:
         return self._machine.state, self._machine.cause, self._machine.since_ns
+
+    def _other_state(self) -> str:
+        return f"the scheduler is {self._machine.state}: {self._machine.cause}"
 
     def _no_subject(self, pid: int) -> str:
         """Return why this game cannot be compared; empty if it runs and no other does."""

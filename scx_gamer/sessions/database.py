@@ -49,9 +49,8 @@ MAX_ROWS = 20  # records of one answer, which takes 4 ms
 MAX_SAMPLES = 4320  # of one session: a day
 _BUSY_S = 0.05  # somebody else has the database locked, such as root with sqlite3
 _PAGE = 1024  # bytes: a write logs whole pages
-_MAX_LOG = (
-    8 << 20
-)  # bytes of the log, six hours and more, from which on a session does not end first
+# Bytes of the log, six hours and more, from which on a session does not end first.
+_MAX_LOG = 8 << 20
 _COLUMNS = ("id", "uid", "game", "app_id", "profile", "began", "duration_s", "state", "figures")
 _BROKEN = ("malformed", "not a database", "encrypted")
 
