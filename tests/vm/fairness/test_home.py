@@ -63,7 +63,7 @@ def test_a_thread_that_never_sleeps_comes_home_beside_hogs(hogs: Callable[[int],
         hogs(2 * CPUS)
         spin()
         life.sleep(1)
-        assert away(life) < 0.05 and life.total("home_moves") >= 1
+        assert away(life) < 0.05, "from a tick, or from the queue if a hog came between"
         assert attached()
 
 
@@ -76,7 +76,8 @@ def test_who_finds_home_full_runs_elsewhere_until_there_is_room() -> None:
         moves = life.total("home_moves")
         first.kill()
         life.sleep(1)
-        assert away(life) < 0.05 and moves < life.total("home_moves") < moves + 5
+        assert away(life) < 0.05
+        assert 1 <= life.total("home_moves") < moves + 5, "from ticks, and nobody goes to and fro"
 
 
 def cpu_of(process: subprocess.Popen[bytes]) -> int:
