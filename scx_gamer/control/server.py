@@ -55,6 +55,7 @@ class ControlServer:
         self._path = path
         self.operations = operations
         self._clients: dict[int, _Client] = {}
+        self._turns: dict[int, None] = {}  # fds with a request that waits, in order
         self.requests = 0
         self.refused = 0
         self._budget = Budget(_PER_SECOND, _BURST)
@@ -68,6 +69,7 @@ class ControlServer:
             os.chmod(path, 0o666)
             sock.listen(_BACKLOG)
             loop.add_fd(sock.fileno(), self._on_connect, name="control socket")
+            loop.at_pass_end(self._take_turn)
         except OSError as err:
             sock.close()
             raise ControlError(f"cannot listen on {path}: {err.strerror}", FAILED) from err
@@ -97,6 +99,8 @@ class ControlServer:
         timer = self._expire(fd)
         self._clients[fd] = _Client(sock, uid, timer)
         self._loop.add_fd(fd, self._on_client, name="control client")
+        if uid == 0:  # mostly the request is there already
+            self._on_client(fd)
 
     def _turn_away(self, sock: socket.socket, why: str) -> None:
         """An answer at once instead of a connection."""
@@ -109,6 +113,7 @@ class ControlServer:
 
     def _drop(self, fd: int) -> None:
         client = self._clients.pop(fd, None)
+        self._turns.pop(fd, None)
         if client is not None:
             client.timer.cancel()
             self._loop.remove_fd(fd)
@@ -116,7 +121,7 @@ class ControlServer:
 
     def _on_client(self, fd: int) -> None:
         client = self._clients.get(fd)
-        if client is None:
+        if client is None or fd in self._turns:
             return
         if client.to_send:
             self._send(fd, client)
@@ -132,18 +137,25 @@ class ControlServer:
             self._drop(fd)
             return
         client.received += data
-        self._take_line(fd, client)
+        if client.uid == 0:
+            self._take_line(fd, client)
+        else:
+            self._turns[fd] = None
 
     def _go_on(self, fd: int, client: _Client) -> None:
-        """Handle data that came with the answered request, because the socket will not report it again."""
-        if client.to_send or b"\n" not in client.received:
-            return
+        """Queue a request that came with the answered one, because the socket will not report it again."""
+        if fd in self._clients and not client.to_send and b"\n" in client.received:
+            self._turns[fd] = None
 
-        def due() -> None:
-            if self._clients.get(fd) is client and not client.to_send:
-                self._take_line(fd, client)
-
-        self._loop.call_later(0.001, due, name="control client")  # others have their turn
+    def _take_turn(self) -> None:
+        """Answer one request of those that wait: in each pass of the loop one, so that root waits for one at most."""
+        fd = next(iter(self._turns), None)
+        if fd is not None:
+            del self._turns[fd]
+            self._take_line(fd, self._clients[fd])
+            self._loop.call_later(
+                0, lambda: None, name="control turn"
+            )  # its consequences, and the next turn
 
     def _take_line(self, fd: int, client: _Client) -> None:
         line, newline, rest = bytes(client.received).partition(b"\n")

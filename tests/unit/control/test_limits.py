@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -114,10 +115,42 @@ def test_what_a_user_leaves_unread_is_bounded_over_all_connections(path: Path) -
         with connect(path, 0) as mine:
             ask(mine, "status")
             assert line(mine)["ok"]
+        for sock in socks:  # all of them are answered before the first is read
+            assert select.select([sock], [], [], 10)[0]
         found = [line(sock) for sock in socks]
     whole = [one for one in found if one["ok"]]
     assert 0 < len(whole) <= protocol.MAX_ANSWER >> 20
     assert all("unread" in str(one["error"]) for one in found if not one["ok"])
+
+
+@as_root
+def test_root_waits_for_one_answer_to_others() -> None:
+    """Root asks during the first answer to a user who has sent forty questions over eight connections."""
+    order: list[int] = []
+    with tempfile.TemporaryDirectory() as folder, Loop() as loop, ExitStack() as stack:
+        os.chmod(folder, 0o755)
+        path = Path(folder, "control.sock")
+
+        def status(_request: object, uid: int) -> int:
+            if not order:
+                ask(stack.enter_context(connect(path, 0)), "status")
+            order.append(uid)
+            if len(order) == 41:
+                loop.stop()
+            return uid
+
+        table = {"status": Operation(status, Spec(Access.ALL))}
+        with closing(ControlServer(loop, path, table)):
+            socks = [stack.enter_context(connect(path, STRANGERS[0])) for _ in range(8)]
+            for sock in socks:
+                sock.sendall(b'{"op": "status"}\n' * 5)
+            loop.run()
+            for sock in socks:
+                with sock.makefile("rb") as file:
+                    assert [json.loads(file.readline())["result"] for _ in range(5)] == [
+                        STRANGERS[0]
+                    ] * 5
+    assert order == [STRANGERS[0], 0, *[STRANGERS[0]] * 39]
 
 
 @as_root
