@@ -7,9 +7,8 @@ The command, the socket and the bus all read it. Whatever is not in it cannot be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Handler: TypeAlias = Callable[
     [Mapping[str, Any], int], Any
@@ -24,8 +23,7 @@ class Access(Enum):
     SET_PROFILE = "set-profile"
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(NamedTuple):
     """`member`: method of the bus, empty for none; `query`: what Query hands out."""
 
     access: Access
@@ -62,8 +60,7 @@ OPERATIONS: dict[str, Spec] = {
 BY_MEMBER = {spec.member: name for name, spec in OPERATIONS.items() if spec.member}
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """`call` may raise ControlError."""
 
     call: Handler

@@ -48,8 +48,8 @@ from scx_gamer.system.lock import Instance
 from scx_gamer.system.loop import Loop
 from scx_gamer.system.paths import Paths, paths
 from scx_gamer.system.procfs import uids_of
+from scx_gamer.system.safe_log import SafeFormatter
 from scx_gamer.system.sd_notify import Notifier
-from scx_gamer.system.text import SafeFormatter
 
 if TYPE_CHECKING:
     from scx_gamer.config.settings import Config

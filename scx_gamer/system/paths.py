@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from scx_gamer.system.errors import ScxGamerError
 
@@ -23,39 +22,38 @@ class PathError(ScxGamerError):
     """A directory that is unusable: what failed, errno (0 if none), what to do."""
 
 
-@dataclass(frozen=True)
-class Paths:
+class Paths(NamedTuple):
     """The three directories, each absolute, and the files in them."""
 
     runtime: Path
     state: Path
     config: Path
 
-    @cached_property
+    @property
     def control_socket(self) -> Path:
         return self.runtime / "control.sock"
 
-    @cached_property
+    @property
     def hints_socket(self) -> Path:
         return self.runtime / "hints.sock"
 
-    @cached_property
+    @property
     def status_file(self) -> Path:
         return self.runtime / "status.json"
 
-    @cached_property
+    @property
     def hud_file(self) -> Path:
         return self.runtime / "hud"
 
-    @cached_property
+    @property
     def state_file(self) -> Path:
         return self.state / "state.json"
 
-    @cached_property
+    @property
     def sessions_file(self) -> Path:
         return self.state / "sessions.db"
 
-    @cached_property
+    @property
     def exits(self) -> Path:
         return self.state / "exits"
 

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Any
-
 
 def printable(text: str | bytes, limit: int = 256) -> str:
     """Return `text` as one line without control, format or undecodable characters, at most `limit` characters.
@@ -53,14 +50,3 @@ def ago(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes % 60} min"
     return f"{minutes} min" if minutes else f"{int(seconds)} s"
-
-
-class SafeFormatter(logging.Formatter):
-    """A log formatter whose messages are one printable line each; a traceback keeps its lines."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        record.message = printable(record.message, 4096)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802
-        return "\n".join(printable(line, 1024) for line in super().formatException(ei).split("\n"))

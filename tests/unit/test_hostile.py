@@ -28,7 +28,8 @@ from scx_gamer.system.files import write_atomic
 from scx_gamer.system.lock import Instance, InstanceError
 from scx_gamer.system.loop import Loop
 from scx_gamer.system.paths import Paths
-from scx_gamer.system.text import SafeFormatter, printable
+from scx_gamer.system.safe_log import SafeFormatter
+from scx_gamer.system.text import printable
 
 SECRET = b"root's own"
 

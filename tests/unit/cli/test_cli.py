@@ -43,10 +43,10 @@ def python(code: str) -> str:
 
 
 def imported_by(args: list[str]) -> set[str]:
-    """Modules that a command leaves imported."""
+    """Modules that a command leaves imported, besides those of the interpreter's start."""
     out = python(
-        "import sys; from scx_gamer.cli import main\n"
-        f"main({args!r}); print('\\n'.join(sys.modules))"
+        "import sys; before = {*sys.modules}; from scx_gamer.cli import main\n"
+        f"main({args!r}); print(*{{*sys.modules}} - before, sep='\\n')"
     )
     return set(out.splitlines())
 
@@ -69,6 +69,12 @@ def test_version_is_light(args: list[str]) -> None:
 )
 def test_what_runs_beside_a_game_starts_without_typer(args: list[str]) -> None:
     assert not imported_by(args) & {"typer", "click", "pydantic", "rich"}
+
+
+@pytest.mark.parametrize("args", [["status"], ["stop"], ["status", "--json"]])
+def test_one_request_starts_without_what_it_does_not_use(args: list[str]) -> None:
+    """Each of these costs a tenth of the start or more."""
+    assert not imported_by(args) & {"logging", "dataclasses", "inspect", "dbus_next"}
 
 
 @pytest.mark.parametrize("args", [["run", "--help"], ["exec", "-h"], ["status", "--absent"]])
