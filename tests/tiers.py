@@ -45,12 +45,15 @@ def vm_jobs(plan: Plan, times: Times, kernel: str) -> Iterator[Job]:
 
 
 def test_jobs(plan: Plan, times: Times) -> list[Job]:
-    """Return the tiers of `make test`: those of the host first, so that a slip shows early."""
-    jobs = [job for tier in host.tiers(plan, "test").values() for job in tier]
+    """Return the tiers of `make test`: those of the host first, so that a slip shows early, then the longest guests."""
+    found: list[Job] = []
     for kernel in (kernels.table()["newest"], kernels.table()["oldest"]):
         folders = [f for f in plan.folders.values() if kernel in f.test]
-        jobs += guests.jobs(kernel, folders, times)
-    return jobs
+        found += guests.jobs(kernel, folders, times)
+    expected = estimates(plan, found, times)
+    found.sort(key=lambda job: -sum(expected[part] for part in job.parts))
+    tiers = host.tiers(plan, "test").values()
+    return [*(job for tier in tiers for job in tier), *found]
 
 
 def rest_jobs(plan: Plan, times: Times) -> list[Job]:

@@ -54,7 +54,9 @@ def jobs(kernel: str, folders: Sequence[Folder], times: Times) -> Iterator[Job]:
             parts=tuple(part(kernel, folder.name) for folder in batch.folders),
             run=run.follow,
             needs=(_COMPILE,) if direct else (_COMPILE, _fetch(kernel), *batch.prepare),
-            alone=direct or batch.alone,
+            alone=batch.alone,
+            steady=batch.guest.steady and not batch.alone,
+            whole_machine=direct,
         )
 
 

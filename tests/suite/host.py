@@ -74,8 +74,8 @@ def fuzz(seconds: int) -> Iterator[Job]:
     env = {"SCX_GAMER_FUZZ_S": str(seconds)}
     for path in sorted((TREE / "tests/fuzz/corpus").iterdir()):
         test = f"tests/fuzz/test_fuzz.py::test_whatever_comes[{path.name}]"
-        yield pytest("fuzz", f"fuzz {path.name}", test, env=env)
-    yield pytest("fuzz", "fuzz itself", "tests/fuzz", "-k", "not whatever", env=env)
+        yield pytest("fuzz", f"fuzz {path.name}", test, env=env, steady=True)
+    yield pytest("fuzz", "fuzz itself", "tests/fuzz", "-k", "not whatever", env=env, steady=True)
 
 
 def packages() -> Iterator[Job]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Jobs of a run: a queue over the CPUs, first come first served; those that measure time run by themselves."""
+"""Jobs of a run: a queue over the CPUs, first come first served; what measures time comes last, beside little."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 TREE = Path(__file__).resolve().parents[2]
 PYTHON = "build/venv/bin/python"
 Counter = Callable[[str, int], tuple[int, int]]
 # Preparations and boots: their time counts, and a failed one does; they are no tests.
 SET_UP = "set-up"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,19 @@ Emit = Callable[[Result], None]
 
 @dataclass(frozen=True)
 class Job:
-    """Work for one CPU. `parts` names the results that it emits, `needs` the commands that must succeed before."""
+    """Work for one CPU. `parts` names the results that it emits, `needs` the commands that must succeed before.
+
+    One that is `alone` asserts times of this machine: nothing runs beside it but `steady` jobs, which keep one CPU busy
+    and take nothing of another. Beside one that takes the `whole_machine` nothing runs.
+    """
 
     tier: str
     parts: tuple[str, ...]
     run: Callable[[Emit], None]
     needs: tuple[str, ...] = ()
     alone: bool = False
+    steady: bool = False
+    whole_machine: bool = False
 
 
 def one_check(_output: str, status: int) -> tuple[int, int]:
@@ -93,7 +97,13 @@ def check(tier: str, name: str, command: Sequence[str]) -> Job:
     return Job(tier, (name,), lambda emit: emit(execute(tier, name, command, one_check)))
 
 
-def pytest(tier: str, name: str, *arguments: str, env: Mapping[str, str] | None = None) -> Job:
+def pytest(
+    tier: str,
+    name: str,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    steady: bool = False,
+) -> Job:
     """A folder for temporary files of its own: runs side by side would clean up each other's."""
 
     def run(emit: Emit) -> None:
@@ -101,7 +111,50 @@ def pytest(tier: str, name: str, *arguments: str, env: Mapping[str, str] | None 
             command = [PYTHON, "-m", "pytest", "-q", f"--basetemp={root}/b", *arguments]
             emit(execute(tier, name, command, pytest_counts, env))
 
-    return Job(tier, (name,), run)
+    return Job(tier, (name,), run, steady=steady)
+
+
+class _Queue:
+    """The jobs that wait: the usual ones first, then those that are alone, with the steady ones on the other CPUs."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        late = [job for job in jobs if job.alone or job.whole_machine]
+        self._alone = deque(late)
+        self._steady = deque(job for job in jobs if job.steady and job not in late)
+        self._usual = deque(job for job in jobs if not job.steady and job not in late)
+        self._running: list[Job] = []
+        self._changed = threading.Condition()
+
+    def _next(self) -> Job | None:
+        if any(job.whole_machine for job in self._running):
+            return None
+        if self._usual:
+            return self._usual.popleft()
+        if self._alone and all(
+            job.steady and not self._alone[0].whole_machine for job in self._running
+        ):
+            return self._alone.popleft()
+        return self._steady.popleft() if self._steady else None
+
+    def take(self) -> Job | None:
+        """The next job, for which it may have to wait; None when there is none."""
+        with self._changed:
+            while (job := self._next()) is None and (self._alone or self._steady):
+                self._changed.wait()
+            if job is not None:
+                self._running.append(job)
+            return job
+
+    def ended(self, job: Job) -> None:
+        with self._changed:
+            self._running.remove(job)
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        with self._changed:
+            for jobs in (self._usual, self._alone, self._steady):
+                jobs.clear()
+            self._changed.notify_all()
 
 
 @dataclass
@@ -129,55 +182,43 @@ class Runner:
     def __init__(
         self, jobs: Sequence[Job], workers: int, expected: Mapping[str, float] | None = None
     ) -> None:
-        self._expected = expected or {}
-        self._waiting = deque(job for job in jobs if not job.alone)
-        self._alone = deque(job for job in jobs if job.alone)
-        self._workers = workers
-        self._results: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
         self._prepared = _Prepared()
-        self._threads: list[threading.Thread] = []
-        self._stopped = False
+        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        # Preparations first, the longest of them at once, so that no job waits for one that nobody has begun.
+        needs = sorted(
+            dict.fromkeys(need for job in jobs for need in job.needs),
+            key=lambda need: -(expected or {}).get(f"prepare {need}", 0.0),
+        )
+        self._queue = _Queue([*map(self._preparation, needs), *jobs])
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
         self.running: dict[str, float] = {}  # name of a part and when it began
 
     def stop(self, patience_s: float = 60.0) -> None:
         """Begin nothing more, and wait for what runs: Ctrl-C has reached it too, and it takes its files with it."""
-        self._stopped = True
+        self._queue.clear()
         deadline = time.monotonic() + patience_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def results(self, every_s: float) -> Iterator[Result | None]:
         """Each result; None about every `every_s` seconds, for the caller to say how far the run is."""
-        needs = dict.fromkeys(n for job in (*self._waiting, *self._alone) for n in job.needs)
-        prepare = deque(sorted(needs, key=lambda n: -self._expected.get(f"prepare {n}", 0.0)))
-        for phase in (self._waiting, self._alone):
-            workers = self._workers if phase is self._waiting else 1
-            threads = [
-                threading.Thread(target=self._work, args=(prepare, phase), daemon=True)
-                for _ in range(workers)
-            ]
-            self._threads = threads
-            for thread in threads:
-                thread.start()
-            next_beat = time.monotonic() + every_s
-            while any(thread.is_alive() for thread in threads) or not self._results.empty():
-                with suppress(queue.Empty):
-                    yield self._results.get(timeout=1)
-                if time.monotonic() >= next_beat:
-                    next_beat += every_s
-                    yield None
+        for thread in self._threads:
+            thread.start()
+        next_beat = time.monotonic() + every_s
+        while any(thread.is_alive() for thread in self._threads) or not self._results.empty():
+            with suppress(queue.Empty):
+                yield self._results.get(timeout=1)
+            if time.monotonic() >= next_beat:
+                next_beat += every_s
+                yield None
 
-    def _work(self, prepare: deque[str], jobs: deque[Job]) -> None:
-        # Preparations first, so that no job waits for one that nobody has begun.
-        while not self._stopped and (command := _take(prepare)) is not None:
-            self._prepare(command)
-        while not self._stopped and (job := _take(jobs)) is not None:
+    def _preparation(self, command: str) -> Job:
+        return Job(SET_UP, (f"prepare {command}",), lambda emit: emit(self._prepared.run(command)))
+
+    def _work(self) -> None:
+        while (job := self._queue.take()) is not None:
             self._run(job)
-
-    def _prepare(self, command: str) -> None:
-        self.running[f"prepare {command}"] = time.monotonic()
-        self._results.put(self._prepared.run(command))
-        del self.running[f"prepare {command}"]
+            self._queue.ended(job)
 
     def _run(self, job: Job) -> None:
         missing = [n for n in job.needs if self._prepared.run(n).failed]
@@ -202,10 +243,3 @@ class Runner:
             why = f"{type(err).__name__}: {err}"
         for name in tuple(left):
             emit(Result(job.tier, name, 0, 1, time.monotonic() - began, why))
-
-
-def _take(things: deque[_T]) -> _T | None:
-    try:
-        return things.popleft()
-    except IndexError:
-        return None

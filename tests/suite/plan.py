@@ -32,6 +32,7 @@ class GuestKind:
     prepare: tuple[str, ...]
     python: str
     direct: bool  # whether root on a kernel with sched_ext runs these folders without a guest
+    steady: bool  # whether it keeps one CPU of this machine busy, and no more
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ def load() -> Plan:
             tuple(entry.get("prepare", ())),
             entry.get("python", "build/venv/bin/python"),
             entry.get("direct", False),
+            entry.get("steady", False),
         )
         for name, entry in data["guest"].items()
     }

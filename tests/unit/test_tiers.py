@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,29 +78,75 @@ def test_an_unknown_folder_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         tiers.tier_jobs(load(), Times(Path("/nonexistent/times")), "vm:newest")
 
 
-def test_jobs_that_measure_time_run_after_the_others_and_one_by_one() -> None:
-    begun: list[str] = []
-    side_by_side: list[int] = []
-    running = threading.Semaphore(0)
+class Watched:
+    """Jobs that note which others run while they do."""
 
-    def measuring(name: str, alone: bool) -> Job:
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.beside: dict[str, set[str]] = {}
+        self._running: set[str] = set()
+        self._lock = threading.Lock()
+
+    def job(
+        self,
+        name: str,
+        work: Callable[[], object] = lambda: time.sleep(0.05),
+        alone: bool = False,
+        steady: bool = False,
+        whole_machine: bool = False,
+    ) -> Job:
         def run(emit: Emit) -> None:
-            running.release()
-            begun.append(name)
-            time.sleep(0.05)
-            if alone:
-                side_by_side.append(running._value)
-            running.acquire()
+            with self._lock:
+                self.begun.append(name)
+                for one in self._running:
+                    self.beside[one].add(name)
+                self.beside[name] = set(self._running)
+                self._running.add(name)
+            work()
+            with self._lock:
+                self._running.remove(name)
             emit(Result("tier", name, 1, 0, 0.0, ""))
 
-        return Job("tier", (name,), run, alone=alone)
+        return Job("tier", (name,), run, (), alone, steady, whole_machine)
 
-    jobs = [measuring(f"alone {n}", True) for n in range(3)] + [
-        measuring(f"other {n}", False) for n in range(3)
-    ]
-    assert len(results(jobs)) == 6
-    assert [name.split()[0] for name in begun] == ["other"] * 3 + ["alone"] * 3
-    assert side_by_side == [1, 1, 1]
+
+def test_jobs_that_measure_time_run_after_the_others_and_one_by_one() -> None:
+    watched = Watched()
+    jobs = [watched.job(f"alone {n}", alone=True) for n in range(3)]
+    assert len(results([*jobs, *(watched.job(f"usual {n}") for n in range(3))])) == 6
+    assert [name.split()[0] for name in watched.begun] == ["usual"] * 3 + ["alone"] * 3
+    assert not any(watched.beside[f"alone {n}"] for n in range(3))
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_beside_a_job_that_measures_time_the_other_cpus_do_steady_work(workers: int) -> None:
+    """Each waits for the other kind, so that neither has ended before the other begins."""
+    watched = Watched()
+    measures, steady = threading.Event(), threading.Event()
+
+    def wait(own: threading.Event, other: threading.Event) -> Callable[[], object]:
+        def work() -> None:
+            own.set()
+            other.wait(10)
+
+        return work
+
+    jobs = [watched.job(f"steady {n}", wait(steady, measures), steady=True) for n in range(4)]
+    jobs += [watched.job(f"alone {n}", wait(measures, steady), alone=True) for n in range(3)]
+    jobs += [watched.job(f"usual {n}") for n in range(4)]
+    assert len(results(jobs, workers)) == 11
+    companions = [name for n in range(3) for name in watched.beside[f"alone {n}"]]
+    assert companions and {name.split()[0] for name in companions} == {"steady"}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_beside_what_takes_the_whole_machine_nothing_runs(alone: bool) -> None:
+    watched = Watched()
+    jobs = [watched.job(f"whole {n}", whole_machine=True, alone=alone) for n in range(2)]
+    jobs += [watched.job(f"steady {n}", steady=True) for n in range(3)]
+    jobs += [watched.job("usual"), watched.job("alone", alone=True)]
+    assert len(results(jobs, 3)) == 7
+    assert not watched.beside["whole 0"] and not watched.beside["whole 1"]
 
 
 def test_what_is_stopped_begins_nothing_more_and_is_waited_for() -> None:
