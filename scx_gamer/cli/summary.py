@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from scx_gamer.control.placement import placement_text
 from scx_gamer.system.histogram import percentile_us
 from scx_gamer.system.text import ago, printable, time_text
 
@@ -55,6 +56,12 @@ def _facts(now: SnapshotBody) -> Iterator[tuple[str, str]]:
         yield "waits", _waits(now)
     if frames := now.get("frames"):
         yield "frames", _frames(frames)
+    if (
+        (placed := now.get("placement"))
+        and placed["home_s"]
+        and (placed["home"] or placed["shield_s"])
+    ):
+        yield "placed", placement_text(placed)
     yield "input", _input(now)
     yield "held back", _held_back(now)
     if profile := now.get("profile"):

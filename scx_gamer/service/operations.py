@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from scx_gamer import netlimit
 from scx_gamer.control import ControlError
 from scx_gamer.control.operations import Handler, Operation, bind
+from scx_gamer.control.placement import placement_text
 from scx_gamer.control.server import pid_of
 from scx_gamer.games.detector import GameError
 from scx_gamer.profiles import ProfileError
 from scx_gamer.scheduler.machine import State
 from scx_gamer.service.change_queue import ChangeQueue
 from scx_gamer.service.services import Services
-from scx_gamer.service.status import Status, placement_text
+from scx_gamer.service.status import Status
 from scx_gamer.service.visibility import Visibility
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.procfs import start_of

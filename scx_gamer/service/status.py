@@ -43,17 +43,6 @@ def unsupported(reason: str) -> StatusBody:
     return {"schema": SCHEMA, "version": __version__, "state": "unsupported", "cause": reason}
 
 
-def placement_text(facts: PlacementFacts) -> str:
-    """Say in a sentence where the games' threads ran since the start, and why."""
-    ran = facts["home_s"] + facts["away_s"]
-    where = "all CPUs are its home"
-    if facts["home"]:
-        share = facts["home_s"] / ran if ran else 0
-        where = f"{share:.1%} of {ran:.1f} s on CPUs {facts['home']}"
-    shield = f"{facts['shield_s']:.1f} s beside it kept free" if facts["shield_s"] else ""
-    return ", ".join(filter(None, (f"{where} ({facts['why']})", shield)))
-
-
 class Status:
     """Answers about the supervisor, read from its subsystems."""
 

@@ -43,18 +43,28 @@ def attached(**more: Any) -> Any:
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_a_game_that_runs_is_told_in_eight_lines_with_its_waits(width: int) -> None:
+def test_a_game_that_runs_is_told_in_few_lines_with_its_waits(width: int) -> None:
     text = told(attached(), width)
-    assert list(text) == ["state", "game", "waits", "input", "held back", "profile", "wrong"]
+    assert list(text) == [
+        "state",
+        "game",
+        "waits",
+        "placed",
+        "input",
+        "held back",
+        "profile",
+        "wrong",
+    ]
     assert text["state"].startswith("attached for 2 min: a game runs")
     assert text["game"] == "ELDEN RING for 2 h 13 min, 31 processes: pid 4200 is Steam's reaper"
     # one in fifty of the game's waits is in the bucket below 2.05 ms, all of background's in the one below 65.5 ms
     assert text["waits"] == (
         "game 99 % at most 2 ms, longest 2 ms; others 99 % at most 60 ms, longest 60 ms"
     )
+    assert text["placed"] == "98.0% of 250.0 s on CPUs 0-7 (the die with 96 MB of cache)"
     assert text["held back"].startswith("40 background tasks")
     assert text["wrong"] == "nothing"
-    assert len(summary.lines(attached(), 80)) <= 8
+    assert len(summary.lines(attached(), 80)) <= 9
 
 
 FRAMES: dict[str, Any] = {
@@ -70,11 +80,23 @@ FRAMES: dict[str, Any] = {
 def test_frames_are_told_with_their_source_or_why_not() -> None:
     one = attached(frames=FRAMES)
     assert told(one)["frames"] == "60 a second; 1 % low 48, 99 % within 20.1 ms (by mangohud)"
-    assert len(told(one)) == 8
+    assert len(told(one)) == 9
     why = {"mangohud": "no log", "scheduler": "no thread wakes in step"}
     none = FRAMES | {"source": "", "why": why}
     assert told(attached(frames=none))["frames"] == "not known: no thread wakes in step"
     assert told(attached(frames=FRAMES | {"count": 0}))["frames"] == "none yet (by mangohud)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"home_s": 0.0}, {"home": "", "shield_s": 0.0}],
+    ids=["no game ran", "CPUs are alike and have no siblings"],
+)
+def test_placement_is_told_where_there_is_something_to_tell(change: dict[str, Any]) -> None:
+    one = attached()
+    assert "placed" in told(one)
+    one["placement"] |= change
+    assert "placed" not in told(one)
 
 
 def test_a_percentile_is_never_above_the_longest_wait() -> None:

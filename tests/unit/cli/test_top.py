@@ -80,7 +80,15 @@ def snapshot(seconds: float, **more: Any) -> Any:
             "shield_kicks": [int(seconds * 60)],
             "wait_hist": [count for counts in hist for count in counts],
         },
-        "placement": {"home": "0-7", "why": "the die with 96 MB of cache"},
+        "placement": {
+            "home": "0-7",
+            "why": "the die with 96 MB of cache",
+            "home_s": seconds * 2.45,
+            "away_s": seconds * 0.05,
+            "moves": 0,
+            "shield_s": 0.0,
+            "shield_kicks": 0,
+        },
         "recent_maxima": {"wait": [0, 2_000_000, 20_000, 60_000_000, 0]},
         "windows": {
             "mouse": {"events": [int(seconds * 990), 0], "opened": [int(seconds * 2)]},
