@@ -189,11 +189,14 @@ def test_the_readme_s_figures_are_of_the_table() -> None:
     )
 
 
-def test_the_figure_is_of_the_table() -> None:
+@pytest.mark.parametrize(
+    ("script", "picture"), [("figure.py", "result.svg"), ("placement.py", "placement.svg")]
+)
+def test_a_picture_is_what_its_script_draws(script: str, picture: str) -> None:
     made = subprocess.run(
-        [sys.executable, str(TOP / "docs/figure.py")], capture_output=True, text=True, check=True
+        [sys.executable, str(TOP / "docs" / script)], capture_output=True, text=True, check=True
     )
-    assert made.stdout == (TOP / "docs/result.svg").read_text(), "run docs/figure.py"
+    assert made.stdout == (TOP / "docs" / picture).read_text(), f"run docs/{script}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_IDS)
