@@ -15,6 +15,7 @@ from scx_gamer.agent.desktop import Desktop, names_a_session
 from scx_gamer.agent.gamemode import GameMode
 from scx_gamer.agent.model import Adapter, AgentError, Environment
 from scx_gamer.agent.notice import Notice, SessionNotice
+from scx_gamer.agent.overlay import OverlayLine, copy_of
 from scx_gamer.agent.reporter import Reporter
 from scx_gamer.dbus import SYSTEM_BUS
 from scx_gamer.system.paths import paths
@@ -33,6 +34,8 @@ def adapters(env: Environment, notices: str = "all") -> list[Adapter]:
     found: list[Adapter] = []
     if names_a_session(env):
         found.append(Desktop(env))
+        if env.get("HOME"):
+            found.append(OverlayLine(paths().hud_file, copy_of(env)))
     if env.get("DBUS_SESSION_BUS_ADDRESS"):
         found.append(GameMode(env["DBUS_SESSION_BUS_ADDRESS"]))
         system = env.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS

@@ -206,7 +206,10 @@ def test_who_is_asked_in_which_session() -> None:
         "notices",
         "session notices",
     ]
-    assert [one.name for one in adapters({"NIRI_SOCKET": "/n"})] == ["desktop"]
+    assert [one.name for one in adapters({"NIRI_SOCKET": "/n", "HOME": "/h"})] == [
+        "desktop",
+        "overlay line",
+    ]
     assert adapters({}) == []
 
 
