@@ -31,7 +31,9 @@ class Option(NamedTuple):
     @property
     def name(self) -> str:
         """The name of the function's parameter."""
-        return {"--json": "as_json"}.get(self.flag) or self.flag.removeprefix("--")
+        return {"--json": "as_json"}.get(self.flag) or self.flag.removeprefix("--").replace(
+            "-", "_"
+        )
 
 
 class Command(NamedTuple):
@@ -62,6 +64,12 @@ COMMANDS = (
             Option("--mode", "auto or always; by default as configured.", takes_value=True),
             Option("--config", "Directory to read instead of /etc/scx-gamer.", takes_value=True),
         ),
+    ),
+    Command(
+        "setup",
+        "setup:setup",
+        "Switch everything on after the installation, and say what is left: doctor, the service, your agent.",
+        (Option("--dry-run", "Say what would be done, and change nothing."),),
     ),
     Command(
         "agent",

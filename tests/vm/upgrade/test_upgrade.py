@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +24,7 @@ from tests.vm.package.conftest import (
     run,
     wait_state,
 )
+from tests.vm.user_manager import user_manager
 
 
 @pytest.fixture
@@ -42,26 +41,7 @@ def later(deb: Path) -> Path:
 @contextmanager
 def agent_of_a_user() -> Iterator[None]:
     """The agent's unit under a user's own systemd, with a session bus."""
-    user = pwd.getpwnam(USER)
-    runtime = Path(f"/run/user/{user.pw_uid}")
-    runtime.mkdir(parents=True, exist_ok=True)
-    os.chown(runtime, user.pw_uid, user.pw_gid)
-    address = f"unix:path={runtime}/bus"
-    env = {"XDG_RUNTIME_DIR": str(runtime), "DBUS_SESSION_BUS_ADDRESS": address, "HOME": "/tmp"}
-    words = [f"{name}={value}" for name, value in env.items()]
-    with ExitStack() as stack:
-        for name, command in (
-            ("scxg-bus", ("dbus-daemon", "--session", "--nofork", f"--address={address}")),
-            ("scxg-user", ("/usr/lib/systemd/systemd", "--user")),
-        ):
-            settings = ["-pDelegate=yes", f"-pUser={USER}", *(f"-pEnvironment={w}" for w in words)]
-            run("systemd-run", f"--unit={name}", "--collect", *settings, *command)
-            stack.callback(run, "systemctl", "stop", name, check=False)
-
-        def systemctl(*more: str) -> str:
-            return run("env", *words, "systemctl", "--user", *more, user=USER, check=False)
-
-        wait_until("the user's systemd", lambda: "running" in systemctl("is-system-running"), 120)
+    with user_manager(USER, "/tmp") as systemctl:
         assert systemctl("is-enabled", "scx-gamer-agent").strip() == "disabled"
         assert systemctl("start", "scx-gamer-agent") == ""
 
