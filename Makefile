@@ -15,10 +15,10 @@ PY := $(VENV)/bin/python
 # The newest clang there is; 16 is the floor.
 CLANG ?= $(shell for v in 21 20 19 18 17 16; do command -v clang-$$v && break; done || command -v clang || echo clang)
 LLVM_STRIP ?= $(shell for v in 21 20 19 18 17 16; do command -v llvm-strip-$$v && break; done || command -v llvm-strip || echo llvm-strip)
-ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
 SYSROOT := $(wildcard $(BUILD)/sysroot/usr/include)
 
-BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall -Wextra -Werror -Wno-unused-parameter \
+# Without a __TARGET_ARCH_ define a program that reads registers does not compile: one object serves all architectures.
+BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-missing-declarations -fdebug-prefix-map=$(CURDIR)=. -Ibpf/include $(addprefix -I,$(SYSROOT))
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o) $(BUILD)/bpf/sched_faulty.bpf.o

@@ -18,11 +18,11 @@ def clang() -> str:
     raise RuntimeError("no clang: run `make test`, which installs it")
 
 
-def compile_bpf(source: Path, out: Path, arch: str = "x86") -> Path:
-    """`out`, an object for a target whose define is `arch`. Raises CalledProcessError."""
+def compile_bpf(source: Path, out: Path, *options: str) -> Path:
+    """`out`, compiled with clang's `options` besides those of ours. Raises CalledProcessError."""
     sysroot = TREE / "build/sysroot/usr/include"
     includes = [TREE / "bpf/include", *([sysroot] if sysroot.exists() else [])]
-    flags = ["-g", "-O2", "-target", "bpf", "-mcpu=v3", f"-D__TARGET_ARCH_{arch}"]
+    flags = ["-g", "-O2", "-target", "bpf", "-mcpu=v3", *options]
     flags += [word for folder in includes for word in ("-I", str(folder))]
     subprocess.run([clang(), *flags, "-c", str(source), "-o", str(out)], check=True)
     return out
