@@ -24,6 +24,7 @@
 #define MESSAGE_BYTES 100
 #define FAN 4 /* senders and receivers of one messaging group, each */
 #define SOURCE_FUNCTIONS 60
+#define CLOCK_PERIOD_NS (10 * NSEC_PER_MSEC)
 
 /* One cache line per task, to prevent false sharing. */
 struct task_count {
@@ -252,6 +253,18 @@ static void browser(struct load *load, unsigned int task, unsigned int role, int
 	}
 }
 
+/* In step with a clock, the same one for all, as threads that want to pass for sound or video. */
+static void clocks(struct load *load, unsigned int task, unsigned int role, int fds[2][2])
+{
+	(void)role;
+	(void)fds;
+	while (going(load)) {
+		sleep_until(next_step(now_ns() + 1, CLOCK_PERIOD_NS));
+		burn((uint64_t)(20 * load->loops_per_us));
+		did(load, task, 1);
+	}
+}
+
 static const struct kind kinds[] = {
     {"hogs", "chunks of 50 us", 1, hogs, false},
     {"compile", "files compiled", 1, compile, false},
@@ -261,6 +274,7 @@ static const struct kind kinds[] = {
     {"memory", "pages touched", 1, memory, false},
     {"pinned", "chunks of 50 us", 1, pinned, false},
     {"browser", "bursts", 2, browser, true},
+    {"clocks", "bursts of 20 us", 1, clocks, false},
 };
 
 static const struct kind *find_kind(const char *name)
