@@ -53,14 +53,14 @@ def _compare(wanted: str, minutes: float, seconds: float, *, as_json: bool) -> N
     from scx_gamer.compare.live import LiveStage
     from scx_gamer.system.errors import ScxGamerError
 
-    game = _find(remote.request("games"), wanted)
+    game = find_game(remote.request("games"), wanted)
     plan = Plan(shortest_s=seconds, longest_s=3 * seconds, time_s=minutes * 60)
     name = printable(game["name"] or game["comm"], 80)
 
     def progress(line: str) -> None:
         print(f"scx-gamer: {name}: {line}", file=sys.stderr, flush=True)
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     stopped: BaseException | None = None
     with LiveStage(remote.request, game["pid"]) as stage:
         comparison = Comparison(stage, plan, secrets.randbits(32), progress)
@@ -77,7 +77,7 @@ def _compare(wanted: str, minutes: float, seconds: float, *, as_json: bool) -> N
         raise stopped
 
 
-def _find(games: list[GameFacts], wanted: str) -> GameFacts:
+def find_game(games: list[GameFacts], wanted: str) -> GameFacts:
     """Return the game that is wanted, the active one for an empty word. Raises CompareError."""
     from scx_gamer.compare.blocks import CompareError
 
@@ -93,5 +93,5 @@ def _find(games: list[GameFacts], wanted: str) -> GameFacts:
     return found[0]
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt

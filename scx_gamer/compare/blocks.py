@@ -110,12 +110,12 @@ class Result:
         return Interval(*(math.expm1(value) for value in (found.middle, found.low, found.high)))
 
 
-class _TimeOverError(Exception):
-    """The time of the comparison is over amid a block."""
+class TimeOverError(Exception):
+    """The time of the plan is over amid a block."""
 
 
-class Comparison:
-    """One comparison; `result` is valid whenever run() ends, by an exception too."""
+class Pairs:
+    """Measurement of pairs of blocks on a stage until the time of the plan is over."""
 
     def __init__(
         self,
@@ -125,56 +125,44 @@ class Comparison:
         progress: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """`progress` is called with a line for each block."""
-        self._stage, self._plan = stage, plan
+        self._stage, self.plan = stage, plan
         self._random = random.Random(seed)
         self._progress = progress
         self._end_ns = stage.now_ns() + int(plan.time_s * NS_PER_S)
         self._last_ns = 0  # end of the last frame
-        self.result = Result()
 
-    def run(self) -> Result:
-        """Alternate until a look decides, or the pairs or the time are over. Raises what the stage raises."""
-        result = self.result
-        try:
-            for pairs, _ in LOOKS:
-                while len(result.pairs) < pairs:
-                    result.pairs.append(self._pair(len(result.pairs) + 1))
-                result.look()
-                low1 = result.low1
-                if low1 is not None and (decided := self._decided(low1)):
-                    result.end = decided
-                    return result
-            result.end = End.PAIRS
-        except _TimeOverError:
-            # The look that these pairs were on their way to is now, and spends the error kept for it.
-            if len(result.pairs) > (LOOKS[result.looks - 1][0] if result.looks else 0):
-                result.look()
-            result.end = End.TIME
-        return result
+    def pair(self, number: int, discarded: list[int]) -> tuple[Block, Block]:
+        """Return the block without and the block with, both of one length. Count those that a gap broke.
 
-    def _decided(self, low1: Interval) -> End | None:
-        if low1.sure:
-            return End.SURE
-        return End.NARROW if half_width(low1) <= self._plan.narrow else None
-
-    def _pair(self, number: int) -> tuple[Block, Block]:
-        """Return the block without and the block with, both of one length."""
-        seconds = self._random.uniform(self._plan.shortest_s, self._plan.longest_s)
+        Raises TimeOverError, and what the stage raises.
+        """
+        seconds = self._random.uniform(self.plan.shortest_s, self.plan.longest_s)
         sides = [False, True]
         self._random.shuffle(sides)
-        found: dict[bool, Block] = {}
-        for with_ in sides:
-            self._stage.switch(with_, number)
-            side = f"pair {number}, {'with' if with_ else 'without'}"
-            self._progress(f"{side}: {seconds:.0f} s")
-            while (block := self._block(seconds)) is None:
-                self.result.discarded[with_] += 1
-                self._progress(f"{side}: once more, because no frame came for a while")
-            found[with_] = block
+        found = {with_: self._side(with_, number, seconds, discarded) for with_ in sides}
         return found[False], found[True]
 
-    def _block(self, seconds: float) -> Block | None:
-        """Return the block that begins once frames have come for a while, None if a gap broke it."""
+    def _side(
+        self,
+        with_: bool,
+        number: int,
+        seconds: float,
+        discarded: list[int],
+        enough: Callable[[list[float]], bool] = lambda _times_ms: False,
+    ) -> Block:
+        self._stage.switch(with_, number)
+        side = f"pair {number}, {'with' if with_ else 'without'}"
+        self._progress(f"{side}: {seconds:.0f} s")
+        while (block := self._block(seconds, enough)) is None:
+            discarded[with_] += 1
+            self._progress(f"{side}: once more, because no frame came for a while")
+        return block
+
+    def _block(self, seconds: float, enough: Callable[[list[float]], bool]) -> Block | None:
+        """Return the block that begins once frames have come for a while, None if a gap broke it.
+
+        It ends early when `enough` says so of the times of its frames in ms.
+        """
         self._settle()
         begin_ns = self._stage.now_ns()
         end_ns = begin_ns + int(seconds * NS_PER_S)
@@ -184,30 +172,79 @@ class Comparison:
             if frames is None:
                 return None
             times_ms += [frame.took_ns / 1e6 for frame in frames if frame.end_ns > begin_ns]
-        return Block(len(times_ms), 1000 * len(times_ms) / sum(times_ms), low_fps(times_ms))
+            if len(times_ms) >= MIN_FRAMES and enough(times_ms):
+                break
+        return block_of(times_ms)
 
     def _settle(self) -> None:
         """Wait until frames came without a gap for the settling time; drop them."""
         self._stage.read()
         since_ns = self._last_ns = self._stage.now_ns()
-        while self._stage.now_ns() - since_ns < self._plan.settle_s * NS_PER_S:
-            if not self._watch(min(POLL_S, self._plan.settle_s)):
+        while self._stage.now_ns() - since_ns < self.plan.settle_s * NS_PER_S:
+            if not self._watch(min(POLL_S, self.plan.settle_s)):
                 since_ns = self._stage.now_ns()
 
     def _watch(self, seconds: float) -> list[Frame] | None:
         """Return the frames of the next seconds, None if one of them takes as long as a loading screen."""
         if self._stage.now_ns() >= self._end_ns:
-            raise _TimeOverError
+            raise TimeOverError
         self._stage.wait(seconds)
         frames = self._stage.read()
         if frames is None:
             return None
         ends = [self._last_ns, *(frame.end_ns for frame in frames)]
         self._last_ns = ends[-1]
-        gap_ns = self._plan.gap_s * NS_PER_S
+        gap_ns = self.plan.gap_s * NS_PER_S
         apart = [b - a for a, b in pairwise((*ends, self._stage.now_ns() - LATE_NS))]
         longest_ns = max(apart + [frame.took_ns for frame in frames])
         return None if longest_ns > gap_ns else frames
+
+
+def block_of(times_ms: list[float]) -> Block:
+    """Return the figures of frames that took these times."""
+    return Block(len(times_ms), 1000 * len(times_ms) / sum(times_ms), low_fps(times_ms))
+
+
+def decide(result: Result, pairs: Pairs) -> None:
+    """Add pairs to a result, which may be one that was interrupted, until a look decides or all looks are spent.
+
+    Raises what Pairs.pair() raises; `result` is valid then.
+    """
+    for count, _ in LOOKS[result.looks :]:
+        while len(result.pairs) < count:
+            result.pairs.append(pairs.pair(len(result.pairs) + 1, result.discarded))
+        result.look()
+        low1 = result.low1
+        if low1 is not None and (low1.sure or half_width(low1) <= pairs.plan.narrow):
+            result.end = End.SURE if low1.sure else End.NARROW
+            return
+    result.end = End.PAIRS
+
+
+class Comparison(Pairs):
+    """One comparison; `result` is valid whenever run() ends, by an exception too."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        plan: Plan,
+        seed: int,
+        progress: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        super().__init__(stage, plan, seed, progress)
+        self.result = Result()
+
+    def run(self) -> Result:
+        """Alternate until a look decides, or the pairs or the time are over. Raises what the stage raises."""
+        result = self.result
+        try:
+            decide(result, self)
+        except TimeOverError:
+            # The look that these pairs were on their way to is now, and spends the error kept for it.
+            if len(result.pairs) > (LOOKS[result.looks - 1][0] if result.looks else 0):
+                result.look()
+            result.end = End.TIME
+        return result
 
 
 def half_width(interval: Interval) -> float:

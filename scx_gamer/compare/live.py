@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -27,7 +27,7 @@ class LiveStage(Closing):
     def __init__(self, request: Request, pid: int) -> None:
         self._request = request
         self._id = secrets.token_hex(16)
-        self._paused = False
+        self._side: dict[str, object] = {"paused": False}
         self._pair = 0
         self.source = ""
         self._hold(begin=True, pid=pid)
@@ -41,8 +41,12 @@ class LiveStage(Closing):
         time.sleep(seconds)
 
     def switch(self, with_: bool, pair: int) -> None:
-        self._paused, self._pair = not with_, pair
+        self._side, self._pair = self._side_of(with_), pair
         self._hold()
+
+    def _side_of(self, with_: bool) -> dict[str, object]:
+        """Return the part of the request that tells a side."""
+        return {"paused": not with_}
 
     def read(self) -> list[Frame] | None:
         before = self.source
@@ -51,7 +55,7 @@ class LiveStage(Closing):
 
     def _hold(self, **more: object) -> tuple[str, list[Frame]]:
         """Renew the lease; return the source and its frames."""
-        answer = self._request("compare", id=self._id, paused=self._paused, pair=self._pair, **more)
+        answer = self._request("compare", id=self._id, pair=self._pair, **self._side, **more)
         try:
             frames = [Frame(int(end_ns), int(took_ns)) for end_ns, took_ns in answer["frames"]]
             return str(answer["source"]), frames
@@ -64,3 +68,12 @@ class LiveStage(Closing):
         """End the comparison; without a supervisor its lease ends by itself."""
         with suppress(ControlError):
             self._request("compare_end", id=self._id)
+
+
+class TrialStage(LiveStage):
+    """The same with a switch of tunables: `trial` holds on the side with, and nothing is detached. Root only."""
+
+    trial: Mapping[str, int] = {}
+
+    def _side_of(self, with_: bool) -> dict[str, object]:
+        return {"paused": False, "trial": dict(self.trial) if with_ else {}}

@@ -11,7 +11,7 @@ from typing import Any
 from scx_gamer.bench.verdict import Interval
 from scx_gamer.compare.blocks import LOOKS, End, Result, half_width
 
-_CHANCE = 0.01  # of as uneven discards where both sides are alike, below which they are named
+CHANCE = 0.01  # of as uneven discards where both sides are alike, below which they are named
 
 _ENDS = {
     End.SURE: "",
@@ -28,7 +28,7 @@ def verdict(result: Result) -> str:
     if low1 is None:
         return f"no verdict: {_ENDS[result.end]}pairs of blocks: {len(result.pairs)} of {LOOKS[0][0]} that are needed"
     if low1.sure:
-        return f"with scx_gamer: 1 % low {_change(low1)}, sure{'' if low1.low > 0 else ': worse'}"
+        return f"with scx_gamer: 1 % low {change(low1)}, sure{'' if low1.low > 0 else ': worse'}"
     seen = _percent(half_width(low1)).lstrip("+")
     return f"no difference found; smallest that would have been seen: {seen} %"
 
@@ -38,8 +38,8 @@ def lines(result: Result, source: str) -> list[str]:
     found = [verdict(result)]
     if result.low1 is not None and result.mean is not None:
         if not result.low1.sure:
-            found.append(f"1 % low {_change(result.low1)}")
-        found.append(f"mean {_change(result.mean)}")
+            found.append(f"1 % low {change(result.low1)}")
+        found.append(f"mean {change(result.mean)}")
     if result.pairs:
         without, with_ = ([pair[side].low1_fps for pair in result.pairs] for side in (0, 1))
         found.append(
@@ -51,7 +51,7 @@ def lines(result: Result, source: str) -> list[str]:
             "left out because no frame came for a second:"
             f" {result.discarded[0]} blocks without, {result.discarded[1]} with"
         )
-    if chance(*result.discarded) < _CHANCE:
+    if chance(*result.discarded) < CHANCE:
         found.append(
             "note: that is too uneven for loading screens alone; the game stalls more on one side"
         )
@@ -79,7 +79,8 @@ def chance(one: int, other: int) -> float:
     return min(1.0, 2 * sum(comb(total, i) for i in range(less + 1)) * 0.5**total)
 
 
-def _change(change: Interval) -> str:
+def change(change: Interval) -> str:
+    """Return a change and its interval in percent."""
     low, high = (_percent(value).removeprefix("+") for value in (change.low, change.high))
     return f"{_percent(change.middle)} % ({low} to {high})"
 
