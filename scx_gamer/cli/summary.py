@@ -12,7 +12,7 @@ from scx_gamer.system.histogram import percentile_us
 from scx_gamer.system.text import ago, printable, time_text
 
 if TYPE_CHECKING:
-    from scx_gamer.control.snapshot import FrameFacts, GameFacts, SnapshotBody
+    from scx_gamer.control.snapshot import ComparisonFacts, FrameFacts, GameFacts, SnapshotBody
 
 _LABEL = 10
 _P99 = 0.99
@@ -39,6 +39,12 @@ def lines(now: SnapshotBody, width: int) -> list[str]:
     return found
 
 
+def _side(compared: ComparisonFacts) -> str:
+    """Return what holds in the block that runs; a supervisor before `tune` tells of no trial."""
+    tried = ", ".join(f"{name} = {value}" for name, value in compared.get("trial", {}).items())
+    return f"with {tried}" if tried else f"{compared['side']} the scheduler"
+
+
 def _facts(now: SnapshotBody) -> Iterator[tuple[str, str]]:
     state = now.get("state", "starting")
     cause = f": {now['cause']}" if now.get("cause") else ""
@@ -49,7 +55,7 @@ def _facts(now: SnapshotBody) -> Iterator[tuple[str, str]]:
             "compare",
             (
                 f"runs for {ago(compared['since_s'])}: pair {compared['pair']} of blocks,"
-                f" now {compared['side']} the scheduler"
+                f" now {_side(compared)}"
             ),
         )
     if now.get("scheduler"):

@@ -18,6 +18,7 @@ class ComparisonFacts(TypedDict):
 
     pid: int
     side: str  # of the scheduler: with, without
+    trial: dict[str, int]  # tunables that `tune` tries out now
     pair: int  # of blocks, from 1; 0 before the first
     since_s: float
 

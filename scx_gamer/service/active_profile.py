@@ -10,8 +10,18 @@ from pathlib import Path
 
 from scx_gamer.config.network import NetworkSettings, settings_of
 from scx_gamer.config.settings import ConfigError
+from scx_gamer.config.toml import Document
 from scx_gamer.observe.control_ring import Sender
-from scx_gamer.profiles import AUTO, Game, Profile, ProfileError, ProfileSet, folders, load
+from scx_gamer.profiles import (
+    AUTO,
+    Game,
+    Profile,
+    ProfileError,
+    ProfileSet,
+    folders,
+    load,
+    of_documents,
+)
 from scx_gamer.profiles.schema import Limits
 
 log = logging.getLogger(__name__)
@@ -62,6 +72,7 @@ class ActiveProfile:
         self._games: tuple[Game, ...] = ()
         self._failed: list[str] = []  # the profile of each error since the last good word
         self._sent: dict[str, int] = {}
+        self._trial: dict[str, int] = {}  # of a comparison; never outlives it
         self.disabled: dict[str, str] = {}
         self.base_error: ConfigError | None = None
         self.reloads = {"ok": 0, "failed": 0}
@@ -93,7 +104,7 @@ class ActiveProfile:
     def values(self) -> dict[str, int]:
         """Return every tunable as it should be in the kernel."""
         own = self.active.tunables if self.active else {}
-        return {**self._defaults, **self._base.tunables, **own}
+        return {**self._defaults, **self._base.tunables, **own, **self._trial}
 
     def network(self) -> NetworkSettings | None:
         """Return the limits of background traffic while a game runs; None without any."""
@@ -142,6 +153,16 @@ class ActiveProfile:
         """Choose by the processes of the running games, the game that decides first."""
         self._games = tuple(games)
         self._choose()
+
+    def try_out(self, tunables: Mapping[str, object]) -> dict[str, int]:
+        """Put tunables in force before those of every profile, and return them; an empty mapping ends that.
+
+        Raises ProfileError.
+        """
+        document = Document("trial", {"tunables": dict(tunables)}, "")
+        self._trial = of_documents("trial", [document], self._limits).tunables
+        self._send_changed()
+        return self._trial
 
     def reload(self, cause: str) -> bool:
         """Read configuration and profiles again; keep the old where the new is wrong, and return False then."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from scx_gamer.control import ControlError, LimitError
 from scx_gamer.control.server import pid_of
+from scx_gamer.profiles import ProfileError
 from scx_gamer.scheduler.machine import Cancel, Clock, Machine, State
 from scx_gamer.system.budget import Budget
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
@@ -56,10 +57,17 @@ class Comparison:
         games: Callable[[], Sequence[Mapping[str, object]]],
         owners: Callable[[], Iterable[int]],
         mode: Callable[[], str],
+        try_out: Callable[[Mapping[str, object]], dict[str, int]],
     ) -> None:
-        """`games`: rows with `pid`; `owners`: the users of all games; `mode`: auto or always."""
+        """`games`: rows with `pid`; `owners`: the users of all games; `mode`: auto or always.
+
+        `try_out` puts tunables in force before the profile's, an empty mapping none, and returns them; it may raise
+        ProfileError.
+        """
         self._clock, self._machine = clock, machine
         self._feed, self._games, self._owners, self._mode = feed, games, owners, mode
+        self._try_out = try_out
+        self._trial: dict[str, int] = {}
         self._id = ""  # of the client; empty while none compares
         self._pid = 0
         self._paused = False
@@ -79,13 +87,16 @@ class Comparison:
         return {
             "pid": self._pid,
             "side": "without" if self._paused else "with",
+            "trial": dict(self._trial),
             "pair": self._pair,
             "since_s": round((self._clock.now_ns() - self._began_ns) / 1e9, 3),
         }
 
     def hold(self, request: Mapping[str, Any], uid: int) -> dict[str, object]:
         """Begin or go on: switch to the side, renew the lease, hand over the frames. Raises ControlError."""
-        name, begin, paused, pair = _read(request)
+        name, begin, paused, pair, trial = _read(request)
+        if trial and uid:
+            raise ControlError("only root may try out settings", NO_PERMISSION)
         if begin:
             self._begin(name, pid_of(request), uid)
         elif name != self._id:
@@ -105,6 +116,7 @@ class Comparison:
         else:
             self._machine.resume("a comparison measures with it")
         self._paused = paused
+        self._try(trial)
         self._left_as = self._seen()
         wanted = State.PAUSED if paused else State.ATTACHED
         if self._machine.state is not wanted:
@@ -134,6 +146,7 @@ class Comparison:
     def close(self) -> None:
         """Forget what runs, and leave the scheduler alone."""
         self._id, self._frames, self._source, self._paused = "", [], "", False
+        self._try({})
         if self._timer is not None:
             self._timer.cancel()
         unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
@@ -178,6 +191,14 @@ class Comparison:
             return f"{pid} is no game that runs: see `scx-gamer games list`"
         return "another game runs too: end it first" if len(running) > 1 else ""
 
+    def _try(self, trial: dict[str, object]) -> None:
+        if trial == self._trial:
+            return
+        try:
+            self._trial = self._try_out(trial)
+        except ProfileError as err:
+            raise ControlError(str(err), USAGE) from err
+
     def _renew(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -199,14 +220,16 @@ def _nothing() -> None:
     pass
 
 
-def _read(request: Mapping[str, Any]) -> tuple[str, bool, bool, int]:
-    """Return the client's id, whether it begins, whether to pause, and the number of the pair."""
+def _read(request: Mapping[str, Any]) -> tuple[str, bool, bool, int, dict[str, object]]:
+    """Return the client's id, whether it begins, whether to pause, the number of the pair, and tunables to try out."""
     name, begin = request.get("id"), request.get("begin", False)
-    paused, pair = request.get("paused"), request.get("pair")
+    paused, pair, trial = request.get("paused"), request.get("pair"), request.get("trial", {})
     if not isinstance(name, str) or not 0 < len(name) <= _MAX_ID:
         raise ControlError(f"give an id of 1 to {_MAX_ID} characters", USAGE)
     if not isinstance(begin, bool) or not isinstance(paused, bool):
         raise ControlError("begin and paused are true or false", USAGE)
     if type(pair) is not int or not 0 <= pair < 1 << 31:
         raise ControlError("pair is a number", USAGE)
-    return name, begin, paused, pair
+    if not isinstance(trial, dict) or (trial and paused):
+        raise ControlError("trial is a table of tunables, and of none in a pause", USAGE)
+    return name, begin, paused, pair, trial

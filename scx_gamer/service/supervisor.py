@@ -174,7 +174,7 @@ class Supervisor:
         period_ms = observe.abi.constants["SCXG_HEARTBEAT_PERIOD_MS"]
         comparison = Comparison(
             self.loop, machine, lambda: frames.monitor, games.listing, partial(_owners, games),
-            lambda: profile.mode,
+            lambda: profile.mode, profile.try_out,
         )  # fmt: skip
         stack.callback(comparison.close)
         services = Services(

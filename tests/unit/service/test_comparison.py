@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scx_gamer.compare.live import LiveStage
+from scx_gamer.compare.live import LiveStage, TrialStage
 from scx_gamer.control import ControlError, LimitError
 from scx_gamer.frames.model import Frame
+from scx_gamer.profiles import ProfileError
 from scx_gamer.scheduler.exits import KIND_ERROR_STALL
 from scx_gamer.scheduler.machine import State
 from scx_gamer.service.comparison import LEASE_S, MAX_FRAMES, Comparison
@@ -52,6 +53,7 @@ class Place:
         self.games: list[dict[str, object]] = [{"pid": PID}]
         self.owners = {PLAYER}
         self.mode = "auto"
+        self.tried: list[dict[str, object]] = []
         self.comparison = Comparison(
             self.world.clock,
             self.machine,
@@ -59,7 +61,14 @@ class Place:
             lambda: self.games,
             lambda: self.owners,
             lambda: self.mode,
+            self.try_out,
         )
+
+    def try_out(self, tunables: Mapping[str, object]) -> dict[str, int]:
+        if set(tunables) - {"home"}:
+            raise ProfileError("trial", "unknown key", "known keys: home")
+        self.tried.append(dict(tunables))
+        return {name: int(str(value)) for name, value in tunables.items()}
 
     def hold(self, uid: int = PLAYER, **request: Any) -> dict[str, Any]:
         wanted = {"id": "me", "paused": False, "pair": 1, "pid": PID, **request}
@@ -85,7 +94,7 @@ def test_a_client_pauses_and_resumes(place: Place) -> None:
     assert place.world.kernel.lives[0].closed == 1
     place.world.clock.advance(2)
     facts = place.comparison.facts()
-    assert facts == {"pid": PID, "side": "without", "pair": 2, "since_s": 2.0}
+    assert facts == {"pid": PID, "side": "without", "trial": {}, "pair": 2, "since_s": 2.0}
     assert place.hold()["state"] == "attached"
     assert place.comparison.release({"id": "me"}, PLAYER) == {"state": "attached"}
     assert place.comparison.facts() is None
@@ -219,6 +228,8 @@ def test_a_users_pauses_are_bounded_and_roots_are_not(place: Place) -> None:
         {"pair": True},
         {"pair": 1 << 31},
         {"begin": True, "pid": 0},
+        {"trial": ["home"]},
+        {"trial": {"home": 0}, "paused": True},
     ],
 )
 def test_a_malformed_request_is_refused(place: Place, wrong: dict[str, Any]) -> None:
@@ -261,3 +272,48 @@ def test_the_client_switches_reads_and_restores(place: Place) -> None:
         assert stage.source == "scheduler"
     assert place.machine.state is State.ATTACHED
     assert place.comparison.facts() is None
+
+
+@pytest.mark.parametrize("end", ["release", "lease", "game", "close"])
+def test_a_trial_does_not_outlive_its_client(place: Place, end: str) -> None:
+    place.hold(uid=0, begin=True)
+    place.hold(uid=0, trial={"home": 0})
+    place.hold(uid=0, trial={"home": 0})
+    facts = place.comparison.facts()
+    assert facts is not None
+    assert (facts["side"], facts["trial"]) == ("with", {"home": 0})
+    assert place.tried == [{"home": 0}]
+    if end == "release":
+        place.comparison.release({"id": "me"}, 0)
+    elif end == "lease":
+        place.world.clock.advance(LEASE_S + 1)
+    elif end == "game":
+        place.games.clear()
+        refused(place, uid=0)
+    else:
+        place.comparison.close()
+    assert place.tried == [{"home": 0}, {}]
+    assert len(place.world.kernel.lives) == 1  # nothing was detached
+
+
+def test_trials_are_roots_alone_and_are_checked(place: Place) -> None:
+    place.hold(begin=True)
+    assert refused(place, trial={"home": 0}).code == NO_PERMISSION
+    assert refused(place, uid=0, trial={"slise": 0}).code == USAGE
+    assert place.tried == []
+    assert place.comparison.facts() is not None
+
+
+def test_the_client_of_a_trial_switches_and_restores(place: Place) -> None:
+    def request(op: str, **args: Any) -> dict[str, Any]:
+        return getattr(place.comparison, {"compare": "hold"}.get(op, "release"))(args, 0)  # type: ignore[no-any-return]
+
+    with TrialStage(request, PID) as stage:
+        stage.trial = {"home": 0}
+        stage.switch(False, 1)
+        stage.switch(True, 1)
+        stage.read()
+        stage.trial = {"home": 1}
+        stage.switch(True, 2)
+    assert place.tried == [{"home": 0}, {"home": 1}, {}]
+    assert place.machine.state is State.ATTACHED

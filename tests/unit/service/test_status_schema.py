@@ -39,7 +39,7 @@ frames frames.source frames.tells frames.cannot_tell frames.why frames.count fra
 frames.fps frames.low1_fps frames.low01_fps frames.p99_ms frames.longest_ms frames.recent_fps frames.recent_p99_ms
 placement placement.home placement.why placement.home_s placement.away_s placement.moves
 placement.shield_s placement.shield_kicks
-comparison comparison.pid comparison.side comparison.pair comparison.since_s
+comparison comparison.pid comparison.side comparison.trial comparison.pair comparison.since_s
 loop loop.passes loop.lag_last_ms loop.lag_max_ms loop.pass_max_ms
 """
 SNAPSHOT = """
