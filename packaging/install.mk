@@ -43,6 +43,7 @@ install: $(SHIPPED_OBJECTS) workload $(GENERATED)
 	install -D -m 644 $(BUILD)/generated/scx-gamer.zsh $(SHARE)/zsh/site-functions/_scx-gamer
 	install -D -m 644 $(BUILD)/generated/scx-gamer.fish $(SHARE)/fish/vendor_completions.d/scx-gamer.fish
 	install -D -m 644 -t $(SHARE)/metainfo packaging/metainfo/io.github.scx_gamer.Supervisor.metainfo.xml
+	install -D -m 644 -t $(SHARE)/gnome-shell/extensions/focus@scx_gamer.github.io packaging/gnome-shell/metadata.json packaging/gnome-shell/extension.js
 	install -D -m 644 -t $(SHARE)/doc/scx-gamer README.md $(wildcard docs/*.md)
 	$(call parts,systemd,*.service *.socket *.timer *.path,$(D)/lib/systemd/system)
 	$(call parts,systemd/system,*.service *.socket *.timer *.path,$(D)/lib/systemd/system)

@@ -8,6 +8,7 @@ import socket
 from itertools import islice
 from pathlib import Path
 
+from scx_gamer.agent.gnome import Gnome
 from scx_gamer.agent.hyprland import Hyprland
 from scx_gamer.agent.i3 import I3
 from scx_gamer.agent.kwin import KWin
@@ -44,14 +45,20 @@ class Desktop:
         adapter = focus_adapter(present(self._env))
         if adapter is None:
             self.name = "desktop"
-            raise AgentError("none that tells the focus", hint="docs/agent.md lists those that do")
+            none = AgentError("none that tells the focus", hint="docs/agent.md lists those that do")
+            report(FOCUS, 0, True, f"{self.name}: {none}")
+            raise none
         if adapter.name != self.name:
             log.info("the focus comes from %s", adapter.name)
             self.name = adapter.name
+        why = ""
         try:
             await adapter.run(report)
+        except AgentError as err:
+            why = f"{self.name}: {err}"
+            raise
         finally:
-            report(FOCUS, 0, True)  # its last window need not be in front any more
+            report(FOCUS, 0, True, why)  # its last window need not be in front any more
 
 
 def present(env: Environment) -> dict[str, str]:
@@ -89,10 +96,14 @@ def focus_adapter(env: Environment) -> Adapter | None:
         return Hyprland(Path(env["XDG_RUNTIME_DIR"], "hypr", name))
     if env.get("NIRI_SOCKET"):
         return Niri(env["NIRI_SOCKET"])
-    if "KDE" in env.get("XDG_CURRENT_DESKTOP", "").split(":") and env.get(
-        "DBUS_SESSION_BUS_ADDRESS"
-    ):
-        return KWin(env["DBUS_SESSION_BUS_ADDRESS"])
+    desktops, bus = (
+        env.get("XDG_CURRENT_DESKTOP", "").split(":"),
+        env.get("DBUS_SESSION_BUS_ADDRESS"),
+    )
+    if "KDE" in desktops and bus:
+        return KWin(bus)
+    if "GNOME" in desktops and env.get("XDG_SESSION_TYPE") == "wayland" and bus:
+        return Gnome(bus, X11(env["DISPLAY"]) if env.get("DISPLAY") else None)
     if env.get("I3SOCK"):
         return I3(env["I3SOCK"], "i3", _pid_of_window(env))
     if env.get("DISPLAY"):

@@ -6,13 +6,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from scx_gamer.agent.model import FOCUS, AgentError, Report, pid_of
+from scx_gamer.agent.focus_calls import take_focus_calls
+from scx_gamer.agent.model import FOCUS, AgentError, Report
 from scx_gamer.dbus.userbus import UserBus, UserBusError
 
 KWIN, SCRIPTING, SCRIPTING_PATH = "org.kde.KWin", "org.kde.kwin.Scripting", "/Scripting"
-AGENT, AGENT_PATH = "io.github.scx_gamer.Agent1", "/io/github/scx_gamer/Agent1"
 SCRIPT = Path(__file__).with_name("kwin.js")
 _PLUGIN = "scx-gamer-agent"
 
@@ -35,20 +34,7 @@ class KWin:
                 if not owner:
                     raise AgentError("KWin is not on the session bus")
 
-                def on_call(sender: str, member: str, body: list[Any]) -> bool:
-                    if sender != owner or member != "Focus" or len(body) != 1:
-                        return False
-                    number = body[0]
-                    report(
-                        FOCUS, pid_of(int(number) if isinstance(number, float) else number), True
-                    )
-                    return True
-
-                bus.on_call(AGENT_PATH, AGENT, on_call)
-                if not await bus.request_name(AGENT):
-                    raise AgentError(
-                        f"the bus name {AGENT} is taken", hint="another agent runs in this session"
-                    )
+                await take_focus_calls(bus, owner, lambda pid: report(FOCUS, pid, True))
                 await self._load(bus, owner)
                 try:
                     await bus.wait(changes.get())

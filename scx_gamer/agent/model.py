@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from scx_gamer.system.errors import ScxGamerError
@@ -14,11 +14,15 @@ FOCUS, GAMEMODE = "focus", "gamemode"
 MAX_MESSAGE = 4 << 20  # of a compositor: room for a tree of some thousand windows
 ANSWER_S = 5.0  # after which a compositor counts as hung
 
-Report = Callable[[str, int, bool], None]  # kind, pid, active
-
 
 class AgentError(ScxGamerError):
     """A desktop whose events cannot be read: what failed, errno (0 if none), what to do."""
+
+
+class Report(Protocol):
+    """The way of an adapter's events. `why`: why the focus is unknown, or known in part; empty if it is known."""
+
+    def __call__(self, kind: str, pid: int, active: bool, why: str = "") -> None: ...
 
 
 class Adapter(Protocol):

@@ -25,28 +25,28 @@ class Reporter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._focus = 0
+        self._focus, self._why = 0, ""
         self._known_focus = False
         self._games: dict[int, bool] = {}
-        self._delivered: dict[tuple[str, int], bool] = {}
+        self._delivered: dict[tuple[str, int], tuple[bool, str]] = {}
         self._changed = asyncio.Event()
         self._error = ""
         self.sent = 0
 
-    def report(self, kind: str, pid: int, active: bool) -> None:
+    def report(self, kind: str, pid: int, active: bool, why: str = "") -> None:
         """Record an event of an adapter."""
         if kind == FOCUS:
-            self._focus, self._known_focus = pid, True
+            self._focus, self._why, self._known_focus = pid, why, True
         elif kind == GAMEMODE and (pid in self._games or len(self._games) < _MAX_GAMES):
             self._games[pid] = active
         self._changed.set()
 
-    def _due(self) -> list[tuple[str, int, bool]]:
+    def _due(self) -> list[tuple[str, int, bool, str]]:
         """Return the hints that are to be sent. The focus is last, so that it refers to known games."""
-        wanted = [(GAMEMODE, pid, active) for pid, active in self._games.items()]
+        wanted = [(GAMEMODE, pid, active, "") for pid, active in self._games.items()]
         if self._known_focus:
-            wanted.append((FOCUS, self._focus, True))
-        return [hint for hint in wanted if self._delivered.get(hint[:2]) != hint[2]]
+            wanted.append((FOCUS, self._focus, True, self._why))
+        return [hint for hint in wanted if self._delivered.get(hint[:2]) != hint[2:]]
 
     async def run(self) -> None:
         """Send hints until cancelled."""
@@ -70,10 +70,12 @@ class Reporter:
             except TimeoutError:
                 self._delivered.clear()
 
-    async def _send(self, kind: str, pid: int, active: bool) -> None:
+    async def _send(self, kind: str, pid: int, active: bool, why: str) -> None:
         reader, writer = await asyncio.open_unix_connection(str(self._path))
         try:
-            hint = {"op": "hint", "kind": kind, "pid": pid, "active": active}
+            hint: dict[str, object] = {"op": "hint", "kind": kind, "pid": pid, "active": active}
+            if why:
+                hint["why"] = why
             writer.write(json.dumps(hint | {"time_ns": time.monotonic_ns()}).encode() + b"\n")
             answer = json.loads(await reader.readuntil(b"\n"))
         finally:
@@ -83,7 +85,7 @@ class Reporter:
             self._delivered = {
                 key: value for key, value in self._delivered.items() if key[0] != FOCUS
             }
-        self._delivered[kind, pid] = active
+        self._delivered[kind, pid] = active, why
         if kind == GAMEMODE and not active:
             self._games.pop(pid, None)
             self._delivered.pop((kind, pid), None)

@@ -87,6 +87,7 @@ class DetectionFacts(TypedDict):
     by_rule: dict[str, int]
     hints: dict[str, int]
     focus_pid: int
+    focus_why: str  # why the agent does not know the focus, or knows it in part
     reconciles: int
     losses: int
     data_error: str

@@ -19,6 +19,7 @@ from scx_gamer.control import ControlError, LimitError
 from scx_gamer.system.budget import Budget
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.procfs import uids_of
+from scx_gamer.system.text import printable
 
 FOCUS, GAMEMODE = "focus", "gamemode"
 PER_SECOND = 10.0
@@ -27,6 +28,7 @@ OLDEST_S = 5.0
 # What becomes of a hint: counted from the start, so that a counter that is not there means something.
 RESULTS = ("used", "unused", "malformed", "owner", "rate", "session", "stale")
 _FUTURE_S = 1.0
+_MAX_WHY = 160  # characters
 _KINDS = {FOCUS: ("focus", "focus"), GAMEMODE: ("game", "game-gone")}  # active, not active
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
@@ -58,6 +60,7 @@ class Hints:
         self._proc = proc
         self._now_ns = now_ns
         self._budget = Budget(PER_SECOND, BURST, now_ns)
+        self.focus_why = ""  # why the focus is unknown, or known in part, in the agent's words
         self.results: Counter[str] = Counter(dict.fromkeys(RESULTS, 0))
 
     def take(self, request: Mapping[str, Any], uid: int) -> dict[str, object]:
@@ -70,11 +73,14 @@ class Hints:
             raise LimitError(f"more than {PER_SECOND:g} hints a second")
         try:
             kind, pid, active, source = _read(request)
+            why = _why(request)
             self._check_age(request.get("time_ns"))
             self._check(uid, kind, pid)
         except HintError as err:
             self.results[err.reason] += 1
             raise
+        if kind == FOCUS:
+            self.focus_why = why
         used = self._offer(source, pid, _KINDS[kind][0 if active else 1])
         self.results["used" if used else "unused"] += 1
         return {"used": used}
@@ -117,3 +123,11 @@ def _read(request: Mapping[str, Any]) -> tuple[str, int, bool, str]:
     if not isinstance(source, str) or not _SOURCE.fullmatch(source):
         raise HintError("a source is one short word", USAGE, "malformed")
     return kind, pid, active, source
+
+
+def _why(request: Mapping[str, Any]) -> str:
+    """Return the reason for an unknown focus, cut to one line that the status has room for."""
+    why = request.get("why", "")
+    if not isinstance(why, str):
+        raise HintError("why is a text", USAGE, "malformed")
+    return printable(why, _MAX_WHY)

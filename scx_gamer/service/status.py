@@ -84,7 +84,10 @@ class Status:
             "input": self._input(),
             "comparison": services.comparison.facts(),
             "session_hints": dict(services.hints.results),
-            "detection": cast("DetectionFacts", services.games.status()),
+            "detection": cast(
+                "DetectionFacts",
+                services.games.status() | {"focus_why": services.hints.focus_why},
+            ),
             "network": cast("NetworkFacts", services.network.status()),
             "placement": self.placement(),
             "sessions": services.sessions.status(),

@@ -40,14 +40,16 @@ class Session:
             "LC_ALL": "C.UTF-8",
         }
 
-    def start(self, *argv: str, **env: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, *argv: str, stdin: int = subprocess.DEVNULL, **env: str
+    ) -> subprocess.Popen[bytes]:
         """Start a program of the session, with its output in a log in the directory."""
         as_user: dict[str, Any] = {}
         if os.geteuid() == 0:
             as_user = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
         with open(self.folder / "log", "ab") as log:
             process = subprocess.Popen(
-                argv, env={**self.env, **env}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                argv, env={**self.env, **env}, stdin=stdin, stdout=log, stderr=log,
                 cwd=self.folder, start_new_session=True, **as_user,
             )  # fmt: skip
         self.processes.append(process)
@@ -114,9 +116,11 @@ class Ear:
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
+        self.why = ""
         self._more = asyncio.Event()
 
-    def report(self, kind: str, pid: int, active: bool) -> None:
+    def report(self, kind: str, pid: int, active: bool, why: str = "") -> None:
+        self.why = why
         self.seen.append((kind, pid, active))
         self._more.set()
 
@@ -159,7 +163,7 @@ async def until_ended(adapter: Adapter) -> str:
 
     try:
         async with asyncio.timeout(PATIENCE_S):
-            await adapter.run(lambda *_seen: None)
+            await adapter.run(lambda _kind, _pid, _active, why="": None)
     except AgentError as err:
         return str(err)
     raise AssertionError("the adapter ended without a word")

@@ -197,6 +197,9 @@ def test_who_is_asked_in_which_session() -> None:
     assert name(HYPRLAND_INSTANCE_SIGNATURE="x", XDG_RUNTIME_DIR="/r", DISPLAY=":0") == "Hyprland"
     assert name(NIRI_SOCKET="/n") == "niri"
     assert name(XDG_CURRENT_DESKTOP="KDE", DISPLAY=":0", **bus) == "KWin"
+    gnome = {"XDG_CURRENT_DESKTOP": "ubuntu:GNOME", "DISPLAY": ":0"}
+    assert name(**gnome, XDG_SESSION_TYPE="wayland", **bus) == "GNOME Shell"
+    assert name(**gnome, XDG_SESSION_TYPE="x11", **bus) == name(**gnome) == "X11"
     assert name(I3SOCK="/i", DISPLAY=":0") == "i3"
     assert name(DISPLAY=":0") == "X11"
     assert name() == name(XDG_CURRENT_DESKTOP="KDE") == ""
@@ -269,12 +272,14 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.hints: list[tuple[str, int, bool]] = []
+        self.why = ""
         self.more = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         hint = json.loads(await reader.readline())
         assert hint["op"] == "hint" and hint["time_ns"] > 0
         self.hints.append((hint["kind"], hint["pid"], hint["active"]))
+        self.why = hint.get("why", "")
         writer.write(b'{"ok": true, "result": {"used": true}}\n')
         writer.close()
         self.more.set()
@@ -309,6 +314,10 @@ def test_the_reporter_tells_the_last_word_and_tells_it_again(
             reporter.report(GAMEMODE, 7, False)
             await supervisor.until((GAMEMODE, 7, False), (FOCUS, 5, True))
             await supervisor.until((FOCUS, 5, True))  # once more, and only what still is
+            assert supervisor.why == ""
+            reporter.report(FOCUS, 5, True, "in part")
+            await supervisor.until((FOCUS, 5, True))
+            assert supervisor.why == "in part"
             server.close()
         finally:
             running.cancel()

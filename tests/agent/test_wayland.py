@@ -13,8 +13,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from scx_gamer.agent.desktop import Desktop
+from scx_gamer.agent.focus_calls import AGENT, AGENT_PATH
 from scx_gamer.agent.i3 import I3
-from scx_gamer.agent.kwin import AGENT, AGENT_PATH, SCRIPT, KWin
+from scx_gamer.agent.kwin import SCRIPT, KWin
 from scx_gamer.agent.main import keep
 from scx_gamer.agent.model import FOCUS
 from scx_gamer.dbus.userbus import UserBus, UserBusError

@@ -66,6 +66,19 @@ def test_own_processes_count(world: World) -> None:
     assert +world.hints.results == {"used": 4}
 
 
+def test_the_reason_for_an_unknown_focus_is_kept_while_it_holds(world: World) -> None:
+    world.hints.take({"kind": "focus", "pid": 0, "why": "no\nextension" + "x" * 500}, ME)
+    assert world.hints.focus_why.startswith("no\\x0aextension")
+    assert len(world.hints.focus_why) == 160
+    world.hints.take({"kind": "gamemode", "pid": 10}, ME)
+    assert world.hints.focus_why
+    world.taken.clear()
+    assert world.refusal(kind="focus", pid=0, why=["x"]) == "malformed"
+    assert world.refusal(kind="focus", pid=11) == "owner" and world.hints.focus_why
+    world.hints.take({"kind": "focus", "pid": 10}, ME)
+    assert world.hints.focus_why == ""
+
+
 @pytest.mark.parametrize("pid", [11, 12, 99, 2**31 - 1])
 def test_of_others_set_uid_or_nobody_they_do_not(world: World, pid: int) -> None:
     assert world.refusal(kind="gamemode", pid=pid) == "owner"

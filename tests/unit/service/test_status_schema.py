@@ -29,7 +29,7 @@ input input.path input.devices input.lanes input.held input.why
 power power.wanted power.held power.why bus bus.connected bus.calls bus.holds bus.over_budget session_hints
 detection detection.source detection.why detection.filter detection.filter_why detection.names
 detection.desktop_games detection.processes_known detection.classes detection.by_rule detection.hints
-detection.focus_pid detection.reconciles detection.losses detection.data_error detection.threads
+detection.focus_pid detection.focus_why detection.reconciles detection.losses detection.data_error detection.threads
 detection.entries_refused detection.games_refused
 detection.threads_why detection.threads_resting detection.thread_roles
 sessions sessions.keep sessions.running sessions.recorded sessions.refused sessions.write_errors
