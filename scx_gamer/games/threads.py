@@ -15,7 +15,7 @@ from pathlib import Path
 from scx_gamer.games.lists import DetectData, matches
 from scx_gamer.libbpf import Abi, BpfError, Object, find_object
 from scx_gamer.observe.observer import SHARED, Observe, why_refused, working_hooks
-from scx_gamer.system.procfs import thread_names
+from scx_gamer.system.procfs import last_cpu_of, thread_names
 
 log = logging.getLogger(__name__)
 
@@ -311,7 +311,8 @@ def rows(
     """One row a thread and role, for `games explain`."""
     found: list[Row] = []
     for tid, name in thread_names(pid, _MOST).items():
-        head: Row = {"tid": tid, "name": name, "class": class_name, "boost": boost}
+        cpu = last_cpu_of(pid, tid)
+        head: Row = {"tid": tid, "name": name, "cpu": cpu, "class": class_name, "boost": boost}
         roles = watch.of(tid, now_ns) if watch is not None else []
         if not roles:
             named = by_name(name, data)

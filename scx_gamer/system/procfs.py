@@ -17,6 +17,7 @@ PF_EXITING, PF_KTHREAD = 0x4, 0x00200000  # include/linux/sched.h
 _CGROUP_BYTES = 65536
 _DELETED = " (deleted)"
 COMM_LENGTH = 15  # TASK_COMM_LEN - 1
+_PROCESSOR = 36  # field of stat, counted from the one after comm
 _STATUS_BYTES = 4096  # of stat and of status, whose Uid: line is among the first ten
 
 
@@ -153,6 +154,15 @@ def thread_names(pid: int, most: int, proc: Path = PROC) -> dict[int, str]:
             continue
         found[tid] = raw.rstrip(b"\n").decode("utf-8", "backslashreplace")
     return found
+
+
+def last_cpu_of(pid: int, tid: int, proc: Path = PROC) -> int | None:
+    """Return the CPU on which a thread ran last; None if it is gone or the text is not in proc(5)'s format."""
+    try:
+        raw = read(pid, f"task/{tid}/stat", proc, _STATUS_BYTES)
+        return int(raw.rpartition(b")")[2].split()[_PROCESSOR])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def uids_of(pid: int, proc: Path = PROC) -> set[int]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scx_gamer.system.procfs import ParseError, cgroup_of, cgroup_path, parse_stat, pids
+from scx_gamer.system.procfs import (
+    ParseError,
+    cgroup_of,
+    cgroup_path,
+    last_cpu_of,
+    parse_stat,
+    pids,
+)
 
 TAIL = "S 1 7 7 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 4 0 5555 1 1"
 
@@ -66,3 +75,22 @@ def test_only_numbers_are_pids(tmp_path: Path) -> None:
     for name in ("7", "12", "self", "7x"):
         (tmp_path / name).mkdir()
     assert sorted(pids(tmp_path)) == [7, 12]
+
+
+def test_a_thread_is_on_the_cpu_that_it_was_moved_to() -> None:
+    """Each CPU that this process may use: the kernel moves a running thread before the call returns."""
+    allowed, me = os.sched_getaffinity(0), threading.get_native_id()
+    try:
+        for cpu in allowed:
+            os.sched_setaffinity(0, {cpu})
+            assert last_cpu_of(os.getpid(), me) == cpu
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize("text", ["", "7 (x) S", "7 (x) " + "1 " * 36 + "no", "7 x"])
+def test_a_stat_without_a_cpu_tells_none(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "7/task/8"
+    folder.mkdir(parents=True)
+    (folder / "stat").write_text(text)
+    assert last_cpu_of(7, 8, tmp_path) is None
