@@ -4,9 +4,8 @@
 #define SCXG_SCHED_TASK_H
 
 #include "state.bpf.h"
+#include "classify.h"
 
-#define LOWEST_NORMAL_PRIO 130		   /* static_prio of nice 10, NICE_TO_PRIO(10) */
-#define USER_TICK_NS (10 * SCXG_NS_PER_MS) /* /proc shows start times in ticks of USER_HZ, 100 */
 #define MATURITY_MAX 1000
 
 struct task_ctx {
@@ -38,38 +37,6 @@ struct {
 } task_ctxs SEC(".maps");
 
 /* ---- classes -------------------------------------------------------------------------------- */
-
-/* static_prio, which the kernel does not change for SCHED_IDLE. */
-static __always_inline u32 weight_prio(const struct task_struct *p)
-{
-	return p->policy == SCHED_IDLE ? SCXG_PRIO_IDLE : p->static_prio;
-}
-
-/* The class of a task; a thread of the game that is in no hurry has none of its own, but is marked as bulk. */
-static __always_inline u32 classify_task(const struct task_struct *p, struct task_ctx *tc)
-{
-	u32 tgid = p->tgid;
-	struct scxg_class_entry *entry;
-
-	tc->is_bulk = 0;
-	if (p->flags & PF_KTHREAD)
-		return p->nr_cpus_allowed == 1 ? SCXG_CLASS_KTHREAD : SCXG_CLASS_NORMAL;
-	entry = bpf_map_lookup_elem(&classes, &tgid);
-	if (entry && entry->class_id < SCXG_CLASS_KTHREAD) {
-		/* The entry of an earlier process with this pid does not count. */
-		if (!entry->start_ns || entry->start_ns / USER_TICK_NS ==
-					    p->group_leader->start_boottime / USER_TICK_NS) {
-			tc->is_bulk =
-			    entry->class_id == SCXG_CLASS_GAME &&
-			    (p->policy == SCHED_BATCH || weight_prio(p) >= SCXG_PRIO_BULK);
-			return tc->is_bulk ? SCXG_CLASS_NORMAL : entry->class_id;
-		}
-	}
-	if (p->policy == SCHED_IDLE || p->policy == SCHED_BATCH ||
-	    p->static_prio >= LOWEST_NORMAL_PRIO)
-		return SCXG_CLASS_BACKGROUND;
-	return SCXG_CLASS_NORMAL;
-}
 
 static __always_inline void uncount_task(struct scxg_sched_state *state, struct task_ctx *tc)
 {
@@ -121,7 +88,7 @@ static __always_inline struct task_ctx *get_task_ctx(struct task_struct *p,
 		tc->debt = SCXG_DEBT_NEW_NS;
 	}
 	tc->class_epoch = ctl->class_epoch;
-	tc->class_id = classify_task(p, tc);
+	tc->class_id = scxg_classify(p, &tc->is_bulk);
 	count_task_as(state, tc, tc->class_id);
 	return tc;
 }
