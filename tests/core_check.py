@@ -33,7 +33,7 @@ from scx_gamer.libbpf.btf import (
 from scx_gamer.libbpf.errors import BpfError
 
 TREE = Path(__file__).resolve().parents[1]
-OBJECTS = ("observe", "sched", "netlimit", "threads", "frames")
+OBJECTS = ("observe", "sched", "netlimit", "threads", "frames", "interference")
 # enum bpf_core_relo_kind
 FIELD_EXISTS, LAST_FIELD_KIND = 2, 5
 _KINDS = (KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64)

@@ -113,6 +113,10 @@ enum scxg_frame_limits {
 	SCXG_FRAME_SLOTS = 4096, /* a second of a thread that sleeps 4000 times in it */
 };
 
+enum scxg_interference_limits {
+	SCXG_MAX_PROGRAMS = 1024, /* entries of the map `programs` */
+};
+
 /* Tunables. Index into struct scxg_tunables.value; clamped in BPF to the limits below. */
 enum scxg_tunable {
 	SCXG_TUN_SLICE_US = 0,
@@ -354,6 +358,23 @@ struct scxg_frame_sleeps {
 	u64 start_ns;			/* its start_boottime: another thread may get its tid */
 	u64 nr;				/* that began so far */
 	u64 began_ns[SCXG_FRAME_SLOTS]; /* of the newest, sleep n in slot n % SCXG_FRAME_SLOTS */
+};
+
+/* Key of map `programs`: comm of a process's leader, and what the thread was to the policy. All 0: no room for more. */
+struct scxg_program {
+	char name[SCXG_COMM_LEN];
+	u32 class_id;
+	u32 pad;
+};
+
+/* Map `programs`: CPU time that a program had while a thread of the game waited for that CPU, and its own waits. */
+struct scxg_interference {
+	u64 taken_ns;
+	u64 taken; /* waits of the game in which it ran */
+	u64 taken_max_ns;
+	u64 waited_ns; /* BACKGROUND only, as the rest */
+	u64 waited_max_ns;
+	u64 ran_ns;
 };
 
 /* Map `cpu_stats`, one entry a CPU, one writer each: no atomics. Owned by sched's generation. */

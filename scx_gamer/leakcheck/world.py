@@ -57,11 +57,11 @@ class Names:
         """Read the names from the built objects. Raises BpfError."""
         programs: set[str] = set()
         maps: set[str] = set()
-        for name in ("observe", "sched", "netlimit", "threads", "frames"):
+        for name in ("observe", "sched", "netlimit", "threads", "frames", "interference"):
             try:
                 path = find_object(name)
             except BpfError:
-                if name in ("netlimit", "threads", "frames"):  # optional parts
+                if name in ("netlimit", "threads", "frames", "interference"):  # optional parts
                     continue
                 raise
             with Object.open(path) as obj:

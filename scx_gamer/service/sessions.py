@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from scx_gamer.config.options import SupervisorOptions
     from scx_gamer.control.snapshot import SessionFacts
+    from scx_gamer.frames.interference import Interference
     from scx_gamer.frames.model import Frame
     from scx_gamer.frames.stats import FrameStats
     from scx_gamer.games.model import Game
@@ -116,6 +117,7 @@ class Sessions:
         self._services, self._waits = services, waits
         self._recorder: Recorder | None = None
         self._unavailable = ""  # why there is no recorder
+        self._interference: Interference | None = None  # while a game runs
         self.frames = SessionFrames(self._active)
 
     def _active(self) -> Key | None:
@@ -136,6 +138,8 @@ class Sessions:
                 return
         from scx_gamer.sessions.recorder import Playing
 
+        if found and self._interference is None:
+            self._interference = self._open_interference()
         self._recorder.update(
             Playing(
                 key=game.key,
@@ -148,6 +152,24 @@ class Sessions:
             for game in found
         )
         self.frames.keep({game.key for game in found})
+        if not found:
+            self._close_interference()
+
+    def _open_interference(self) -> Interference | None:
+        """Return the hooks that charge the game's waits to programs; None without, until the next change of games."""
+        from scx_gamer.frames.interference import Interference
+        from scx_gamer.libbpf import BpfError
+
+        try:
+            return Interference(self._services().observe)
+        except BpfError as err:
+            log.warning("programs that take the CPU from the game are unknown: %s", err)
+            return None
+
+    def _close_interference(self) -> None:
+        interference, self._interference = self._interference, None
+        if interference is not None:
+            interference.close()
 
     def _open(self) -> Recorder:
         from scx_gamer.sessions.power import PowerMeter
@@ -157,13 +179,14 @@ class Sessions:
         limits = Limits(options.session_days, options.session_mb << 20, options.session_every_s)
 
         def read() -> Reading:
-            return reading(self._services(), self._waits(), meter.read())
+            return reading(self._services(), self._waits(), meter.read(), self._interference)
 
         return Recorder(self._loop, self._path, limits, read, self.frames)
 
     def close(self) -> None:
         if self._recorder is not None:
             self._recorder.close()
+        self._close_interference()
 
     def status(self) -> SessionFacts:
         """Return the key `sessions` of the status."""
@@ -228,14 +251,20 @@ class Sessions:
         return self._recorder.ids if self._recorder else set()
 
 
-def reading(services: Services, longest_ns: Sequence[int], power: Power | None) -> Reading:
+def reading(
+    services: Services,
+    longest_ns: Sequence[int],
+    power: Power | None,
+    interference: Interference | None,
+) -> Reading:
     """Return the supervisor's figures of now."""
-    from scx_gamer.sessions.record import Reading
+    from scx_gamer.sessions.record import ProgramTimes, Reading
 
     machine, observe = services.machine, services.observe
     classes = observe.abi.names("class")
     attempts = machine.counters()
     lanes = len(observe.abi.names("lane"))
+    programs = interference.read() if interference is not None else None
     return Reading(
         time_s=time.monotonic(),
         attached=machine.attached is not None,
@@ -248,6 +277,9 @@ def reading(services: Services, longest_ns: Sequence[int], power: Power | None) 
         windows=sum(observe.windows.get(f"lane[{lane}].opened") for lane in range(lanes)),
         held_back=services.games.held_back(),
         power=power,
+        programs=None
+        if programs is None
+        else {key: ProgramTimes(**times) for key, times in programs.items()},
     )
 
 

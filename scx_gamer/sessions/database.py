@@ -43,6 +43,7 @@ MIGRATIONS = (
         PRIMARY KEY (session, at_s)
     ) WITHOUT ROWID
     """,
+    "ALTER TABLE samples ADD COLUMN taken_ms REAL; ALTER TABLE samples ADD COLUMN taken_by TEXT",
 )
 VERSION = len(MIGRATIONS)
 MAX_ROWS = 20  # records of one answer, which takes 4 ms
@@ -69,6 +70,12 @@ class Sample(NamedTuple):
     frame_p99_ms: float | None = None
     frame_max_ms: float | None = None
     missed: int | None = None
+    taken_ms: float | None = None  # CPU time that other programs had while the game waited for it
+    taken_by: str | None = None  # the program that had most of it
+
+
+# Fields of a sample by the schema of a database.
+_FIELDS: dict[int, tuple[str, ...]] = {1: (), 2: Sample._fields[:-2], 3: Sample._fields}
 
 
 class Database:
@@ -281,19 +288,17 @@ class Database:
                 raise SessionError(
                     f"no session {session} of yours", hint="see `scx-gamer sessions list`"
                 )
-            fields = ", ".join(Sample._fields)
-            version = self._version()
+            # an older one is read as it is until the supervisor writes to it
+            fields = _FIELDS[self._version()]
             samples = (
                 self._db.execute(
-                    f"SELECT {fields} FROM samples WHERE session = ? ORDER BY at_s LIMIT ?",
+                    f"SELECT {', '.join(fields)} FROM samples WHERE session = ? ORDER BY at_s LIMIT ?",
                     (session, MAX_SAMPLES),
                 ).fetchall()
-                if version >= 2  # an older one is read as it is until the supervisor writes to it
+                if fields
                 else []
             )
-        return _record(row, running) | {
-            "timeline": [dict(zip(Sample._fields, map(_real, row), strict=True)) for row in samples]
-        }
+        return _record(row, running) | {"timeline": [_sample(fields, row) for row in samples]}
 
 
 def _record(row: Sequence[Any], running: Collection[int]) -> dict[str, Any]:
@@ -315,6 +320,14 @@ def _record(row: Sequence[Any], running: Collection[int]) -> dict[str, Any]:
     if found["state"] == RUNNING and found["id"] not in running:
         found["state"] = CUT
     return found | parse(found.pop("figures"))
+
+
+def _sample(fields: Sequence[str], row: Sequence[object]) -> dict[str, Any]:
+    """Return a row of a timeline, with nothing in it that is neither a plain number nor a program's name."""
+    found = dict.fromkeys(Sample._fields) | dict(zip(fields, map(_real, row), strict=True))
+    if "taken_by" in fields and isinstance(name := row[fields.index("taken_by")], str):
+        found["taken_by"] = printable(name, MAX_TEXT)
+    return found
 
 
 def _real(value: object) -> float | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from scx_gamer.sessions import SessionError
 from scx_gamer.system.histogram import percentile_us
@@ -21,6 +23,9 @@ STATES = {
 }
 FAVOURED = ("game", "critical")  # classes that count as the game: itself, and what it waits for
 MAX_NAMES = 32  # programs of one record
+_MAX_PROGRAMS = 16  # that a record has times of
+_COMM = 15  # characters of a program's name that the kernel keeps
+_OF_CPU = re.compile(r"/[0-9:]+$")  # one kernel thread a CPU is one program
 MAX_TEXT = 128  # characters of a text of a record
 MAX_FIGURES = 64 * 1024  # bytes of the figures of a record
 _MAX_LIST = 512
@@ -39,6 +44,20 @@ class Power:
     seconds: float  # in which it was measured
 
 
+class ProgramTimes(NamedTuple):
+    """Times of a program's threads of one class, in nanoseconds; all but the longest ones count up."""
+
+    taken_ns: int = 0  # it ran where a thread of the game waited for that CPU
+    taken: int = 0  # waits of the game in which it did
+    taken_max_ns: int = 0
+    waited_ns: int = 0  # of class background alone, as the rest
+    waited_max_ns: int = 0
+    ran_ns: int = 0
+
+
+Programs = Mapping[tuple[str, str], ProgramTimes]  # by program and class
+
+
 @dataclass(frozen=True)
 class Reading:
     """Figures of the supervisor at one moment; those that count rise over its whole life."""
@@ -54,6 +73,7 @@ class Reading:
     windows: int  # boost windows opened
     held_back: frozenset[str] = frozenset()  # programs of class background
     power: Power | None = None
+    programs: Programs | None = None  # None while nothing measures them
 
 
 @dataclass
@@ -90,6 +110,7 @@ class Session:
         return figures(self.base, self.last, self.longest_ns) | {
             "attached_s": round(max(0.0, self.attached_s), 1),
             "held_back": sorted(self.held_back),
+            "held": _held(self.base.programs, self.last.programs, self.held_back),
             "frames": self.frames,
         }
 
@@ -115,7 +136,58 @@ def figures(base: Reading, now: Reading, longest_ns: Sequence[int]) -> Figures:
         "attaches": max(0, now.attaches - base.attaches),
         "exits": {k: n - base.exits.get(k, 0) for k, n in now.exits.items() if n > base.exits.get(k, 0)},
         "power": _power(base.power, now.power),
+        "taken": taken(base.programs, now.programs),
     }  # fmt: skip
+
+
+def taken(base: Programs | None, now: Programs | None) -> Figures | None:
+    """Return the CPU time that programs had while the game waited for it, the game's own threads apart; most first."""
+    if now is None:
+        return None
+    by: defaultdict[str, Figures] = defaultdict(lambda: {"s": 0.0, "times": 0, "longest_ms": 0.0})
+    game_ns = 0
+    for (program, class_name), times in now.items():
+        before = (base or {}).get((program, class_name), ProgramTimes())
+        if (ns := times.taken_ns - before.taken_ns) <= 0:
+            continue
+        if class_name == "game":
+            game_ns += ns
+            continue
+        one = by[_OF_CPU.sub("", program)]
+        one["s"] += ns / 1e9
+        one["times"] += times.taken - before.taken
+        one["longest_ms"] = max(one["longest_ms"], times.taken_max_ns / 1e6)
+    most = sorted(by.items(), key=lambda item: -item[1]["s"])
+    return {
+        "game_s": round(game_ns / 1e9, 3),
+        "others_s": round(sum(one["s"] for one in by.values()), 3),
+        "programs": [
+            {"program": program, **{key: round(value, 3) for key, value in one.items()}}
+            for program, one in most[:_MAX_PROGRAMS]
+        ],
+    }
+
+
+def _held(
+    base: Programs | None, now: Programs | None, names: Collection[str]
+) -> list[Figures] | None:
+    """Return how long programs of class background waited and ran, most waited first; `names` are whole ones."""
+    if now is None:
+        return None
+    whole = {name[:_COMM]: name for name in names}
+    found = []
+    for (program, class_name), times in now.items():
+        before = (base or {}).get((program, class_name), ProgramTimes())
+        if class_name == "background" and (ns := times.waited_ns - before.waited_ns) > 0:
+            found.append(
+                {
+                    "program": whole.get(program, program),
+                    "waited_s": round(ns / 1e9, 3),
+                    "ran_s": round((times.ran_ns - before.ran_ns) / 1e9, 3),
+                    "longest_ms": round(times.waited_max_ns / 1e6, 3),
+                }
+            )
+    return sorted(found, key=lambda one: -float(one["waited_s"]))[:_MAX_PROGRAMS]  # type: ignore[arg-type]
 
 
 def by_class(grown: Values, classes: Sequence[str]) -> dict[str, Figures]:
@@ -199,6 +271,8 @@ _FRAMES = {
     "source": str, "count": int, "mean_fps": _NUMBER, "low_1_fps": _NUMBER, "low_01_fps": _NUMBER,
     "missed": int, "target_ms": _NUMBER, "longest_ms": _NUMBER, "histogram": [[_NUMBER]],
 }  # fmt: skip
+_TAKEN = {"program": str, "s": _NUMBER, "times": int, "longest_ms": _NUMBER}
+_HELD = {"program": str, "waited_s": _NUMBER, "ran_s": _NUMBER, "longest_ms": _NUMBER}
 _FIGURES: dict[str, Any] = {
     "attached_s": _NUMBER,
     "waits": {str: {**_TIMES, "longest_us": _NUMBER}, None: None},
@@ -211,7 +285,10 @@ _FIGURES: dict[str, Any] = {
     "held_back": [str],
     "power": {"source": str, "joules": _NUMBER, "seconds": _NUMBER, None: None},
     "frames": {**_FRAMES, None: None},
+    "taken": {"game_s": _NUMBER, "others_s": _NUMBER, "programs": [_TAKEN], None: None},
+    "held": [_HELD, None],
 }
+_LATER: Figures = {"taken": None, "held": None}  # that records of earlier versions lack
 
 
 def parse(text: object) -> Figures:
@@ -222,6 +299,8 @@ def parse(text: object) -> Figures:
         value = json.loads(text)
     except (ValueError, RecursionError) as err:
         raise SessionError("the figures of a record are not JSON") from err
+    if isinstance(value, dict):
+        value = _LATER | value
     if not _fits(value, _FIGURES):
         raise SessionError("the figures of a record are malformed")
     assert isinstance(value, dict)
@@ -229,8 +308,10 @@ def parse(text: object) -> Figures:
 
 
 def _fits(value: object, shape: Any) -> bool:
-    """Return True if a value has a shape: a type, types, [items], {key: value}, {str: value}; key None: or null."""
+    """Return True if a value has a shape: a type, types, [items], {key: value}, {str: value}; None in it: or null."""
     if isinstance(shape, list):
+        if value is None:
+            return None in shape
         if not isinstance(value, list) or len(value) > _MAX_LIST:
             return False
         if shape[0] in (int, _NUMBER):  # most of a record: two hundred calls less

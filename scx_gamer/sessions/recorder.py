@@ -246,7 +246,7 @@ def sample(before: Reading, now: Reading) -> Sample:
     """Return the sample, but for its time, of the seconds between two readings."""
     seconds = max(now.time_s - before.time_s, 0.001)
     found = figures(before, now, ())
-    cpu_s = found["cpu_s"]
+    cpu_s, lost = found["cpu_s"], found["taken"]
     others = [name for name in now.classes if name not in FAVOURED]
     game, rest = merged(found["waits"], FAVOURED), merged(found["waits"], others)
 
@@ -260,4 +260,6 @@ def sample(before: Reading, now: Reading) -> Sample:
         wait_p99_us=game["p99_us"] if game else None,
         wait_max_us=game["longest_us"] if game else None,
         others_p99_us=rest["p99_us"] if rest else None,
+        taken_ms=round(lost["others_s"] * 1e3, 3) if lost else None,
+        taken_by=lost["programs"][0]["program"] if lost and lost["programs"] else None,
     )

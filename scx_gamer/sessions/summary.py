@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scx_gamer.sessions.record import CUT, FAVOURED, RUNNING, merged, percentiles
+from scx_gamer.sessions.record import CUT, FAVOURED, MAX_NAMES, RUNNING, merged, percentiles
 from scx_gamer.system.text import ago, printable, time_text
 
 Record = Mapping[str, Any]
-_HELD_BACK = 3  # programs that are named
+_NAMED = 3  # programs of a sentence
+_LISTED = 5  # of a row
+_TOLD_S = 1.0  # of a session's time: less was taken by nobody in particular
 _WORD = 40  # characters of a name in a sentence
 _MOSTLY = 0.5  # of a session's time
 
@@ -59,12 +61,30 @@ def sentence(record: Record) -> str:
     elif waits := game_waits(record):
         said.append(f"99 % of waits for a CPU at most {time_text(waits['p99_us'])}")
         said.append(f"the longest {time_text(waits['longest_us'])}")
-    names = [printable(str(name), _WORD) for name in record["held_back"]]
-    held = ", ".join(names[:_HELD_BACK])
-    if more := names[_HELD_BACK:]:
-        held += f" and {len(more)} more"
-    tail = f"; held back: {held}" if held else ""
+    tail = f"; held back: {held}" if (held := held_back(record, _NAMED)) else ""
+    lost = record.get("taken")
+    if lost and lost["programs"] and (most := lost["programs"][0])["s"] >= _TOLD_S:
+        tail += f"; {_program(most)} had its CPU for {time_text(most['s'] * 1e6)} while it waited"
     return f"{title(record)}, {ago(record['duration_s'])}: {', '.join(said) or 'nothing measured'}{tail}"
+
+
+def held_back(record: Record, count: int) -> str:
+    """Return the programs that were held back, with the share of the time that they waited; empty without any."""
+    waited = {printable(one["program"], _WORD): one for one in record.get("held") or ()}
+    names = [printable(str(name), _WORD) for name in record["held_back"]]
+    names = [*(name for name in waited if name in names), *(n for n in names if n not in waited)]
+    told = [f"{name} ({_share(waited[name])})" if name in waited else name for name in names]
+    more = f" and {len(told) - count} more" if len(told) > count else ""
+    return ", ".join(told[:count]) + more
+
+
+def _share(one: Mapping[str, Any]) -> str:
+    ready_s = one["waited_s"] + one["ran_s"]
+    return f"it waited for {100 * one['waited_s'] / ready_s if ready_s else 0:.0f} % of its time"
+
+
+def _program(one: Mapping[str, Any]) -> str:
+    return printable(one["program"], _WORD) or "other programs"
 
 
 def rows(record: Record) -> Iterator[tuple[str, str]]:
@@ -104,7 +124,9 @@ def rows(record: Record) -> Iterator[tuple[str, str]]:
     if record["preemptions"]:
         asked = sum(record["preemptions"].get(name, 0) for name in FAVOURED)
         yield "preemptions", f"{asked:.0f} times another task made way for the game"
-    yield "held back", ", ".join(printable(str(n), _WORD) for n in record["held_back"]) or "nothing"
+    if (lost := record.get("taken")) is not None:
+        yield "taken", _taken(lost)
+    yield "held back", held_back(record, MAX_NAMES) or "nothing"
     if (mean_w := watts(record)) is not None:
         yield "power", f"{mean_w:.1f} W, as {record['power']['source']} tells"
 
@@ -116,6 +138,19 @@ def _scheduler(record: Record) -> str:
     if record["attaches"]:
         text += f", attached {record['attaches']} times more"
     return text + (f", ended: {ends}" if ends else "")
+
+
+def _taken(lost: Mapping[str, Any]) -> str:
+    """Say who had the CPU while the game waited for it."""
+    most = [
+        f"{_program(one)} {time_text(one['s'] * 1e6)} (at once at most {time_text(one['longest_ms'] * 1e3)})"
+        for one in lost["programs"][:_LISTED]
+    ]
+    by = f": {', '.join(most)}" if most else ""
+    return (
+        f"{time_text(lost['others_s'] * 1e6)} of CPU time while the game waited{by};"
+        f" {time_text(lost['game_s'] * 1e6)} by its own threads"
+    )
 
 
 def _times(one: Mapping[str, Any]) -> str:

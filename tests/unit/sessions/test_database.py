@@ -53,7 +53,7 @@ def test_a_record_comes_back_as_it_was_written(path: Path) -> None:
     source.wait("game", 40, 100)
     source.time_s += 10
     session.advance(source.read())
-    sample = Sample(10.0, 1.5, 2.0, 64.0, 90.0, 4096.0)
+    sample = Sample(10.0, 1.5, 2.0, 64.0, 90.0, 4096.0, taken_ms=1.5, taken_by="cc1plus")
     with Database(path, create=True) as db:
         db.write([(session, RUNNING, 10.0, sample)])
         found = db.one(session.id, 1000, {session.id})
@@ -81,6 +81,38 @@ def test_an_older_schema_is_read_and_upgraded(path: Path) -> None:
         ]
         assert len(db.one(42, 1000, ())["timeline"]) == 1
     assert version_of(path) == VERSION == len(MIGRATIONS)
+
+
+def test_a_timeline_without_programs_is_read_and_upgraded(path: Path) -> None:
+    old = sqlite3.connect(path)
+    for step in MIGRATIONS[:2]:
+        old.executescript(step)
+    old.execute("PRAGMA user_version = 2")
+    old.execute(
+        "INSERT INTO sessions VALUES (1, 1000, 'Doom', '', '', 0, 9.0, 'ended', ?)",
+        (json.dumps(made(Source()).figures()),),
+    )
+    old.execute("INSERT INTO samples (session, at_s, frames) VALUES (1, 20.0, 7)")
+    old.commit()
+    old.close()
+    with Database(path) as db:
+        [sample] = db.one(1, 1000, ())["timeline"]
+    assert (sample["frames"], sample["taken_ms"], sample["taken_by"]) == (7, None, None)
+    with open_for_writing(path) as db:
+        assert db.one(1, 1000, ())["timeline"] == [sample]
+    assert version_of(path) == VERSION
+
+
+def test_what_is_no_name_in_a_timeline_is_not_shown(path: Path) -> None:
+    record(path)
+    db = sqlite3.connect(path)
+    db.execute("INSERT INTO samples (session, at_s, taken_by) VALUES (1, 20.0, x'00ff')")
+    db.execute("INSERT INTO samples (session, at_s, taken_by) VALUES (1, 40.0, ?)", ("a\n" * 200,))
+    db.commit()
+    db.close()
+    with Database(path) as read:
+        first, second = (sample["taken_by"] for sample in read.one(1, 1000, ())["timeline"])
+    assert first is None and second.isprintable() and len(second) <= 128
 
 
 def test_a_migration_that_fails_changes_nothing(

@@ -11,7 +11,7 @@ import pytest
 
 from scx_gamer.sessions import SessionError
 from scx_gamer.sessions.power import PowerMeter
-from scx_gamer.sessions.record import FAVOURED, Power, merged, parse
+from scx_gamer.sessions.record import FAVOURED, Power, ProgramTimes, merged, parse
 from tests.unit.sessions.support import FRAMES, Source, made
 
 
@@ -59,6 +59,53 @@ def test_without_a_scheduler_nothing_is_made_up() -> None:
     session.advance(source.read())
     found = session.figures()
     assert found["waits"] is None and found["input"] is None and found["attached_s"] == 0
+
+
+def test_programs_are_charged_with_their_part_of_the_session_alone() -> None:
+    """A second game's session begins with the counts of the first."""
+    ms = 1_000_000
+    source = Source(programs={("cc1plus", "normal"): ProgramTimes(500 * ms, 5, 9 * ms)})
+    session = made(source)
+    source.held_back = frozenset({"fossilize_replay"})
+    source.programs = {
+        ("cc1plus", "normal"): ProgramTimes(600 * ms, 7, 9 * ms),
+        ("ksoftirqd/0", "kthread"): ProgramTimes(20 * ms, 2, 1 * ms),
+        ("ksoftirqd/11", "kthread"): ProgramTimes(30 * ms, 3, 2 * ms),
+        ("Doom", "game"): ProgramTimes(40 * ms, 4, 1 * ms),
+        ("idle", "normal"): ProgramTimes(),
+        ("fossilize_repla", "background"): ProgramTimes(1 * ms, 1, 1 * ms, 6000 * ms, 70 * ms, 2000 * ms),
+        ("make", "background"): ProgramTimes(ran_ns=5 * ms),
+    }  # fmt: skip
+    session.advance(source.read())
+    found = session.figures()
+    assert found["taken"] == {
+        "game_s": 0.04,
+        "others_s": 0.151,
+        "programs": [
+            {"program": "cc1plus", "s": 0.1, "times": 2, "longest_ms": 9.0},
+            {"program": "ksoftirqd", "s": 0.05, "times": 5, "longest_ms": 2.0},
+            {"program": "fossilize_repla", "s": 0.001, "times": 1, "longest_ms": 1.0},
+        ],
+    }
+    assert found["held"] == [
+        {"program": "fossilize_replay", "waited_s": 6.0, "ran_s": 2.0, "longest_ms": 70.0}
+    ]
+    assert parse(json.dumps(found)) == found
+    source.programs = {(f"p{n}", "background"): ProgramTimes(n, 1, n, n, n, n) for n in range(1, 99)}  # fmt: skip
+    session.advance(source.read())
+    many = session.figures()
+    assert len(many["taken"]["programs"]) == len(many["held"]) == 16
+
+
+def test_a_record_of_an_earlier_version_has_no_programs() -> None:
+    found = made(Source()).figures()
+    assert found["taken"] is None and found["held"] is None
+    older = {key: value for key, value in found.items() if key not in ("taken", "held")}
+    assert parse(json.dumps(older)) == found
+    with pytest.raises(SessionError):
+        parse(json.dumps(older | {"taken": {"game_s": 1}}))
+    with pytest.raises(SessionError):
+        parse(json.dumps(older | {"held": [{"program": 1}]}))
 
 
 def test_time_with_and_without_a_scheduler() -> None:

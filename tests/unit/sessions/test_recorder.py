@@ -19,7 +19,7 @@ from scx_gamer.control import ControlError
 from scx_gamer.frames.model import Frame
 from scx_gamer.service.sessions import SessionFrames, Sessions
 from scx_gamer.sessions.database import MAX_ROWS, Database
-from scx_gamer.sessions.record import parse
+from scx_gamer.sessions.record import ProgramTimes, parse
 from scx_gamer.sessions.recorder import MAX_RUNNING, Limits, Recorder
 from scx_gamer.system.exit_codes import USAGE
 from tests.unit.sessions.support import FRAMES, Source, made, playing, record
@@ -127,11 +127,18 @@ def test_the_timeline_has_the_figures_of_each_interval(world: World) -> None:
     assert [row["wait_p99_us"] for row in timeline] == [64, 8192, 128]
     assert [row["others_p99_us"] for row in timeline] == [16384] * 3
     assert [row["game_cpu"] for row in timeline] == [1.5] * 3
-    assert timeline[0]["frames"] is None
+    assert timeline[0]["frames"] is None and timeline[0]["taken_ms"] is None
+    world.source.programs = {
+        ("Doom", "game"): ProgramTimes(9_000_000, 1, 9_000_000),
+        ("make", "normal"): ProgramTimes(1_000_000, 1, 1_000_000),
+        ("cc1plus", "normal"): ProgramTimes(2_000_000, 2, 1_000_000),
+    }
     world.source.frames = FRAMES
     world.tick()
     with Database(world.path) as db:
         row = db.one(1, 0, (1,))
+    last = row["timeline"][3]
+    assert (last["taken_ms"], last["taken_by"]) == (3, "cc1plus")
     assert row["frames"] == FRAMES and row["timeline"][3]["frames"] == 1180
 
 

@@ -39,6 +39,7 @@ def one(frames: dict[str, Any] | None = None, *, attached: bool = True, **more: 
             "at_s": 10.0 * n, "game_cpu": 1.5, "others_cpu": 0.5 * n, "wait_p99_us": 64.0,
             "wait_max_us": 64.0 * n or None, "others_p99_us": 4096.0, "frames": 1180,
             "frame_mean_ms": 8.4, "frame_p99_ms": 11.0 + n % 3, "frame_max_ms": 20.0, "missed": 1,
+            "taken_ms": 3.0 * n, "taken_by": EVIL[:15] if n % 7 else "cc1plus",
         }
         for n in range(30)
     ]  # fmt: skip
@@ -58,6 +59,37 @@ def test_the_sentence_of_a_player() -> None:
         "Elden Ring, 2 h 13 min: scx-gamer was off most of the time"
     )
     assert "and 2 more" in summary.sentence(one(held_back=["a", "b", "c", "d", "e"]))
+
+
+PROGRAMS: dict[str, Any] = {
+    "taken": {
+        "game_s": 0.5, "others_s": 12.5,
+        "programs": [{"program": "cc1plus", "s": 12.0, "times": 900, "longest_ms": 3.25},
+                     {"program": "", "s": 0.5, "times": 2, "longest_ms": 0.5}],
+    },
+    "held": [{"program": "fossilize_replay", "waited_s": 62.0, "ran_s": 38.0, "longest_ms": 60.0},
+             {"program": EVIL[:15], "waited_s": 1.0, "ran_s": 0.0, "longest_ms": 60.0}],
+}  # fmt: skip
+
+
+def test_who_took_the_cpu_and_who_was_held_back_by_how_much() -> None:
+    found = one(FRAMES, held_back=["a", "fossilize_replay"], **PROGRAMS)
+    assert summary.sentence(found).endswith(
+        "; held back: fossilize_replay (it waited for 62 % of its time), a"
+        "; cc1plus had its CPU for 12 s while it waited"
+    )
+    rows = dict(summary.rows(found))
+    assert rows["taken"] == (
+        "12.5 s of CPU time while the game waited: cc1plus 12 s (at once at most 3.25 ms),"
+        " other programs 500 ms (at once at most 500 us); 500 ms by its own threads"
+    )
+    words = Page(html(found)).words
+    assert "CPU time taken from the game" in words and "cc1plus, 63 ms in all" in words
+    assert "Programs that were held back" in words
+    row = flat(found)
+    assert (row["taken_s"], row["taken_by"]) == (12.5, "cc1plus ")
+    quiet = one(FRAMES, held_back=[], taken={"game_s": 0, "others_s": 0, "programs": []}, held=[])
+    assert summary.sentence(quiet).endswith("the longest 2.9 ms")
 
 
 def test_what_was_not_measured_is_not_shown() -> None:
@@ -97,7 +129,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("record", [
-    one(), one(FRAMES), one(attached=False), one(timeline=[]), one(FRAMES, state="cut"),
+    one(), one(FRAMES), one(FRAMES, **PROGRAMS), one(attached=False), one(timeline=[]), one(FRAMES, state="cut"),
 ])  # fmt: skip
 def test_a_page_is_whole_and_loads_nothing(record: Any) -> None:
     text = html(record)
@@ -123,9 +155,9 @@ def test_a_peak_is_not_thinned_away() -> None:
     for number, sample in enumerate(timeline):
         sample["at_s"] = 10.0 * number
         sample["wait_max_us"] = 10.0
-    timeline[1234]["wait_max_us"] = 777_000.0
+    timeline[1234]["wait_max_us"] = 800_000.0
     text = html(one(timeline=timeline))
-    assert "777 ms" in text and len(text) < 150_000
+    assert "800 ms" in text and len(text) < 150_000
     assert re.search(r"[ML][\d.]+ 6\.0[LM\"]", text)  # the line reaches the top
 
 

@@ -45,9 +45,21 @@ with open(path, "a") as log:
 """
 
 
+# Computes for a third of each 20 ms.
+_STEADY = """
+import time
+due = time.monotonic()
+while True:
+    due += 0.02
+    while time.monotonic() < due - 0.0133: pass
+    time.sleep(max(0, due - time.monotonic()))
+"""
+
+
 @pytest.fixture
 def sup() -> Iterator[Supervised]:
-    with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as started:
+    options = SupervisorOptions(mode="auto", session_every_s=1.0)
+    with start_supervisor(options, state="idle") as started:
         yield started
 
 
@@ -59,14 +71,19 @@ def logs() -> Iterator[Path]:
         yield Path(folder)
 
 
-def hooks() -> list[dict[str, Any]]:
-    """The hook on switches, as the kernel has it loaded."""
+def hooks(name: str = "on_switch") -> list[dict[str, Any]]:
+    """A hook, as the kernel has it loaded: by default that on switches for frames."""
     done = subprocess.run(
-        ["bpftool", "-j", "prog", "show", "name", "on_switch"],
+        ["bpftool", "-j", "prog", "show", "name", name],
         stdout=subprocess.PIPE, check=False, timeout=60,
     )  # fmt: skip
     found = json.loads(done.stdout.strip() or b"[]")  # a line feed where there is none
     return found if isinstance(found, list) else [found]
+
+
+def delay_s(pid: int) -> float:
+    """How long a thread waited for a CPU, as the kernel itself counts."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def frames(sup: Supervised) -> dict[str, Any]:
@@ -108,11 +125,14 @@ def test_the_sleeps_of_one_thread_tell_the_frames(
                 )
             )  # fmt: skip
             sup.ask("game_add", pid=game.pid)
+            wait_until("a record", lambda: sup.ask("sessions"), 30)
+            counting = {name: hooks(name)[0] for name in ("count_switch", "count_wakeup")}
             wait_source(sup, "scheduler")
             told, (hook,) = frames(sup), hooks()
             while (now := frames(sup))["source"]:
                 told, found = now, hooks()
                 hook = found[0] if found else hook
+                counting |= {name: one[0] for name in counting if (one := hooks(name))}
                 time.sleep(0.5)
                 if game._process.poll() is not None:
                     break
@@ -127,13 +147,53 @@ def test_the_sleeps_of_one_thread_tell_the_frames(
             f" ({low:+.1%}), missed {told['missed']} of {known['frames_missed']};"
             f" hook {cost:.0f} ns a switch, {hook['run_cnt']} switches"
         )
+        costs = {name: one["run_time_ns"] / one["run_cnt"] for name, one in counting.items()}
+        print(f"MEASURED {scheduler}: waits charged to programs at {costs} ns an event")
         assert told["count"] > SECONDS * 20
+        assert all(ns < HOOK_NS for ns in costs.values())
         assert abs(mean) < mean_off
         assert abs(low) < low_off
         assert cost < HOOK_NS
         wait_until("the end of the hook", lambda: not hooks(), 30)
     finally:
         STATS.write_text(before)
+
+
+@pytest.mark.parametrize("scheduler", ["start", "stop"])
+def test_waits_are_charged_to_the_programs_that_had_the_cpu(
+    sup: Supervised, scheduler: str
+) -> None:
+    """On one CPU, where all that the game waits for is known: the kernel's own count of it is the truth."""
+    if scheduler == "stop":
+        sup.ask("stop")
+    with ExitStack() as stack:
+
+        def run(*argv: str) -> subprocess.Popen[bytes]:
+            process = stack.enter_context(
+                subprocess.Popen(["taskset", "-c", "1", *argv], stdout=subprocess.DEVNULL)
+            )
+            stack.callback(process.kill)
+            return process
+
+        game = run(os.path.realpath(sys.executable), "-S", "-c", _STEADY)
+        sup.ask("game_add", pid=game.pid)
+        wait_until("a record", lambda: sup.ask("sessions"), 30)
+        before_s = delay_s(game.pid)
+        hogs = [run("yes"), run("nice", "-n", "15", "od", "/dev/zero", "-v")]
+        time.sleep(4)
+        for hog in hogs:
+            hog.kill()
+            hog.wait(30)
+        time.sleep(2.5)  # a write comes every second
+        waited_s, [record] = delay_s(game.pid) - before_s, sup.ask("sessions")
+        charged = {one["program"]: one for one in record["taken"]["programs"]}
+        print(
+            f"MEASURED {scheduler}: waited {waited_s:.3f} s, charged {charged}, held {record['held']}"
+        )
+        by = sum(charged[name]["s"] for name in ("yes", "od") if name in charged)
+        assert by == pytest.approx(waited_s, rel=0.1)
+        [held] = [one for one in record["held"] if one["program"] == "od"]
+        assert held["waited_s"] > held["ran_s"] > 0
 
 
 def test_a_log_of_mangohud_is_better_than_any_hook(sup: Supervised, logs: Path) -> None:

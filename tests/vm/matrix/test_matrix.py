@@ -94,7 +94,7 @@ def test_hooks_on_threads_at_no_higher_price() -> None:
         judge(read())
 
 
-@pytest.mark.parametrize("name", ["observe", "sched", "netlimit", "frames"])
+@pytest.mark.parametrize("name", ["observe", "sched", "netlimit", "frames", "interference"])
 def test_the_verifier_takes_it_at_no_higher_price(name: str) -> None:
     with counted(name) as (obj, read):
         ready(obj)

@@ -28,7 +28,7 @@ CLI = "import sys; sys.path.insert(0, sys.argv.pop(1)); from scx_gamer.cli impor
 
 @contextmanager
 def game(sup: Supervised, folder: Path) -> Iterator[int]:
-    """A game of the player's with MangoHud's log in `folder`, and a program beside it for each CPU.
+    """A game of the player's with MangoHud's log in `folder`; beside it `sh` for each CPU, `yes` in background.
 
     It tells of a frame each 20 ms, and that every fiftieth took three times as long.
     """
@@ -47,6 +47,7 @@ def game(sup: Supervised, folder: Path) -> Iterator[int]:
             subprocess.Popen(["sh", "-c", "while :; do :; done"])
             for _ in range(os.cpu_count() or 1)
         ),
+        subprocess.Popen(["nice", "-n", "15", "yes"], stdout=subprocess.DEVNULL),
     ]
     try:
         wait_until("the game", log.exists)
@@ -105,6 +106,11 @@ def test_a_session_is_recorded_cut_by_a_kill_and_its_users_own() -> None:
             assert [s["at_s"] for s in row["timeline"]] == sorted(
                 s["at_s"] for s in row["timeline"]
             )
+            # each wake-up finds every CPU at work, and there are more that compute than CPUs
+            assert "sh" in {one["program"] for one in row["taken"]["programs"]}, row["taken"]
+            [held] = [one for one in row["held"] if one["program"] == "yes"]
+            assert held["waited_s"] > 0 and held["ran_s"] > 0
+            assert any(sample["taken_by"] for sample in row["timeline"])
             assert len(row["timeline"]) >= 3 and row["timeline"][-1]["game_cpu"] > 0
             facts = sessions(sup)
             assert facts["write_errors"] == 0 and not facts["error"]
