@@ -39,6 +39,17 @@ def test_the_format_with_checksums() -> None:
     assert records[0].ours and not records[2].ours
 
 
+def test_a_report_of_an_arm64_kernel() -> None:
+    """As Linux 1db76ec2b4b2 (binder: fix memleak of proc->delivered_freeze) records it."""
+    (record,) = parse(text("arm64.txt"))
+    assert (record.address, record.size, record.comm) == (0xFFFF38E8CFA36180, 64, "binder-util")
+    assert record.frames[:2] == ("kmemleak_alloc", "__kmalloc_cache_noprof")
+    assert record.frames[6:8] == ("el0_svc_common.constprop.0", "do_el0_svc")
+    assert len(record.frames) == 11 and not record.ours
+    ours = text("arm64.txt").replace("binder_thread_write", "bpf_struct_ops_map_update_elem")
+    assert parse(ours)[0].ours
+
+
 def test_records_of_one_cause_are_one_group() -> None:
     same = [Record(n, 32, "", "a", n, ("f", "g")) for n in range(5)]
     assert groups([*same, Record(9, 64, "", "a", 1, ("f", "g"))]) == {
