@@ -22,6 +22,7 @@ from scx_gamer.cli import (
     sessions,
     top,
     trace,
+    tune,
 )
 from scx_gamer.cli.commands import COMMANDS, Command
 from scx_gamer.system.exit_codes import INTERRUPTED, USAGE
@@ -56,6 +57,7 @@ def build() -> typer.Typer:
         trace,
         bench,
         compare,
+        tune,
     ):
         group.register(app)
     return app

@@ -28,6 +28,7 @@ _NAMES = 512  # of an install folder that are looked at
 _LEVELS = 3  # folders above the program that are looked at
 
 _NAME = re.compile(r'^\s*"name"\s+"((?:[^"\\]|\\.)*)"', re.M | re.I)
+_BUILD = re.compile(r'^\s*"buildid"\s+"([0-9]{1,20})"', re.M | re.I)
 _MAGICS = {
     0x07564427: 40,
     0x07564428: 60,
@@ -58,13 +59,27 @@ def steam_name(folder: str, steam: str, app_id: int, mounts: userfiles.Mounts) -
     """The name in Steam's manifest of an app that is installed at …/steamapps/common/FOLDER, or in the library of the
     client at `steam`; empty if unknown."""
     library = folder.partition("/common/")[0] if folder else f"{steam}/steamapps"
+    found = _in_manifest(_NAME, library, app_id, mounts)
+    return printable(found.replace('\\"', '"').strip(), MAX_NAME)
+
+
+def steam_build(path: str, app_id: int, mounts: userfiles.Mounts) -> str:
+    """The build of an app in Steam's manifest, which every update changes, by a path below …/steamapps/common; empty if
+    unknown."""
+    library, common, _ = path.partition("/common/")
+    return _in_manifest(_BUILD, library, app_id, mounts) if common else ""
+
+
+def _in_manifest(
+    wanted: re.Pattern[str], library: str, app_id: int, mounts: userfiles.Mounts
+) -> str:
     if not library.endswith("/steamapps") or not library.startswith("/"):
         return ""
     for place in places_of(library):
         text = userfiles.read_below(place, f"appmanifest_{app_id}.acf", mounts)
-        found = _NAME.search(text.decode("utf-8", "replace"))
+        found = wanted.search(text.decode("utf-8", "replace"))
         if found:
-            return printable(found[1].replace('\\"', '"').strip(), MAX_NAME)
+            return found[1]
     return ""
 
 

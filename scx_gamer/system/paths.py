@@ -54,6 +54,10 @@ class Paths(NamedTuple):
         return self.state / "sessions.db"
 
     @property
+    def tuning_file(self) -> Path:
+        return self.state / "tuning.json"
+
+    @property
     def exits(self) -> Path:
         return self.state / "exits"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scx_gamer.bench import mangohud
 from scx_gamer.bench.workload import BenchError
+from scx_gamer.compare.blocks import CompareError
 from scx_gamer.config import network as network_config
 from scx_gamer.config import settings
 from scx_gamer.config.toml import ConfigError, parse
@@ -46,6 +47,8 @@ from scx_gamer.system import procfs
 from scx_gamer.system.paths import Paths
 from scx_gamer.system.text import printable
 from scx_gamer.trace.answer import Answer
+from scx_gamer.tune import store as tuning
+from scx_gamer.tune.dropin import evidence
 from tests.unit.profiles.support import LIMITS, TOP
 from tests.unit.service.test_comparison import Place as Compared
 
@@ -220,6 +223,26 @@ def state_file(scratch: Path) -> Target:
         assert 0 <= generation < 1 << 64
         assert store.save(running_boot="b")
         assert StateStore(where).load() == store.state
+
+    return target
+
+
+def tuning_file(scratch: Path) -> Target:
+    """Courses of `tune`: all that is read can be written, told and read again."""
+    path = scratch / "tuning.json"
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            found = tuning.load(path)
+        except CompareError as err:
+            one_line(err)
+            return
+        for course in found.values():
+            for kept in course.kept.values():
+                assert evidence(kept).isprintable()
+        tuning.save(path, found)
+        assert tuning.load(path) == found
 
     return target
 
@@ -461,7 +484,7 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     made.__name__: made
     for made in (
         config_file, profile_file, detect_file, proc_tree, desktop_entry, command_line, store_record, marks_file,
-        kmemleak_report, slabinfo, state_file, session_file, session_record,
+        kmemleak_report, slabinfo, state_file, tuning_file, session_file, session_record,
         messages, hints, events, connector, btf, bus, network, sysfs, input_events, report_descriptor, udev_entry,
         frame_log, trace_answer,
     )

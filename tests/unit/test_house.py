@@ -38,8 +38,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "leakcheck": "games netlimit scheduler observe libbpf system",
         "bench": "frames control libbpf system",
         "compare": "bench frames control libbpf system",
+        "tune": "compare bench frames games profiles config libbpf control system",
         "doctor": "trace games netlimit metrics scheduler profiles input control config libbpf system",
-        "cli": "doctor compare bench leakcheck trace agent service sessions metrics netlimit dbus profiles input"
+        "cli": "doctor tune compare bench leakcheck trace agent service sessions metrics netlimit dbus profiles input"
         " control config libbpf system",
         "__main__": "cli",
     }.items()
