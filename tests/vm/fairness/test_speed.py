@@ -66,8 +66,8 @@ def test_full_speed_for_the_game_and_for_others_what_they_use(
         life.sleep(1)
         seen = [_samples(life, targets, cpu) for cpu in (0, 1, 2)]
         print(f"targets: game {seen[0]}, light {seen[1]}, spinning {seen[2]}")
-        # Other tasks run there too now and then.
-        assert median(seen[0]) == min(seen[2]) == FULL
+        # Other tasks run there too now and then, of real time among them, whose use does not count.
+        assert median(seen[0]) == median(seen[2]) == FULL
         assert median(seen[1]) < FULL // 2
         switch(life, 0)
         life.sleep(1)
