@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -184,3 +186,38 @@ def test_each_reason_not_to_begin_is_one_line(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert main(["tune", "--now"]) == NO_PERMISSION
     assert "only root may try out settings" in one_error(capsys)
+
+
+def test_it_waits_for_its_game_session_after_session(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The game comes after two looks, ends its session by an error, goes, and Ctrl-C ends the third wait."""
+    lists: list[list[dict[str, Any]]] = [[], [], [GAME], [GAME], [], []]
+    request = answers.request
+    monkeypatch.setattr(
+        remote, "request", lambda op, **args: lists.pop(0) if op == "games" else request(op, **args)
+    )
+    answers.fails = ControlError("40 is no game that runs", FAILED)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if not lists:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", sleep)
+    assert main(["tune", "elden", "--wait"]) == INTERRUPTED
+    assert len(slept) == 4
+    assert "40 is no game that runs" in capsys.readouterr().err
+
+
+def test_nothing_of_it_is_imported_before_a_game_is_tuned() -> None:
+    program = (
+        "import sys, scx_gamer.service.supervisor, scx_gamer.cli.app; scx_gamer.cli.app.build();"
+        " print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "scx_gamer.cli.tune" in loaded
+    assert not [name for name in loaded if name.startswith(("scx_gamer.tune", "scx_gamer.compare"))]
