@@ -37,7 +37,7 @@ def put(folder: Path, profile: str, subject: Subject, kept: Mapping[str, Kept]) 
     ours = profile == own_profile(subject)
     try:
         if kept:
-            drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _make(drop_in.parent)
             if ours and not base.exists():
                 _replace(base, _profile_text(subject))
             _replace(drop_in, _text(kept))
@@ -51,6 +51,14 @@ def put(folder: Path, profile: str, subject: Subject, kept: Mapping[str, Kept]) 
         raise CompareError(
             f"cannot write {drop_in}: {err.strerror}", err.errno or 0, "run it as root"
         ) from err
+
+
+def _make(folder: Path) -> None:
+    """Create a folder that the supervisor, another user, can read whatever root's umask is."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,17 @@ def test_a_game_without_a_profile_gets_one(tmp_path: Path, subject: Subject, gam
     assert (tmp_path / f"{name}.toml.d/90-tuned.toml").stat().st_mode & 0o777 == 0o644
     dropin.put(tmp_path, name, subject, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_the_supervisor_can_read_it_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        dropin.put(tmp_path / "etc/profiles", "ring", RING, {"home": kept(0, 1)})
+    finally:
+        os.umask(before)
+    made = list(tmp_path.rglob("*"))
+    assert {oct(path.stat().st_mode & 0o777) for path in made if path.is_dir()} == {"0o755"}
+    assert {oct(path.stat().st_mode & 0o777) for path in made if path.is_file()} == {"0o644"}
 
 
 def test_the_same_again_writes_nothing(tmp_path: Path) -> None:
