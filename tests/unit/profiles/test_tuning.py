@@ -156,3 +156,24 @@ def test_everything_again_for_a_new_generation(world: World) -> None:
     world.kernel.clear()
     world.tuning.send_all()
     assert len(world.kernel) == len(LIMITS) and world.told("slice_us") == 10000
+
+
+def test_a_trial_goes_before_every_profile_and_ends_without_a_trace(world: World) -> None:
+    world.tuning.set_games([Game(5)])
+    before = dict(world.kernel)
+    assert world.tuning.try_out({"slice_us": 2000, "bg_delay_ms": 40}) == {
+        "slice_us": 2000,
+        "bg_delay_ms": 40,
+    }
+    assert (world.told("slice_us"), world.told("bg_delay_ms")) == (2000, 40)
+    world.write("fast", "[match]\nappid = [5]\n[tunables]\nslice_us = 1500\nhome = 0\n")
+    assert world.tuning.reload("test")
+    world.tuning.send_all()
+    assert (world.told("slice_us"), world.told("home")) == (2000, 0)
+    for wrong in ({"slise_us": 1}, {"slice_us": 1}, {"slice_us": "2000"}, {"slice_us": True}):
+        with pytest.raises(ProfileError):
+            world.tuning.try_out(wrong)
+    assert world.told("slice_us") == 2000
+    assert world.tuning.try_out({}) == {}
+    changed = {CONSTANTS["SCXG_TUN_SLICE_US"]: 1500, CONSTANTS["SCXG_TUN_HOME"]: 0}
+    assert world.kernel == before | changed
