@@ -34,7 +34,7 @@ _FIGURE = re.compile(r"((?:MEASURED|VERIFIED) .*)")
 def vm_jobs(plan: Plan, times: Times, kernel: str) -> Iterator[Job]:
     """The folders in TESTS, else those of `make test` on that kernel, else those of `make test-all`."""
     kernel = kernels.table().get(kernel, kernel)
-    if kernel not in kernels.names():
+    if kernel not in (*kernels.names(), *kernels.foreign()):
         raise PlanError(f"kernels.toml has no kernel {kernel!r}")
     chosen: Sequence[Folder] = plan.chosen(os.environ.get("TESTS", "").split())
     every = list(plan.folders.values())
@@ -60,7 +60,7 @@ def rest_jobs(plan: Plan, times: Times) -> list[Job]:
     """Return the tiers of `make test-all`: all that `make test` leaves out."""
     tiers = host.tiers(plan, "all")
     jobs = [*tiers["policy"], *tiers["fuzz"], *(host.extra(one) for one in plan.extras)]
-    for kernel in reversed(kernels.names()):
+    for kernel in (*reversed(kernels.names()), *kernels.foreign()):
         folders = [f for f in plan.folders.values() if kernel in f.rest]
         jobs += guests.jobs(kernel, folders, times)
     return jobs

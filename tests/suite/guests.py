@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.suite.jobs import PYTHON, SET_UP, TREE, Emit, Job, Result, pytest_counts
-from tests.suite.plan import Batch, Folder, batches
+from tests.suite.plan import Batch, Folder, batches, load
 from tests.suite.progress import Times
 from tests.vm.vmlib import kernels
 
@@ -46,7 +46,7 @@ def is_direct(kernel: str, batch: Batch) -> bool:
 
 def jobs(kernel: str, folders: Sequence[Folder], times: Times) -> Iterator[Job]:
     expected = {f.name: times.of(part(kernel, f.name), f.seconds) for f in folders}
-    for batch in batches(kernel, folders, expected):
+    for batch in batches(kernel, [load().on(kernel, f) for f in folders], expected):
         direct = is_direct(kernel, batch)
         run = _Run(batch, direct, expected)
         yield Job(

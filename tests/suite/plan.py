@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,14 @@ class Plan:
     extras: tuple[Extra, ...]
     fuzz_s: dict[str, int]
     host_s: dict[str, float]
+    guests: dict[str, GuestKind]
+
+    def on(self, kernel: str, folder: Folder) -> Folder:
+        """Return the folder as it runs on that kernel: another architecture's has a kind of guest of its own."""
+        if kernel not in kernels.foreign():
+            return folder
+        kind = kernels.table()["foreign"][kernel]["architecture"]
+        return replace(folder, guest=self.guests[kind])
 
     def chosen(self, names: Sequence[str]) -> list[Folder]:
         unknown = set(names) - self.folders.keys()
@@ -109,9 +117,8 @@ class Plan:
 
 def _kernel(name: str) -> str:
     """The name in kernels.toml, for `oldest` and `newest` too."""
-    data = kernels.table()
-    name = data.get(name, name)
-    if name not in data["kernel"]:
+    name = kernels.table().get(name, name)
+    if name not in (*kernels.names(), *kernels.foreign()):
         raise PlanError(f"tests/tiers.toml: kernels.toml has no kernel {name!r}")
     return str(name)
 
@@ -119,7 +126,7 @@ def _kernel(name: str) -> str:
 def _folder(name: str, entry: dict[str, Any], guests: dict[str, GuestKind]) -> Folder:
     test = tuple(_kernel(k) for k in entry["test"])
     every = kernels.names()
-    rest = tuple(_kernel(k) for k in entry.get("all", every))
+    rest = tuple(_kernel(k) for k in [*entry.get("all", every), *entry.get("foreign", ())])
     return Folder(
         name=name,
         about=entry["about"],
@@ -156,6 +163,7 @@ def load() -> Plan:
         extras=tuple(Extra(name, **entry) for name, entry in data["extra"].items()),
         fuzz_s=data["fuzz"],
         host_s=data["host"],
+        guests=guests,
     )
 
 

@@ -47,6 +47,17 @@ def test_make_test_has_both_kernels_and_each_kind_of_guest() -> None:
     assert {f.guest.name for f in planned} == {f.guest.name for f in load().folders.values()}
 
 
+def test_a_folder_on_another_architecture_has_that_ones_guest() -> None:
+    plan = load()
+    for kernel in kernels.foreign():
+        architecture = kernels.table()["foreign"][kernel]["architecture"]
+        there = [f for f in plan.folders.values() if kernel in f.rest]
+        assert there, f"nothing runs on {kernel}"
+        assert {plan.on(kernel, f).guest.name for f in there} == {architecture}
+        assert all(plan.on(NEWEST, f) is f for f in there)
+        assert kernel not in kernels.names(), "folders of every kernel would run there"
+
+
 def test_the_map_in_the_readme_is_the_plan() -> None:
     text = (TREE / "tests/README.md").read_text()
     assert table.markdown(load()) in text, "put the output of tests/tiers.py --table there"

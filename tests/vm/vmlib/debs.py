@@ -63,13 +63,14 @@ def own_source() -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Suite:
-    """A Debian suite seen through an apt folder of its own."""
+    """A Debian suite seen through an apt folder of its own; `architecture` empty for this machine's."""
 
     name: str
+    architecture: str = ""
 
     @property
     def _root(self) -> Path:
-        return cache_dir() / "apt" / self.name
+        return cache_dir() / "apt" / "-".join(filter(None, (self.name, self.architecture)))
 
     def _apt(self, tool: str, *arguments: str, cwd: Path | None = None) -> str:
         options = {
@@ -79,6 +80,8 @@ class Suite:
             "Dir::Etc::sourceparts": "/dev/null",
             "APT::Sandbox::User": "root",
         }
+        if self.architecture:
+            options |= dict.fromkeys(("APT::Architecture", "APT::Architectures"), self.architecture)
         command = [tool, *(f"-o{key}={value}" for key, value in options.items()), *arguments]
         done = subprocess.run(
             command, capture_output=True, text=True, cwd=cwd, stdin=subprocess.DEVNULL

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tests.vm.vmlib import kvm
+from tests.vm.vmlib import foreign, kvm
 from tests.vm.vmlib.kernels import Kernel
 from tests.vm.vmlib.machines import Machine
 
@@ -56,8 +56,8 @@ UNUSED_MODULES = (
 
 SETUP = """#!/bin/bash
 echo started > {scratch}/started
-export PATH={tree}/build/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games
-export HOME=/root SCX_GAMER_SCRATCH={scratch} SCX_GAMER_IN_VM=1 PYTHONDONTWRITEBYTECODE=1{more}
+export PATH={venv}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games
+export HOME=/root SCX_GAMER_SCRATCH={scratch} SCX_GAMER_IN_VM=1 {more}
 export PYTEST_ADDOPTS="-p no:cacheprovider"  # the tree is read-only
 export SCX_GAMER_KERNEL_DIR={kernel_dir}
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
@@ -114,7 +114,8 @@ class Guest:
         text = SETUP.format(
             tree=TREE,
             scratch=scratch,
-            more=" SCX_GAMER_LOCKSTEP=1" if self.lockstep else "",
+            venv="" if self.kernel.foreign else f"{TREE}/build/venv/bin:",
+            more=self._environment(),
             kernel_dir=shlex.quote(str(self.kernel.image.resolve().parent)),
             machine=f"{self.machine.setup()}\n" if self.machine and self.machine.setup() else "",
             command=shlex.join(command),
@@ -125,6 +126,9 @@ class Guest:
             init = INIT_SYSTEMD if self.systemd else INIT_LOCKSTEP
             qemu = self.lockstep or "qemu-system-x86_64"
             (scratch / "qemu").write_text(QEMU.format(init=init, qemu=qemu))
+            (scratch / "qemu").chmod(0o755)
+        elif self.kernel.foreign:
+            (scratch / "qemu").write_text(self._foreign_qemu(scratch))
             (scratch / "qemu").chmod(0o755)
         with open(scratch / "console", "wb") as console:
             process = subprocess.Popen(
@@ -158,6 +162,12 @@ class Guest:
         )
         return NO_BOOT_STATUS if not (scratch / "started").exists() else 1
 
+    def _environment(self) -> str:
+        """Return the variables of the command that depend on the guest, as words of `export`."""
+        if self.kernel.foreign:  # its interpreter finds no compiled module in the tree
+            return "PYTHONPYCACHEPREFIX=/run/pycache"
+        return "PYTHONDONTWRITEBYTECODE=1" + (" SCX_GAMER_LOCKSTEP=1" if self.lockstep else "")
+
     def _vng(self, script: Path, scratch: Path) -> list[str]:
         command = [
             "vng",
@@ -168,6 +178,8 @@ class Guest:
             "--memory",
             self.memory,
         ]
+        if self.kernel.foreign:
+            return self._foreign_vng(command, script, scratch)
         command += ["--force-9p", f"--rwdir={scratch}"]
         if self.lockstep:
             options = LOCKSTEP_OPTIONS
@@ -201,6 +213,17 @@ class Guest:
         if self.systemd:
             command += ["--verbose"]  # else no console at all
         return [*command, "-e", str(script)]
+
+    def _foreign_qemu(self, scratch: Path) -> str:
+        assert self.root is not None
+        return foreign.qemu(self.cpus, self.memory, self.root, scratch)
+
+    def _foreign_vng(self, command: list[str], script: Path, scratch: Path) -> list[str]:
+        assert self.root is not None
+        command += ["--arch", foreign.ARCHITECTURE, "--root", str(self.root), "--force-9p"]
+        command += ["--disable-kvm", "--verbose", f"--rwdir={str(scratch)[1:]}={scratch}"]
+        command += ["--qemu", str(scratch / "qemu"), "-e", str(script)]
+        return foreign.with_mounts(command, self.root, self.kernel.image)
 
     def _follow(self, process: subprocess.Popen[bytes], scratch: Path) -> bool:
         """Pass output on as it comes. True when time ran out."""

@@ -20,13 +20,14 @@ HERE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel that can be booted. `cpus` limits the guest, 0 for no limit."""
+    """A kernel that can be booted. `cpus` limits the guest, 0 for no limit; `foreign` for another architecture's."""
 
     name: str
     version: str
     image: Path
     cpus: int
     append: tuple[str, ...]
+    foreign: bool = False
 
 
 def table() -> dict[str, Any]:
@@ -37,18 +38,25 @@ def names() -> list[str]:
     return list(table()["kernel"])
 
 
+def foreign() -> list[str]:
+    """Return the kernels of other architectures: folders run there only by name."""
+    return list(table()["foreign"])
+
+
 def find(name: str) -> Kernel:
     """A kernel by its name, or by `oldest` and `newest`. Raises FetchError."""
     data = table()
     name = data.get(name, name) if isinstance(data.get(name, name), str) else name
-    entry = data["kernel"].get(name)
+    entry = (data["kernel"] | data["foreign"]).get(name)
     if entry is None:
-        raise FetchError(f"no kernel {name!r}; kernels.toml has {', '.join(data['kernel'])}")
+        known = ", ".join([*data["kernel"], *data["foreign"]])
+        raise FetchError(f"no kernel {name!r}; kernels.toml has {known}")
     with locked(f"kernel-{name}"):  # building one kernel keeps nobody from another
         version, image = (
             _built(name, entry["built"]) if "built" in entry else _packaged(name, entry)
         )
-    return Kernel(name, version, image, entry.get("cpus", 0), tuple(entry.get("append", ())))
+    append = tuple(entry.get("append", ()))
+    return Kernel(name, version, image, entry.get("cpus", 0), append, name in data["foreign"])
 
 
 def images() -> list[str]:
@@ -115,9 +123,10 @@ def _packaged(name: str, entry: dict[str, Any]) -> tuple[str, Path]:
     for path in sorted(kept.glob("*/vmlinuz")):
         _offer_modules(path.parent)
         return path.parent.name, path
-    suite = Suite(entry["suite"])
+    architecture = entry.get("architecture", "")
+    suite = Suite(entry["suite"], architecture)
     suite.refresh()
-    pattern = rf"linux-(?:image|binary)-({entry['series']}[\d.]*\+deb\d+-amd64)"
+    pattern = rf"linux-(?:image|binary)-({entry['series']}[\d.]*\+deb\d+-{architecture or 'amd64'})"
     found = suite.names(f"linux-{pattern.removeprefix('linux-')}")
     versions = sorted({re.fullmatch(pattern, n)[1] for n in found}, key=_order)  # type: ignore[index]
     if not versions:

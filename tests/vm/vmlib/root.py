@@ -62,15 +62,21 @@ FOR_COMMANDS = [
 FOR_COMMANDS += ["squashfs-tools", "chocolate-doom", "freedoom", "busybox-static", "xvfb"]
 
 
-def folder_of(suite: str, packages: list[str] = PACKAGES) -> Path:
+def folder_of(suite: str, packages: list[str] = PACKAGES, architecture: str = "") -> Path:
     """Return its directory, which depends on the list of packages."""
-    digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()
+    digest = hashlib.sha256(" ".join([*packages, architecture]).strip().encode()).hexdigest()
     return cache_dir() / f"root-{suite}-{digest[:8]}"
 
 
-def root(suite: str, packages: list[str] = PACKAGES) -> Path:
-    """The folder; raises FetchError."""
-    folder = folder_of(suite, packages)
+def root(suite: str, packages: list[str] = PACKAGES, architecture: str = "") -> Path:
+    """The folder; raises FetchError. Packages of another architecture are unpacked and not configured, because their
+    programs do not run here."""
+    folder = folder_of(suite, packages, architecture)
+    variant = (
+        ["--variant=extract", f"--architectures={architecture}"]
+        if architecture
+        else ["--variant=minbase"]
+    )
     with locked(f"root-{suite}"):
         if (folder / ".complete").exists():
             return folder
@@ -78,7 +84,7 @@ def root(suite: str, packages: list[str] = PACKAGES) -> Path:
         uri, keyring = own_source()
         # An archive that a mirror has frozen is fine: only its packages' signatures matter here.
         command = [
-            "mmdebstrap", "--quiet", "--variant=minbase", "--aptopt=Acquire::Check-Valid-Until \"false\"",
+            "mmdebstrap", "--quiet", *variant, "--aptopt=Acquire::Check-Valid-Until \"false\"",
             f"--include={','.join(packages)}", suite, str(folder),
             f"deb [signed-by={keyring}] {uri} {suite} main",
         ]  # fmt: skip
