@@ -52,7 +52,7 @@ def _watch(terminal: Any, first: SnapshotBody, delay: float) -> None:
 
     classes = shipped_names().classes
     names = [classes[number] for number in sorted(classes)]
-    view, threads = topview.View(), topview.Threads()
+    view, threads, history = topview.View(), topview.Threads(), topview.History()
     color = "NO_COLOR" not in os.environ
     now, before, lost = first, first, ""
     now_at = before_at = time.monotonic()
@@ -61,8 +61,9 @@ def _watch(terminal: Any, first: SnapshotBody, delay: float) -> None:
     while True:
         seconds = max(now_at - before_at, 1e-3)
         lines = topview.render(
-            now, before, seconds, view, names, rows, terminal.size, color=color, lost=lost
-        )
+            now, before, seconds, view, names, rows, terminal.size,
+            color=color, lost=lost, history=history,
+        )  # fmt: skip
         terminal.draw(lines)
         key = terminal.key(max(due - time.monotonic(), 0))
         if key is not None:
@@ -81,5 +82,6 @@ def _watch(terminal: Any, first: SnapshotBody, delay: float) -> None:
             continue
         lost = ""
         before, before_at, now, now_at = now, now_at, newer, time.monotonic()
+        history.add(now, before, names, now_at - before_at)
         if view.pinned is not None:
             rows = threads.sample(view.pinned, now_at - before_at)

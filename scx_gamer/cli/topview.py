@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,7 +25,21 @@ if TYPE_CHECKING:
     from scx_gamer.control.snapshot import GameFacts, SnapshotBody
 
 SORTS = ("class", "cpu", "p99", "tasks")
-_KEYS = "q quit  s sort  r reverse  up/down game  p pin"
+_KEYS = "q quit  ? help  s sort  r reverse  up/down game  p pin"
+_HELP = """\
+CLASS    what a program is to the scheduler: the game, what it waits for, the rest
+CPU%     of one CPU
+WAIT     for a CPU, once ready to run, since the last update: half of the waits
+         (p50) and 99 % of them (p99) took at most this; max is of the last minute
+KICKS/s  times that another task made way for one of the class
+queue    tasks that are ready and wait now
+input    reports of your devices, and windows in which they favour the game
+place    where the game's threads ran, and CPUs kept free beside them
+bars     the last updates, the newest on the right; waits by powers of two
+""".splitlines()
+_BARS = "▁▂▃▄▅▆▇█"
+_HISTORY = 120  # updates that bars go back
+_NARROW = 64  # columns, below which the table has the most important ones alone
 _COLORS = {
     "attached": "green",
     "idle": "cyan",
@@ -43,12 +60,15 @@ class View:
     reverse: bool = False
     chosen: int = 0  # row in the list of games
     pinned: int | None = None  # pid
+    help: bool = False
 
     def press(self, key: str, games: Sequence[GameFacts]) -> bool:
         """Apply a key. Return False if it ends the view."""
         if key in ("q", "escape"):
             return False
-        if key == "s":
+        if key == "?":
+            self.help = not self.help
+        elif key == "s":
             self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
         elif key == "r":
             self.reverse = not self.reverse
@@ -79,6 +99,32 @@ class ClassRow:
     p99_us: float
     max_us: float
     kicks: float
+
+
+class History:
+    """The game's waits and frame rate at the last updates, oldest first; 0 where there was none."""
+
+    def __init__(self) -> None:
+        self.waits: deque[float] = deque(
+            maxlen=_HISTORY
+        )  # log2 of the 99th percentile in microseconds
+        self.fps: deque[float] = deque(maxlen=_HISTORY)
+
+    def add(
+        self, now: SnapshotBody, before: SnapshotBody, names: Sequence[str], seconds: float
+    ) -> None:
+        """Add the time between two snapshots."""
+        game = next(r for r in class_rows(now, before, names, seconds) if r.name == "game")
+        self.waits.append(math.log2(max(game.p99_us, 1)))
+        frames = now.get("frames")
+        self.fps.append(frames["recent_fps"] if frames else 0.0)
+
+
+def bars(values: Collection[float], width: int) -> str:
+    """Return the newest of the values as bars between 0 and the largest."""
+    top = max(values, default=0.0)
+    shown = list(values)[-max(width, 0) :] if width > 0 and top else []
+    return "".join(_BARS[round(value / top * (len(_BARS) - 1))] for value in shown)
 
 
 @dataclass
@@ -194,6 +240,7 @@ def render(
     *,
     color: bool = True,
     lost: str = "",
+    history: History | None = None,
 ) -> list[str]:
     """Return the lines of a screen, none wider than it. `lost` is the reason why the figures are old."""
     width, height = size
@@ -213,9 +260,9 @@ def render(
 
     for line in _head(now, lost):
         add(line)
-    for line in _flow(now, before, seconds):
+    for line in _HELP if view.help else _flow(now, before, seconds, history or History(), width):
         add(line)
-    console.print(_classes(ordered(class_rows(now, before, names, seconds), view), view))
+    console.print(_classes(ordered(class_rows(now, before, names, seconds), view), view, width))
     for line in _costs_and_exits(now, before):
         add(line)
     for line in _games(now, view, threads):
@@ -247,7 +294,14 @@ def _head(now: SnapshotBody, lost: str) -> list[str]:
     return lines
 
 
-def _flow(now: SnapshotBody, before: SnapshotBody, seconds: float) -> list[str]:
+def _bars(name: str, said: str, values: Collection[float], width: int) -> str:
+    """Return a line that ends in bars, as far as there is room."""
+    return f"{name:7}{said}  {bars(values, width - len(said) - 10)}"
+
+
+def _flow(
+    now: SnapshotBody, before: SnapshotBody, seconds: float, history: History, width: int
+) -> list[str]:
     input_ = now.get("input") or {}
     said = "  ".join(
         f"{lane} {events:.0f}/s ({opened:.0f} windows/s)"
@@ -266,10 +320,18 @@ def _flow(now: SnapshotBody, before: SnapshotBody, seconds: float) -> list[str]:
     late, latest = 0.0, 0.0
     if loop := now.get("loop"):
         late, latest = loop["lag_last_ms"], loop["lag_max_ms"]
+    frames = now.get("frames")
+    shown = (
+        f"{frames['recent_fps']:.1f} a second, 99 % in {frames['recent_p99_ms']:.1f} ms"
+        if frames and frames["source"]
+        else "not known"
+    )
     return [
         f"input  {escape(str(input_.get('path', 'none')))}{why}  {said}",
         f"queue  {queue}   loop {late:.1f} ms late (most {latest:.1f})",
         _placement(now, before, seconds),
+        _bars("frames", shown, history.fps, width),
+        _bars("waits", "of the game, 99 %", history.waits, width),
     ]
 
 
@@ -294,23 +356,25 @@ def _placement(now: SnapshotBody, before: SnapshotBody, seconds: float) -> str:
     )
 
 
-def _classes(rows: Sequence[ClassRow], view: View) -> Table:
+def _classes(rows: Sequence[ClassRow], view: View, width: int) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     marks = {view.sort: "^" if view.reverse else "v"}
-    heads = (
-        ("CLASS", "class"),
-        ("TASKS", "tasks"),
-        ("CPU%", "cpu"),
-        ("RUNS/s", ""),
-        ("WAIT p50", ""),
-        ("p99", "p99"),
-        ("max", ""),
-        ("KICKS/s", ""),
+    heads = (  # text, name of the order, whether it is there on narrow screens
+        ("CLASS", "class", True),
+        ("TASKS", "tasks", False),
+        ("CPU%", "cpu", True),
+        ("RUNS/s", "", False),
+        ("WAIT p50", "", False),
+        ("p99", "p99", True),
+        ("max", "", True),
+        ("KICKS/s", "", False),
     )
-    for text, name in heads:
-        table.add_column(text + marks.get(name, ""), justify="left" if name == "class" else "right")
+    shown = [always or width >= _NARROW for _text, _name, always in heads]
+    for text, name, _always in compress(heads, shown):
+        justify: Literal["left", "right"] = "left" if name == "class" else "right"
+        table.add_column(text + marks.get(name, ""), justify=justify, no_wrap=True)
     for row in rows:
-        table.add_row(
+        cells = (
             escape(row.name),
             "-" if row.tasks is None else str(row.tasks),
             f"{row.cpu:.1f}",
@@ -319,6 +383,7 @@ def _classes(rows: Sequence[ClassRow], view: View) -> Table:
             time_text(row.max_us) if row.max_us else "-",
             f"{row.kicks:.0f}",
         )
+        table.add_row(*compress(cells, shown))
     return table
 
 

@@ -80,6 +80,11 @@ def snapshot(seconds: float, **more: Any) -> Any:
             "shield_kicks": [int(seconds * 60)],
             "wait_hist": [count for counts in hist for count in counts],
         },
+        "frames": {
+            "source": "scheduler",
+            "recent_fps": 60.0 - 20 * (int(seconds) % 2),
+            "recent_p99_ms": 21.5,
+        },
         "placement": {
             "home": "0-7",
             "why": "the die with 96 MB of cache",
@@ -154,8 +159,39 @@ def test_no_line_leaves_the_screen(size: tuple[int, int]) -> None:
     assert max(map(len, shown)) <= size[0]
 
 
+def test_a_narrow_screen_leaves_columns_out_and_cuts_none() -> None:
+    shown = lines(size=(40, 24))
+    begin = next(n for n, line in enumerate(shown) if line.startswith("CLASS"))
+    table = shown[begin : begin + 6]
+    assert "RUNS" not in table[0] and not any("…" in line for line in table)
+    assert re.fullmatch(r"background +50\.0 +60 ms +60 ms *", table[4])
+    assert re.fullmatch(r"game +250\.0 +2 ms +2 ms *", table[2])
+
+
+def test_bars_show_the_newest_updates() -> None:
+    history = topview.History()
+    assert topview.bars(history.fps, 10) == "" and topview.bars([1, 2, 4, 8], 2) == "▅█"
+    for second in range(1, 200):
+        history.add(snapshot(second + 1), snapshot(second), CLASSES, 1.0)
+    assert len(history.fps) == len(history.waits) == 120
+    assert topview.bars(history.fps, 4) == "▆█▆█"
+    assert topview.bars(history.waits, 3) == "███" and topview.bars(history.waits, 0) == ""
+    for width in (40, 80, 200):
+        shown = topview.render(
+            snapshot(3), snapshot(1), 2.0, View(), CLASSES, [], (width, 50), color=False, history=history
+        )  # fmt: skip
+        assert max(map(len, shown)) <= width
+        assert (shown[5].startswith("frames") and "▆█" in shown[5]) is (width > 60)
+
+
+def test_help_says_what_the_columns_are_and_goes_again() -> None:
+    view = View()
+    assert view.press("?", []) and "KICKS/s  times" in "\n".join(lines(view))
+    assert view.press("?", []) and "KICKS/s  times" not in "\n".join(lines(view))
+
+
 @pytest.mark.parametrize(
-    "gone", ["scheduler", "cpu_stats", "windows", "programs", "counters", "input", "loop"]
+    "gone", ["scheduler", "cpu_stats", "windows", "programs", "counters", "input", "loop", "frames"]
 )
 def test_a_supervisor_that_is_starting_is_shown_too(gone: str) -> None:
     more: dict[str, Any] = {gone: None}
