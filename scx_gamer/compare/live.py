@@ -57,9 +57,11 @@ class LiveStage(Closing):
         """Renew the lease; return the source and its frames."""
         answer = self._request("compare", id=self._id, pair=self._pair, **self._side, **more)
         try:
+            if answer.get("trial", {}) != self._side.get("trial", {}):
+                raise ValueError  # a supervisor that knows no trials
             frames = [Frame(int(end_ns), int(took_ns)) for end_ns, took_ns in answer["frames"]]
             return str(answer["source"]), frames
-        except (TypeError, KeyError, ValueError) as err:
+        except (AttributeError, TypeError, KeyError, ValueError) as err:
             raise CompareError(
                 "the supervisor's answer is not understood", hint="restart it after the upgrade"
             ) from err

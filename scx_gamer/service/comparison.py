@@ -126,6 +126,7 @@ class Comparison:
         return {
             "state": str(self._machine.state),
             "lease_s": LEASE_S,
+            "trial": dict(self._trial),
             "source": self._source,
             "frames": [list(frame) for frame in frames],
         }

@@ -56,7 +56,8 @@ def load(path: Path) -> dict[str, Course]:
 def save(path: Path, courses: dict[str, Course]) -> None:
     """Write the courses. Raises CompareError."""
     while len(courses) > MAX_GAMES:
-        courses.pop(next((n for n, c in courses.items() if not c.kept), next(iter(courses))))
+        names = list(courses)[:-1]  # the last one is being tuned
+        courses.pop(next((name for name in names if not courses[name].kept), names[0]))
     games = {name: asdict(course) for name, course in courses.items()}
     for one in games.values():
         result = one.pop("result")

@@ -37,6 +37,7 @@ class Answers:
         self.ended = 0
         self.trials: list[Mapping[str, int]] = []
         self.fails: ControlError | None = None
+        self.knows_trials = True
 
     def request(self, op: str, **args: Any) -> Any:
         if op == "games":
@@ -56,7 +57,8 @@ class Answers:
             self.trials.append(trial)
             self.game.trial = trial
             self.game.switch(True, args["pair"])
-        return {"source": "mangohud", "frames": [list(frame) for frame in self.game.read()]}
+        answer = {"source": "mangohud", "frames": [list(frame) for frame in self.game.read()]}
+        return {**answer, "trial": trial} if self.knows_trials else answer
 
 
 @pytest.fixture
@@ -163,6 +165,15 @@ def test_an_update_of_the_game_checks_what_is_kept(
     told = capsys.readouterr()
     assert "program of today is new: what is kept is checked again" in told.err
     assert "to be checked: smt_isolate" in told.out
+
+
+def test_a_supervisor_that_knows_no_trials_is_an_error(
+    answers: Answers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers.knows_trials = False
+    assert main(SHIELD) == FAILED
+    assert "restart it after the upgrade" in capsys.readouterr().err
+    assert answers.ended == 1
 
 
 def test_each_reason_not_to_begin_is_one_line(

@@ -92,6 +92,10 @@ def test_the_file_is_bounded_and_forgets_what_was_kept_last(tmp_path: Path) -> N
     assert len(found) == store.MAX_GAMES
     assert "appid 0" in found
     assert "appid 1" not in found
+    store.save(
+        path, {**{f"exe {n}": course() for n in range(store.MAX_GAMES)}, "now": Course("7.2", "")}
+    )
+    assert list(store.load(path))[-1] == "now"
 
 
 def test_a_file_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
