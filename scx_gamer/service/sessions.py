@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from scx_gamer.frames.stats import FrameStats
     from scx_gamer.games.model import Game
     from scx_gamer.service.services import Services
-    from scx_gamer.sessions.record import Power, Reading
+    from scx_gamer.sessions.record import Power, Programs, Reading
     from scx_gamer.sessions.recorder import Key, Recorder
-    from scx_gamer.system.loop import Loop
+    from scx_gamer.system.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
 
 _MAX_ID = (1 << 63) - 1
+_CHARGE_AFTER_S = 1.0  # the hooks are loaded when the start of the game is over
 
 
 class SessionFrames:
@@ -118,6 +119,7 @@ class Sessions:
         self._recorder: Recorder | None = None
         self._unavailable = ""  # why there is no recorder
         self._interference: Interference | None = None  # while a game runs
+        self._charging: Timer | None = None  # until it is opened
         self.frames = SessionFrames(self._active)
 
     def _active(self) -> Key | None:
@@ -138,8 +140,8 @@ class Sessions:
                 return
         from scx_gamer.sessions.recorder import Playing
 
-        if found and self._interference is None:
-            self._interference = self._open_interference()
+        if found and self._charging is None:
+            self._charging = self._loop.call_later(_CHARGE_AFTER_S, self._charge, name="charge")
         self._recorder.update(
             Playing(
                 key=game.key,
@@ -155,18 +157,35 @@ class Sessions:
         if not found:
             self._close_interference()
 
-    def _open_interference(self) -> Interference | None:
-        """Return the hooks that charge the game's waits to programs; None without, until the next change of games."""
+    def _charge(self) -> None:
+        """Load the hooks that charge the game's waits to programs; without them there is a record all the same."""
         from scx_gamer.frames.interference import Interference
         from scx_gamer.libbpf import BpfError
 
         try:
-            return Interference(self._services().observe)
+            self._interference = Interference(self._services().observe)
         except BpfError as err:
             log.warning("programs that take the CPU from the game are unknown: %s", err)
+
+    def _programs(self) -> Programs | None:
+        from scx_gamer.libbpf import BpfError
+        from scx_gamer.sessions.record import ProgramTimes
+
+        if self._interference is None:
             return None
+        try:
+            found = self._interference.read()
+        except BpfError as err:
+            log.warning("programs that take the CPU from the game are no longer known: %s", err)
+            self._interference.close()
+            self._interference = None
+            return None
+        return {key: ProgramTimes(**times) for key, times in found.items()}
 
     def _close_interference(self) -> None:
+        timer, self._charging = self._charging, None
+        if timer is not None:
+            timer.cancel()
         interference, self._interference = self._interference, None
         if interference is not None:
             interference.close()
@@ -179,7 +198,7 @@ class Sessions:
         limits = Limits(options.session_days, options.session_mb << 20, options.session_every_s)
 
         def read() -> Reading:
-            return reading(self._services(), self._waits(), meter.read(), self._interference)
+            return reading(self._services(), self._waits(), meter.read(), self._programs())
 
         return Recorder(self._loop, self._path, limits, read, self.frames)
 
@@ -255,16 +274,15 @@ def reading(
     services: Services,
     longest_ns: Sequence[int],
     power: Power | None,
-    interference: Interference | None,
+    programs: Programs | None,
 ) -> Reading:
     """Return the supervisor's figures of now."""
-    from scx_gamer.sessions.record import ProgramTimes, Reading
+    from scx_gamer.sessions.record import Reading
 
     machine, observe = services.machine, services.observe
     classes = observe.abi.names("class")
     attempts = machine.counters()
     lanes = len(observe.abi.names("lane"))
-    programs = interference.read() if interference is not None else None
     return Reading(
         time_s=time.monotonic(),
         attached=machine.attached is not None,
@@ -277,9 +295,7 @@ def reading(
         windows=sum(observe.windows.get(f"lane[{lane}].opened") for lane in range(lanes)),
         held_back=services.games.held_back(),
         power=power,
-        programs=None
-        if programs is None
-        else {key: ProgramTimes(**times) for key, times in programs.items()},
+        programs=programs,
     )
 
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,10 @@ def test_the_sleeps_of_one_thread_tell_the_frames(
                 )
             )  # fmt: skip
             sup.ask("game_add", pid=game.pid)
-            wait_until("a record", lambda: sup.ask("sessions"), 30)
-            counting = {name: hooks(name)[0] for name in ("count_switch", "count_wakeup")}
+            counting = {
+                name: wait_until(name, partial(hooks, name), 30, every_s=0.2)[0]
+                for name in ("count_switch", "count_wakeup")
+            }
             wait_source(sup, "scheduler")
             told, (hook,) = frames(sup), hooks()
             while (now := frames(sup))["source"]:
@@ -177,7 +180,7 @@ def test_waits_are_charged_to_the_programs_that_had_the_cpu(
 
         game = run(os.path.realpath(sys.executable), "-S", "-c", _STEADY)
         sup.ask("game_add", pid=game.pid)
-        wait_until("a record", lambda: sup.ask("sessions"), 30)
+        wait_until("the hooks", partial(hooks, "count_wakeup"), 30, every_s=0.2)
         before_s = delay_s(game.pid)
         hogs = [run("yes"), run("nice", "-n", "15", "od", "/dev/zero", "-v")]
         time.sleep(4)
