@@ -22,6 +22,7 @@ class Interference:
                     obj.maps[name].reuse_fd(observe.maps[name].fd)
             obj.load()
             self._abi, self._map = Abi(obj.btf), obj.maps[_MAP]
+            self._classes = observe.abi.names("class")
             # further programs are charged to this entry once the map is full
             self._map.update(bytes(self._map.key_size), bytes(self._map.value_size))
             for program in obj.programs.values():
@@ -30,14 +31,13 @@ class Interference:
 
     def read(self) -> dict[tuple[str, str], dict[str, int]]:
         """Return struct scxg_interference by the name of a program and of its class."""
-        classes = self._abi.names("class")
         found: dict[tuple[str, str], dict[str, int]] = {}
         for raw in set(self._map.keys()):
             value = self._map.lookup(raw)
             if value is not None:
                 key = self._abi.unpack("scxg_program", raw)
                 counts = self._abi.unpack("scxg_interference", value)
-                found[str(key["name"]), classes[int(key["class_id"])]] = {
+                found[str(key["name"]), self._classes[int(key["class_id"])]] = {
                     name: int(count) for name, count in counts.items()
                 }
         return found

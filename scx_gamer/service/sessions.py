@@ -174,7 +174,8 @@ class Sessions:
         if self._interference is None:
             return None
         try:
-            found = self._interference.read()
+            # 9 us a program: input may interrupt it, because it shares no map with input
+            found = self._loop.run_interruptible(self._interference.read)
         except BpfError as err:
             log.warning("programs that take the CPU from the game are no longer known: %s", err)
             self._interference.close()
