@@ -31,6 +31,7 @@ class SupervisorOptions:
     mode_fixed: bool = False  # set by the command line, so files do not change it
     network: Mapping[str, object] = field(default_factory=dict)  # by key; empty: no limits
     power: str = "none"  # power profile to hold while a game runs
+    on_battery: str = "none"  # profile of ours while the machine runs on battery
     input_lanes: Mapping[str, str] = field(default_factory=dict)  # [input] lanes
     sessions: bool = True  # record the sessions of games
     session_days: int = 365  # age at which a record is deleted

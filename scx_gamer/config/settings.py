@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from scx_gamer.system.text import printable
 MODES = ("auto", "always")
 POWER_PROFILES = ("none", "performance", "power-saver")  # what power-profiles-daemon can hold
 LANES = ("none", "keyboard", "mouse", "gamepad")
+PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 MAX_LANES, MAX_DEVICE_NAME = 64, 80  # of [input] lanes: entries, and characters of a device's name
 __all__ = [
     "MODES",
@@ -86,6 +88,7 @@ class Config:
     sessions: SessionsConfig
     network: Mapping[str, object]  # by key of network.RULES; a profile may override it
     power: str  # of POWER_PROFILES; a profile may override it
+    on_battery: str  # name of a profile, or none
     tunables: Mapping[str, int]
     files: tuple[Path, ...]
     directory: Path
@@ -139,6 +142,10 @@ def _is_lanes(value: object) -> bool:
     )
 
 
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and PROFILE_NAME.fullmatch(value) is not None
+
+
 _RULES = {
     "mode": choice(*MODES),
     "metrics.enabled": FLAG,
@@ -156,6 +163,7 @@ _RULES = {
     "sessions.days": number(1, 3650),
     "sessions.size_mb": number(1, 1024),
     "power.profile": choice(*POWER_PROFILES),
+    "power.on_battery": Rule(_is_name, 'use the name of a profile, such as "powersave", or "none"'),
     **{f"network.{key}": rule for key, rule in network.RULES.items()},
 }
 _COUNT = number(0, (1 << 63) - 1, "use a whole number, 0 or more")
@@ -226,6 +234,7 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
             visible_to=_text(values["games.visible_to"]),
         ),
         power=_text(values["power.profile"]),
+        on_battery=_text(values["power.on_battery"]),
         sessions=SessionsConfig(
             keep=values["sessions.keep"] == "on",
             days=_number(values["sessions.days"]),

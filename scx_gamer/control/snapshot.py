@@ -142,6 +142,8 @@ class PowerFacts(TypedDict):
     wanted: str
     held: str
     why: str  # it is not held though it is wanted
+    on_battery: bool | None  # None: unknown, or no setting asks
+    source_why: str  # it is unknown though a setting asks
 
 
 class FeedFacts(TypedDict):

@@ -26,6 +26,7 @@ from scx_gamer.dbus.holds import Holds
 from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.polkit import Authority
 from scx_gamer.dbus.power import PowerHold
+from scx_gamer.dbus.source import PowerSource
 from scx_gamer.system.exit_codes import USAGE
 from scx_gamer.system.loop import Loop, Timer
 from scx_gamer.system.procfs import start_of
@@ -55,14 +56,16 @@ class BusService(Endpoint):
         operations: Mapping[str, Operation],
         properties: Callable[[], Values],
         hold: Callable[[str, str], None],
+        on_battery: Callable[[bool], None] = lambda _on: None,
     ) -> None:
-        """`hold(profile, reason)`: what the holds come to, an empty profile for none."""
+        """`hold(profile, reason)`: what the holds come to, an empty profile for none; `on_battery`: see PowerSource."""
         wire.library()  # without dbus-next there is no service: said at once, as BusError
         super().__init__(loop, interfaces(), _PATHS, wire.introspection())
         self._operations = operations
         self._properties = properties
         self._holds = Holds(hold)
         self.power = PowerHold()
+        self.source = PowerSource(on_battery)
         self._refused = 0  # by connections that are gone
         self._timer: Timer | None = None
         self._failures = 0
@@ -96,6 +99,7 @@ class BusService(Endpoint):
         self._bus = self._authority = None
         self._holds.clear()
         self.power.lost()
+        self.source.lost()
         if not self._closed:
             delay = _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
             self._failures += 1
@@ -133,6 +137,7 @@ class BusService(Endpoint):
         log.info("on the bus as %s", BUS_NAME)
         if self._bus is not None:
             self.power.connected(self._bus)
+            self.source.connected(self._bus)
         self._request_name(old_name(BUS_NAME), self._old_named)
 
     def _old_named(self, reply: Any, error: str) -> None:
@@ -310,6 +315,7 @@ class BusService(Endpoint):
 
     def _on_signal(self, message: Any) -> None:
         self.power.on_signal(message)
+        self.source.on_signal(message)
         if message.sender == DBUS and message.member == "NameOwnerChanged":
             name, _, owner = message.body
             if not owner:
@@ -331,6 +337,7 @@ class BusService(Endpoint):
         self._closed = True
         self.connected = False
         self.power.lost()
+        self.source.lost()
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

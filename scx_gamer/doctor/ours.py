@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from scx_gamer import control
 from scx_gamer.config.settings import ConfigError, load, tunable_limits
@@ -81,6 +82,9 @@ def supervisor() -> Iterator[Finding]:
     elif power.get("why"):
         to_do = "install power-profiles-daemon or tuned-ppd, or set power.profile to none"
         yield Finding(INFO, "power profile", printable(str(power["why"]), 200), to_do)
+    if power.get("source_why"):
+        to_do = "install upower, or set power.on_battery to none"
+        yield Finding(INFO, "power source", printable(str(power["source_why"]), 200), to_do)
 
 
 def sessions() -> Iterator[Finding]:
@@ -113,6 +117,10 @@ def profiles() -> Iterator[Finding]:
     if not found.profiles:
         yield Finding(WARN, "profiles", "none found", "reinstall scx-gamer")
         return
+    with suppress(ConfigError):  # said already
+        if (name := load().on_battery) not in {"none", *found.profiles}:
+            what = f"power.on_battery is {printable(name)}, which is no profile"
+            yield Finding(WARN, "profiles", what, "scx-gamer profiles list has the names")
     try:
         answer = control.request("status", timeout_s=5)
     except control.ControlError:

@@ -8,14 +8,13 @@ single keys, in the order of their names. An invalid profile does not affect the
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from scx_gamer.config import toml
-from scx_gamer.config.settings import config_dir, vendor_file
+from scx_gamer.config.settings import PROFILE_NAME, config_dir, vendor_file
 from scx_gamer.config.toml import ConfigError, Document, suggest, value_text
 from scx_gamer.profiles.match import Found, Game, find
 from scx_gamer.profiles.model import Match, Profile, ProfileError, UnknownProfile
@@ -24,7 +23,6 @@ from scx_gamer.system.text import printable
 
 MAX_BYTES = 64 << 10
 MAX_PROFILES = 1024
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def _names(folder: Path) -> Iterator[str]:
         stem = entry.removesuffix(".d").removesuffix(".toml")
         if entry.startswith(".") or not entry.endswith((".toml", ".toml.d")):
             continue
-        if not _NAME.fullmatch(stem):
+        if not PROFILE_NAME.fullmatch(stem):
             where = printable(str(folder / entry))
             hint = "use lower-case letters, digits and - in the file's name"
             raise ProfileError(where, "is not a valid profile name", hint)

@@ -38,6 +38,7 @@ class Base:
     network: Mapping[str, object]  # values of [network], or empty
     input_lanes: Mapping[str, str] = field(default_factory=dict)  # of devices, as [input] has them
     power: str = "none"  # power profile to hold while a game runs
+    on_battery: str = "none"  # profile of ours while the machine runs on battery
 
 
 class ActiveProfile:
@@ -70,6 +71,7 @@ class ActiveProfile:
         self._defaults = {name: constants[f"SCXG_DEF_{name.upper()}"] for name in self._index}
         self._base = base
         self._games: tuple[Game, ...] = ()
+        self._battery = False
         self._failed: list[str] = []  # the profile of each error since the last good word
         self._sent: dict[str, int] = {}
         self._trial: dict[str, int] = {}  # of a comparison; never outlives it
@@ -120,6 +122,11 @@ class ActiveProfile:
         found = str(own.get("profile", self._base.power))
         return "" if found == "none" else found
 
+    @property
+    def follows_power_source(self) -> bool:
+        """Return True if the choice depends on whether the machine runs on battery."""
+        return self._base.on_battery != "none"
+
     def errors(self) -> tuple[ConfigError, ...]:
         base = (self.base_error,) if self.base_error else ()
         return (*base, *self.profiles.errors)
@@ -163,6 +170,11 @@ class ActiveProfile:
         self._trial = of_documents("trial", [document], self._limits).tunables
         self._send_changed()
         return self._trial
+
+    def set_on_battery(self, on_battery: bool) -> None:
+        """Choose by the power source."""
+        self._battery = on_battery
+        self._choose()
 
     def reload(self, cause: str) -> bool:
         """Read configuration and profiles again; keep the old where the new is wrong, and return False then."""
@@ -228,6 +240,8 @@ class ActiveProfile:
                 return self.profiles.profiles[self.chosen], "set by the user"
             return auto, f"{self.chosen} is disabled: {self.disabled[self.chosen]}"
         usable = {n: p for n, p in self.profiles.profiles.items() if n not in self.disabled}
+        if self._battery and self._base.on_battery in usable:
+            return usable[self._base.on_battery], "the machine runs on battery"
         found = ProfileSet(usable).find(list(self._games))
         if found is not None:
             return found.profile, f"{found.how} {found.what} of the game that runs"

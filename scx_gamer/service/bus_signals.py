@@ -43,7 +43,9 @@ class BusSignals:
         self._signalled_games: dict[int, tuple[str, set[int]]] = {}  # name and owners
         self._signalled_exit: ExitRecord | None = None
         self._operations: dict[str, Operation] = {}
-        self._service = BusService(loop, self._operations, self._properties, self._hold)
+        self._service = BusService(
+            loop, self._operations, self._properties, self._hold, profile.set_on_battery
+        )
 
     def serve(self, operations: Mapping[str, Operation]) -> None:
         """Accept calls of `operations`; call it before the loop runs."""
@@ -59,8 +61,14 @@ class BusSignals:
         """Hold a power profile while a game runs; empty for none."""
         self._service.power.want(profile, "a game runs")
 
-    def power(self) -> dict[str, str]:
-        return self._service.power.status()
+    def watch_power_source(self, wanted: bool) -> None:
+        """Have the profile told whether the machine runs on battery."""
+        self._service.source.watch(wanted)
+
+    def power(self) -> dict[str, object]:
+        source = self._service.source
+        known = {"on_battery": source.on_battery, "source_why": source.why}
+        return {**self._service.power.status(), **known}
 
     def _properties(self) -> dict[str, object]:
         """Return the properties without the rest of the status, because clients poll them."""

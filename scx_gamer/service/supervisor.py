@@ -416,6 +416,7 @@ class Supervisor:
         if services.bus is not None:
             playing = services.games.wanted and not services.machine.off
             services.bus.hold_power(services.profile.power if playing else "")
+            services.bus.watch_power_source(services.profile.follows_power_source)
 
     def record_sessions(self) -> None:
         """Begin and end sessions with games, after the scheduler came or went: its counters are complete then."""
@@ -455,7 +456,10 @@ def _no_input(why: str) -> str:
 
 def base_of(options: SupervisorOptions) -> Base:
     """Return the settings that the supervisor was started with."""
-    return Base(options.mode, options.tunables, options.network, options.input_lanes, options.power)
+    return Base(
+        options.mode, options.tunables, options.network, options.input_lanes, options.power,
+        options.on_battery,
+    )  # fmt: skip
 
 
 def read_base(options: SupervisorOptions, constants: Mapping[str, int]) -> Base:
@@ -465,7 +469,8 @@ def read_base(options: SupervisorOptions, constants: Mapping[str, int]) -> Base:
     config = load(Path(options.config_dir))
     config.check_tunables(constants)
     mode = options.mode if options.mode_fixed else config.mode
-    return Base(mode, config.tunables, config.network, config.input.lanes, config.power)
+    lanes = config.input.lanes
+    return Base(mode, config.tunables, config.network, lanes, config.power, config.on_battery)
 
 
 def options_of(config: Config) -> SupervisorOptions:
@@ -484,6 +489,7 @@ def options_of(config: Config) -> SupervisorOptions:
         mode_fixed=config.mode_fixed,
         network=config.network,
         power=config.power,
+        on_battery=config.on_battery,
         input_lanes=config.input.lanes,
         sessions=config.sessions.keep,
         session_days=config.sessions.days,

@@ -99,6 +99,8 @@ def test_an_admins_drop_in_masks_the_vendors(
         ("metrics.port = 70000\n", (":1:", "metrics.port is 70000")),
         ("mode = \n", ("config.toml:1:", "is not TOML")),
         ('[power]\nprofile = "fast"\n', ("config.toml:2:", "power.profile", '"power-saver"')),
+        ('[power]\non_battery = "A b"\n', ("config.toml:2:", "power.on_battery", '"powersave"')),
+        ("[power]\non_battery = true\n", ("config.toml:2:", "power.on_battery", '"none"')),
         ("x = " + "9" * 5000, ("config.toml", "is not TOML")),
         ("x = " + "[" * 50000, ("config.toml", "is nested too deeply")),
         ('"metrics.port" = 1\n', ("unknown key", "did you mean metrics.port?")),

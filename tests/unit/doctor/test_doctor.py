@@ -305,6 +305,14 @@ def test_the_power_profile_that_is_held(
     assert all(one.what.isprintable() for one in found)
 
 
+@pytest.mark.parametrize("why", ["no UPower\x1b", ""])
+def test_an_unknown_power_source_is_named(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    answer = {"state": "idle", "cause": "", "power": {"source_why": why}}
+    monkeypatch.setattr(control, "request", lambda _op, **_args: answer)
+    found = [one for one in ours.supervisor() if one.check == "power source"]
+    assert [one.what for one in found] == (["no UPower\\x1b"] if why else [])
+
+
 @pytest.mark.parametrize(
     ("facts", "level", "said"),
     [

@@ -102,6 +102,26 @@ def test_what_the_user_set_holds_over_games(world: World) -> None:
     assert world.tuning.name == "fast"
 
 
+def test_on_battery_the_administrators_profile_holds_for_all_games(world: World) -> None:
+    world.tuning.set_games([Game(5)])
+    world.tuning.set_on_battery(True)
+    assert world.tuning.name == "fast" and not world.tuning.follows_power_source
+    world.base = Base("auto", {}, {}, on_battery="power")
+    world.tuning.reload("test")
+    assert world.tuning.follows_power_source
+    assert (world.tuning.name, world.tuning.why) == ("power", "the machine runs on battery")
+    assert world.told("slice_us") == 10000
+    world.tuning.choose("fast")
+    assert world.tuning.name == "fast"
+    world.tuning.choose("auto")
+    world.tuning.set_on_battery(False)
+    assert world.tuning.why == "appid 5 of the game that runs"
+    world.base = Base("auto", {}, {}, on_battery="gone")
+    world.tuning.reload("test")
+    world.tuning.set_on_battery(True)
+    assert world.tuning.name == "fast"
+
+
 def test_a_choice_that_is_gone_is_auto(world: World, tmp_path: Path) -> None:
     world.tuning.start("gone")
     assert world.tuning.chosen == "auto"

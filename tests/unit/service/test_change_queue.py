@@ -42,6 +42,7 @@ class World:
     generation: int = 0
     attach_fails: bool = False
     power: str = ""
+    source_watched: bool | None = None
 
     # games
     @property
@@ -103,6 +104,9 @@ class World:
     # bus
     def hold_power(self, profile: str) -> None:
         self.power = profile
+
+    def watch_power_source(self, wanted: bool) -> None:
+        self.source_watched = wanted
 
     def publish(self) -> None: ...
 
@@ -204,7 +208,11 @@ def test_power_is_held_while_a_game_runs_with_the_profile_s_own_value(daemon: Da
     daemon.sup._changes.apply()
     daemon.world.take()
 
+    assert daemon.world.source_watched is False
+    daemon.profile._read_base = lambda: Base("auto", {}, NETWORK, {}, "performance", "fast")
+    daemon.sup._reload("test")
     daemon.play(Game(6))
+    assert daemon.world.source_watched is True
     assert daemon.world.power == "performance"
     daemon.play(Game(5))
     assert daemon.world.power == "power-saver"

@@ -26,7 +26,8 @@ hooks feed feed.sent feed.dropped feed.ring_full feed.waiting feed.drains
 profile profile.active profile.chosen profile.why profile.settings profile.errors profile.disabled profile.changes
 profile.reloads profile.tunables profile.watch
 input input.path input.devices input.lanes input.held input.why
-power power.wanted power.held power.why bus bus.connected bus.calls bus.holds bus.over_budget session_hints
+power power.wanted power.held power.why power.on_battery power.source_why
+bus bus.connected bus.calls bus.holds bus.over_budget session_hints
 detection detection.source detection.why detection.filter detection.filter_why detection.names
 detection.desktop_games detection.processes_known detection.classes detection.by_rule detection.hints
 detection.focus_pid detection.focus_why detection.reconciles detection.losses detection.data_error detection.threads
