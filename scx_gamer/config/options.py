@@ -23,9 +23,10 @@ class SupervisorOptions:
     backoff_s: tuple[float, ...] = (5.0, 30.0, 120.0)
     budget: int = 3  # failures within budget_window_s, then fallback
     budget_window_s: float = 600.0
-    settle_s: float = 0.5  # before a restart that the kernel asked for
+    settle_s: float = 0.25  # without CPU hotplug, before a restart that the kernel asked for
+    settle_max_s: float = 8.0  # longest wait for the end of a burst of hotplug
     conflict_free_s: float = 5.0  # without another scheduler, before ours is attached after it
-    quick_restart_s: float = 10.0  # an attachment shorter than this lengthens the next settle time
+    quick_restart_s: float = 1.0  # an attachment shorter than this lengthens the next settle time
     tunables: dict[str, int] = field(default_factory=dict)  # by lower-case name of scxg_tunable
     config_dir: str = ""  # read again on SIGHUP; empty: no configuration files
     mode_fixed: bool = False  # set by the command line, so files do not change it

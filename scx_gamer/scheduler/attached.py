@@ -13,7 +13,13 @@ from scx_gamer.libbpf.kernel import prog_info
 from scx_gamer.observe.observer import SHARED, Observe
 from scx_gamer.scheduler import counters, sysfs, topology
 from scx_gamer.scheduler.errors import AttachBusy, AttachFailed, AttachUnsupported
-from scx_gamer.scheduler.exits import KIND_ERROR, ExitRecord
+from scx_gamer.scheduler.exits import (
+    CODE_HOTPLUG,
+    CODE_RESTART,
+    KIND_ERROR,
+    KIND_UNREG_KERN,
+    ExitRecord,
+)
 from scx_gamer.scheduler.topology import Topology
 from scx_gamer.system.paths import checkout_variable
 
@@ -231,9 +237,15 @@ class Generations:
 
     def attach(self, generation: int) -> AttachedScheduler:
         """Attach a new generation on the CPUs of now. Raises as AttachedScheduler does, and TopologyError."""
+        hotplugs = sysfs.hotplugs()
         self.attached = AttachedScheduler(
             self._observe, topology.read(), generation, self._add_ended
         )
+        if sysfs.hotplugs() != hotplugs:
+            # the kernel ends a scheduler for CPUs that come or go after its attach, and not for those before
+            self.attached.close()
+            code = CODE_RESTART | CODE_HOTPLUG
+            raise AttachFailed(ExitRecord(KIND_UNREG_KERN, code, generation, "amid the attach"))
         return self.attached
 
     def _add_ended(self, ended: AttachedScheduler) -> None:

@@ -7,6 +7,7 @@ import enum
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from scx_gamer.config.options import SupervisorOptions
@@ -47,6 +48,10 @@ class Kernel(Protocol):
 
     def other_loaded(self) -> bool:
         """Return True while a scheduler that is not ours is loaded, or on its way in or out."""
+        ...
+
+    def hotplugs(self) -> int:
+        """Return how often a CPU came or went since the boot."""
         ...
 
     def keep_dump(self, record: ExitRecord) -> None: ...
@@ -98,6 +103,7 @@ class Machine:
         self._retry_at_ns: int | None = None
         self._consecutive = 0  # failures without a long healthy run between them
         self._quick_restarts = 0
+        self._hotplugs = 0  # as counted at the last look
         self._wanted = False
         self._attached_ns = 0
         self._free_since_ns: int | None = None  # in conflict: since when nobody else is loaded
@@ -275,10 +281,14 @@ class Machine:
             self._change(State.OFF, record.line())
         elif action is Action.RESTART:
             self._restarts += 1
-            # exponential backoff: a storm of CPU hotplug must not become a storm of loads
-            delay = self._options.settle_s * (1 << min(self._quick_restarts, 4))
+            # Exponential backoff, because hotplug at a pace that lets us attach in between must not become a storm of
+            # loads. For a burst, _retry_settled() waits.
+            delay = self._options.settle_s * (1 << min(self._quick_restarts, 5))
             self._quick_restarts += 1
-            self._retry_later(delay, f"{record.line()}; not counted")
+            self._hotplugs = self._kernel.hotplugs()
+            settle_by_ns = self._clock.now_ns() + int(self._options.settle_max_s * 1e9)
+            retry = partial(self._retry_settled, settle_by_ns)
+            self._retry_later(delay, f"{record.line()}; not counted", retry)
         else:
             # detached by us, or by another process that destroyed our link: stay detached
             self._change(State.IDLE, record.line())
@@ -296,11 +306,24 @@ class Machine:
         self._consecutive += 1
         self._retry_later(delay, record.line())
 
-    def _retry_later(self, delay_s: float, cause: str) -> None:
+    def _retry_later(
+        self, delay_s: float, cause: str, retry: Callable[[], None] | None = None
+    ) -> None:
+        self._set_retry(delay_s, retry or self._retry)
+        self._change(State.BACKOFF, f"{cause}; again in {delay_s:g} s")
+
+    def _set_retry(self, delay_s: float, retry: Callable[[], None]) -> None:
         self._cancel_retry()
         self._retry_at_ns = self._clock.now_ns() + int(delay_s * 1e9)
-        self._timer = self._clock.call_later(delay_s, self._retry, name="attach again")
-        self._change(State.BACKOFF, f"{cause}; again in {delay_s:g} s")
+        self._timer = self._clock.call_later(delay_s, retry, name="attach again")
+
+    def _retry_settled(self, settle_by_ns: int) -> None:
+        """Attach again once no CPU came or went for a while: a burst, such as SMT's, is one new generation."""
+        before, self._hotplugs = self._hotplugs, self._kernel.hotplugs()
+        if self._hotplugs == before or self._clock.now_ns() >= settle_by_ns:
+            self._retry()
+        else:
+            self._set_retry(self._options.settle_s, partial(self._retry_settled, settle_by_ns))
 
     def _retry(self) -> None:
         self._follow_wanted("attached again" if self._wanted else "no game any more")

@@ -52,3 +52,8 @@ def counter(name: str, root: Path = SCHED_EXT) -> int | None:
     """Return a counter such as `enable_seq` or `nr_rejected`; None where the kernel lacks it."""
     text = _read(root, name)
     return int(text) if text is not None and text.isdecimal() else None
+
+
+def hotplugs(root: Path = SCHED_EXT) -> int:
+    """Return how often a CPU came or went since the boot."""
+    return counter("hotplug_seq", root) or 0

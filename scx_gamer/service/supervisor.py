@@ -334,6 +334,9 @@ class Supervisor:
     def other_loaded(self) -> bool:
         return sysfs.state() != "disabled"
 
+    def hotplugs(self) -> int:
+        return sysfs.hotplugs()
+
     def keep_dump(self, record: ExitRecord) -> None:
         self._changes.scheduler_failed(self.services.profile.name)
         where = exit_dumps.save(self._paths.exits, record, {"status": self._status.status()})

@@ -79,6 +79,10 @@ class FakeKernel:
     lives: list[FakeAttached] = field(default_factory=list)
     dumps: list[ExitRecord] = field(default_factory=list)
     other: bool = False
+    hotplug_count: int = 0
+
+    def hotplugs(self) -> int:
+        return self.hotplug_count
 
     def other_loaded(self) -> bool:
         return self.other
@@ -160,12 +164,50 @@ def test_restart_bit_is_a_new_generation_that_is_not_counted(world: World) -> No
 
 def test_storm_of_restarts_slows_down(world: World) -> None:
     machine = attached(world)
-    waits = []
-    for _ in range(6):
+    waits: list[float] = []
+    for _ in range(7):
         world.end(machine, KIND_UNREG_KERN, CODE_RESTART)
-        waits.append(machine.retry_in_s())
-        world.clock.advance(9)
-    assert waits == [0.5, 1, 2, 4, 8, 8]
+        waits.append(machine.retry_in_s() or 0)
+        world.clock.advance(waits[-1] + 0.9)
+    assert waits == [0.25, 0.5, 1, 2, 4, 8, 8]
+
+
+def test_a_burst_of_hotplug_is_one_generation(world: World) -> None:
+    """SMT of eight threads off and on: each burst ends with one attach, soon after its last CPU."""
+    machine = attached(world)
+    for burst in range(2, 22):
+        world.kernel.hotplug_count += 1
+        world.end(machine, KIND_UNREG_KERN, CODE_RESTART)
+        for _ in range(3):
+            world.clock.advance(0.1)
+            world.kernel.hotplug_count += 1
+        world.clock.advance(0.4)
+        assert machine.state is State.BACKOFF
+        world.clock.advance(0.1)  # looked at every quarter of a second: 0.75 s after the first
+        assert machine.state is State.ATTACHED
+        assert len(world.kernel.lives) == burst
+        world.clock.advance(1)
+
+
+def test_endless_hotplug_does_not_keep_the_scheduler_away(world: World) -> None:
+    machine = attached(world)
+    world.end(machine, KIND_UNREG_KERN, CODE_RESTART)
+    for _ in range(80):
+        assert machine.state is State.BACKOFF
+        world.kernel.hotplug_count += 1
+        world.clock.advance(0.1)
+    assert machine.state is State.ATTACHED
+
+
+def test_a_user_who_starts_amid_a_burst_does_not_wait(world: World) -> None:
+    machine = attached(world)
+    world.end(machine, KIND_UNREG_KERN, CODE_RESTART)
+    world.kernel.hotplug_count += 1
+    world.clock.advance(0.6)
+    machine.user_start()
+    assert machine.state is State.ATTACHED
+    world.clock.advance(20)
+    assert len(world.kernel.lives) == 2
 
 
 @pytest.mark.parametrize(("kind", "code"), [(KIND_SYSRQ, 0), (KIND_UNREG_KERN, 0), (68, 0)])
