@@ -36,7 +36,6 @@ NO_BOOT_STATUS = 125
 LOCKSTEP_STRETCH_NS = 1000
 # For a reader who waits, and figures that need not be those of metal: a second of virtual time takes less of his.
 BRIEF_STRETCH_NS = 5000
-BRIEF_KERNEL = ("mitigations=off", "no5lvl")
 # No hypervisor, as far as the kernel knows: its locks let in who waits longest, as on metal. Nothing by chance, a clock
 # that begins at the same time in each boot, and no CD drive, which answers when the host gets to it.
 LOCKSTEP_OPTIONS = (
@@ -54,6 +53,12 @@ UNUSED_MODULES = (
     "powernow_k8", "qemu_fw_cfg", "sg", "sr_mod",
 )  # fmt: skip
 
+# What makes an emulated CPU sooner done: it speculates nothing, and a fifth level of page tables is one more look-up at
+# each of its TLB misses.
+QUICK_KERNEL = (
+    "mitigations=off", "no5lvl", f"rootflags={ROOT_FLAGS}", f"modprobe.blacklist={','.join(UNUSED_MODULES)}",
+)  # fmt: skip
+
 SETUP = """#!/bin/bash
 echo started > {scratch}/started
 export PATH={venv}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games
@@ -65,7 +70,7 @@ mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 ip link set lo up 2>/dev/null
-mkdir -p /run/scx-gamer /var/lib/scx-gamer /run/temporary
+{hooks}mkdir -p /run/scx-gamer /var/lib/scx-gamer /run/temporary
 export TMPDIR=/run/temporary  # /tmp shows what this machine's other programs put there
 {machine}cd {tree}
 {command} >{scratch}/stdout 2>{scratch}/stderr </dev/null
@@ -73,6 +78,14 @@ echo $? > {scratch}/status.new
 dmesg > {scratch}/dmesg 2>/dev/null
 mv {scratch}/status.new {scratch}/status
 sync
+"""
+
+
+# Hides what this machine has each Python do as it starts: nothing here needs it, and it can be most of such a start.
+NO_HOOKS = """\
+for hook in $(grep -ls ^import /usr/lib/python3/dist-packages/*.pth /usr/local/lib/python3*/dist-packages/*.pth); do
+	mount --bind /dev/null "$hook"
+done
 """
 
 
@@ -117,6 +130,7 @@ class Guest:
             venv="" if self.kernel.foreign else f"{TREE}/build/venv/bin:",
             more=self._environment(),
             kernel_dir=shlex.quote(str(self.kernel.image.resolve().parent)),
+            hooks=NO_HOOKS if self.lockstep and self.brief else "",
             machine=f"{self.machine.setup()}\n" if self.machine and self.machine.setup() else "",
             command=shlex.join(command),
         )
@@ -168,6 +182,10 @@ class Guest:
             return "PYTHONPYCACHEPREFIX=/run/pycache"
         return "PYTHONDONTWRITEBYTECODE=1" + (" SCX_GAMER_LOCKSTEP=1" if self.lockstep else "")
 
+    def _quick(self) -> bool:
+        """Whether it is emulated, and how long it takes matters more than whether it is like metal."""
+        return self.brief if self.lockstep else not kvm.works(self.kernel.image)
+
     def _vng(self, script: Path, scratch: Path) -> list[str]:
         command = [
             "vng",
@@ -188,16 +206,11 @@ class Guest:
                 for text in self.machine.kernel_options():
                     command += ["-a", text]
             command += ["--disable-kvm", f"--qemu-opts={options}", "-a", "tsc=reliable"]
-            for text in BRIEF_KERNEL if self.brief else ():
-                command += ["-a", text]
-        elif not kvm.works(self.kernel.image):
-            # One TCG thread: with several, a kernel that patches its own code crashes. An emulated CPU speculates
-            # nothing, and a fifth level of page tables is one more look-up at each of its TLB misses.
+        elif self._quick():
+            # One TCG thread: with several, a kernel that patches its own code crashes.
             command += ["--disable-kvm", "--qemu-opts=-accel tcg,thread=single"]
-            for text in BRIEF_KERNEL:
-                command += ["-a", text]
-            command += ["-a", f"rootflags={ROOT_FLAGS}"]
-            command += ["-a", f"modprobe.blacklist={','.join(UNUSED_MODULES)}"]
+        for text in QUICK_KERNEL if self._quick() else ():
+            command += ["-a", text]
         for text in self.kernel.append:
             command += ["-a", text]
         if self.root is not None:
