@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A user who opens everything as often as it is let, asks for the longest answers, and reads nothing. A program:
 
-python hostile_user.py UID FOLDER PORT PROCESSES    prints "ready" and stays; it becomes the user UID, unless that is -1
+python hostile_user.py UID FOLDER PORT [PROGRAM COUNT]    becomes the user UID, prints "ready" and goes on. PROGRAM is
+                                                          hostile_processes.c, compiled
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -16,7 +18,6 @@ from scx_gamer.dbus import BUS_NAME, OBJECT_PATH, wire
 from scx_gamer.dbus.client import BusClient
 
 CALLS = 10_000
-CHAIN = 100  # processes, each the parent of the next
 
 
 def open_sockets(folder: str) -> list[socket.socket]:
@@ -60,32 +61,29 @@ def flood_bus() -> list[BusClient]:
     return clients
 
 
-def start_processes(count: int) -> None:
-    """Chains of processes with a long environment, until the user's limit."""
-    os.environ["GAMEID"] = "x" * 100_000
-    for _ in range(count // CHAIN):
-        try:
-            if os.fork() == 0:
-                depth = 1
-                while depth < CHAIN and os.fork() == 0:
-                    depth += 1
-                time.sleep(600)
-                os._exit(0)
-        except OSError:
-            return
+def start_processes(program: str, count: str) -> None:
+    """As many processes with a long environment, or the user's limit of them."""
+    env = {**os.environ, "GAMEID": "x" * 100_000}
+    process = subprocess.Popen([program, count], env=env, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
 
 
 def main() -> None:
-    uid, folder, port, processes = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    uid, folder, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     wire.library()
-    if uid >= 0:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-    held = [*open_sockets(folder), *open_port(port), *flood_bus()]
-    start_processes(processes)
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    sockets = open_sockets(folder)
+    held = [*open_port(port), *flood_bus()]
+    if processes := sys.argv[4:]:
+        start_processes(*processes)
     print("ready", flush=True)
-    time.sleep(600 if held else 0)
+    while held:
+        time.sleep(1)
+        sockets.clear()  # which closes them
+        sockets += open_sockets(folder)
 
 
 if __name__ == "__main__":

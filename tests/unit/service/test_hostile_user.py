@@ -66,7 +66,7 @@ def test_root_is_answered_beside_a_user_who_opens_everything_and_reads_nothing(
         one = turn.do(lambda: Daemons(turn.loop, folder))
         wait(lambda: one.bus.connected)
         user = subprocess.Popen(
-            [sys.executable, hostile_user.__file__, str(STRANGER), name, str(one.exporter.port), "0"],
+            [sys.executable, hostile_user.__file__, str(STRANGER), name, str(one.exporter.port)],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(TREE)},
         )  # fmt: skip
         try:
