@@ -260,7 +260,7 @@ static void clocks(struct load *load, unsigned int task, unsigned int role, int 
 	(void)fds;
 	while (going(load)) {
 		sleep_until(next_step(now_ns() + 1, CLOCK_PERIOD_NS));
-		burn((uint64_t)(20 * load->loops_per_us));
+		burn((uint64_t)(80 * load->loops_per_us));
 		did(load, task, 1);
 	}
 }
@@ -274,7 +274,7 @@ static const struct kind kinds[] = {
     {"memory", "pages touched", 1, memory, false},
     {"pinned", "chunks of 50 us", 1, pinned, false},
     {"browser", "bursts", 2, browser, true},
-    {"clocks", "bursts of 20 us", 1, clocks, false},
+    {"clocks", "bursts of 80 us", 1, clocks, false},
 };
 
 static const struct kind *find_kind(const char *name)

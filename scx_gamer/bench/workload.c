@@ -344,7 +344,8 @@ static const char usage[] =
     "       workload game --shape few|chain30|workers|cpubound|unlocked|fps240 --calibration X\n"
     "                [--seconds S] [--seed N] [--period-us N] [--warmup-ms N] [--cpus N]\n"
     "                [--hz N (of the input)] [--log FILE] [--ready-fd FD] [--live]\n"
-    "       workload load --kind hogs|compile|forkexec|messaging|pipes|memory|pinned|browser|clocks\n"
+    "       workload load --kind "
+    "hogs|compile|forkexec|messaging|pipes|memory|pinned|browser|clocks\n"
     "                --calibration X [--per-cpu X] [--seconds S] [--seed N] [--cpus N]\n"
     "                [--ready-fd FD]\n"
     "       workload mouse [--hz N] [--seconds S] [--name NAME] [--ready-fd FD] [--live]\n";
