@@ -391,16 +391,18 @@ struct scxg_cpu_stats {
 	/* From a report to the first run of the game's thread that it woke. */
 	u64 input_hist[SCXG_WAIT_BUCKETS];
 	u64 input_sum_ns;
-	u64 slice_cuts;	  /* long slices cut in tick because somebody waited */
-	u64 keep_running; /* dispatch found nobody else */
-	u64 steals;	  /* taken from another cache's queue */
-	u64 boosted;	  /* enqueues with an input window open */
-	u64 ctx_missing;  /* task storage could not be had */
-	u64 ctx_reset;	  /* context of another generation reset */
-	u64 events_lost;  /* event ring full, sched's side */
-	u64 shield_kicks; /* tasks taken from the sibling of a CPU that computes for the game */
-	u64 shield_ns;	  /* time that the sibling was kept idle for it */
-	u64 home_moves;	  /* threads of the game that a tick sent to a CPU of home */
+	u64 slice_cuts;	    /* long slices cut in tick because somebody waited */
+	u64 keep_running;   /* dispatch found nobody else */
+	u64 steals;	    /* taken from another cache's queue */
+	u64 boosted;	    /* enqueues with an input window open */
+	u64 ctx_missing;    /* task storage could not be had */
+	u64 ctx_reset;	    /* context of another generation reset */
+	u64 events_lost;    /* event ring full, sched's side */
+	u64 shield_kicks;   /* tasks taken from the sibling of a CPU that computes for the game */
+	u64 shield_ns;	    /* time that the sibling was kept idle for it */
+	u64 urgent;	    /* wake-ups of threads in step with a clock, within their share */
+	u64 urgent_refused; /* the same, beside the game, without a share left for all of them */
+	u64 home_moves;	    /* threads of the game that a tick sent to a CPU of home */
 };
 
 /* Map `sched_state`, one entry, belongs to one sched object. */

@@ -54,10 +54,18 @@
 #define SCXG_KICK_PENDING_NS SCXG_NS_PER_MS
 /* A thread of the game with bursts below this is not worth the interrupt that keeps its core's other half free. */
 #define SCXG_SHIELD_BURST_NS (SCXG_NS_PER_MS / 10)
-#define SCXG_MATURE 4	   /* sleeps after which the average is believed */
-#define SCXG_PRIO_MIN 100  /* static_prio of nice -20 */
-#define SCXG_PRIO_BULK 135 /* of nice 15 */
-#define SCXG_PRIO_IDLE 139 /* of nice 19 */
+/* A share of one in so many: of a CPU for one thread in step, of all CPUs for all of those beside the game. */
+#define SCXG_URGENT_PART 8
+#define SCXG_URGENT_BURST_NS (2 * SCXG_NS_PER_MS) /* of its share, saved up by a thread */
+#define SCXG_URGENT_ALL_NS SCXG_NS_PER_MS	  /* the same of all threads, for each CPU */
+#define SCXG_URGENT_WAKE_NS (SCXG_NS_PER_MS / 10) /* what a wake-up takes beside its burst */
+#define SCXG_URGENT_OWED_NS                                                                        \
+	(256 * SCXG_NS_PER_MS) /* the longest time that a share is paid back for */
+#define SCXG_BEATS 8	       /* wake-ups in step that make a beat */
+#define SCXG_MATURE 4	       /* sleeps after which the average is believed */
+#define SCXG_PRIO_MIN 100      /* static_prio of nice -20 */
+#define SCXG_PRIO_BULK 135     /* of nice 15 */
+#define SCXG_PRIO_IDLE 139     /* of nice 19 */
 
 /* The inputs of the policy about a task that is queued. */
 struct scxg_facts {
@@ -69,7 +77,8 @@ struct scxg_facts {
 	bool game_active;
 	bool window_open; /* any input lane */
 	bool is_kthread;
-	bool is_bulk; /* a thread of the game that says itself that it is in no hurry */
+	bool is_bulk;	/* a thread of the game that says itself that it is in no hurry */
+	bool is_urgent; /* in step with a clock, within its share */
 };
 
 static inline u64 scxg_min(u64 a, u64 b)
@@ -165,6 +174,70 @@ static inline bool scxg_is_short(const struct scxg_facts *f)
 	return scxg_is_responsive(f->maturity, f->burst, f->burst_avg);
 }
 
+/* When a thread woke up, and whether it does so in step. */
+struct scxg_beat {
+	u64 woke_ns;
+	u64 period_ns; /* mean of the intervals in step; 0: none */
+	u32 steady;    /* intervals in step, less those that were not, saturating */
+};
+
+/*
+ * Take a wake-up into a beat. Return true for one that is steady by now: threads that a sound card, a video mode or a
+ * timer wakes are, with an interval left out where they are late, and threads that wait for each other are not.
+ */
+static inline bool scxg_beats(struct scxg_beat *beat, u64 now)
+{
+	u64 interval = now - scxg_min(beat->woke_ns, now), period = beat->period_ns;
+	u64 off = interval > period ? interval - period : period - interval;
+
+	beat->woke_ns = now;
+	if (off <= period >> 3) {
+		beat->period_ns = period - (period >> 3) + (interval >> 3);
+		if (beat->steady < 2 * SCXG_BEATS)
+			beat->steady++;
+	} else if (beat->steady) {
+		beat->steady--;
+	} else {
+		beat->period_ns = interval >= SCXG_THREAD_PERIOD_MIN_US * SCXG_NS_PER_US &&
+					  interval <= SCXG_THREAD_PERIOD_MAX_US * SCXG_NS_PER_US
+				      ? interval
+				      : 0;
+	}
+	return beat->steady >= SCXG_BEATS;
+}
+
+/*
+ * A leaky bucket (the virtual scheduling algorithm of ITU-T I.371): `paid` is the time by which a share of one in
+ * SCXG_URGENT_PART has paid for all runs so far. Return it after a run of `ran` ns that ends now.
+ */
+static inline u64 scxg_paid(u64 paid, u64 ran, u64 now)
+{
+	u64 cost = scxg_min(ran, SCXG_URGENT_OWED_NS) * SCXG_URGENT_PART;
+
+	paid = scxg_clamp(paid, now, now + SCXG_URGENT_OWED_NS);
+	return scxg_min(paid + cost, now + SCXG_URGENT_OWED_NS);
+}
+
+/* Return true if all threads in step beside the game have left of their share, which pays until `paid`. */
+static inline bool scxg_may_all_be_urgent(u64 paid, u64 now)
+{
+	return paid <= now + SCXG_URGENT_ALL_NS * SCXG_URGENT_PART;
+}
+
+/*
+ * Return true if a thread in step is urgent now: beside the game within its share of a CPU, in the game and for critical
+ * programs if it answers as well. Workers of a frame are in step, too, but they are what the game has to wait for.
+ */
+static inline bool scxg_may_be_urgent(const struct scxg_facts *f, u64 paid, u64 now)
+{
+	if (scxg_is_favoured(f->class_id) ? !scxg_is_short(f)
+					  : f->class_id != SCXG_CLASS_NORMAL || f->is_bulk ||
+						f->is_kthread || !f->game_active)
+		return false;
+	return f->burst_avg <= SCXG_URGENT_BURST_NS &&
+	       paid <= now + (SCXG_URGENT_BURST_NS - f->burst_avg) * SCXG_URGENT_PART;
+}
+
 /* Return true for a thread of the game that is known to run too shortly to keep its sibling free. */
 static inline bool scxg_is_brief(u32 maturity, u64 burst, u64 burst_avg)
 {
@@ -201,6 +274,8 @@ static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunable
 	/* The debt a second time: computing tasks wait in turn, and with eight of them a CPU for longer than the cap. */
 	u64 behind_game = f->game_active ? rel + SCXG_REL_NORMAL_ACTIVE_NS : 0;
 
+	if (f->is_urgent)
+		return scxg_min(rel, SCXG_REL_CRITICAL_NS);
 	switch (f->class_id) {
 	case SCXG_CLASS_KTHREAD:
 		return scxg_max(f->burst, f->burst_avg) < SCXG_REL_GAME_NS ? 0 : rel;
@@ -223,11 +298,12 @@ static inline u64 scxg_rel(const struct scxg_facts *f, const struct scxg_tunable
 
 /*
  * The time that a key lies before now, in ns. The game's queued workers have older keys than its thread that answers
- * the mouse, so while a window is open a deadline of now is not early enough for that thread.
+ * the mouse, so while a window is open a deadline of now is not early enough for that thread. Nor is it ever for a thread in
+ * step with a clock.
  */
 static inline u64 scxg_credit(const struct scxg_facts *f)
 {
-	return f->window_open && scxg_is_favoured(f->class_id) && scxg_is_short(f)
+	return f->is_urgent || (f->window_open && scxg_is_favoured(f->class_id) && scxg_is_short(f))
 		   ? SCXG_CREDIT_MAX_NS
 		   : 0;
 }
@@ -293,6 +369,7 @@ struct scxg_running {
 	u32 class_id;
 	bool is_short;
 	bool is_kthread;
+	bool is_urgent;
 };
 
 /* How good a victim a running task is: the highest wins. */
@@ -310,7 +387,8 @@ enum scxg_score {
  * Score of the running task as a victim of the waking task.
  *
  * The game preempts every task that is not its own, computing tasks first. Its thread that answers the input also
- * preempts the game's own workers while a window is open. A light task without a class preempts a hog.
+ * preempts the game's own workers while a window is open. A thread in step with a clock preempts as both do, whose ever
+ * it is, and is no victim for the time that its share may pay for. A light task without a class preempts a hog.
  */
 static inline u32 scxg_preempt_score(const struct scxg_facts *waker, const struct scxg_running *r)
 {
@@ -318,11 +396,14 @@ static inline u32 scxg_preempt_score(const struct scxg_facts *waker, const struc
 
 	if (r->class_id == SCXG_CLASS_CRITICAL || r->class_id == SCXG_CLASS_KTHREAD)
 		return SCXG_SCORE_NONE;
-	if (scxg_is_favoured(waker->class_id)) {
+	if (r->is_urgent && r->burst < SCXG_URGENT_BURST_NS)
+		return SCXG_SCORE_NONE;
+	if (scxg_is_favoured(waker->class_id) || waker->is_urgent) {
 		if (r->class_id == SCXG_CLASS_BACKGROUND)
 			return SCXG_SCORE_BACKGROUND;
 		if (r->class_id == SCXG_CLASS_GAME)
-			return waker->window_open && !r->is_short && scxg_is_short(waker)
+			return !r->is_short && (waker->is_urgent ||
+						(waker->window_open && scxg_is_short(waker)))
 				   ? SCXG_SCORE_LAST
 				   : SCXG_SCORE_NONE;
 		/* Kernel code keeps the CPU for longer than any program does. */

@@ -125,7 +125,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 
 	victim = -1;
-	if (scxg_is_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD ||
+	if (scxg_is_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD || v.facts.is_urgent ||
 	    (wakes && scxg_can_kick() && is_queue_head(cpu, place.key))) {
 		how = homed ? search_home_init(cpu, &v)
 			    : search_init(cpu, pinned ? 1 : scxg_min(nr_cpus, PREEMPT_CANDIDATES),

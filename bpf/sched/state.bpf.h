@@ -48,7 +48,8 @@ struct cpu_ctx {
 	u64 kicks;
 	u32 class_id;
 	u32 is_short;
-	u32 is_kthread;
+	u16 is_kthread;
+	u16 is_urgent;
 	u32 has_pinned; /* its per-CPU DSQ may hold a task; guarded by the lock of its run queue */
 	/* In a cache line apart from what a search for a victim reads. */
 	u32 best_score; /* scratch of best_victim, of the CPU that searches */
@@ -74,6 +75,9 @@ struct {
 	__type(key, u32);
 	__type(value, struct cpu_ctx);
 } cpu_ctxs SEC(".maps");
+
+/* Until when the share of all threads in step beside the game has paid for them (policy.h). Written by many CPUs. */
+static u64 urgent_paid_ns;
 
 /* Counters, one writer per entry. Read by Python through a mapping. */
 struct {

@@ -26,6 +26,9 @@ struct task_ctx {
 	u32 counted; /* 1 + class under which it is counted in tasks[], 0 if not counted */
 	s32 last_cpu;
 	u32 is_bulk;
+	u32 is_urgent; /* from its last wake-up on */
+	struct scxg_beat beat;
+	u64 paid_ns; /* until when its share has paid for its runs */
 };
 
 /* The policy's knowledge of a task. Read and written by the callbacks only. */
@@ -115,6 +118,47 @@ struct view {
 	struct scxg_facts facts;
 };
 
+/* Charge runs to the share of all threads in step beside the game. */
+static __always_inline void charge_all(u64 ran, u64 now)
+{
+	u64 paid = urgent_paid_ns;
+
+	/* Who loses this race was paid for by the winner. */
+	if (paid < now)
+		__sync_val_compare_and_swap(&urgent_paid_ns, paid, now);
+	__sync_fetch_and_add(&urgent_paid_ns, ran * SCXG_URGENT_PART / nr_cpus);
+}
+
+/*
+ * Return true if a waking task is urgent. What the burst is expected to take is charged to the share of all at once,
+ * because a thousand tasks may wake up before the first of them stops.
+ */
+static __always_inline bool claim_urgency(struct task_ctx *tc, const struct scxg_facts *f,
+					  struct scxg_cpu_stats *stats, u64 now)
+{
+	if (!scxg_beats(&tc->beat, now) || !scxg_may_be_urgent(f, tc->paid_ns, now))
+		return false;
+	if (!scxg_is_favoured(f->class_id)) {
+		if (!scxg_may_all_be_urgent(urgent_paid_ns, now)) {
+			stats->urgent_refused++;
+			return false;
+		}
+		charge_all(tc->burst_avg + SCXG_URGENT_WAKE_NS, now);
+	}
+	stats->urgent++;
+	return true;
+}
+
+/* A task in step stopped after a run: charge it, and all of its burst that was not expected. */
+static __always_inline void charge_urgency(struct task_ctx *tc, u64 ran, u64 now)
+{
+	u64 expected = tc->burst_avg + SCXG_URGENT_WAKE_NS;
+
+	tc->paid_ns = scxg_paid(tc->paid_ns, ran, now);
+	if (tc->is_urgent && !scxg_is_favoured(tc->class_id) && tc->burst > expected)
+		charge_all(scxg_min(ran, tc->burst - expected), now);
+}
+
 /* Fill in the view of @p, window_open excepted. Return false if a map is missing, which array maps never are. */
 static __always_inline bool view_init(struct view *v, struct task_struct *p)
 {
@@ -129,18 +173,21 @@ static __always_inline bool view_init(struct view *v, struct task_struct *p)
 	if (!v->tc)
 		v->stats->ctx_missing++;
 	v->facts.class_id = effective_class(v->tc, v->state);
-	if (v->tc && v->tc->asleep_ns) {
-		v->tc->debt =
-		    scxg_debt_slept(v->tc->debt, v->now - scxg_min(v->tc->asleep_ns, v->now));
-		v->tc->asleep_ns = 0;
-	}
-	v->facts.debt = v->tc ? v->tc->debt : SCXG_DEBT_NEW_NS;
 	v->facts.burst = v->tc ? v->tc->burst : 0;
 	v->facts.burst_avg = v->tc ? v->tc->burst_avg : 0;
 	v->facts.maturity = v->tc ? v->tc->maturity : 0;
 	v->facts.game_active = v->state->effects && v->ctl->game_active;
 	v->facts.is_kthread = p->flags & PF_KTHREAD;
 	v->facts.is_bulk = v->tc && v->tc->is_bulk;
+	if (v->tc && v->tc->asleep_ns) {
+		v->tc->debt =
+		    scxg_debt_slept(v->tc->debt, v->now - scxg_min(v->tc->asleep_ns, v->now));
+		v->tc->asleep_ns = 0;
+		v->tc->is_urgent =
+		    v->facts.game_active && claim_urgency(v->tc, &v->facts, v->stats, v->now);
+	}
+	v->facts.debt = v->tc ? v->tc->debt : SCXG_DEBT_NEW_NS;
+	v->facts.is_urgent = v->tc && v->tc->is_urgent && v->facts.burst < SCXG_URGENT_BURST_NS;
 	return true;
 }
 

@@ -93,6 +93,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Preempting kicks", "ops", [("{{class}}", rate("preempt_kicks_total", "class"))]),
         ("Decisions", "ops", [("slices cut", rate("slice_cuts_total")), ("kept running", rate("keep_running_total")),
                               ("stolen", rate("steals_total")), ("boosted", rate("boosted_total"))]),
+        ("In step with a clock", "ops", [("urgent", rate("urgent_total")), ("refused", rate("urgent_refused_total"))]),
         ("Kept free for the game", "short", [("CPUs", rate("shield_seconds_total")),
                                              ("tasks taken off", rate("shield_kicks_total"))]),
         ("Where the game runs", "short", [("home, CPUs", rate("game_home_seconds_total")),

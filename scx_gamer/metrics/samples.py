@@ -260,6 +260,8 @@ _PLAIN_STATS = {
     "keep_running": ("keep_running", 1),
     "steals": ("steals", 1),
     "boosted": ("boosted", 1),
+    "urgent": ("urgent", 1),
+    "urgent_refused": ("urgent_refused", 1),
     "home_moves": ("home_moves", 1),
     "game_home_ns": ("game_home_seconds", NS),
     "game_away_ns": ("game_away_seconds", NS),

@@ -112,6 +112,8 @@ SPECS: dict[str, Spec] = {
     "keep_running": _c("Times dispatch found nobody else and the task went on."),
     "steals": _c("Tasks taken from another cache's queue."),
     "boosted": _c("Enqueues with an input window open."),
+    "urgent": _c("Wake-ups of threads in step with a clock that went before the game's work."),
+    "urgent_refused": _c("The same that did not, because such threads had used up their share."),
     "home_moves": _c("Running threads of the game that were moved to a CPU of its home."),
     "game_home_seconds": _c(
         "CPU time of the game on the CPUs of its home: all of it where all CPUs are alike."

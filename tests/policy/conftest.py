@@ -8,7 +8,7 @@ import struct
 import subprocess
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,12 @@ class Answer:
     handed: int
     us: int
     after_kick: int
+    beats: int
+    beat_period: int
+    beat_steady: int
+    paid_until: int
+    may_be_urgent: int
+    may_all_be_urgent: int
 
 
 FIELDS = [
@@ -78,6 +84,12 @@ FIELDS = [
     "is_kthread",
     "pending",
     "worker",
+    "urgent",
+    "r_urgent",
+    "woke",
+    "period",
+    "steady",
+    "paid",
 ]
 DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0, 1)
 
@@ -94,7 +106,8 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Policy]:
         SANITIZE,
         "-fno-sanitize-recover=all",
     )
-    request, answer = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q"), struct.Struct("<15Q")
+    request = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q")
+    answer = struct.Struct(f"<{len(fields(Answer))}Q")
     with subprocess.Popen([driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         source, sink = process.stdout, process.stdin
         assert source is not None

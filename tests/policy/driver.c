@@ -8,13 +8,15 @@
 
 struct request {
 	u64 burst, burst_avg, maturity, class_id, game_active, window_open, now, wait, index, value,
-	    far, near, debt, slept, w_class_id, w_debt, is_short, is_kthread, pending, worker;
+	    far, near, debt, slept, w_class_id, w_debt, is_short, is_kthread, pending, worker,
+	    urgent, r_urgent, woke, period, steady, paid;
 	u64 tun[SCXG_NR_TUNABLES];
 };
 
 struct answer {
 	u64 rel, credit, key, slice, burst_avg, gives_way, bucket, clamped, boost, overdue, ran,
-	    paid, handed, us, after_kick;
+	    paid, handed, us, after_kick, beats, beat_period, beat_steady, paid_until,
+	    may_be_urgent, may_all_be_urgent;
 };
 
 int main(void)
@@ -31,7 +33,10 @@ int main(void)
 		    .game_active = r.game_active != 0,
 		    .window_open = r.window_open != 0,
 		    .is_kthread = r.worker != 0,
+		    .is_urgent = r.urgent != 0,
 		};
+		struct scxg_beat beat = {
+		    .woke_ns = r.woke, .period_ns = r.period, .steady = (u32)r.steady};
 		struct scxg_facts waker = f;
 		struct scxg_running running = {
 		    .burst = r.burst,
@@ -39,6 +44,7 @@ int main(void)
 		    .class_id = (u32)r.class_id,
 		    .is_short = r.is_short != 0,
 		    .is_kthread = r.is_kthread != 0,
+		    .is_urgent = r.r_urgent != 0,
 		};
 		struct scxg_tunables tun;
 		struct answer a;
@@ -64,7 +70,13 @@ int main(void)
 		    .paid = scxg_debt_slept(r.debt, r.slept),
 		    .handed = scxg_may_insert_sync(r.far, r.near),
 		    .us = scxg_us(r.wait),
+		    .beats = scxg_beats(&beat, r.now),
+		    .paid_until = scxg_paid(r.paid, r.burst, r.now),
+		    .may_be_urgent = scxg_may_be_urgent(&f, r.paid, r.now),
+		    .may_all_be_urgent = scxg_may_all_be_urgent(r.paid, r.now),
 		};
+		a.beat_period = beat.period_ns;
+		a.beat_steady = beat.steady;
 		fwrite(&a, sizeof(a), 1, stdout);
 		fflush(stdout);
 	}

@@ -62,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .class_id = in.class_id,
 	    .game_active = in.game_active & 1,
 	    .window_open = in.window_open & 1,
+	    .is_urgent = in.window_open >> 1 & 1,
 	};
 	memcpy(tun.value, in.tun, sizeof(tun.value));
 	now = in.now >> 1; /* centuries, and no wrap of now + D */

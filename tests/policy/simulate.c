@@ -56,6 +56,7 @@ static u32 stamps[MAX_CPUS];
 static struct event *events;
 static int nr_cpus, nr_llcs, nr_tasks, nr_events;
 static u32 restricted; /* percent of the tasks that may run on a few CPUs only */
+static bool clocked;   /* light tasks are in step with clocks */
 static struct scxg_tunables tun;
 static u64 now, seed;
 static enum machine {
@@ -407,10 +408,11 @@ static u32 preempt_score(const struct task *t, int cpu)
 	    .class_id = c->running->f.class_id,
 	    .is_short = scxg_is_short(&c->running->f),
 	    .is_kthread = c->running->f.is_kthread,
+	    .is_urgent = c->running->f.is_urgent,
 	};
 
 	looks++;
-	if (is_shielded(cpu) && !is_exempt(t))
+	if (is_shielded(cpu) && !is_exempt(t) && !t->f.is_urgent)
 		return SCXG_SCORE_NONE;
 	return scxg_score_on_core(
 	    scxg_score_after_kick(scxg_preempt_score(&t->f, &r), now - c->last_kick,
@@ -432,7 +434,7 @@ static void preempt(const struct task *t)
 
 	/* Somebody else would get the CPU. */
 	if (!scxg_is_favoured(t->f.class_id) && t->f.class_id != SCXG_CLASS_KTHREAD &&
-	    t->key > head_on(&shared[llc(t->cpu)], t->cpu))
+	    !t->f.is_urgent && t->key > head_on(&shared[llc(t->cpu)], t->cpu))
 		return;
 	for (int i = 0; i < (t->bound ? 1 : 8); i++) {
 		int cpu = (t->cpu + i) % nr_cpus;
@@ -566,6 +568,9 @@ static void make_task(struct task *t)
 	t->burst_ns = bursts[rnd(5)];
 	t->sleep_ns = bursts[rnd(4)];
 	t->cpu = rnd(nr_cpus);
+	/* For ever, which their share does not allow. */
+	t->f.is_urgent = clocked && t->burst_ns <= 200000 && t->f.class_id != SCXG_CLASS_KTHREAD &&
+			 t->f.class_id != SCXG_CLASS_BACKGROUND;
 	t->bound = t->f.class_id == SCXG_CLASS_KTHREAD || rnd(8) == 0;
 	t->sync = rnd(2);
 	t->first = 0;
@@ -671,6 +676,7 @@ static void draw(u64 number)
 	nr_tasks = 1 + (int)rnd(24 * nr_cpus);
 	machine = (enum machine)rnd(3);
 	restricted = rnd(2) ? rnd(100) : 0;
+	clocked = number % 5 == 1; /* not drawn, as for home */
 }
 
 static enum machine machine_named(const char *name)

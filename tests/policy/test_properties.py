@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +27,7 @@ many = settings(max_examples=400, deadline=None)
 
 
 @many
-@given(tunables, span, span, span, st.integers(0, 1000), classes, flag, flag, times)
+@given(tunables, span, span, span, st.integers(0, 1000), classes, flag, flag, flag, times)
 def test_key_stays_within_bound(
     policy: Policy,
     tun: tuple[int, ...],
@@ -34,10 +38,12 @@ def test_key_stays_within_bound(
     cls: int,
     game: int,
     window: int,
+    urgent: int,
     now: int,
 ) -> None:
     a = policy(
         tun,
+        urgent=urgent,
         debt=debt,
         burst=burst,
         burst_avg=avg,
@@ -192,6 +198,111 @@ def test_who_gives_way(
         assert (score > 0) == (
             w_debt < 2 * MS and debt >= 16 * MS and cls in (NORMAL, BACKGROUND, 5)
         )
+
+
+@many
+@given(span, st.integers(0, 4 * MS), classes, classes, flag, flag, st.integers(0, 31 * MS))
+def test_a_thread_in_step_takes_a_cpu_from_all_that_compute(
+    policy: Policy, debt: int, burst: int, cls: int, w_cls: int, short: int, r_urgent: int, w_debt: int
+) -> None:  # fmt: skip
+    score = policy(
+        urgent=1, r_urgent=r_urgent, debt=debt, burst=burst, class_id=cls, w_class_id=w_cls,
+        is_short=short, w_debt=w_debt,
+    ).gives_way  # fmt: skip
+    kept = r_urgent and burst < 2 * MS
+    taken = cls in (CRITICAL, KTHREAD) or kept or (cls == GAME and short)
+    assert (score == 0) == bool(taken)
+
+
+def in_step(policy: Policy, intervals: Sequence[int]) -> list[bool]:
+    """For each wake-up after an interval, whether the thread is in step by then."""
+    now, woke, period, steady, found = 10**12, 0, 0, 0, []
+    for interval in intervals:
+        now += interval
+        a = policy(woke=woke, period=period, steady=steady, now=now)
+        woke, period, steady = now, a.beat_period, a.beat_steady
+        found.append(bool(a.beats))
+    return found
+
+
+@settings(many, max_examples=100)
+@given(st.integers(MS // 2, 48 * MS), st.integers(0, 2**32))
+def test_a_clock_is_found_within_ten_wake_ups(policy: Policy, period: int, seed: int) -> None:
+    """The first interval is that since the boot, the second the one to compare with."""
+    jitter = random.Random(seed)
+    steps = [period + jitter.randrange(period // 32 + 1) for _ in range(40)]
+    found = in_step(policy, [0, *steps])
+    assert not any(found[:9])
+    assert all(found[10:])
+
+
+def test_a_clock_is_found_while_every_fourth_period_is_lost(policy: Policy) -> None:
+    found = in_step(policy, [5 * MS, 5 * MS, 10 * MS] * 30)
+    assert all(found[-3:])
+
+
+def test_no_clock_is_found_in_chance(policy: Policy) -> None:
+    chance = random.Random(1)
+    found = in_step(policy, [chance.randrange(2 * MS, 8 * MS) for _ in range(4000)])
+    assert sum(found) < 40
+
+
+@pytest.mark.parametrize("period", [MS // 4, 80 * MS])
+def test_intervals_that_no_clock_of_sound_or_video_has_are_none(
+    policy: Policy, period: int
+) -> None:
+    assert not any(in_step(policy, [period] * 100))
+
+
+@settings(many, max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 60 * MS), st.integers(0, 30 * MS)), max_size=60))
+def test_a_thread_is_urgent_for_an_eighth_of_a_cpu_at_most(
+    policy: Policy, bursts: list[tuple[int, int]]
+) -> None:
+    """A burst is charged in full, and no mean of earlier ones makes it cheaper."""
+    begin = now = 10**12
+    paid = average = urgent = 0
+    for count, (slept, ran) in enumerate(bursts):
+        now += slept
+        facts = {"class_id": NORMAL, "game_active": 1, "burst_avg": average, "maturity": count}
+        if policy(paid=paid, now=now, **facts).may_be_urgent:
+            assert urgent <= (now - begin) // 8 + 2 * MS
+            urgent += ran
+        now += ran
+        paid = policy(paid=paid, burst=ran, now=now).paid_until
+        average = policy(burst=ran, burst_avg=average, maturity=count).burst_avg
+
+
+@many
+@given(u64, times, u64)
+def test_what_is_owed_is_bounded(policy: Policy, ran: int, now: int, paid: int) -> None:
+    until = policy(paid=paid, burst=ran, now=now).paid_until
+    assert now <= until <= now + 256 * MS
+
+
+@many
+@given(span, span, st.integers(0, 20), classes, flag, span)
+def test_who_may_be_urgent(
+    policy: Policy, burst: int, avg: int, maturity: int, cls: int, game: int, paid: int
+) -> None:
+    a = policy(
+        burst=burst, burst_avg=avg, maturity=maturity, class_id=cls, game_active=game, paid=paid,
+    )  # fmt: skip
+    if a.may_be_urgent:
+        assert paid + 8 * avg <= 16 * MS
+        assert cls in (NORMAL, GAME, CRITICAL)
+        if cls == NORMAL:
+            assert game, "nothing changes without a game"
+        else:
+            assert maturity >= 4
+            assert max(burst, avg) < MS // 2
+    assert a.may_all_be_urgent == (paid <= 8 * MS)
+
+
+def test_sound_beside_the_game_goes_before_the_games_older_workers(policy: Policy) -> None:
+    sound = policy(urgent=1, game_active=1, maturity=9, burst_avg=300_000, now=10**12 + 9 * MS)
+    worker = policy(class_id=GAME, game_active=1, maturity=9, burst_avg=3 * MS, now=10**12)
+    assert sound.key < worker.key
 
 
 # About a kick's gap: of all spans, next to none is.
