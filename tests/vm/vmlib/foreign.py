@@ -28,10 +28,10 @@ exec {qemu} "$@" {more}
 LITTLE, BIG = 530, 1024
 # What tests/vm/conftest.py, the supervisor and the guest's first process need; no package is configured.
 PACKAGES = [
-    "base-files", "base-passwd", "bash", "busybox-static", "coreutils", "dash", "dbus", "gcc", "grep", "iproute2",
-    "kmod", "libbpf1", "libc6-dev", "libelf1", "mount", "procps", "python3", "python3-dbus-next", "python3-evdev",
-    "python3-hypothesis", "python3-prometheus-client", "python3-pytest", "python3-pytest-timeout", "python3-pyudev",
-    "python3-rich", "python3-typer", "sed", "udev", "util-linux",
+    "base-files", "base-passwd", "bash", "bpftool", "busybox-static", "coreutils", "dash", "dbus", "gcc", "grep",
+    "iproute2", "kmod", "libbpf1", "libc6-dev", "libelf1", "mount", "procps", "python3", "python3-dbus-next",
+    "python3-evdev", "python3-hypothesis", "python3-prometheus-client", "python3-pytest", "python3-pytest-timeout",
+    "python3-pyudev", "python3-rich", "python3-typer", "sed", "udev", "util-linux",
 ]  # fmt: skip
 
 
@@ -49,6 +49,8 @@ def foreign_root(suite: str = "sid") -> Path:
     for name in ("passwd", "group"):  # base-passwd's maintainer script would do that
         if not (folder / "etc" / name).exists():
             shutil.copy(folder / "usr/share/base-passwd" / f"{name}.master", folder / "etc" / name)
+    if not (folder / "usr/bin/cc").exists():  # and gcc's
+        (folder / "usr/bin/cc").symlink_to("gcc")
     return folder
 
 
