@@ -111,10 +111,13 @@ define own_tools
 	{ [ ! -d $(BUILD)/sysroot ] || ln -sfn $(CURDIR)/$(BUILD)/sysroot $(SOURCE)/build/sysroot; }; fi
 endef
 
+# Another architecture's: make deb DEB_ARCH=arm64, with that one's gcc and libc6-dev.
+CROSS := $(if $(DEB_ARCH),-a$(DEB_ARCH))
 deb: source-archive
 	@cp -r packaging/debian $(SOURCE)/debian
 	$(own_tools)
-	@cd $(SOURCE) && { dpkg-checkbuilddeps 2>/dev/null && dpkg-buildpackage -us -uc -b || dpkg-buildpackage -d -us -uc -b; } \
+	@cd $(SOURCE) && { dpkg-checkbuilddeps $(CROSS) 2>/dev/null && dpkg-buildpackage $(CROSS) -us -uc -b || \
+		dpkg-buildpackage $(CROSS) -d -us -uc -b; } \
 		>../deb.log 2>&1 || { tail -30 ../deb.log; exit 1; }
 	@ls $(PACKAGE)/*.deb
 
