@@ -37,8 +37,9 @@ enum scxg_limits {
 	SCXG_FILENAME_LEN = 128,
 	SCXG_CONTROL_RING_BYTES = 65536,
 	SCXG_EVENT_RING_BYTES = 262144,
-	SCXG_MSG_SLOTS = 16,	  /* power of two, at least SCXG_NR_MSGS */
-	SCXG_CONTROL_BATCH = 512, /* messages drained by one run of the drain program */
+	SCXG_MSG_SLOTS = 16,	   /* power of two, at least SCXG_NR_MSGS */
+	SCXG_CONTROL_BATCH = 512,  /* messages drained by one run of the drain program */
+	SCXG_BACKGROUND_NICE = 10, /* tasks with it or more are background while a game is active */
 };
 
 /* What a thread is to the policy. */

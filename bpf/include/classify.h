@@ -6,7 +6,7 @@
 #include "policy.h"
 #include "shared_maps.h"
 
-#define LOWEST_NORMAL_PRIO 130		   /* static_prio of nice 10, NICE_TO_PRIO(10) */
+#define NICE_TO_PRIO(nice) ((nice) + 120)  /* include/linux/sched/prio.h */
 #define USER_TICK_NS (10 * SCXG_NS_PER_MS) /* /proc shows start times in ticks of USER_HZ, 100 */
 
 /* static_prio, which the kernel does not change for SCHED_IDLE. */
@@ -35,7 +35,7 @@ static __always_inline u32 scxg_classify(const struct task_struct *p, u32 *is_bu
 		}
 	}
 	if (p->policy == SCHED_IDLE || p->policy == SCHED_BATCH ||
-	    p->static_prio >= LOWEST_NORMAL_PRIO)
+	    p->static_prio >= NICE_TO_PRIO(SCXG_BACKGROUND_NICE))
 		return SCXG_CLASS_BACKGROUND;
 	return SCXG_CLASS_NORMAL;
 }

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from scx_gamer.doctor.model import INFO, OK, WARN, Finding
+from scx_gamer.libbpf import Abi, find_object, object_btf
 from scx_gamer.system import inotify, procfs
 from scx_gamer.system.text import printable
 from scx_gamer.trace.asking import packages
@@ -68,8 +69,6 @@ _CPU_CONTROLS = {"cpu.max": "max", "cpu.weight": "100", "cpu.idle": "0"}
 # Limits of the frequency, which schedutil keeps under every scheduler.
 _FREQUENCY_CONTROLS = {"cpu.uclamp.min": "0.00", "cpu.uclamp.max": "max"}
 _CGROUPS = 2000  # looked at
-# From here on a task is background while a game is active (bpf/sched/task.bpf.h).
-_BACKGROUND_NICE = 10
 
 
 def cpu_controls(mount: Path | None = None) -> Iterator[Finding]:
@@ -94,6 +93,7 @@ def frequency_controls(mount: Path | None = None) -> Iterator[Finding]:
 
 def nice_values(pids: Iterable[int] | None = None) -> Iterator[Finding]:
     """Processes whose nice value has no effect under our scheduler: neither 0 nor background."""
+    background = Abi(object_btf(find_object("observe")))["BACKGROUND_NICE"]
     found: list[str] = []
     for pid in procfs.pids() if pids is None else pids:
         try:
@@ -101,11 +101,11 @@ def nice_values(pids: Iterable[int] | None = None) -> Iterator[Finding]:
         except OSError:  # it ended
             continue
         # a real-time task keeps its nice value, and a kernel thread has no command line
-        if nice and nice < _BACKGROUND_NICE and policy == os.SCHED_OTHER and procfs.words_of(pid):
+        if nice and nice < background and policy == os.SCHED_OTHER and procfs.words_of(pid):
             found.append(f"{printable(procfs.comm_of(pid), 64)} ({nice})")
     if found:
         what = f"no effect while scx-gamer schedules: {_some(sorted(found))}"
-        to_do = f"nothing, or nice {_BACKGROUND_NICE} and above for what may wait while you play"
+        to_do = f"nothing, or nice {background} and above for what may wait while you play"
         yield Finding(INFO, "nice values", what, to_do)
 
 
