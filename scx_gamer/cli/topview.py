@@ -19,7 +19,7 @@ from rich.table import Table
 
 from scx_gamer.system import procfs
 from scx_gamer.system.histogram import percentile_us
-from scx_gamer.system.text import printable, time_text
+from scx_gamer.system.text import ago, printable, time_text
 
 if TYPE_CHECKING:
     from scx_gamer.control.snapshot import GameFacts, SnapshotBody
@@ -279,7 +279,7 @@ def _head(now: SnapshotBody, lost: str) -> list[str]:
     state = str(now.get("state", "starting"))
     kernel = now.get("kernel")
     release = kernel["release"] if kernel else "-"
-    since = _ago(now.get("since_s") or 0)
+    since = ago(now.get("since_s") or 0)
     lines = [
         f"[bold]scx-gamer {escape(str(now.get('version', '')))}[/]  "
         f"[{_COLORS.get(state, 'default')} bold]{escape(state)}[/] {since}  "
@@ -434,10 +434,3 @@ def _below(bound_us: float, longest_us: float) -> str:
 
 def _wait(ns: int) -> str:
     return time_text(ns / 1e3) if ns else "0"
-
-
-def _ago(seconds: float) -> str:
-    whole = int(seconds)
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole // 60 % 60:02}m"

@@ -137,7 +137,7 @@ def test_everything_is_on_a_screen_of_80_by_24() -> None:
     assert max(map(len, shown)) <= 80
     text = "\n".join(shown)
     for piece in (
-        "scx-gamer 0.1.0  attached 1m18s  mode auto  generation 7  kernel 7.2.13",
+        "scx-gamer 0.1.0  attached 1 min  mode auto  generation 7  kernel 7.2.13",
         "a game runs \\x1b[2J",
         "mouse 990/s (2 windows/s)",
         "3 waiting, the oldest 1.2 ms (most 15 ms)",
