@@ -34,6 +34,8 @@ from scx_gamer.libbpf.errors import BpfError
 
 TREE = Path(__file__).resolve().parents[1]
 OBJECTS = ("observe", "sched", "netlimit", "threads", "frames", "interference")
+# struct btf_header: magic, version 1, no flags, 24 bytes
+_BTF_HEADER = b"\x9f\xeb\x01\0\x18\0\0\0"
 # enum bpf_core_relo_kind
 FIELD_EXISTS, LAST_FIELD_KIND = 2, 5
 _KINDS = (KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64)
@@ -70,10 +72,28 @@ def image_btf(path: Path) -> bytes:
     data = path.read_bytes()
     if data[:2] == b"\x9f\xeb":
         return data
+    if (
+        data[0x38:0x3C] == b"ARM\x64"
+    ):  # Documentation/arch/arm64/booting.rst: the image is not compressed, and no ELF
+        return _btf_within(data, path)
     for elf in _payloads(data):
         if elf[:4] == b"\x7fELF":
             return elf_section(elf, ".BTF", path.name)
     raise BpfError(f"{path}: no kernel with BTF in it")
+
+
+def _btf_within(data: bytes, path: Path) -> bytes:
+    """The longest BTF in the bytes, which is the kernel's own. Raises BpfError."""
+    found = b""
+    at = data.find(_BTF_HEADER)
+    while 0 <= at <= len(data) - 24:
+        types_at, types, strings_at, strings = struct.unpack_from("<IIII", data, at + 8)
+        if types_at == 0 and strings_at == types and len(found) < 24 + types + strings:
+            found = data[at : at + 24 + types + strings]
+        at = data.find(_BTF_HEADER, at + 1)
+    if not found:
+        raise BpfError(f"{path}: no BTF in this arm64 image")
+    return found
 
 
 def _payloads(data: bytes) -> Iterator[bytes]:
@@ -207,11 +227,11 @@ def forms(kernel: Btf, obj: Btf) -> dict[str, list[str]]:
 
 
 def main(arguments: list[str]) -> int:
-    from tests.vm.vmlib.kernels import find, image, images, names
+    from tests.vm.vmlib.kernels import find, foreign, image, images, names
 
     bad = 0
     wanted = {name: requests(TREE / f"build/bpf/{name}.bpf.o") for name in OBJECTS}
-    for name in arguments or [*names(), *images()]:
+    for name in arguments or [*names(), *foreign(), *images()]:
         path = Path(name) if "/" in name else image(name) if name in images() else find(name).image
         kernel = Btf(image_btf(path))
         resolved = forms(kernel, object_btf(TREE / "build/bpf/sched.bpf.o"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer.libbpf import find_object
-from scx_gamer.libbpf.btf import Btf, object_btf
+from scx_gamer.libbpf import BpfError, find_object
+from scx_gamer.libbpf.btf import Btf, elf_section, object_btf
 from tests import core_check
 from tests.clang import compile_bpf
 
@@ -71,3 +71,18 @@ def test_a_form_that_the_scheduler_does_not_declare(
     monkeypatch.setitem(core_check.FORMS, "insert", ("scx_bpf_no_such_insert",))
     with pytest.raises(KeyError, match="scx_bpf_no_such_insert"):
         resolved(tmp_path, OLDEST)
+
+
+def test_the_types_in_an_arm64_image_are_found(tmp_path: Path) -> None:
+    """Beside a module's, which are shorter, and where the header's bytes are something else."""
+    ours, shorter = (
+        elf_section(find_object(name).read_bytes(), ".BTF", name) for name in ("sched", "netlimit")
+    )
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(
+        bytes(0x38) + b"ARM\x64" + shorter + core_check._BTF_HEADER + b"\xff" * 64 + ours + shorter
+    )
+    assert core_check.image_btf(image) == ours
+    image.write_bytes(bytes(0x38) + b"ARM\x64" + core_check._BTF_HEADER)
+    with pytest.raises(BpfError, match="no BTF"):
+        core_check.image_btf(image)
