@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from scx_gamer.doctor import conflicts, kernel, machine, ours, privileges, programs
+from scx_gamer.doctor import conflicts, kernel, machine, ours, programs
 from scx_gamer.doctor.model import WARN, Finding, Report
 from scx_gamer.libbpf import BpfError, LibbpfTooOld
 
@@ -43,9 +43,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     ours.detection,
     ours.configuration,
     ours.supervisor,
-    privileges.privileges,
     ours.profiles,
-    ours.sessions,
     machine.file_watch,
 )
 

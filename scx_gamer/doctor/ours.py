@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 from scx_gamer import control
 from scx_gamer.config.settings import ConfigError, load, tunable_limits
+from scx_gamer.doctor import privileges
 from scx_gamer.doctor.model import FAIL, INFO, OK, WARN, Finding
 from scx_gamer.libbpf import Abi, find_object, object_btf
 from scx_gamer.system.exit_codes import BAD_CONFIG, NOT_RUNNING
@@ -57,7 +59,7 @@ def configuration() -> Iterator[Finding]:
 
 
 def supervisor() -> Iterator[Finding]:
-    """Whether one runs, and whether it is content."""
+    """Whether one runs, and its word about everything that it alone knows, asked for once."""
     try:
         status = control.request("status", timeout_s=5.0)
     except control.ControlError as error:
@@ -70,12 +72,20 @@ def supervisor() -> Iterator[Finding]:
             INFO, "supervisor", "not running", "systemctl start scx-gamer, or scx-gamer run as root"
         )
         return
+    for check in (_state, _power, privileges.privileges, _profile, sessions):
+        yield from check(status)
+
+
+def _state(status: Mapping[str, Any]) -> Iterator[Finding]:
     state, cause = status.get("state"), printable(str(status.get("cause", "")), 200)
     to_do = _STATES.get(str(state))
     if to_do:
         yield Finding(WARN, "supervisor", f"{state}: {cause}", to_do)
     else:
         yield Finding(OK, "supervisor", f"{state}: {cause}")
+
+
+def _power(status: Mapping[str, Any]) -> Iterator[Finding]:
     power = status.get("power") or {}
     if held := power.get("held"):
         yield Finding(OK, "power profile", f"{printable(str(held), 32)} is held for the game")
@@ -87,14 +97,9 @@ def supervisor() -> Iterator[Finding]:
         yield Finding(INFO, "power source", printable(str(power["source_why"]), 200), to_do)
 
 
-def sessions() -> Iterator[Finding]:
+def sessions(status: Mapping[str, Any]) -> Iterator[Finding]:
     """The database of sessions, as the running supervisor writes it."""
-    try:
-        status = control.request("status", timeout_s=5.0)
-    except control.ControlError:
-        return
-    found = status.get("sessions") if isinstance(status, dict) else None
-    if not isinstance(found, dict):
+    if not (found := status.get("sessions")):
         return
     if error := found.get("error"):
         what, to_do = printable(str(error), 200), "free space in /var/lib/scx-gamer, or repair it"
@@ -107,28 +112,28 @@ def sessions() -> Iterator[Finding]:
 
 
 def profiles() -> Iterator[Finding]:
-    """The profiles, shipped and in /etc, and which one a running supervisor uses."""
+    """The profiles, shipped and in /etc."""
     from scx_gamer import profiles as room
 
     limits = tunable_limits(Abi(object_btf(find_object("observe"))).constants)
     found = room.load(limits, *room.folders())
     for error in (*found.errors, *room.check_set(found)):
         yield Finding(FAIL, "profiles", f"{error.where}: {error.what}", error.hint, BAD_CONFIG)
-    if not found.profiles:
+    if found.profiles:
+        yield Finding(OK, "profiles", f"{len(found.profiles)} usable")
+    else:
         yield Finding(WARN, "profiles", "none found", "reinstall scx-gamer")
         return
     with suppress(ConfigError):  # said already
         if (name := load().on_battery) not in {"none", *found.profiles}:
             what = f"power.on_battery is {printable(name)}, which is no profile"
             yield Finding(WARN, "profiles", what, "scx-gamer profiles list has the names")
-    try:
-        answer = control.request("status", timeout_s=5)
-    except control.ControlError:
-        yield Finding(OK, "profiles", f"{len(found.profiles)} usable")
-        return
-    profile = answer.get("profile", {}) if isinstance(answer, dict) else {}
-    active = printable(str(profile.get("active", "none")), 64)
-    yield Finding(OK, "profiles", f"{len(found.profiles)} usable, {active} is active")
+
+
+def _profile(status: Mapping[str, Any]) -> Iterator[Finding]:
+    profile = status.get("profile") or {}
+    if active := profile.get("active"):
+        yield Finding(OK, "profile", f"{printable(str(active), 64)} is active")
     for name, why in dict(profile.get("disabled", {})).items():
         to_do = "report it with `scx-gamer status`; `scx-gamer profiles set` tries it again"
-        yield Finding(WARN, "profiles", f"{name} is disabled: {why}", to_do)
+        yield Finding(WARN, "profile", f"{name} is disabled: {why}", to_do)

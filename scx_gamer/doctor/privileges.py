@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from scx_gamer import control
 from scx_gamer.doctor.model import INFO, OK, WARN, Finding
 from scx_gamer.system import procfs
 
@@ -48,12 +48,8 @@ def of_process(pid: int, proc: Path = procfs.PROC) -> int | None:
         return None
 
 
-def privileges() -> Iterator[Finding]:
-    """Report for each such feature whether the running supervisor may."""
-    try:
-        status = control.request("status", timeout_s=5.0)
-    except control.ControlError:
-        return  # said already
+def privileges(status: Mapping[str, Any]) -> Iterator[Finding]:
+    """Report for each such feature whether the supervisor of that status may."""
     pid = status.get("pid")
     held = of_process(pid) if type(pid) is int else None
     if held is None:

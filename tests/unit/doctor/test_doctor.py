@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from scx_gamer import control, doctor
-from scx_gamer.doctor import Finding, Report, conflicts, kernel, machine, ours, programs
+from scx_gamer.doctor import (
+    Finding,
+    Report,
+    conflicts,
+    kernel,
+    machine,
+    ours,
+    privileges,
+    programs,
+)
 from scx_gamer.libbpf import BpfError
 from scx_gamer.scheduler import sysfs
 from scx_gamer.scheduler.machine import State
@@ -321,14 +330,32 @@ def test_an_unknown_power_source_is_named(monkeypatch: pytest.MonkeyPatch, why: 
         ({"keep": True, "error": "database or disk is full\x1b"}, "warn", "disk is full\\x1b"),
     ],
 )
-def test_sessions(
-    monkeypatch: pytest.MonkeyPatch, facts: dict[str, object], level: str, said: str
-) -> None:
-    monkeypatch.setattr(control, "request", lambda _op, **_args: {"sessions": facts})
-    found = only(ours.sessions())
+def test_sessions(facts: dict[str, object], level: str, said: str) -> None:
+    found = only(ours.sessions({"sessions": facts}))
     assert found.level == level and said in found.what
 
 
 def test_no_supervisor_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCX_GAMER_RUNTIME_DIR", str(tmp_path))
     assert only(ours.supervisor()).level == "info"
+
+
+def test_a_running_supervisor_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    status = {
+        "state": "idle",
+        "cause": "",
+        "pid": os.getpid(),
+        "profile": {"active": "fast", "disabled": {"other": "it failed"}},
+        "sessions": {"keep": True, "recorded": 3, "running": 1, "error": ""},
+    }
+
+    def request(op: str, **_args: object) -> object:
+        asked.append(op)
+        return status
+
+    monkeypatch.setattr(control, "request", request)
+    checks = [c for c in doctor.CHECKS if c.__module__ in (ours.__name__, privileges.__name__)]
+    found = {finding.check for finding in doctor.examine(checks).findings}
+    assert asked == ["status"]
+    assert found >= {"supervisor", "privileges", "profile", "sessions"}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer import control
 from scx_gamer.doctor import privileges
 from scx_gamer.doctor.model import INFO, OK
 from scx_gamer.system import procfs
@@ -24,8 +23,7 @@ def test_each_is_told(
     (tmp_path / "7/status").write_text(f"Name:\tx\nCapPrm:\t0\nCapEff:\t{mask:016x}\n")
     real = privileges.of_process
     monkeypatch.setattr(privileges, "of_process", lambda pid: real(pid, tmp_path))
-    monkeypatch.setattr(control, "request", lambda *_args, **_named: {"pid": 7})
-    found = list(privileges.privileges())
+    found = list(privileges.privileges({"pid": 7}))
     assert [one.level for one in found] == levels
     assert all(bool(one.to_do) == (one.level != OK) for one in found)
 
