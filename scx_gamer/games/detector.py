@@ -25,7 +25,7 @@ from scx_gamer.games.process_events import GpuOpens, Poll, ProcConnector
 from scx_gamer.games.rules import RANKS, shown
 from scx_gamer.games.threads import ThreadRoleMonitor, rows
 from scx_gamer.games.tracker import Tracker
-from scx_gamer.observe.observer import Event, Observe
+from scx_gamer.observe.observer import Event, Observer
 from scx_gamer.profiles import Game as Facts
 from scx_gamer.profiles import ProfileSet
 from scx_gamer.system import logind
@@ -74,7 +74,7 @@ class GameDetector:
     def __init__(
         self,
         loop: Loop,
-        observe: Observe,
+        observe: Observer,
         on_change: Callable[[], None],
         *,
         source: str = "auto",
@@ -145,7 +145,7 @@ class GameDetector:
             self._read_some()
         self._tick()
 
-    def _open_source(self, observe: Observe, wanted: str, stack: ExitStack) -> None:
+    def _open_source(self, observe: Observer, wanted: str, stack: ExitStack) -> None:
         missing = [h for h in _HOOKS if h not in observe.hooks]
         if wanted in ("auto", "bpf") and not missing:
             self.source = "bpf"

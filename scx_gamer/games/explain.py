@@ -10,7 +10,7 @@ from scx_gamer.games.model import Node, program_of
 from scx_gamer.games.proc import Process
 from scx_gamer.games.rules import is_aside, looked_for, profile_view, shown, why_not
 from scx_gamer.games.tracker import Tracker
-from scx_gamer.observe.observer import Observe
+from scx_gamer.observe.observer import Observer
 from scx_gamer.profiles import Game as Facts
 
 MAX_FACTS = 64  # processes of a game that profiles are matched against
@@ -88,7 +88,7 @@ def _no_class(tracker: Tracker, node: Node) -> str:
     return "no rule gives it a class"
 
 
-def boost_of(class_name: str, observe: Observe, focus_pid: int) -> str:
+def boost_of(class_name: str, observe: Observer, focus_pid: int) -> str:
     """Name the input windows that raise a class now, and until when."""
     if class_name not in ("GAME", "CRITICAL"):
         return "none: only the game and what it waits for are boosted"

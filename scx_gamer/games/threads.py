@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scx_gamer.games.lists import DetectData, matches
 from scx_gamer.libbpf import Abi, BpfError, Object, find_object
-from scx_gamer.observe.observer import SHARED, Observe, why_refused, working_hooks
+from scx_gamer.observe.observer import SHARED, Observer, why_refused, working_hooks
 from scx_gamer.system.procfs import last_cpu_of, thread_names
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def by_name(name: str, data: DetectData) -> tuple[str, str] | None:
 class ThreadWatch:
     """Open while a game runs, and looks at wake-ups unless it rests. Raises BpfError if no hook can be had."""
 
-    def __init__(self, observe: Observe) -> None:
+    def __init__(self, observe: Observer) -> None:
         path = find_object("threads")
         self.unavailable: dict[str, str] = {}
         with ExitStack() as stack:
@@ -118,7 +118,7 @@ class ThreadWatch:
         self._kept_until_ns = now_ns + int(LOOK_S * 1e9)
 
     def _load(
-        self, path: Path, observe: Observe, stack: ExitStack
+        self, path: Path, observe: Observer, stack: ExitStack
     ) -> tuple[Object, frozenset[str]]:
         with Object.open(path) as found:
             wanted = frozenset(found.programs)
@@ -134,7 +134,7 @@ class ThreadWatch:
             return self._open(path, observe, usable, stack), usable
 
     @staticmethod
-    def _open(path: Path, observe: Observe, hooks: frozenset[str], stack: ExitStack) -> Object:
+    def _open(path: Path, observe: Observer, hooks: frozenset[str], stack: ExitStack) -> Object:
         with ExitStack() as own:
             obj = own.enter_context(Object.open(path))
             for name, program in obj.programs.items():
@@ -228,7 +228,7 @@ class ThreadWatch:
 class ThreadRoleMonitor:
     """A ThreadWatch while a game runs, and why there is none. Times are of CLOCK_MONOTONIC, in seconds."""
 
-    def __init__(self, observe: Observe) -> None:
+    def __init__(self, observe: Observer) -> None:
         self._observe = observe
         self.watch: ThreadWatch | None = None
         self._why = NO_GAME

@@ -11,7 +11,7 @@ from scx_gamer.games.threads import ThreadWatch
 from scx_gamer.libbpf import BpfError
 from scx_gamer.netlimit import cgroups
 from scx_gamer.netlimit.programs import Programs
-from scx_gamer.observe.observer import Observe
+from scx_gamer.observe.observer import Observer
 from scx_gamer.scheduler import topology
 from scx_gamer.scheduler.attached import AttachedScheduler
 from scx_gamer.scheduler.errors import AttachBusy, AttachFailed, AttachUnsupported
@@ -29,7 +29,7 @@ def one(generation: int, run_s: float = RUN_S) -> None:
     """Run one cycle, and release everything that it acquired. Raises CycleError, BpfError."""
     with ExitStack() as stack:
         loop = stack.enter_context(Loop())
-        observe = Observe(loop)
+        observe = Observer(loop)
         stack.callback(observe.close)
         observe.set_generation(generation)
         observe.send_tunables({})
@@ -76,7 +76,7 @@ def _limit(stack: ExitStack) -> None:
         attachment.use_slot(1)
 
 
-def _send_messages(observe: Observe) -> None:
+def _send_messages(observe: Observer) -> None:
     """Send one message of each type, about this process."""
     feed, constants = observe.feed, observe.abi.constants
     game, lane = constants["SCXG_CLASS_GAME"], constants["SCXG_LANE_KEYBOARD"]

@@ -53,7 +53,7 @@ def why_refused(err: BpfError) -> str:
     return f"{err} [{last[0].strip()}]" if last else str(err)
 
 
-class Observe:
+class Observer:
     """The BPF object that outlives schedulers. Raises BpfError if the drain program cannot be loaded."""
 
     def __init__(self, loop: Loop, *, kernel_input: bool = True, path: Path | None = None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scx_gamer.libbpf import BpfError, KernelBtf, Mapped, Object, StructView, find_object
 from scx_gamer.libbpf.kernel import prog_info
-from scx_gamer.observe.observer import SHARED, Observe
+from scx_gamer.observe.observer import SHARED, Observer
 from scx_gamer.scheduler import counters, sysfs, topology
 from scx_gamer.scheduler.errors import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.scheduler.exits import (
@@ -101,7 +101,7 @@ class AttachedScheduler:
 
     def __init__(
         self,
-        observe: Observe,
+        observe: Observer,
         topology: Topology,
         generation: int,
         on_close: Callable[[AttachedScheduler], None] | None = None,
@@ -133,7 +133,7 @@ class AttachedScheduler:
             self._stack = stack.pop_all()
 
     @staticmethod
-    def _loaded(observe: Observe, topology: Topology, generation: int, stack: ExitStack) -> Object:
+    def _loaded(observe: Observer, topology: Topology, generation: int, stack: ExitStack) -> Object:
         test_path, test_values = _test_build()
         limits = observe.abi.constants
         topology = topology.with_llcs(limits["SCXG_MAX_LLCS"])
@@ -228,7 +228,7 @@ class Generations:
     A generation's counters are in its maps while it is attached, then in the totals: never in both.
     """
 
-    def __init__(self, observe: Observe) -> None:
+    def __init__(self, observe: Observer) -> None:
         self._observe = observe
         self._totals: counters.Values = {}
         self._ended_waits: list[int] = []

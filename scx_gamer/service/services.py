@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from scx_gamer.games.detector import GameDetector
     from scx_gamer.input.monitor import InputMonitor
     from scx_gamer.netlimit import TrafficLimiter
-    from scx_gamer.observe.observer import Observe
+    from scx_gamer.observe.observer import Observer
     from scx_gamer.scheduler.attached import Generations
     from scx_gamer.scheduler.machine import Machine
     from scx_gamer.scheduler.store import StateStore
@@ -29,7 +29,7 @@ class Services:
 
     store: StateStore
     machine: Machine
-    observe: Observe
+    observe: Observer
     generations: Generations
     profile: ActiveProfile
     watch: str  # "inotify", or why changes of files are not seen

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from scx_gamer import __version__
-from scx_gamer.observe.observer import Observe
+from scx_gamer.observe.observer import Observer
 from scx_gamer.scheduler import counters, sysfs
 from scx_gamer.scheduler.attached import program_costs
 from scx_gamer.scheduler.exits import ExitRecord
@@ -237,7 +237,7 @@ def exit_facts(record: ExitRecord | None) -> LastExit | None:
     }
 
 
-def _observed(observe: Observe) -> SnapshotBody:
+def _observed(observe: Observer) -> SnapshotBody:
     btf = observe.object.btf
     lane = counters.fields_of(btf, "scxg_lane_state")
     fields = tuple(name for name in counters.fields_of(btf, "scxg_control") if name not in TAKEN)

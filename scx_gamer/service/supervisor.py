@@ -22,7 +22,7 @@ from scx_gamer.config.watch import FolderWatch, WatchError, with_subfolders
 from scx_gamer.control.server import ControlServer
 from scx_gamer.games.detector import GameDetector
 from scx_gamer.libbpf import BpfError
-from scx_gamer.observe.observer import Event, Observe
+from scx_gamer.observe.observer import Event, Observer
 from scx_gamer.profiles import folders
 from scx_gamer.scheduler import exit_dumps, sysfs, topology
 from scx_gamer.scheduler.attached import Generations
@@ -150,7 +150,7 @@ class Supervisor:
         machine = Machine(
             self._options, self, self.loop, self.store, self._boot, self._state_changed
         )
-        observe = Observe(self.loop, kernel_input=self._options.kernel_input)
+        observe = Observer(self.loop, kernel_input=self._options.kernel_input)
         stack.callback(observe.close)
         observe.set_generation(self.store.state.generation)
         profile = self._open_profile(observe)
@@ -206,7 +206,7 @@ class Supervisor:
         stack.callback(self._notifier.stopping)
         return services
 
-    def _open_profile(self, observe: Observe) -> ActiveProfile:
+    def _open_profile(self, observe: Observer) -> ActiveProfile:
         options, constants = self._options, observe.abi.constants
         profile = ActiveProfile(
             observe.feed,
@@ -232,7 +232,7 @@ class Supervisor:
         return "inotify"
 
     def _open_games(
-        self, observe: Observe, profile: ActiveProfile, stack: ExitStack
+        self, observe: Observer, profile: ActiveProfile, stack: ExitStack
     ) -> GameDetector:
         games = GameDetector(
             self.loop,
@@ -248,7 +248,7 @@ class Supervisor:
         observe.on("EXEC", lambda _event: self._game_exec())
         return games
 
-    def _open_input(self, observe: Observe, stack: ExitStack) -> tuple[InputMonitor | None, str]:
+    def _open_input(self, observe: Observer, stack: ExitStack) -> tuple[InputMonitor | None, str]:
         """Open the input monitor, or return why it is unavailable: a scheduler without input boosts is of use."""
         if not self._options.input:
             return None, "switched off"

@@ -34,7 +34,7 @@ from scx_gamer.leakcheck import kmemleak, memory
 from scx_gamer.libbpf import Abi, BpfError, Btf, find_object, object_btf
 from scx_gamer.libbpf.btf import elf_section
 from scx_gamer.netlimit import cgroups
-from scx_gamer.observe.observer import Observe
+from scx_gamer.observe.observer import Observer
 from scx_gamer.profiles import of_documents
 from scx_gamer.scheduler import topology
 from scx_gamer.scheduler.store import StateStore
@@ -330,7 +330,7 @@ def hints(scratch: Path) -> Target:
 
 def events(_scratch: Path) -> Target:
     """A record of the event ring: version, type, length and fields as they come."""
-    observe = object.__new__(Observe)
+    observe = object.__new__(Observer)
     observe.abi = Abi(object_btf(find_object("observe")))
     kinds = {n: v for n, v in observe.abi.constants.items() if n.startswith("SCXG_EV_")}
     observe._names = {value: name.removeprefix("SCXG_EV_") for name, value in kinds.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.libbpf import find_object
-from scx_gamer.observe.observer import Observe
+from scx_gamer.observe.observer import Observer
 from scx_gamer.system.loop import Loop
 
 TARGETS = {
@@ -38,7 +38,7 @@ def without(hooks: list[str], folder: Path) -> Path:
 def test_each_hook_may_be_missing(missing: list[str], tmp_path: Path) -> None:
     with ExitStack() as stack:
         loop = stack.enter_context(Loop())
-        observe = Observe(loop, path=without(missing, tmp_path))
+        observe = Observer(loop, path=without(missing, tmp_path))
         stack.callback(observe.close)
         assert set(observe.unavailable) == set(missing)
         assert observe.hooks == set(TARGETS) - set(missing)

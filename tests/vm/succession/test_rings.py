@@ -9,23 +9,23 @@ from contextlib import ExitStack
 
 import pytest
 
-from scx_gamer.observe.observer import Observe
+from scx_gamer.observe.observer import Observer
 from scx_gamer.scheduler import topology
 from scx_gamer.scheduler.attached import AttachedScheduler
 from scx_gamer.system.loop import Loop
 
 
 @pytest.fixture
-def observe() -> Iterator[Observe]:
+def observe() -> Iterator[Observer]:
     with ExitStack() as stack:
         loop = stack.enter_context(Loop())
-        found = Observe(loop)
+        found = Observer(loop)
         stack.callback(found.close)
         found.set_generation(5)
         yield found
 
 
-def test_stale_message_is_dropped_and_counted(observe: Observe) -> None:
+def test_stale_message_is_dropped_and_counted(observe: Observer) -> None:
     observe.feed.send("GAME_ACTIVE", value=1)
     observe.feed.flush()
     assert observe.control.get("game_active") == 1
@@ -35,7 +35,7 @@ def test_stale_message_is_dropped_and_counted(observe: Observe) -> None:
     assert observe.control.get("msgs_stale") == 1 and observe.control.get("game_active") == 1
 
 
-def test_full_control_ring(observe: Observe) -> None:
+def test_full_control_ring(observe: Observer) -> None:
     lane = observe.abi.constants["SCXG_LANE_MOUSE"]
     life = AttachedScheduler(observe, topology.read(), 5)
     try:
@@ -54,7 +54,7 @@ def test_full_control_ring(observe: Observe) -> None:
         life.close()
 
 
-def test_full_event_ring(observe: Observe) -> None:
+def test_full_event_ring(observe: Observer) -> None:
     observe.control.set("watch_execs", 1)
     life = AttachedScheduler(observe, topology.read(), 5)
     try:
