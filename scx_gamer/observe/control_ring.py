@@ -33,13 +33,13 @@ class MessageAbi(Protocol):
 
 
 class Sender(Protocol):
-    """The part of Feed for callers that only send."""
+    """The part of ControlRing for callers that only send."""
 
     def send(self, type_name: str, **fields: int) -> bool: ...
     def flush(self) -> None: ...
 
 
-class Feed:
+class ControlRing:
     """The queue of messages to the BPF programs. `generation` is written into each message."""
 
     def __init__(

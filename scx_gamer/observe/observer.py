@@ -21,7 +21,7 @@ from scx_gamer.libbpf import (
     find_object,
 )
 from scx_gamer.libbpf.kernel import prog_info
-from scx_gamer.observe.control_ring import Feed
+from scx_gamer.observe.control_ring import ControlRing
 from scx_gamer.system.loop import Loop
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Observer:
             stack.callback(self.ring.close)
             producer = UserRing(self.maps["control_ring"])
             stack.callback(producer.close)
-            self.feed = Feed(producer, self.object.programs[REQUIRED].runner(), self.abi)
+            self.feed = ControlRing(producer, self.object.programs[REQUIRED].runner(), self.abi)
             self._attach(stack)
             loop.add_fd(self.ring.epoll_fd, self._on_readable, name="event ring")
             stack.callback(loop.remove_fd, self.ring.epoll_fd)

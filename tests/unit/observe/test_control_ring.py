@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from scx_gamer.observe.control_ring import Feed
+from scx_gamer.observe.control_ring import ControlRing
 
 BATCH = 64  # messages taken by one run of the drain
 
@@ -39,9 +39,9 @@ class Abi:
         return f"{fields['type']}:{fields.get('tgid', 0)}:{fields['generation']}".encode()
 
 
-def feed_on(capacity: int) -> tuple[Feed, Ring]:
+def feed_on(capacity: int) -> tuple[ControlRing, Ring]:
     ring = Ring(capacity)
-    return Feed(ring, ring.drain, Abi(), now_ns=lambda: 1), ring
+    return ControlRing(ring, ring.drain, Abi(), now_ns=lambda: 1), ring
 
 
 def test_one_drain_for_a_pass_and_none_without_messages() -> None:

@@ -26,7 +26,7 @@ PID = 4242
 
 
 @dataclass
-class Feed:
+class ControlRing:
     source: object | None = "mangohud"
     why: dict[str, str] = field(default_factory=dict)
     listeners: list[Callable[[str, list[Frame]], None]] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Place:
         self.world = World(paths)
         self.machine = self.world.machine()
         self.machine.start(True)
-        self.feed = Feed()
+        self.feed = ControlRing()
         self.games: list[dict[str, object]] = [{"pid": PID}]
         self.owners = {PLAYER}
         self.mode = "auto"

@@ -14,7 +14,7 @@ from pathlib import Path
 from scx_gamer.input import InputMonitor
 from scx_gamer.libbpf import Abi, Object, RingBuffer, UserRing, find_object
 from scx_gamer.libbpf.kernel import prog_info
-from scx_gamer.observe.control_ring import Feed
+from scx_gamer.observe.control_ring import ControlRing
 from scx_gamer.system.loop import Loop
 
 Scenario = Generator[float, None, None]
@@ -60,7 +60,7 @@ class Rig:
             self.control.set("devices_epoch", epoch)  # the hook still knows devices of the last rig
             ring = stack.enter_context(RingBuffer(self.maps["events"], self._on_record))
             user = stack.enter_context(UserRing(self.maps["control_ring"]))
-            self.feed = Feed(user, observe.programs["drain"].runner(), self.abi)
+            self.feed = ControlRing(user, observe.programs["drain"].runner(), self.abi)
             self.feed.generation = GENERATION
             self.loop = stack.enter_context(Loop())
             self.loop.add_fd(ring.epoll_fd, lambda _fd: self._consume(ring), name="events")
