@@ -174,7 +174,7 @@ class Status:
             "tasks": {names.get(i, str(i)): count for i, count in enumerate(view.array("tasks"))},
         }
 
-    def effects(self) -> int | None:
+    def boosts_enabled(self) -> int | None:
         """Return whether classes and windows take effect now; None without a scheduler."""
         attached = self._services.generations.attached
         return attached.state.get("effects") if attached is not None else None

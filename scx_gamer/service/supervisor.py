@@ -77,7 +77,7 @@ class Supervisor:
         self._began_ns = time.monotonic_ns()
         self._exit_code = OK
         self._exec_pending = False
-        self._effects: int | None = None  # as published
+        self._boosts_enabled: int | None = None  # as published
         self._storms = 0
         self._notifier = Notifier()
         self._publisher = Publisher(where)
@@ -374,7 +374,7 @@ class Supervisor:
     def _on_beat(self) -> None:
         """Publish the status if the kernel has switched the boosts on or off."""
         self._status.maxima.roll()
-        if self._status.effects() != self._effects:
+        if self._status.boosts_enabled() != self._boosts_enabled:
             self._changes.status_changed()
 
     def _reload(self, cause: str) -> None:
@@ -427,7 +427,7 @@ class Supervisor:
 
     def publish(self) -> None:
         machine, bus = self.services.machine, self.services.bus
-        self._effects = self._status.effects()
+        self._boosts_enabled = self._status.boosts_enabled()
         status = self._status.status()
         status["games"] = self._visibility.public(status.get("games", []))
         if not self._visibility.everybody:
