@@ -35,7 +35,7 @@ from scx_gamer.system.loop import Loop, Timer
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 30.0
-LOOK_S = 0.003  # of it at a time
+SCAN_S = 0.003  # of it at a time
 THREADS_AFTER_S = (
     0.5  # the hooks on threads are loaded when the game has its class and its start is over
 )
@@ -103,7 +103,7 @@ class GameDetector:
         self._profile_names: frozenset[str] = frozenset()
         self._names = ExecFilter({}, "")
         self._desktop_seen: tuple[object, ...] = ()
-        self._look: Iterator[bool] | None = None
+        self._scan: Iterator[bool] | None = None
         self._upkeep: Iterator[None] = iter(())
         self._drawing: tuple[frozenset[int], float] = (
             frozenset(),
@@ -140,8 +140,8 @@ class GameDetector:
     def start(self) -> None:
         """Look at every process once, then listen."""
         self._loop.at_pass_end(self._pass)
-        self._look_at_all()
-        while self._look is not None:
+        self._scan_processes()
+        while self._scan is not None:
             self._read_some()
         self._tick()
 
@@ -217,7 +217,7 @@ class GameDetector:
 
     def events_lost(self) -> None:
         self.losses += 1
-        self._later("after a loss", QUIET_S, self._look_at_all)
+        self._later("after a loss", QUIET_S, self._scan_processes)
 
     def _on_exec(self, event: Event) -> None:
         pid = int(event["tgid"])
@@ -252,7 +252,7 @@ class GameDetector:
             known = pid in self.tracker.classes
             marked = self.tracker.add_hint(pid, source)
             if marked and not known:
-                self._look_at_all()  # what it started before now, nobody has told of
+                self._scan_processes()  # what it started before now, nobody has told of
             return marked
         if kind == "game-gone":
             self.tracker.remove_hint(pid)
@@ -277,14 +277,14 @@ class GameDetector:
         self._profile_names = frozenset(name.rsplit("/", 1)[-1] for name in exes if "*" not in name)
         self._tell_names()
 
-    # -- looks -------------------------------------------------------------------------------------
+    # -- scans -------------------------------------------------------------------------------------
 
     def _pass(self) -> None:
         """At the end of each pass of the loop: what its events changed."""
         now_s = time.monotonic()
         deadline = self.tracker.next_deadline_s
         if self.tracker.has_work or (deadline is not None and now_s >= deadline):
-            until_s = now_s + LOOK_S
+            until_s = now_s + SCAN_S
             self._apply(self.tracker.update(now_s, lambda: time.monotonic() < until_s))
             self._wait_for_arguments(now_s)
             self._wait_for_drawing()
@@ -318,9 +318,9 @@ class GameDetector:
         for pid in waiting:
             self._arguments_until.setdefault(pid, now_s + ARGUMENTS_FOR_S)
         if any(until > now_s for until in self._arguments_until.values()):
-            self._later("arguments", ARGUMENTS_EVERY_S, self._look_at_arguments)
+            self._later("arguments", ARGUMENTS_EVERY_S, self._reread_arguments)
 
-    def _look_at_arguments(self) -> None:
+    def _reread_arguments(self) -> None:
         now_s = time.monotonic()
         for pid, until in self._arguments_until.items():
             if until > now_s:
@@ -342,14 +342,14 @@ class GameDetector:
         self.tracker.ask_again()
 
     def _gpu_opened(self) -> None:
-        """A program that nothing else tells of draws now, perhaps: look at all sooner."""
-        self._later("opened", OPENED_S, self._look_after_open)
+        """A program that nothing else tells of draws now, perhaps: scan all sooner."""
+        self._later("opened", OPENED_S, self._scan_after_open)
 
-    def _look_after_open(self) -> None:
-        if self._look is not None:  # it may have passed by that process already
-            self._later("opened", OPENED_S, self._look_after_open)
+    def _scan_after_open(self) -> None:
+        if self._scan is not None:  # it may have passed by that process already
+            self._later("opened", OPENED_S, self._scan_after_open)
         else:
-            self._look_at_all()
+            self._scan_processes()
 
     def _may_play(self, uid: int) -> bool:
         """Return True for root, for users with a seat of this machine, and where nobody knows of seats."""
@@ -371,10 +371,10 @@ class GameDetector:
         self.threads.tick()
         self._later("tick", LOST_S, self._tick)
 
-    def _look_at_all(self) -> None:
+    def _scan_processes(self) -> None:
         """In pieces, so that nothing else of the loop waits for a machine with a thousand processes."""
         self._gpu_opens.watch()
-        self._look = self._steps()
+        self._scan = self._steps()
         self._cancel("reconcile")
         self._later("reconcile", 0, self._read_some)
 
@@ -389,30 +389,30 @@ class GameDetector:
                 self._desktop_seen = seen
                 self.tracker.desktop_games = found
                 yield True
-        for _ in self.tracker.look():
+        for _ in self.tracker.scan():
             yield False
 
     def _read_some(self) -> None:
         try:
             change, other_names = self._loop.run_interruptible(self._read_on)
         except OSError as err:  # no descriptor is left, or no /proc: what is known stays
-            log.warning("no look at the processes, the next in %g s: %s", RECONCILE_S, err)
-            self._look = None
-            self._later("reconcile", RECONCILE_S, self._look_at_all)
+            log.warning("no scan of the processes, the next in %g s: %s", RECONCILE_S, err)
+            self._scan = None
+            self._later("reconcile", RECONCILE_S, self._scan_processes)
             return
         if other_names:
             self._tell_names()
         if change is None:
-            self._later("reconcile", LOOK_S, self._read_some)
+            self._later("reconcile", SCAN_S, self._read_some)
             return
-        self._look = None
+        self._scan = None
         self._reconciled(change)
 
     def _read_on(self) -> tuple[Change | None, bool]:
         """The entries and processes that have their turn; with the last of them, what is to change. It tells the
         kernel nothing."""
-        until_s = time.monotonic() + LOOK_S
-        for other_names in self._look or ():
+        until_s = time.monotonic() + SCAN_S
+        for other_names in self._scan or ():
             if other_names or time.monotonic() >= until_s:
                 return None, other_names
         return self.tracker.commit(time.monotonic()), False
@@ -433,14 +433,14 @@ class GameDetector:
         self._tell_refusals()
         self._keep_marks()
         self._cancel("reconcile")
-        self._later("reconcile", RECONCILE_S, self._look_at_all)
+        self._later("reconcile", RECONCILE_S, self._scan_processes)
 
     def _keep_up(self) -> None:
-        """Bring the kernel's maps up to date with a look, in pieces."""
-        until_s = time.monotonic() + LOOK_S
+        """Bring the kernel's maps up to date with a scan, in pieces."""
+        until_s = time.monotonic() + SCAN_S
         for _ in self._upkeep:
             if time.monotonic() >= until_s:
-                self._later("upkeep", LOOK_S, self._keep_up)
+                self._later("upkeep", SCAN_S, self._keep_up)
                 return
 
     def _keep_marks(self) -> None:
@@ -508,7 +508,7 @@ class GameDetector:
             self._kernel.follow(pid, start * TICK_NS)
         try:
             fd = os.pidfd_open(root.pid)
-        except OSError:  # it ended; the exit event or the next look says so
+        except OSError:  # it ended; the exit event or the next scan says so
             pass
         else:
             self._pidfds[root.pid] = fd
@@ -564,7 +564,7 @@ class GameDetector:
                 hint="it may have ended, be the kernel's own, or work in the background",
             )
         self._apply(self.tracker.update(time.monotonic()))
-        self._look_at_all()  # what it started before now, nobody has told of
+        self._scan_processes()  # what it started before now, nobody has told of
 
     def remove(self, pid: int) -> bool:
         """Take back what add said, or what a rule found; False if `pid` is in no game."""

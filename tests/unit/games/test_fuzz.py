@@ -132,7 +132,7 @@ class Life(RuleBasedStateMachine):
     def look_at_some(self, pieces: int) -> None:
         """A look at all, begun now or long ago, goes on a bit; things happen before it does again."""
         if self.looking is None:
-            self.looking = self.track.look()
+            self.looking = self.track.scan()
         for _ in range(pieces):
             if next(self.looking, self) is self:
                 self.looking = None
