@@ -15,7 +15,7 @@ from pathlib import Path
 from scx_gamer.config import settings
 from scx_gamer.games import desktop, userfiles
 from scx_gamer.games import lists as detect
-from scx_gamer.games.exec_filter import ExecFilter, names_to_tell
+from scx_gamer.games.exec_filter import ExecFilter, build_exec_filter
 from scx_gamer.games.explain import boost_of, explain, facts, listing
 from scx_gamer.games.kernel_maps import KernelMaps
 from scx_gamer.games.marks import MarkFile
@@ -234,7 +234,7 @@ class GameDetector:
         self.tracker.exit_seen(pid, int(event["start_ns"]) // TICK_NS)
         if pid == self.tracker.focus_pid:
             self.tracker.focus_pid = 0
-            self._tell_focus()
+            self._send_focus()
 
     def hint(self, source: str, pid: int, kind: str) -> bool:
         """A hint from a user session: `focus` (pid 0: nobody knows), `game` or `game-gone`. False when it says nothing
@@ -246,7 +246,7 @@ class GameDetector:
             if process is not None:  # so that its end is told
                 self._kernel.follow_alone(pid, process.start_ticks * TICK_NS)
                 self.tracker.exec_seen(pid)  # nothing may have told of it before
-            self._tell_focus()
+            self._send_focus()
             return process is not None or pid == 0
         if kind == "game":
             known = pid in self.tracker.classes
@@ -275,7 +275,7 @@ class GameDetector:
         self.tracker.profile = match if named else (lambda _process: None)
         exes = (name for p in named.values() for name in p.match.exe)
         self._profile_names = frozenset(name.rsplit("/", 1)[-1] for name in exes if "*" not in name)
-        self._tell_names()
+        self._send_names()
 
     # -- scans -------------------------------------------------------------------------------------
 
@@ -401,7 +401,7 @@ class GameDetector:
             self._later("reconcile", RECONCILE_S, self._scan_processes)
             return
         if other_names:
-            self._tell_names()
+            self._send_names()
         if change is None:
             self._later("reconcile", SCAN_S, self._read_some)
             return
@@ -430,7 +430,7 @@ class GameDetector:
         self._wait_for_drawing()
         if self.tracker.games:  # who draws may have changed, however old the game is
             self._settle_soon(now_s)
-        self._tell_refusals()
+        self._log_refusals()
         self._keep_marks()
         self._cancel("reconcile")
         self._later("reconcile", RECONCILE_S, self._scan_processes)
@@ -447,24 +447,24 @@ class GameDetector:
         if self._marks is not None:
             self._marks.write(self.tracker.marks())
 
-    def _tell_refusals(self) -> None:
+    def _log_refusals(self) -> None:
         refused = self.tracker.refused.total()
         if refused > self._refused:
             self._refused = refused
             log.warning("games are not counted: %s", "; ".join(self.tracker.refused))
 
-    def _tell_names(self) -> None:
+    def _send_names(self) -> None:
         """The kernel's table of names, when the desktop entries or the profiles changed."""
         if not self._detection:
             return
-        self._names = names_to_tell(
+        self._names = build_exec_filter(
             self.data,
             (*sorted(self.tracker.desktop_games.names), *self._profile_names),
             self._kernel.report,
             self._kernel.tree,
             self._kernel.max_names,
         )
-        self._kernel.tell_names(self._names)
+        self._kernel.send_names(self._names)
 
     # -- what follows ------------------------------------------------------------------------------
 
@@ -496,7 +496,7 @@ class GameDetector:
         if not self.tracker.lingering:
             self.threads.close()
         if change.assigned or change.removed:
-            self._tell_focus()
+            self._send_focus()
         if change.started or change.ended:
             self._keep_marks()
             self._on_change()
@@ -536,7 +536,7 @@ class GameDetector:
         self._drop_pidfd(game.decision.root.pid)
         log.info("game %s (pid %d) ended", game.decision.name, game.decision.root.pid)
 
-    def _tell_focus(self) -> None:
+    def _send_focus(self) -> None:
         pid = self.tracker.focus_pid
         process = self.tracker.read(pid) if pid else None
         if process is None:
@@ -544,13 +544,13 @@ class GameDetector:
         away = process is not None and self.tracker.game_of(process) is None
         self._kernel.focus(pid, away)
 
-    def tell_all(self) -> None:
+    def send_all(self) -> None:
         """Everything again, for a new generation."""
         for pid, assignment in self.tracker.classes.items():
             self._kernel.class_set(pid, assignment.class_name, assignment.start_ticks * TICK_NS, 0)
         self._kernel.game_active(bool(self.tracker.games))
         self._kernel.forget_focus()
-        self._tell_focus()
+        self._send_focus()
 
     # -- what is asked -----------------------------------------------------------------------------
 
