@@ -167,9 +167,9 @@ class HeldState:
             for code, axis in self._axes.items():
                 if code in values:
                     axis.note_rest(values[code])
-            self._look_at_pedals(values)
+            self._find_pedal_rest(values)
 
-    def _look_at_pedals(self, values: Mapping[int, int]) -> None:
+    def _find_pedal_rest(self, values: Mapping[int, int]) -> None:
         """Find the end where the pedals of a wheel rest: most are there, since whoever drives has two feet."""
         pedals = {c: axis for c, axis in self._axes.items() if axis.parked and c in values}
         if self._kind is not Kind.WHEEL:
@@ -200,7 +200,7 @@ class HeldState:
     def _way_differs(self, code: int) -> bool:
         return ABS_X in self._axes and self._axes[ABS_X].limits.way != self._axes[code].limits.way
 
-    def _look_at_layout(self, values: Mapping[int, int]) -> None:
+    def _find_right_stick(self, values: Mapping[int, int]) -> None:
         """Find the right stick where limits do not tell: the pair in its middle, triggers are at their ends."""
         right = [self._axes[c] for c in _RIGHT if c in self._axes]
         far = [self._axes[c] for c in _FAR_RIGHT if c in self._axes]
@@ -228,10 +228,10 @@ class HeldState:
         # The kernel begins with 0 for every axis: a device that has reported nothing yet holds nothing.
         if not self._reported and any(values.values()):
             self._reported = True
-            self._look_at_pedals(values)
+            self._find_pedal_rest(values)
         off = False
         if self._reported:
-            self._look_at_layout(values)
+            self._find_right_stick(values)
             for code, axis in self._axes.items():
                 off |= axis.off(values[code], code in self._triggers, now_ns)
         return Held(bool(down & ~BUTTONS), off, bool(down & BUTTONS))

@@ -162,7 +162,7 @@ class Listener:
     # ---- events ----------------------------------------------------------------------------------
 
     def _on_ready(self, _fd: int) -> None:
-        self._take(self._tell)
+        self._take(self._send_now)
         self._finish()
 
     def _interrupted(self) -> None:
@@ -170,7 +170,7 @@ class Listener:
         if not self._taking and len(self._taken) < _AT_ONCE:
             self._take(self._feed.send_at_once)
 
-    def _tell(self, type_name: str, **fields: int) -> None:
+    def _send_now(self, type_name: str, **fields: int) -> None:
         self._feed.send(type_name, **fields)
         self._feed.flush()  # now, not when the pass ends
 
@@ -264,7 +264,7 @@ class Listener:
             self._monitor.failed(device, err)
             return
         if moved and device.lanes[Source.ABS]:
-            self._tell("INPUT", index=device.lanes[Source.ABS], time_ns=time.monotonic_ns())
+            self._send_now("INPUT", index=device.lanes[Source.ABS], time_ns=time.monotonic_ns())
         if flooded:
             self._monitor.poll_device(device)
 
