@@ -114,7 +114,7 @@ class World:
     def status(self) -> dict[str, object]:
         return {}
 
-    def effects(self) -> None: ...
+    def boosts_enabled(self) -> None: ...
 
     def write(self, _status: Mapping[str, Any], _hud: str) -> None:
         self.calls.append("publish")
