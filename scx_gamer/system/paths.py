@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from scx_gamer.system.errors import ScxGamerError
 
@@ -22,42 +22,41 @@ class PathError(ScxGamerError):
     """A directory that is unusable: what failed, errno (0 if none), what to do."""
 
 
-class Paths(NamedTuple):
+class Paths:
     """The three directories, each absolute, and the files in them."""
 
-    runtime: Path
-    state: Path
-    config: Path
+    def __init__(self, runtime: Path, state: Path, config: Path) -> None:
+        self.runtime, self.state, self.config = runtime, state, config
 
-    @property
+    @cached_property
     def control_socket(self) -> Path:
         return self.runtime / "control.sock"
 
-    @property
+    @cached_property
     def hints_socket(self) -> Path:
         return self.runtime / "hints.sock"
 
-    @property
+    @cached_property
     def status_file(self) -> Path:
         return self.runtime / "status.json"
 
-    @property
+    @cached_property
     def hud_file(self) -> Path:
         return self.runtime / "hud"
 
-    @property
+    @cached_property
     def state_file(self) -> Path:
         return self.state / "state.json"
 
-    @property
+    @cached_property
     def sessions_file(self) -> Path:
         return self.state / "sessions.db"
 
-    @property
+    @cached_property
     def tuning_file(self) -> Path:
         return self.state / "tuning.json"
 
-    @property
+    @cached_property
     def exits(self) -> Path:
         return self.state / "exits"
 
