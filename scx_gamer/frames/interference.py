@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from scx_gamer.libbpf import Abi, Object, find_object
-from scx_gamer.observe.observer import SHARED, Observe
+from scx_gamer.observe.observer import SHARED, Observer
 
 _MAP = "programs"
 
@@ -14,7 +14,7 @@ _MAP = "programs"
 class Interference:
     """The hooks that charge waits to programs, from open to close. Methods raise BpfError."""
 
-    def __init__(self, observe: Observe) -> None:
+    def __init__(self, observe: Observer) -> None:
         with ExitStack() as stack:
             obj = stack.enter_context(Object.open(find_object("interference")))
             for name in SHARED:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from scx_gamer.observe.observer import Observe
+from scx_gamer.observe.observer import Observer
 from scx_gamer.scheduler import attached, sysfs
 from scx_gamer.scheduler.errors import AttachFailed
 from scx_gamer.scheduler.exits import Action, classify
@@ -28,7 +28,7 @@ def test_hotplug_amid_the_attach_is_a_restart(
     seen = iter(counts)
     monkeypatch.setattr(sysfs, "hotplugs", lambda: next(seen))
     monkeypatch.setattr(attached, "AttachedScheduler", Scheduler)
-    generations = attached.Generations(cast("Observe", None))
+    generations = attached.Generations(cast("Observer", None))
     if counts[0] == counts[1]:
         generations.attach(3)
         assert not closed
