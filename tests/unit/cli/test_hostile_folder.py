@@ -31,6 +31,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "games remove": ["1"],
     "profiles set": ["auto"],
     "profiles show": ["auto"],
+    "setup": ["--dry-run"],
     "trace wakeups": ["1", "--seconds", "0.1"],
     "trace frames": ["1", "--seconds", "0.1"],
     "trace who-preempts": ["1", "--seconds", "0.1"],

@@ -27,6 +27,7 @@ WORDS = {
     "leakcheck": "--cycles 1",
     "trace frames": "1234",
     "report": "--list",
+    "setup": "--dry-run",
     "bench": "compare /absent/a.csv /absent/b.csv",
 }
 # Forks one process for each line: it has the stdout that is asked for, and ends as the program does.
