@@ -130,7 +130,7 @@ class Guest:
             venv="" if self.kernel.foreign else f"{TREE}/build/venv/bin:",
             more=self._environment(),
             kernel_dir=shlex.quote(str(self.kernel.image.resolve().parent)),
-            hooks=NO_HOOKS if self.lockstep and self.brief else "",
+            hooks=NO_HOOKS if self._quick() else "",
             machine=f"{self.machine.setup()}\n" if self.machine and self.machine.setup() else "",
             command=shlex.join(command),
         )
