@@ -82,6 +82,9 @@ def snapshot(seconds: float, **more: Any) -> Any:
         },
         "frames": {
             "source": "scheduler",
+            "count": int(seconds * 60),
+            "low1_fps": 48.0,
+            "p99_ms": 20.1,
             "recent_fps": 60.0 - 20 * (int(seconds) % 2),
             "recent_p99_ms": 21.5,
         },
