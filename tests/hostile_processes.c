@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { CHAIN = 100 };
+enum {
+	CHAIN = 100
+};
 
 static void run_chain(int told)
 {

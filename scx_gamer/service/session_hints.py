@@ -129,5 +129,5 @@ def _why(request: Mapping[str, Any]) -> str:
     """Return the reason for an unknown focus, cut to one line that the status has room for."""
     why = request.get("why", "")
     if not isinstance(why, str):
-        raise HintError("why is a text", USAGE, "malformed")
+        raise HintError("the reason has to be text", USAGE, "malformed")
     return printable(why, _MAX_WHY)

@@ -84,7 +84,7 @@ def hooks(name: str = "on_switch") -> list[dict[str, Any]]:
 
 
 def delay_s(pid: int) -> float:
-    """How long a thread waited for a CPU, as the kernel itself counts."""
+    """Return the time that a thread waited for a CPU, as the kernel itself counts."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
