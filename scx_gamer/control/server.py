@@ -179,7 +179,7 @@ class ControlServer:
 
     def _bounded(self, answer: dict[str, Any], uid: int) -> bytes:
         """The bytes of an answer, or of an error where they, or all that the user leaves unread, would be too many."""
-        data = _encode(answer)
+        data = self._loop.run_interruptible(_encode, answer)
         if len(data) > MAX_ANSWER:
             return _encode(_error(f"the answer has more than {MAX_ANSWER} bytes", FAILED))
         unread = sum(len(c.to_send) for c in self._clients.values() if c.uid == uid)
@@ -202,7 +202,11 @@ class ControlServer:
         try:
             if operation.root_only and uid != 0:
                 return _error(f"{name} is for root only", NO_PERMISSION)
-            return {"ok": True, "result": operation.call(request, uid)}
+            if operation.spec.query:  # which only reads
+                result = self._loop.run_interruptible(operation.call, request, uid)
+            else:
+                result = operation.call(request, uid)
+            return {"ok": True, "result": result}
         except ControlError as err:
             return _error(str(err), err.code)
 
