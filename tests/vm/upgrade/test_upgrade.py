@@ -53,7 +53,7 @@ def agent_of_a_user() -> Iterator[None]:
 
         wait_until(
             "the agent listens",
-            lambda: "reading events of desktop, GameMode, notices" in log(),
+            lambda: "reading events of desktop, overlay line, GameMode, notices" in log(),
             240,
         )
         assert systemctl("is-active", "scx-gamer-agent").strip() == "active"
