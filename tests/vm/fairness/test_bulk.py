@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 	getchar();
 	for (int i = 0; i < WAKES; i++) {
 		clock_gettime(CLOCK_MONOTONIC, &next);
-		next.tv_nsec += 5000000;
+		next.tv_nsec += i % 2 ? 8000000 : 3000000; /* in step with no clock: that would preempt, too */
 		if (next.tv_nsec >= 1000000000) {
 			next.tv_nsec -= 1000000000;
 			next.tv_sec++;
