@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.needs("/sys/devices/system/cpu/cpu3")
 HOME = (CPUS - 2, CPUS - 1)
 ORDER = [*HOME, *range(CPUS - 2)]
 SPIN = "while :; do :; done"
-Spin = Callable[[], subprocess.Popen[bytes]]
+Spin = Callable[[], Popen[bytes]]
 
 
 @contextmanager
@@ -30,9 +30,8 @@ def at_home(*, home: int = 1) -> Iterator[tuple[Life, Spin]]:
         life.tunables.set(f"value[{life.abi.constants['SCXG_TUN_HOME']}]", home)
         life.control.set("game_active", 1)
 
-        def spin() -> subprocess.Popen[bytes]:
-            process = stack.enter_context(subprocess.Popen(["/bin/sh", "-c", f"read x; {SPIN}"],
-                                                           stdin=subprocess.PIPE))  # fmt: skip
+        def spin() -> Popen[bytes]:
+            process = stack.enter_context(Popen(["/bin/sh", "-c", f"read x; {SPIN}"], stdin=PIPE))
             stack.callback(process.kill)
             os.sched_setaffinity(process.pid, {0})
             life.mark(process.pid, "GAME")
@@ -46,43 +45,52 @@ def at_home(*, home: int = 1) -> Iterator[tuple[Life, Spin]]:
         yield life, spin
 
 
-def away(life: Life, seconds: float = 1) -> float:
-    """Return the CPUs that the game keeps busy away from home."""
-    field = f"run_ns[{life.abi['CLASS_GAME']}]"
+def cpu_of(process: Popen[bytes]) -> int:
+    stat = Path(f"/proc/{process.pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[36])
 
-    def ran() -> int:
-        return sum(life.stats[cpu].get(field) for cpu in ORDER[2:])
 
-    before = ran()
-    life.sleep(seconds)
-    return (ran() - before) / 1e9 / seconds
+def away(life: Life, *threads: Popen[bytes]) -> float:
+    """Return how many of the threads are away from home, as a mean of a second's looks.
+
+    The scheduler's own sums say less: a turn counts when it ends, and one of a thread that is alone ends by chance.
+    """
+    looks = 20
+    seen = 0
+    for _ in range(looks):
+        life.sleep(1 / looks)
+        seen += sum(cpu_of(thread) not in HOME for thread in threads)
+    return seen / looks
+
+
+def without_one_at_home(threads: list[Popen[bytes]]) -> list[Popen[bytes]]:
+    """End a thread that runs at home, and return the others."""
+    gone = next(thread for thread in threads if cpu_of(thread) in HOME)
+    gone.kill()
+    return [thread for thread in threads if thread is not gone]
 
 
 def test_a_thread_that_never_sleeps_comes_home_beside_hogs(hogs: Callable[[int], None]) -> None:
     with at_home() as (life, spin):
         hogs(2 * CPUS)
-        spin()
+        thread = spin()
         life.sleep(1)
-        assert away(life) < 0.05, "from a tick, or from the queue if a hog came between"
+        assert away(life, thread) < 0.2, "from a tick, or from the queue if a hog came between"
         assert attached()
 
 
 def test_who_finds_home_full_runs_elsewhere_until_there_is_room() -> None:
     with at_home() as (life, spin):
-        first = spin()
-        spin(), spin()
+        threads = [spin() for _ in range(3)]
         life.sleep(1)
-        assert away(life) > 0.8, "a preference, not a mask"
+        assert away(life, *threads) > 0.8, "a preference, not a mask"
         moves = life.total("home_moves")
-        first.kill()
+        rest = without_one_at_home(threads)
         life.sleep(1)
-        assert away(life) < 0.05
-        assert 1 <= life.total("home_moves") < moves + 5, "from ticks, and nobody goes to and fro"
-
-
-def cpu_of(process: subprocess.Popen[bytes]) -> int:
-    stat = Path(f"/proc/{process.pid}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[36])
+        assert away(life, *rest) < 0.2
+        assert 1 <= life.total("home_moves") < moves + 50, (
+            "from ticks, and nobody goes to and fro at each"
+        )
 
 
 def test_without_the_setting_nobody_goes_there() -> None:
@@ -90,6 +98,7 @@ def test_without_the_setting_nobody_goes_there() -> None:
     with at_home(home=0) as (life, spin):
         threads = [spin() for _ in range(3)]
         life.sleep(1)
-        next(thread for thread in threads if cpu_of(thread) in HOME).kill()
+        rest = without_one_at_home(threads)
         life.sleep(1)
-        assert away(life) > 0.8 and life.total("home_moves") == 0
+        assert away(life, *rest) > 0.8
+        assert life.total("home_moves") == 0
