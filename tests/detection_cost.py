@@ -81,7 +81,7 @@ def look_ms(track: Tracker) -> tuple[float, float]:
     """CPU time of a look, and of the longest piece of one that ends after `PIECE_S`."""
     began = piece = time.process_time()
     longest = 0.0
-    for _ in track.scan():
+    for _ in track.look():
         now = time.process_time()
         if now - piece >= PIECE_S:
             longest, piece = max(longest, now - piece), now

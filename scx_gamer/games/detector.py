@@ -15,7 +15,7 @@ from pathlib import Path
 from scx_gamer.config import settings
 from scx_gamer.games import desktop, userfiles
 from scx_gamer.games import lists as detect
-from scx_gamer.games.exec_filter import ExecFilter, build_exec_filter
+from scx_gamer.games.exec_filter import ExecFilter, names_to_tell
 from scx_gamer.games.explain import boost_of, explain, facts, listing
 from scx_gamer.games.kernel_maps import KernelMaps
 from scx_gamer.games.marks import MarkFile
@@ -35,7 +35,7 @@ from scx_gamer.system.loop import Loop, Timer
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 30.0
-SCAN_S = 0.003  # of it at a time
+LOOK_S = 0.003  # of it at a time
 THREADS_AFTER_S = (
     0.5  # the hooks on threads are loaded when the game has its class and its start is over
 )
@@ -103,7 +103,7 @@ class GameDetector:
         self._profile_names: frozenset[str] = frozenset()
         self._names = ExecFilter({}, "")
         self._desktop_seen: tuple[object, ...] = ()
-        self._scan: Iterator[bool] | None = None
+        self._look: Iterator[bool] | None = None
         self._upkeep: Iterator[None] = iter(())
         self._drawing: tuple[frozenset[int], float] = (
             frozenset(),
@@ -140,8 +140,8 @@ class GameDetector:
     def start(self) -> None:
         """Look at every process once, then listen."""
         self._loop.at_pass_end(self._pass)
-        self._scan_processes()
-        while self._scan is not None:
+        self._look_at_all()
+        while self._look is not None:
             self._read_some()
         self._tick()
 
@@ -217,7 +217,7 @@ class GameDetector:
 
     def events_lost(self) -> None:
         self.losses += 1
-        self._later("after a loss", QUIET_S, self._scan_processes)
+        self._later("after a loss", QUIET_S, self._look_at_all)
 
     def _on_exec(self, event: Event) -> None:
         pid = int(event["tgid"])
@@ -234,7 +234,7 @@ class GameDetector:
         self.tracker.exit_seen(pid, int(event["start_ns"]) // TICK_NS)
         if pid == self.tracker.focus_pid:
             self.tracker.focus_pid = 0
-            self._send_focus()
+            self._tell_focus()
 
     def hint(self, source: str, pid: int, kind: str) -> bool:
         """A hint from a user session: `focus` (pid 0: nobody knows), `game` or `game-gone`. False when it says nothing
@@ -246,13 +246,13 @@ class GameDetector:
             if process is not None:  # so that its end is told
                 self._kernel.follow_alone(pid, process.start_ticks * TICK_NS)
                 self.tracker.exec_seen(pid)  # nothing may have told of it before
-            self._send_focus()
+            self._tell_focus()
             return process is not None or pid == 0
         if kind == "game":
             known = pid in self.tracker.classes
             marked = self.tracker.add_hint(pid, source)
             if marked and not known:
-                self._scan_processes()  # what it started before now, nobody has told of
+                self._look_at_all()  # what it started before now, nobody has told of
             return marked
         if kind == "game-gone":
             self.tracker.remove_hint(pid)
@@ -275,16 +275,16 @@ class GameDetector:
         self.tracker.profile = match if named else (lambda _process: None)
         exes = (name for p in named.values() for name in p.match.exe)
         self._profile_names = frozenset(name.rsplit("/", 1)[-1] for name in exes if "*" not in name)
-        self._send_names()
+        self._tell_names()
 
-    # -- scans -------------------------------------------------------------------------------------
+    # -- looks -------------------------------------------------------------------------------------
 
     def _pass(self) -> None:
         """At the end of each pass of the loop: what its events changed."""
         now_s = time.monotonic()
         deadline = self.tracker.next_deadline_s
         if self.tracker.has_work or (deadline is not None and now_s >= deadline):
-            until_s = now_s + SCAN_S
+            until_s = now_s + LOOK_S
             self._apply(self.tracker.update(now_s, lambda: time.monotonic() < until_s))
             self._wait_for_arguments(now_s)
             self._wait_for_drawing()
@@ -318,9 +318,9 @@ class GameDetector:
         for pid in waiting:
             self._arguments_until.setdefault(pid, now_s + ARGUMENTS_FOR_S)
         if any(until > now_s for until in self._arguments_until.values()):
-            self._later("arguments", ARGUMENTS_EVERY_S, self._reread_arguments)
+            self._later("arguments", ARGUMENTS_EVERY_S, self._look_at_arguments)
 
-    def _reread_arguments(self) -> None:
+    def _look_at_arguments(self) -> None:
         now_s = time.monotonic()
         for pid, until in self._arguments_until.items():
             if until > now_s:
@@ -342,14 +342,14 @@ class GameDetector:
         self.tracker.ask_again()
 
     def _gpu_opened(self) -> None:
-        """A program that nothing else tells of draws now, perhaps: scan all sooner."""
-        self._later("opened", OPENED_S, self._scan_after_open)
+        """A program that nothing else tells of draws now, perhaps: look at all sooner."""
+        self._later("opened", OPENED_S, self._look_after_open)
 
-    def _scan_after_open(self) -> None:
-        if self._scan is not None:  # it may have passed by that process already
-            self._later("opened", OPENED_S, self._scan_after_open)
+    def _look_after_open(self) -> None:
+        if self._look is not None:  # it may have passed by that process already
+            self._later("opened", OPENED_S, self._look_after_open)
         else:
-            self._scan_processes()
+            self._look_at_all()
 
     def _may_play(self, uid: int) -> bool:
         """Return True for root, for users with a seat of this machine, and where nobody knows of seats."""
@@ -371,10 +371,10 @@ class GameDetector:
         self.threads.tick()
         self._later("tick", LOST_S, self._tick)
 
-    def _scan_processes(self) -> None:
+    def _look_at_all(self) -> None:
         """In pieces, so that nothing else of the loop waits for a machine with a thousand processes."""
         self._gpu_opens.watch()
-        self._scan = self._steps()
+        self._look = self._steps()
         self._cancel("reconcile")
         self._later("reconcile", 0, self._read_some)
 
@@ -389,30 +389,30 @@ class GameDetector:
                 self._desktop_seen = seen
                 self.tracker.desktop_games = found
                 yield True
-        for _ in self.tracker.scan():
+        for _ in self.tracker.look():
             yield False
 
     def _read_some(self) -> None:
         try:
             change, other_names = self._loop.run_interruptible(self._read_on)
         except OSError as err:  # no descriptor is left, or no /proc: what is known stays
-            log.warning("no scan of the processes, the next in %g s: %s", RECONCILE_S, err)
-            self._scan = None
-            self._later("reconcile", RECONCILE_S, self._scan_processes)
+            log.warning("no look at the processes, the next in %g s: %s", RECONCILE_S, err)
+            self._look = None
+            self._later("reconcile", RECONCILE_S, self._look_at_all)
             return
         if other_names:
-            self._send_names()
+            self._tell_names()
         if change is None:
-            self._later("reconcile", SCAN_S, self._read_some)
+            self._later("reconcile", LOOK_S, self._read_some)
             return
-        self._scan = None
+        self._look = None
         self._reconciled(change)
 
     def _read_on(self) -> tuple[Change | None, bool]:
         """The entries and processes that have their turn; with the last of them, what is to change. It tells the
         kernel nothing."""
-        until_s = time.monotonic() + SCAN_S
-        for other_names in self._scan or ():
+        until_s = time.monotonic() + LOOK_S
+        for other_names in self._look or ():
             if other_names or time.monotonic() >= until_s:
                 return None, other_names
         return self.tracker.commit(time.monotonic()), False
@@ -430,41 +430,41 @@ class GameDetector:
         self._wait_for_drawing()
         if self.tracker.games:  # who draws may have changed, however old the game is
             self._settle_soon(now_s)
-        self._log_refusals()
+        self._tell_refusals()
         self._keep_marks()
         self._cancel("reconcile")
-        self._later("reconcile", RECONCILE_S, self._scan_processes)
+        self._later("reconcile", RECONCILE_S, self._look_at_all)
 
     def _keep_up(self) -> None:
-        """Bring the kernel's maps up to date with a scan, in pieces."""
-        until_s = time.monotonic() + SCAN_S
+        """Bring the kernel's maps up to date with a look, in pieces."""
+        until_s = time.monotonic() + LOOK_S
         for _ in self._upkeep:
             if time.monotonic() >= until_s:
-                self._later("upkeep", SCAN_S, self._keep_up)
+                self._later("upkeep", LOOK_S, self._keep_up)
                 return
 
     def _keep_marks(self) -> None:
         if self._marks is not None:
             self._marks.write(self.tracker.marks())
 
-    def _log_refusals(self) -> None:
+    def _tell_refusals(self) -> None:
         refused = self.tracker.refused.total()
         if refused > self._refused:
             self._refused = refused
             log.warning("games are not counted: %s", "; ".join(self.tracker.refused))
 
-    def _send_names(self) -> None:
+    def _tell_names(self) -> None:
         """The kernel's table of names, when the desktop entries or the profiles changed."""
         if not self._detection:
             return
-        self._names = build_exec_filter(
+        self._names = names_to_tell(
             self.data,
             (*sorted(self.tracker.desktop_games.names), *self._profile_names),
             self._kernel.report,
             self._kernel.tree,
             self._kernel.max_names,
         )
-        self._kernel.send_names(self._names)
+        self._kernel.tell_names(self._names)
 
     # -- what follows ------------------------------------------------------------------------------
 
@@ -496,7 +496,7 @@ class GameDetector:
         if not self.tracker.lingering:
             self.threads.close()
         if change.assigned or change.removed:
-            self._send_focus()
+            self._tell_focus()
         if change.started or change.ended:
             self._keep_marks()
             self._on_change()
@@ -508,7 +508,7 @@ class GameDetector:
             self._kernel.follow(pid, start * TICK_NS)
         try:
             fd = os.pidfd_open(root.pid)
-        except OSError:  # it ended; the exit event or the next scan says so
+        except OSError:  # it ended; the exit event or the next look says so
             pass
         else:
             self._pidfds[root.pid] = fd
@@ -536,7 +536,7 @@ class GameDetector:
         self._drop_pidfd(game.decision.root.pid)
         log.info("game %s (pid %d) ended", game.decision.name, game.decision.root.pid)
 
-    def _send_focus(self) -> None:
+    def _tell_focus(self) -> None:
         pid = self.tracker.focus_pid
         process = self.tracker.read(pid) if pid else None
         if process is None:
@@ -544,13 +544,13 @@ class GameDetector:
         away = process is not None and self.tracker.game_of(process) is None
         self._kernel.focus(pid, away)
 
-    def send_all(self) -> None:
+    def tell_all(self) -> None:
         """Everything again, for a new generation."""
         for pid, assignment in self.tracker.classes.items():
             self._kernel.class_set(pid, assignment.class_name, assignment.start_ticks * TICK_NS, 0)
         self._kernel.game_active(bool(self.tracker.games))
         self._kernel.forget_focus()
-        self._send_focus()
+        self._tell_focus()
 
     # -- what is asked -----------------------------------------------------------------------------
 
@@ -564,7 +564,7 @@ class GameDetector:
                 hint="it may have ended, be the kernel's own, or work in the background",
             )
         self._apply(self.tracker.update(time.monotonic()))
-        self._scan_processes()  # what it started before now, nobody has told of
+        self._look_at_all()  # what it started before now, nobody has told of
 
     def remove(self, pid: int) -> bool:
         """Take back what add said, or what a rule found; False if `pid` is in no game."""

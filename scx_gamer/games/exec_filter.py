@@ -29,7 +29,7 @@ def comm_of(program: str) -> bytes:
     return program.encode()[:15]
 
 
-def build_exec_filter(
+def names_to_tell(
     data: DetectData, programs: Iterable[str], report: int, tree: int, limit: int
 ) -> ExecFilter:
     """`programs`: file names of desktop entries and profiles. Rules read a process's parents from `/proc` themselves,

@@ -94,7 +94,7 @@ class KernelMaps:
                         self.follow(pid, 0)
                         yield
 
-    def send_names(self, names: ExecFilter) -> None:
+    def tell_names(self, names: ExecFilter) -> None:
         """Replace the table; without a filter every exec is told."""
         wanted = {name.ljust(self._comm, b"\0"): flags for name, flags in names.flags.items()}
         for key in set(self._names.keys()) - wanted.keys():

@@ -83,7 +83,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The changes of one scan of the processes."""
+    """The changes of one look at the processes."""
 
     started: tuple[Game, ...] = ()
     ended: tuple[Game, ...] = ()

@@ -91,7 +91,7 @@ class ProcConnector:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
             sock.bind((0, _CN_IDX_PROC))
-            self._request(sock, _LISTEN)
+            self._tell(sock, _LISTEN)
             loop.add_fd(sock.fileno(), self._on_readable, name="proc connector")
         except BaseException:
             sock.close()
@@ -99,7 +99,7 @@ class ProcConnector:
         self._sock: socket.socket | None = sock
 
     @staticmethod
-    def _request(sock: socket.socket, operation: int) -> None:
+    def _tell(sock: socket.socket, operation: int) -> None:
         payload = struct.pack("=I", operation)
         message = _CN.pack(_CN_IDX_PROC, 1, 0, 0, len(payload), 0) + payload
         length = _HEADER.size + len(message)
@@ -221,9 +221,9 @@ class Poll:
         self._arm()
 
     def _arm(self) -> None:
-        self._timer = self._loop.call_later(self._period_s, self._poll, name="process poll")
+        self._timer = self._loop.call_later(self._period_s, self._look, name="process poll")
 
-    def _poll(self) -> None:
+    def _look(self) -> None:
         now = set(self._pids())
         for pid in self._known.keys() - now:
             del self._known[pid]

@@ -29,7 +29,7 @@ _MODULES = {"on_evdev_read": "evdev", "on_drm_ioctl": "drm"}
 # Runs in every wake-up of the machine, before the task that wakes up: 0.6 us of the game's. So it looks when a game
 # begins and once in EVERY_S, for as long as the slowest period takes to show, and for longer when somebody asks.
 _WAKEUPS = "on_wakeup"
-SAMPLE_S = 1.0
+LOOK_S = 1.0
 ASKED_S = 4.0
 EVERY_S = 60.0
 
@@ -115,7 +115,7 @@ class ThreadWatch:
         if _WAKEUPS in self.hooks:
             self._attach(_WAKEUPS, self._wakeups)
         self.resting = False
-        self._kept_until_ns = now_ns + int(SAMPLE_S * 1e9)
+        self._kept_until_ns = now_ns + int(LOOK_S * 1e9)
 
     def _load(
         self, path: Path, observe: Observer, stack: ExitStack
@@ -233,7 +233,7 @@ class ThreadRoleMonitor:
         self.watch: ThreadWatch | None = None
         self._why = NO_GAME
         self._roles: dict[str, int] = {}
-        self._rest_at = self._sample_at = 0.0
+        self._rest_at = self._look_at = 0.0
 
     def open(self) -> None:
         """Optional: without it everything else goes on."""
@@ -245,14 +245,14 @@ class ThreadRoleMonitor:
             self._why = str(err)
             log.warning("roles of threads are unknown: %s", err)
             return
-        self._sample(self.watch, SAMPLE_S)
+        self._look(self.watch, LOOK_S)
 
-    def _sample(self, watch: ThreadWatch, seconds: float) -> None:
+    def _look(self, watch: ThreadWatch, seconds: float) -> None:
         """From now on for so long."""
         if watch.resting:
             watch.resume(time.monotonic_ns())
         now_s = time.monotonic()
-        self._rest_at, self._sample_at = now_s + seconds, now_s + EVERY_S
+        self._rest_at, self._look_at = now_s + seconds, now_s + EVERY_S
         self._why = watch.missing
 
     def asked(self) -> bool:
@@ -261,7 +261,7 @@ class ThreadRoleMonitor:
         if watch is None:
             return False
         was_resting = watch.resting
-        self._sample(watch, ASKED_S)
+        self._look(watch, ASKED_S)
         return was_resting
 
     def tick(self) -> None:
@@ -269,8 +269,8 @@ class ThreadRoleMonitor:
         watch, now_s = self.watch, time.monotonic()
         if watch is None:
             return
-        if watch.resting and now_s >= self._sample_at:
-            self._sample(watch, SAMPLE_S)
+        if watch.resting and now_s >= self._look_at:
+            self._look(watch, LOOK_S)
         elif not watch.resting and now_s >= self._rest_at:
             watch.rest(time.monotonic_ns())
         self._roles = dict(watch.count(time.monotonic_ns()))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The games that run now, and the class of each of their processes. Pure: time and `/proc` come from outside.
 
-Events and scans mark processes; each is read once and evaluated after its parent, and its children again only if what
-it hands to them has changed. So a scan costs as much as there are changes, and a child of a game as much as one
+Events and looks mark processes; each is read once and evaluated after its parent, and its children again only if what
+it hands to them has changed. So a look costs as much as there are changes, and a child of a game as much as one
 process, however many the game has.
 """
 
@@ -45,7 +45,7 @@ MAX_GAMES = 64
 MAX_GAMES_OF_USER = 16
 MAX_CANDIDATES = 256  # processes of a game among which the main one is chosen
 MAX_WAITING = 256  # processes that are asked again and again whether they draw
-_MANY = 1000  # processes of which a scan made objects
+_MANY = 1000  # processes of which a look made objects
 _LINEAGE = 64  # parents that were never seen and are read for one event
 
 
@@ -67,7 +67,7 @@ class Tracker:
         self._nodes: dict[int, Node] = {}
         self._dirty: dict[int, None] = {}  # to be read
         self._queue: dict[int, None] = {}  # to be evaluated
-        self._ended: set[Identity] = set()  # by their exit events, since the last scan
+        self._ended: set[Identity] = set()  # by their exit events, since the last look
         self._explicit: dict[int, tuple[int, str]] = {}  # pid → (start, reason)
         self._hints: dict[int, tuple[int, str]] = {}
         self._began: dict[int, tuple[int, str]] = {}  # pid → (start, a desktop game's program)
@@ -106,7 +106,7 @@ class Tracker:
         self.submitters: Callable[[], Container[int]] = tuple  # pids that call the GPU's driver now
         self.may_play: Callable[[int], bool] = lambda _uid: True
         self.refused: Counter[str] = Counter()  # games that were not made, by reason
-        self.steps = 0  # evaluations so far: what scans cost
+        self.steps = 0  # evaluations so far: what looks cost
 
     # -- settings ----------------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class Tracker:
         return {"explicit": dict(self._explicit), "began": dict(self._began)}
 
     def restore(self, marks: Mapping[str, Mapping[int, tuple[int, str]]]) -> None:
-        """Take over the marks of the supervisor before; those of processes that are gone go with the first scan."""
+        """Take over the marks of the supervisor before; those of processes that are gone go with the first look."""
         self._explicit.update(marks["explicit"])
         self._began.update(marks["began"])
         self._restored |= {**marks["explicit"], **marks["began"]}
@@ -332,9 +332,9 @@ class Tracker:
         """Whether the main process of a game may still change: something joined lately, or nothing draws yet."""
         return any(now_s - game.changed_s <= SETTLE_S for game in self.games)
 
-    # -- scans -------------------------------------------------------------------------------------
+    # -- looks -------------------------------------------------------------------------------------
 
-    def scan(self) -> Iterator[None]:
+    def look(self) -> Iterator[None]:
         """Read what has changed, one process each time it is asked, then evaluate that, one each time.
         Raises OSError when /proc cannot be listed; nothing has changed then.
 
@@ -344,14 +344,14 @@ class Tracker:
         known, collects = len(self._nodes), gc.isenabled()
         gc.disable()
         try:
-            yield from self._scan()
+            yield from self._look()
         finally:
             if len(self._nodes) - known > _MANY:
                 gc.freeze()
             if collects:
                 gc.enable()
 
-    def _scan(self) -> Iterator[None]:
+    def _look(self) -> Iterator[None]:
         self._mounts = self._ctx.mounts = Mounts.of()
         alive: set[int] = set()
         changed: dict[int, None] = {}
@@ -389,12 +389,12 @@ class Tracker:
 
     def reconcile(self, now_s: float) -> Change:
         """Know every process, in one go: at the start, periodically, and after lost events."""
-        for _ in self.scan():
+        for _ in self.look():
             pass
         return self.commit(now_s)
 
     def update(self, now_s: float, more: Callable[[], bool] = lambda: True) -> Change:
-        """Look at what events named since the last scan, for as long as `more` says so; the rest stays for the next
+        """Look at what events named since the last look, for as long as `more` says so; the rest stays for the next
         time, which `has_work` tells."""
         for _ in self._evaluate():
             if not more():
@@ -853,7 +853,7 @@ class Tracker:
         return nodes
 
     def _choose_main(self, game: Game) -> None:
-        """Take the process that submits to the GPU, else draws, then most CPU since the last scan, then the newest."""
+        """Take the process that submits to the GPU, else draws, then most CPU since the last look, then the newest."""
         nodes = self._candidates(game)
         if not nodes:
             return

@@ -325,7 +325,7 @@ class Supervisor:
         """Attach a new generation, and send it the whole state first."""
         services = self.services
         services.observe.set_generation(generation)
-        services.games.send_all()
+        services.games.tell_all()
         services.profile.send_all()
         services.observe.feed.send("HEARTBEAT")
         services.observe.feed.flush()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scx_gamer.games import desktop, lists
-from scx_gamer.games.exec_filter import build_exec_filter, comm_of
+from scx_gamer.games.exec_filter import comm_of, names_to_tell
 from scx_gamer.games.explain import explain
 from scx_gamer.games.proc import Process, ProcFs
 from scx_gamer.games.tracker import Tracker
@@ -170,7 +170,7 @@ def found_by_events(case: Case, data: lists.DetectData) -> Tracker:
     """Each process is told of as the kernel's filter would."""
     proc = Started()
     entries, programs = desktop.desktop_games(desktop.folders())
-    names = build_exec_filter(data, sorted(programs), _REPORT, _TREE, 1 << 20).flags
+    names = names_to_tell(data, sorted(programs), _REPORT, _TREE, 1 << 20).flags
     track = Tracker(proc, data, entries)
     track.reconcile(0.0)
     followed: dict[int, int] = {}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from scx_gamer.games import lists as detect
-from scx_gamer.games.exec_filter import build_exec_filter, comm_of
+from scx_gamer.games.exec_filter import comm_of, names_to_tell
 from scx_gamer.games.explain import explain
 from scx_gamer.games.proc import Process
 from scx_gamer.games.process_events import decode
@@ -132,7 +132,7 @@ class Life(RuleBasedStateMachine):
     def look_at_some(self, pieces: int) -> None:
         """A look at all, begun now or long ago, goes on a bit; things happen before it does again."""
         if self.looking is None:
-            self.looking = self.track.scan()
+            self.looking = self.track.look()
         for _ in range(pieces):
             if next(self.looking, self) is self:
                 self.looking = None
@@ -240,7 +240,7 @@ def test_no_datagram_crashes_the_connector(raw: bytes) -> None:
 
 
 def test_the_kernels_table_has_what_the_rules_look_for() -> None:
-    names = build_exec_filter(DATA, ["chocolate-doom"], report=1, tree=2, limit=1024)
+    names = names_to_tell(DATA, ["chocolate-doom"], report=1, tree=2, limit=1024)
     assert names.unfiltered == ""
     for program in ("reaper", "proton", "umu-run", "wine64-preloader", "lutris", "chocolate-doom"):
         assert names.flags[comm_of(program)] == 3, program
@@ -267,5 +267,5 @@ def test_the_kernels_table_has_what_the_rules_look_for() -> None:
 def test_what_the_kernel_cannot_compare_switches_the_filter_off(
     data: detect.DetectData, limit: int
 ) -> None:
-    names = build_exec_filter(data, [], report=1, tree=2, limit=limit)
+    names = names_to_tell(data, [], report=1, tree=2, limit=limit)
     assert names.unfiltered and not names.flags

@@ -294,7 +294,7 @@ def test_what_is_known_stays_when_proc_cannot_be_listed(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(proc, "pids", no_descriptor)
     with pytest.raises(OSError, match="Too many"):
-        list(track.scan())
+        list(track.look())
     with pytest.raises(OSError, match="Too many"):
         track.reconcile(1.0)
     assert (list(track.tree), track.games) == known and track.games
