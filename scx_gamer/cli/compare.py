@@ -16,7 +16,21 @@ from scx_gamer.system.exit_codes import FAILED
 from scx_gamer.system.text import printable
 
 if TYPE_CHECKING:
+    from scx_gamer.compare.blocks import Plan
     from scx_gamer.control.snapshot import GameFacts
+
+
+# Options of `tune` as well.
+Wanted = Annotated[
+    str, typer.Argument(help="PID, AppID or part of the name of the game.", show_default=False)
+]
+Now = Annotated[bool, typer.Option("--now", help="The game that runs now.")]
+Shortest = Annotated[
+    float,
+    typer.Option(
+        "--seconds", min=3, max=300, help="Shortest block; the longest has thrice as many."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,37 +38,41 @@ def register(app: typer.Typer) -> None:
 
     @app.command("compare")
     def compare(
-        game: Annotated[
-            str,
-            typer.Argument(help="PID, AppID or part of the name of the game.", show_default=False),
-        ] = "",
-        now: Annotated[bool, typer.Option("--now", help="The game that runs now.")] = False,
+        game: Wanted = "",
+        now: Now = False,
         minutes: Annotated[
             float, typer.Option("--minutes", min=0.5, max=600, help="Longest duration.")
         ] = 45,
-        seconds: Annotated[
-            float,
-            typer.Option(
-                "--seconds", min=3, max=300, help="Shortest block; the longest has thrice as many."
-            ),
-        ] = 30,
+        seconds: Shortest = 30,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """Measure your game without and with the scheduler while you play, and give one verdict."""
-        if bool(game) == now:
-            raise typer.BadParameter("name a game, or give --now for the one that runs")
+        check_named(game, now=now)
         _compare(game, minutes, seconds, as_json=as_json)
+
+
+def check_named(game: str, *, now: bool) -> None:
+    """Raise BadParameter unless a game is named, or the one that runs is meant."""
+    if bool(game) == now:
+        raise typer.BadParameter("name a game, or give --now for the one that runs")
+
+
+def plan_of(minutes: float, seconds: float) -> Plan:
+    """Return the plan of a session with a shortest block of `seconds`."""
+    from scx_gamer.compare.blocks import Plan
+
+    return Plan(shortest_s=seconds, longest_s=3 * seconds, time_s=minutes * 60)
 
 
 def _compare(wanted: str, minutes: float, seconds: float, *, as_json: bool) -> None:
     from scx_gamer.cli import remote
     from scx_gamer.compare import words
-    from scx_gamer.compare.blocks import Comparison, Plan
+    from scx_gamer.compare.blocks import Comparison
     from scx_gamer.compare.live import LiveStage
     from scx_gamer.system.errors import ScxGamerError
 
     game = find_game(remote.request("games"), wanted)
-    plan = Plan(shortest_s=seconds, longest_s=3 * seconds, time_s=minutes * 60)
+    plan = plan_of(minutes, seconds)
     name = printable(game["name"] or game["comm"], 80)
 
     def progress(line: str) -> None:

@@ -16,7 +16,7 @@ import typer
 
 from scx_gamer import __version__
 from scx_gamer.cli import output
-from scx_gamer.cli.compare import find_game, interrupt
+from scx_gamer.cli.compare import Now, Shortest, Wanted, check_named, find_game, interrupt, plan_of
 from scx_gamer.system.exit_codes import NO_PERMISSION, USAGE
 from scx_gamer.system.text import printable
 
@@ -37,31 +37,22 @@ def register(app: typer.Typer) -> None:
 
     @app.command("tune")
     def tune(
-        game: Annotated[
-            str,
-            typer.Argument(help="PID, AppID or part of the name of the game.", show_default=False),
-        ] = "",
-        now: Annotated[bool, typer.Option("--now", help="The game that runs now.")] = False,
+        game: Wanted = "",
+        now: Now = False,
         wait: Annotated[
             bool, typer.Option("--wait", help="Wait for GAME, session after session, until Ctrl-C.")
         ] = False,
         minutes: Annotated[
             float, typer.Option("--minutes", min=0.5, max=600, help="Longest part of a session.")
         ] = 45,
-        seconds: Annotated[
-            float,
-            typer.Option(
-                "--seconds", min=3, max=300, help="Shortest block; the longest has thrice as many."
-            ),
-        ] = 30,
+        seconds: Shortest = 30,
         only: Annotated[
             str, typer.Option("--only", help="Tunables to try, with commas; by default all.")
         ] = "",
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """Try settings for your game while you play, and keep one only if it surely wins. As root."""
-        if bool(game) == now:
-            raise typer.BadParameter("name a game, or give --now for the one that runs")
+        check_named(game, now=now)
         if wait and (now or as_json):
             raise typer.BadParameter("--wait takes the name of a game, and no --json")
         signal.signal(signal.SIGTERM, interrupt)
@@ -85,7 +76,7 @@ def _session(
     wanted: str, minutes: float, seconds: float, only: list[str], *, wait: bool, as_json: bool
 ) -> int:
     """Tune for one session; return the pid of the game."""
-    from scx_gamer.compare.blocks import CompareError, Plan
+    from scx_gamer.compare.blocks import CompareError
     from scx_gamer.system.errors import ScxGamerError
 
     if os.geteuid() != 0:
@@ -98,7 +89,7 @@ def _session(
             if not wait:
                 raise
             time.sleep(_LOOK_EVERY_S)
-    plan = Plan(shortest_s=seconds, longest_s=3 * seconds, time_s=minutes * 60)
+    plan = plan_of(minutes, seconds)
     session = Session(game, only)
     stopped: BaseException | None = None
     try:
