@@ -153,9 +153,8 @@ class ControlServer:
         if fd is not None:
             del self._turns[fd]
             self._take_line(fd, self._clients[fd])
-            self._loop.call_later(
-                0, lambda: None, name="control turn"
-            )  # its consequences, and the next turn
+            # Another pass at once, for its consequences and the next turn.
+            self._loop.call_later(0, lambda: None, name="control turn")
 
     def _take_line(self, fd: int, client: _Client) -> None:
         line, newline, rest = bytes(client.received).partition(b"\n")

@@ -178,8 +178,7 @@ class Sessions:
             found = self._loop.run_interruptible(self._interference.read)
         except BpfError as err:
             log.warning("programs that take the CPU from the game are no longer known: %s", err)
-            self._interference.close()
-            self._interference = None
+            self._close_interference()
             return None
         return {key: ProgramTimes(**times) for key, times in found.items()}
 
