@@ -23,7 +23,7 @@ SCHEMA = 1
 MAX_BYTES = 1 << 20
 MAX_GAMES = 64  # the one without a kept setting that was tuned longest ago leaves first
 _MAX_ITEMS = 256  # of a list
-_MAX_TEXT = 200
+MAX_TEXT = 200  # characters of a name or version
 
 
 def load(path: Path) -> dict[str, Course]:
@@ -42,14 +42,14 @@ def load(path: Path) -> dict[str, Course]:
         games = list(_of(raw["games"], dict).items())
     except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise CompareError(
-            f"{path} is malformed: {printable(str(err), _MAX_TEXT)}", hint="remove it to begin anew"
+            f"{path} is malformed: {printable(str(err), MAX_TEXT)}", hint="remove it to begin anew"
         ) from err
     found = {}
     for name, course in games[-MAX_GAMES:]:
         try:
             found[_text(name)] = _course(course)
         except (ValueError, KeyError, TypeError) as err:
-            log.warning("%s: a game is left out: %s", path, printable(str(err), _MAX_TEXT))
+            log.warning("%s: a game is left out: %s", path, printable(str(err), MAX_TEXT))
     return found
 
 
@@ -126,7 +126,11 @@ def _items(value: Any) -> list[Any]:
 
 
 def _text(value: Any) -> str:
-    return printable(_of(value, str), _MAX_TEXT)
+    """Return a text as it was saved: escaping it here would add to it with every load, and lose its game."""
+    found: str = _of(value, str)
+    if len(found) > MAX_TEXT or not found.isprintable():
+        raise ValueError(f"{printable(repr(found), 40)} is too long or not printable")
+    return found
 
 
 def _count(value: Any, most: int = (1 << 31) - 1) -> int:

@@ -11,6 +11,7 @@ from scx_gamer.games import records
 from scx_gamer.games.userfiles import Mounts
 from scx_gamer.profiles import Game
 from scx_gamer.system.text import printable
+from scx_gamer.tune.store import MAX_TEXT
 
 _MAX_CMDLINE = 128 << 10
 _MAX_VERSION = 100
@@ -22,7 +23,7 @@ class Subject:
 
     name: str
     app_id: int
-    program: str  # empty with an AppID
+    program: str  # printable; empty with an AppID
     version: str
 
     @property
@@ -40,7 +41,7 @@ def subject_of(pid: int, name: str, app_id: str) -> Subject:
     programs = sorted(
         Game(0, exe, argv).programs(), key=lambda one: not one.lower().endswith(".exe")
     )
-    program = "" if number else printable(programs[0] if programs else name, 200)
+    program = "" if number else printable(programs[0] if programs else name, MAX_TEXT - len("exe "))
     paths = (records.path_of(windows), exe, links["cwd"] + "/")
     version = ""
     if number:

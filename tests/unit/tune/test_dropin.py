@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.profiles import Game, load
-from scx_gamer.tune import dropin
+from scx_gamer.tune import dropin, store
+from scx_gamer.tune.course import Course
 from scx_gamer.tune.subject import Subject, subject_of
 from tests.unit.profiles.support import LIMITS
 from tests.unit.tune.test_course import kept
@@ -116,3 +117,12 @@ def test_without_steam_the_program_is_the_version(tmp_path: Path) -> None:
     assert found.version.startswith(f"program of {program.stat().st_size} bytes from 20")
     gone = subject_of(pid, "Some Game", "")
     assert (gone.program, gone.version) == ("Some Game", "")
+
+
+def test_a_game_of_any_name_is_found_again(tmp_path: Path) -> None:
+    """Its course would be lost if the name under which it was saved changed when it is read."""
+    path = tmp_path / "tuning.json"
+    for name in ("doom", "a\\b", "a\x7fb", "a\nb", "é…", "x" * 1000, "\\" * 1000, "\udce9"):
+        key = subject_of(0, name, "").key
+        store.save(path, {key: Course("7.2", "")})
+        assert list(store.load(path)) == [key]

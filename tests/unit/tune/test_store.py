@@ -56,6 +56,8 @@ def test_a_look_that_was_not_acted_upon_is_repeated(tmp_path: Path, pairs: int, 
         ("lost", -1),
         ("lost", True),
         ("kept", {"home": {"value": 1}}),
+        ("kernel", "7.2\x7f"),
+        ("game", "a" * (store.MAX_TEXT + 1)),
     ],
 )
 def test_a_malformed_course_is_left_out(
