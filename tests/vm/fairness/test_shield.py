@@ -58,14 +58,20 @@ def test_the_games_sibling_is_kept_free_but_starves_nobody() -> None:
     with beside() as (life, game, hog):
         held = life.total("shield_ns")
         computing, bound = share(life, game.pid), share(life, hog)
+        held = life.total("shield_ns") - held
         game.send_signal(signal.SIGSTOP)
         alone = share(life, hog)
-        game.send_signal(signal.SIGCONT)
-        life.sleep(1)
+        # Where this process or a turn that was due has the sibling just then, the game finds no hog to take away.
+        for _ in range(20):
+            game.send_signal(signal.SIGCONT)
+            life.sleep(0.3)
+            if life.total("shield_kicks"):
+                break
+            game.send_signal(signal.SIGSTOP)
+            life.sleep(0.3)
         print(f"game {computing:.2f}, hog {bound:.3f} beside it, {alone:.2f} without")
         assert attached()
-        # One kick may do: the hog was taken away when the game began, and is held back since.
-        assert life.total("shield_kicks") >= 1 and life.total("shield_ns") - held > 1e9
+        assert life.total("shield_kicks") >= 1 and held > 1e9
     assert computing > 0.8
     # It has its turn when its deadline has come, and its share of the CPU as soon as the game sleeps.
     assert 0 < bound < 0.25
