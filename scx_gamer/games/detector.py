@@ -39,7 +39,6 @@ LOOK_S = 0.003  # of it at a time
 THREADS_AFTER_S = (
     0.5  # the hooks on threads are loaded when the game has its class and its start is over
 )
-LOST_S = 1.0  # how often the kernel's count of lost events is looked at
 QUIET_S, QUIET_MAX_S = 0.05, 0.5  # before the main process is chosen again
 SETTLE_EVERY_S = 2.0
 ARGUMENTS_EVERY_S, ARGUMENTS_FOR_S = 0.1, 1.5
@@ -143,7 +142,6 @@ class GameDetector:
         self._look_at_all()
         while self._look is not None:
             self._read_some()
-        self._tick()
 
     def _open_source(self, observe: Observer, wanted: str, stack: ExitStack) -> None:
         missing = [h for h in _HOOKS if h not in observe.hooks]
@@ -363,13 +361,13 @@ class GameDetector:
             known = self._seats[uid] = now_s + SEATS_S, logind.has_seat(uid) is not False
         return known[1]
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Look at what no event tells: the kernel's count of lost events, and threads. Once a second."""
         lost = self._kernel.events_lost()
         if lost != self._lost_seen:
             self._lost_seen = lost
             self.events_lost()
         self.threads.tick()
-        self._later("tick", LOST_S, self._tick)
 
     def _look_at_all(self) -> None:
         """In pieces, so that nothing else of the loop waits for a machine with a thousand processes."""

@@ -372,8 +372,9 @@ class Supervisor:
         self._changes.game_executed()
 
     def _on_beat(self) -> None:
-        """Publish the status if the kernel has switched the boosts on or off."""
+        """Do what is due each second, and publish the status if the kernel has switched the boosts on or off."""
         self._status.maxima.roll()
+        self.services.games.tick()
         if self._status.boosts_enabled() != self._boosts_enabled:
             self._changes.status_changed()
 
