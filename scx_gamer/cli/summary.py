@@ -46,18 +46,8 @@ def _side(compared: ComparisonFacts) -> str:
 
 
 def _facts(now: SnapshotBody) -> Iterator[tuple[str, str]]:
-    state = now.get("state", "starting")
-    cause = f": {now['cause']}" if now.get("cause") else ""
-    yield "state", f"{state} for {ago(now.get('since_s') or 0)}{cause}"
-    yield "game", _game(now.get("games") or ())
-    if compared := now.get("comparison"):
-        yield (
-            "compare",
-            (
-                f"runs for {ago(compared['since_s'])}: pair {compared['pair']} of blocks,"
-                f" now {_side(compared)}"
-            ),
-        )
+    yield "state", _state(now)
+    yield "game", _game(now.get("games") or ()) + _settings(now)
     if now.get("scheduler"):
         yield "waits", _waits(now)
     if frames := now.get("frames"):
@@ -70,15 +60,34 @@ def _facts(now: SnapshotBody) -> Iterator[tuple[str, str]]:
         yield "placed", placement_text(placed)
     yield "input", _input(now)
     yield "held back", _held_back(now)
-    if profile := now.get("profile"):
-        why = f" ({profile['why']})" if profile["why"] else ""
-        yield "profile", f"{profile['active'] or 'none'}{why}"
-    if (power := now.get("power")) and power["wanted"]:
-        yield "power", f"{power['held']} held" if power["held"] else power["why"] or "asked for"
     wrong = list(_wrong(now))
     yield "wrong", wrong[0] if wrong else "nothing"
     for text in wrong[1:]:
         yield "", text
+
+
+def _state(now: SnapshotBody) -> str:
+    cause = f": {now['cause']}" if now.get("cause") else ""
+    text = f"{now.get('state', 'starting')} for {ago(now.get('since_s') or 0)}{cause}"
+    if compared := now.get("comparison"):
+        text += (
+            f"; compared for {ago(compared['since_s'])}, pair {compared['pair']} of blocks,"
+            f" now {_side(compared)}"
+        )
+    return text
+
+
+def _settings(now: SnapshotBody) -> str:
+    """Return the profiles that are in force, ours and of the machine's power, as the end of the game's line."""
+    text = ""
+    profile = now.get("profile")
+    if profile and profile["settings"]:  # one without any changes nothing
+        why = f" ({profile['why']})" if profile["why"] else ""
+        text = f"; profile {profile['active']}{why}"
+    if (power := now.get("power")) and power["wanted"]:
+        held = f"{power['held']} held" if power["held"] else power["why"] or "asked for"
+        text += f"; power profile {held}"
+    return text
 
 
 def _game(games: Sequence[GameFacts]) -> str:
@@ -104,7 +113,7 @@ def _waits(now: SnapshotBody) -> str:
         bound = percentile_us(waits, _P99)
         if not bound:
             return "none yet"
-        return f"99 % at most {time_text(min(bound, most or bound))}, longest {time_text(most)}"
+        return f"99 % within {time_text(min(bound, most or bound))}, longest {time_text(most)}"
 
     return f"game {of(_GAMES)}; others {of(_OTHERS)}"
 
