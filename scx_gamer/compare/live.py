@@ -17,8 +17,20 @@ from scx_gamer.compare.blocks import CompareError
 from scx_gamer.control import ControlError
 from scx_gamer.frames.model import Frame
 from scx_gamer.system.closing import Closing
+from scx_gamer.system.text import printable
 
 Request = Callable[..., Any]  # of the supervisor, by operation and arguments; raises ControlError
+
+
+class TrialFailedError(CompareError):
+    """The scheduler ended with an error under `trial`, which holds no longer."""
+
+    def __init__(self, trial: Mapping[str, int]) -> None:
+        self.trial = trial
+        named = ", ".join(f"{printable(name, 40)} = {value}" for name, value in trial.items())
+        super().__init__(
+            f"the scheduler failed while {named} was tried", hint="it is not tried again"
+        )
 
 
 class LiveStage(Closing):
@@ -57,6 +69,8 @@ class LiveStage(Closing):
         """Renew the lease; return the source and its frames."""
         answer = self._request("compare", id=self._id, pair=self._pair, **self._side, **more)
         try:
+            if failed := answer.get("failed"):
+                raise TrialFailedError({str(name): int(value) for name, value in failed.items()})
             if answer.get("trial", {}) != self._side.get("trial", {}):
                 raise ValueError  # a supervisor that knows no trials
             frames = [Frame(int(end_ns), int(took_ns)) for end_ns, took_ns in answer["frames"]]

@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 LEASE_S = 15.0  # beside hogs and without a scheduler for games, a client may get no CPU for seconds
 MAX_FRAMES = 20_000  # kept for a client: some seconds of any game
 _MAX_ID = 64
+# The watchdog of bpf/sched.bpf.c ends the scheduler 30 s after a task became runnable and did not run. The kernel looks
+# each half of that time.
+BLAME_S = 45.0
+_NO_TRIAL: tuple[str, dict[str, int], int] = ("", {}, 0)
 # Of one user: each costs a detach, an attach and the time of both.
 _PAUSES_PER_S, _PAUSES = 0.2, 4.0
 
@@ -68,6 +72,13 @@ class Comparison:
         self._feed, self._games, self._owners, self._mode = feed, games, owners, mode
         self._try_out = try_out
         self._trial: dict[str, int] = {}
+        self._tried: tuple[str, dict[str, int], int] = (
+            _NO_TRIAL  # the last one: client, tunables, end in ns
+        )
+        self._failed: tuple[str, dict[str, int]] = (
+            "",
+            {},
+        )  # client and tunables of the last one with an error
         self._id = ""  # of the client; empty while none compares
         self._pid = 0
         self._paused = False
@@ -97,6 +108,8 @@ class Comparison:
         name, begin, paused, pair, trial = _read(request)
         if trial and uid:
             raise ControlError("only root may try out settings", NO_PERMISSION)
+        if name == self._failed[0]:
+            return {"failed": dict(self._failed[1])}
         if begin:
             self._begin(name, pid_of(request), uid)
         elif name != self._id:
@@ -144,10 +157,21 @@ class Comparison:
             self.close()
             self._machine.resume(cause)
 
+    def scheduler_failed(self) -> bool:
+        """Return True if an error of the scheduler, which has just ended it, is that of a trial; nothing runs then."""
+        self._try({})
+        (client, trial, ended_ns), self._tried = self._tried, _NO_TRIAL
+        if not trial or self._clock.now_ns() - ended_ns > BLAME_S * 1e9:
+            return False
+        log.error("the scheduler failed under a trial, which ends: %s", trial)
+        self._failed = client, trial
+        self.close()
+        return True
+
     def close(self) -> None:
         """Forget what runs, and leave the scheduler alone."""
-        self._id, self._frames, self._source, self._paused = "", [], "", False
         self._try({})
+        self._id, self._frames, self._source, self._paused = "", [], "", False
         if self._timer is not None:
             self._timer.cancel()
         unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
@@ -196,9 +220,12 @@ class Comparison:
         if trial == self._trial:
             return
         try:
-            self._trial = self._try_out(trial)
+            found = self._try_out(trial)
         except ProfileError as err:
             raise ControlError(str(err), USAGE) from err
+        if self._trial:
+            self._tried = self._id, self._trial, self._clock.now_ns()
+        self._trial = found
 
     def _renew(self) -> None:
         if self._timer is not None:

@@ -338,7 +338,8 @@ class Supervisor:
         return sysfs.hotplugs()
 
     def keep_dump(self, record: ExitRecord) -> None:
-        self._changes.scheduler_failed(self.services.profile.name)
+        if not self.services.comparison.scheduler_failed():
+            self._changes.scheduler_failed(self.services.profile.name)
         where = exit_dumps.save(self._paths.exits, record, {"status": self._status.status()})
         if where is not None:
             log.info("dump of generation %d kept as %s", record.generation, where)

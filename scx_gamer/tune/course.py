@@ -18,6 +18,7 @@ from typing import Protocol
 
 from scx_gamer.bench.verdict import Interval
 from scx_gamer.compare.blocks import Block, Pairs, Plan, Result, Stage, block_of, decide
+from scx_gamer.compare.live import TrialFailedError
 from scx_gamer.compare.words import CHANCE, chance, change
 
 RUNGS = (
@@ -84,6 +85,7 @@ class Course:
     lost: int = 0  # rounds without a find
     began: str = ""  # date of the first pair of `result`
     checked: str = ""  # date of the last check, or of the end of the last round
+    failed: list[tuple[str, int]] = field(default_factory=list)  # the scheduler ended under them
 
     @property
     def done(self) -> bool:
@@ -92,7 +94,7 @@ class Course:
     def try_again(self, kernel: str, game: str) -> None:
         """Begin anew with other versions: the kept settings are checked, then everything is tried."""
         self.kernel, self.game = kernel, game
-        self.lost = 0
+        self.lost, self.failed = 0, []
         self.check_again()
 
     def check_again(self) -> None:
@@ -197,6 +199,9 @@ class Tuner:
         try:
             while not self._course.done:
                 self._step()
+        except TrialFailedError as err:
+            self._course.failed += err.trial.items()
+            raise
         finally:
             self._save()
 
@@ -214,6 +219,8 @@ class Tuner:
             self._prove(course.arms[0])
 
     def _take(self, arm: Arm) -> None:
+        if (arm.name, arm.value) in self._course.failed:
+            arm.worse = WORSE
         self._trials.arm = arm
         self._stage.trial = {arm.name: arm.value}
 

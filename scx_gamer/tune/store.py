@@ -86,6 +86,7 @@ def _course(raw: Mapping[str, Any]) -> Course:
         lost=_count(raw["lost"], ROUNDS),
         began=_text(raw["began"]),
         checked=_text(raw["checked"]),
+        failed=[(_text(name), _count(value)) for name, value in _items(raw.get("failed", []))],
     )
 
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -15,7 +15,8 @@ from scx_gamer.profiles import Game
 from scx_gamer.scheduler.errors import AttachFailed
 from scx_gamer.scheduler.exits import KIND_ERROR, ExitRecord
 from scx_gamer.scheduler.machine import Machine, State
-from scx_gamer.service.active_profile import ActiveProfile, Base
+from scx_gamer.service.active_profile import FAILURES, ActiveProfile, Base
+from scx_gamer.service.comparison import Comparison
 from scx_gamer.service.services import Services
 from scx_gamer.service.supervisor import Supervisor
 from scx_gamer.system.paths import Paths
@@ -41,6 +42,7 @@ class World:
     games: list[Game] = field(default_factory=list)
     generation: int = 0
     attach_fails: bool = False
+    error: ExitRecord | None = None  # under which the scheduler has ended
     power: str = ""
     source_watched: bool | None = None
 
@@ -53,14 +55,20 @@ class World:
         return self.games
 
     def listing(self) -> list[dict[str, object]]:
-        return []
+        return [{"pid": game.appid} for game in self.games]
 
     def tell_all(self) -> None: ...
 
     def use_profiles(self, _profiles: object) -> None: ...
 
     # frames
+    source = "mangohud"
+    why: ClassVar[Mapping[str, str]] = {}
+
     def games_changed(self) -> None: ...
+
+    def subscribe(self, _callback: object) -> Callable[[], None]:
+        return self.flush
 
     # games and sessions
     def unended(self) -> list[Game]:
@@ -96,7 +104,8 @@ class World:
         return self
 
     def ended(self) -> ExitRecord | None:
-        return None
+        error, self.error = self.error, None
+        return error
 
     def close(self) -> None:
         self.calls.append("detach")
@@ -146,9 +155,12 @@ class Daemon:
             (vendor, admin),
         )  # fmt: skip
         profile.start("")
+        self.comparison = Comparison(
+            sup.loop, machine, lambda: anything, self.world.listing, list, lambda: "auto", profile.try_out
+        )  # fmt: skip
         sup.services = Services(
             store=sup.store, machine=machine, observe=anything, generations=anything, profile=profile, watch="",
-            games=anything, frames=anything, network=anything, hints=anything, comparison=anything,
+            games=anything, frames=anything, network=anything, hints=anything, comparison=self.comparison,
             heartbeat=anything, sessions=anything, input=None, input_error="", bus=None,
         )  # fmt: skip
         sup._status = anything
@@ -266,3 +278,22 @@ def test_a_game_that_runs_at_the_start_has_its_profile_from_the_first_attach(
     daemon.sup.loop.close()
     assert daemon.profile.name == "fast"
     assert daemon.at_start[-5:] == ["slice 1000", "attach", "limits True", "sessions 1", "publish"]
+
+
+@pytest.mark.parametrize("trial", [{}, {"slice_us": 2000}])
+def test_an_error_under_a_trial_does_not_count_against_the_profile(
+    daemon: Daemon, trial: dict[str, int]
+) -> None:
+    daemon.play(Game(5))
+    for number in range(FAILURES):
+        request = {"id": f"client {number}", "paused": False, "pair": 1, "pid": 5}
+        daemon.comparison.hold({**request, "begin": True, "trial": trial}, 0)
+        assert daemon.profile.values()["slice_us"] == trial.get("slice_us", 1000)
+        daemon.world.error = ExitRecord(KIND_ERROR, 0, number, "a test's")
+        daemon.machine.check()
+        assert daemon.machine.state is State.BACKOFF
+        assert daemon.profile.values()["slice_us"] == 1000
+        daemon.comparison.end("its client has gone")
+        daemon.machine.user_start()
+        daemon.sup._changes.apply()
+    assert ("fast" in daemon.profile.disabled) is (not trial)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from scx_gamer.compare.live import LiveStage, TrialStage
+from scx_gamer.compare.live import LiveStage, TrialFailedError, TrialStage
 from scx_gamer.control import ControlError, LimitError
 from scx_gamer.frames.model import Frame
 from scx_gamer.profiles import ProfileError
 from scx_gamer.scheduler.exits import KIND_ERROR_STALL
 from scx_gamer.scheduler.machine import State
-from scx_gamer.service.comparison import LEASE_S, MAX_FRAMES, Comparison
+from scx_gamer.service.comparison import BLAME_S, LEASE_S, MAX_FRAMES, Comparison
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from scx_gamer.system.paths import Paths
 from tests.unit.scheduler.test_machine import World
@@ -296,6 +296,36 @@ def test_a_trial_does_not_outlive_its_client(place: Place, end: str) -> None:
     assert len(place.world.kernel.lives) == 1  # nothing was detached
 
 
+@pytest.mark.parametrize("after", ["at once", "in the next block", "at the end"])
+def test_an_error_under_a_trial_is_the_trials(place: Place, after: str) -> None:
+    place.hold(uid=0, begin=True)
+    place.hold(uid=0, trial={"home": 0})
+    place.world.clock.advance(LEASE_S - 1)
+    if after != "at once":
+        place.hold(uid=0)
+        place.world.clock.advance(LEASE_S - 1)
+    if after == "at the end":
+        place.comparison.release({"id": "me"}, 0)
+        place.world.clock.advance(LEASE_S)
+    assert place.comparison.scheduler_failed()
+    assert place.tried == [{"home": 0}, {}]
+    assert place.comparison.facts() is None
+    assert place.hold(uid=0) == {"failed": {"home": 0}}
+    assert not place.comparison.scheduler_failed()  # it ended the scheduler once
+
+
+@pytest.mark.parametrize("tried", [False, True])
+def test_another_error_is_not_a_trials(place: Place, tried: bool) -> None:
+    place.hold(uid=0, begin=True)
+    place.hold(uid=0, trial={"home": 0} if tried else {})
+    place.hold(uid=0)
+    for _ in range(int(BLAME_S) + 1):
+        place.world.clock.advance(1)
+        place.hold(uid=0)
+    assert not place.comparison.scheduler_failed()
+    assert place.comparison.facts() is not None
+
+
 def test_trials_are_roots_alone_and_are_checked(place: Place) -> None:
     place.hold(begin=True)
     assert refused(place, trial={"home": 0}).code == NO_PERMISSION
@@ -315,5 +345,9 @@ def test_the_client_of_a_trial_switches_and_restores(place: Place) -> None:
         stage.read()
         stage.trial = {"home": 1}
         stage.switch(True, 2)
+        assert place.comparison.scheduler_failed()
+        with pytest.raises(TrialFailedError, match="failed while home = 1 was tried") as error:
+            stage.read()
+        assert error.value.trial == {"home": 1}
     assert place.tried == [{"home": 0}, {"home": 1}, {}]
     assert place.machine.state is State.ATTACHED

@@ -7,6 +7,8 @@ import pytest
 
 from scx_gamer.bench.verdict import Interval
 from scx_gamer.compare.blocks import ERROR, Result
+from scx_gamer.compare.live import TrialFailedError
+from scx_gamer.frames.model import Frame
 from scx_gamer.tune.course import ROUNDS, WORSE, Arm, Course, Kept, trials
 from tests.unit.compare.synthetic import PLAN, SECOND
 from tests.unit.tune.synthetic import DEFAULTS, Player, TunableGame
@@ -81,6 +83,44 @@ def test_a_setting_that_does_harm_ends_at_once(monkeypatch: pytest.MonkeyPatch) 
     harmed_s = sum(game.harmed_ns for game in games) / SECOND
     print(f"harmed for {harmed_s:.0f} s of {PLAN.time_s:.0f}")
     assert harmed_s < WORSE * PLAN.longest_s  # whole blocks of it would be twice that at the least
+
+
+class Failing(TunableGame):
+    """The scheduler ends under one setting, by far the best until then."""
+
+    def read(self) -> list[Frame]:
+        if self._effect > 1:
+            raise TrialFailedError(self.trial)
+        return super().read()
+
+
+def test_a_setting_under_which_the_scheduler_fails_is_tried_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.unit.tune.synthetic.TunableGame", Failing)
+    player = Player({("t1", 5): 2.0}, 9)
+    failures = 0
+    while not player.course.done:
+        try:
+            player.play()
+        except TrialFailedError:
+            failures += 1
+            assert failures == 1
+    assert player.course.failed == [("t1", 5)]
+    assert player.said.count("t1 = 5 is out: it does harm") == ROUNDS
+    assert not player.course.kept
+
+    course = Course("7.2", "build 1", kept={"t1": kept(10, 5)}, lost=ROUNDS)
+    player = Player({("t1", 5): 2.0}, 9, course=course)
+    course.check_again()
+    with pytest.raises(TrialFailedError):
+        player.play()
+    while course.checks:
+        player.play()
+    assert course.kept == {"t1": kept(10, 5)}
+    assert player.said == ["t1 = 10 stays: 5 is not surely better"]
+    course.try_again("7.3", "build 1")
+    assert not course.failed
 
 
 def test_a_regression_is_rolled_back_and_told() -> None:

@@ -21,7 +21,7 @@ PAIR = (Block(100, 60.0, 40.0), Block(101, 61.5, 44.0))
 def course(pairs: int = 0, looks: int = 0) -> Course:
     return Course(
         "7.2.13", "Steam build 5", {"home": kept(0, 1)}, [Arm("slice_us", 1500, [0.1, -0.2], [1, 2], 1)],
-        2, Result([PAIR] * pairs, [3, 0], looks), ["home"], 1, "2026-11-01", "2026-10-01",
+        2, Result([PAIR] * pairs, [3, 0], looks), ["home"], 1, "2026-11-01", "2026-10-01", [("home", 0)],
     )  # fmt: skip
 
 
@@ -58,6 +58,8 @@ def test_a_look_that_was_not_acted_upon_is_repeated(tmp_path: Path, pairs: int, 
         ("kept", {"home": {"value": 1}}),
         ("kernel", "7.2\x7f"),
         ("game", "a" * (store.MAX_TEXT + 1)),
+        ("failed", [["home"]]),
+        ("failed", [["home", 0]] * 1000),
     ],
 )
 def test_a_malformed_course_is_left_out(
