@@ -15,6 +15,7 @@ from scx_gamer.agent.kwin import KWin
 from scx_gamer.agent.model import FOCUS, Adapter, AgentError, Environment, Report
 from scx_gamer.agent.niri import Niri
 from scx_gamer.agent.x11 import X11, Server
+from scx_gamer.system.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -102,12 +103,14 @@ def focus_adapter(env: Environment) -> Adapter | None:
     )
     if "KDE" in desktops and bus:
         return KWin(bus)
-    if "GNOME" in desktops and env.get("XDG_SESSION_TYPE") == "wayland" and bus:
+    wayland = env.get("XDG_SESSION_TYPE") == "wayland"
+    if "GNOME" in desktops and wayland and bus:
         return Gnome(bus, X11(env["DISPLAY"]) if env.get("DISPLAY") else None)
     if env.get("I3SOCK"):
         return I3(env["I3SOCK"], "i3", _pid_of_window(env))
     if env.get("DISPLAY"):
-        return X11(env["DISPLAY"])
+        compositor = printable(desktops[0], 40) or "the compositor"
+        return X11(env["DISPLAY"], compositor if wayland else "")
     return None
 
 

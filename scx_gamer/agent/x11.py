@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from scx_gamer.agent.model import FOCUS, AgentError, Report, pid_of
@@ -13,18 +14,25 @@ _ACTIVE, _GAMESCOPE = "_NET_ACTIVE_WINDOW", "GAMESCOPE_FOCUSED_WINDOW"
 
 
 class X11:
-    """The adapter of an X server. `run` finds out if gamescope or a window manager sets the focus."""
+    """The adapter of an X server. `run` finds out if gamescope or a window manager sets the focus.
+
+    `compositor` names the Wayland session of an XWayland server, whose own windows nobody sees here.
+    """
 
     name = "X11"
 
-    def __init__(self, display: str) -> None:
+    def __init__(self, display: str, compositor: str = "") -> None:
         self._name = display
+        self._compositor = compositor
 
     async def run(self, report: Report) -> None:
         with ExitStack() as stack:
             server = Server(self._name)
             stack.callback(server.close)
             self.name = "gamescope" if server.is_gamescope else "X11"
+            if self._compositor and not server.is_gamescope:
+                why = f"{self._compositor} tells no program who has the focus: only windows of XWayland are seen"
+                report = partial(report, why=why)
             loop = asyncio.get_running_loop()
             ended: asyncio.Future[None] = loop.create_future()
 

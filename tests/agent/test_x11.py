@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from Xlib import Xatom, display
 
+from scx_gamer.agent.desktop import Desktop
 from scx_gamer.agent.i3 import I3
 from scx_gamer.agent.model import FOCUS, AgentError
 from scx_gamer.agent.x11 import X11, Server
@@ -92,6 +93,7 @@ def test_openbox() -> None:
                 await ear.until((FOCUS, 0, True))
                 first = a_window(own, "first")
                 await ear.until((FOCUS, first, True))
+                assert not ear.why
                 second = a_window(own, "second")
                 activate(own, "second")  # openbox may have left the focus with the first
                 await ear.until((FOCUS, second, True))
@@ -142,10 +144,10 @@ def test_gamescopes_root_window() -> None:
                 connection.sync()
 
             focus()
-            adapter = X11(name)
+            adapter = X11(name, "the compositor")
             async with listening(adapter) as ear:
                 await ear.until((FOCUS, 0, True))
-                assert adapter.name == "gamescope"
+                assert (adapter.name, ear.why) == ("gamescope", "")
                 pid = a_window(own, "game")
                 numbers: list[int] = []
                 while not numbers:
@@ -160,6 +162,21 @@ def test_gamescopes_root_window() -> None:
                 focus(numbers[0], 0)  # a window that is gone
                 await ear.until((FOCUS, 0, True))
             connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_windows_of_a_compositor_without_an_adapter_are_said_to_be_unseen() -> None:
+    """COSMIC's zcosmic_toplevel_info_v1 has title, application and state of a window, and no process."""
+
+    async def scenario() -> None:
+        with x_server() as (_own, name):
+            env = {"DISPLAY": name, "XDG_CURRENT_DESKTOP": "COSMIC", "XDG_SESSION_TYPE": "wayland"}
+            async with listening(Desktop(env)) as ear:
+                await ear.until((FOCUS, 0, True))
+                assert (
+                    "COSMIC tells no program" in ear.why and "only windows of XWayland" in ear.why
+                )
 
     asyncio.run(scenario())
 
