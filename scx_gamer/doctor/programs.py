@@ -120,10 +120,9 @@ def _tried(trial: Object, name: str, purpose: str, to_do: str) -> Iterator[Findi
     except BpfError as error:
         if error.errno in (errno.EPERM, errno.EACCES) and missing_capabilities():
             return
-        last = error.log.strip().splitlines()[-1:]
         # the error's own hint is about permission, and that is there
         reason = os.strerror(error.errno) if error.errno else "no reason given"
-        said = f"{error.what}: {reason}{f' [{last[0].strip()}]' if last else ''}"
+        said = f"{error.what}: {reason}{f' [{error.reason}]' if error.reason else ''}"
         code = UNSUPPORTED if name == "scheduler" else 0
         yield Finding(FAIL if code else WARN, name, f"{purpose}refused: {said}", to_do, code)
     else:

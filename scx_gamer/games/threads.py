@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scx_gamer.games.lists import DetectData, matches
 from scx_gamer.libbpf import Abi, BpfError, Object, find_object
-from scx_gamer.observe.observer import SHARED, Observer, why_refused, working_hooks
+from scx_gamer.observe.observer import SHARED, Observer, working_hooks
 from scx_gamer.system.procfs import last_cpu_of, thread_names
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class ThreadWatch:
         try:
             stack.callback(self._obj.programs[name].attach().close)
         except BpfError as err:
-            self.unavailable[name] = why_refused(err)
+            self.unavailable[name] = err.with_reason()
         else:
             self.unavailable.pop(name, None)
 

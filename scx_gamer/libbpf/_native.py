@@ -220,7 +220,7 @@ class Native:
         """Map a BPF map's memory, shared with the kernel. Raises OSError."""
         return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
 
-    def _log_tail(self, lines: int = 24) -> str:
+    def _log_tail(self, lines: int = 80) -> str:
         """Return the last lines that libbpf logged during the last checked call, where the verifier's verdict is."""
         return "\n".join("".join(self._log).rstrip().splitlines()[-lines:])
 

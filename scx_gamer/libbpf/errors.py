@@ -21,12 +21,32 @@ _HINTS = {
 }
 
 
+# Lines that follow the one that says why, in libbpf's log and at the end of the verifier's.
+_NO_REASON = (
+    "libbpf: failed to load object", "libbpf: prog ", "-- ", "processed ", "verification time ", "stack depth ",
+)  # fmt: skip
+
+
 class BpfError(ScxGamerError):
     """A failed BPF operation: what failed, errno (0 if none), what to do, and the end of libbpf's log."""
 
     def __init__(self, what: str, errno: int = 0, *, hint: str = "", log: str = "") -> None:
         super().__init__(what, abs(errno), hint or _HINTS.get(abs(errno), ""))
         self.log = log
+
+    @property
+    def reason(self) -> str:
+        """The line of the log that says why: the verifier's verdict, else libbpf's own word; empty without one."""
+        lines = [line.strip() for line in self.log.splitlines()]
+        # As the verifier of 7.3 begins its report of an error.
+        if verdict := [line for line in lines if line.startswith("Verification failed: ")]:
+            return verdict[-1]
+        said = [line for line in lines if line and not line.startswith(_NO_REASON)]
+        return said[-1] if said else lines[0] if lines else ""
+
+    def with_reason(self) -> str:
+        """Return the error as one line with the reason in brackets, where there is one."""
+        return f"{self} [{self.reason}]" if self.reason else str(self)
 
     def __str__(self) -> str:
         parts = [self.what]

@@ -43,14 +43,8 @@ def working_hooks(path: Path, wanted: frozenset[str]) -> tuple[frozenset[str], d
             try:
                 trial.load()
             except BpfError as err:
-                refused[name] = why_refused(err)
+                refused[name] = err.with_reason()
     return wanted - refused.keys(), refused
-
-
-def why_refused(err: BpfError) -> str:
-    """Return an error with the last line of the verifier's log."""
-    last = err.log.strip().splitlines()[-1:]
-    return f"{err} [{last[0].strip()}]" if last else str(err)
 
 
 class Observer:
@@ -121,7 +115,7 @@ class Observer:
                 stack.callback(self.object.programs[name].attach().close)
                 attached.add(name)
             except BpfError as err:
-                self.unavailable[name] = why_refused(err)
+                self.unavailable[name] = err.with_reason()
         self.hooks = frozenset(attached)
         for name, why in self.unavailable.items():
             log.warning("optional BPF program %s could not be loaded: %s", name, why)

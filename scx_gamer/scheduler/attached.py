@@ -153,9 +153,7 @@ class AttachedScheduler:
                     obj.maps[name].reuse_fd(observe.maps[name].fd)
             obj.load()
         except BpfError as err:
-            last = err.log.strip().splitlines()[-1:]
-            tail = f" [{last[0].strip()}]" if last else ""
-            raise AttachUnsupported(f"{err}{tail}") from err
+            raise AttachUnsupported(err.with_reason()) from err
         return obj
 
     def _refused(self, err: BpfError) -> Exception:

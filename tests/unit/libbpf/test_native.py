@@ -99,3 +99,41 @@ def test_an_error_is_one_line_with_a_hint() -> None:
         "attaching x: Device or resource busy: another scheduler"
     )
     assert "\n" not in str(BpfError("loading", 13, log="many\nlines"))
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        ("", ""),
+        (
+            "libbpf: prog 'on_input': BPF program load failed: Operation not permitted\n"
+            "libbpf: prog 'on_input': failed to load: -1\nlibbpf: failed to load object 'x.bpf.o'\n",
+            "libbpf: prog 'on_input': BPF program load failed: Operation not permitted",
+        ),
+        (
+            "libbpf: extern (func ksym) 'scx_bpf_x': not found in kernel or module BTFs\n"
+            "libbpf: failed to load object 'x.bpf.o'\n",
+            "libbpf: extern (func ksym) 'scx_bpf_x': not found in kernel or module BTFs",
+        ),
+        (
+            "libbpf: prog 'p': -- BEGIN PROG LOAD LOG --\n8: (79) r6 = *(u64 *)(r0 +56)\n"
+            "R0 min value is outside of the allowed memory range\n"
+            "processed 8 insns (limit 1000000) max_states_per_insn 0 total_states 0\n"
+            "-- END PROG LOAD LOG --\nlibbpf: prog 'p': failed to load: -13\n"
+            "libbpf: failed to load object 'x.bpf.o'",
+            "R0 min value is outside of the allowed memory range",
+        ),
+        (
+            "R0 min value is outside of the allowed memory range\n\n"
+            "Verification failed: Memory Safety: Access outside bounds\n\nReason:\n  It cannot prove it.\n\n"
+            "Suggestion:\n  Add a bounds check.\n\nprocessed 8 insns (limit 1000000)\n-- END PROG LOAD LOG --\n"
+            "libbpf: failed to load object 'x.bpf.o'\n",
+            "Verification failed: Memory Safety: Access outside bounds",
+        ),
+    ],
+    ids=["nothing", "6.12, no permission", "no kfunc", "6.12", "7.3"],
+)
+def test_the_line_that_says_why_is_found(log: str, reason: str) -> None:
+    error = BpfError("loading x.bpf.o", 13, log=log)
+    assert error.reason == reason
+    assert error.with_reason().endswith(f"[{reason}]" if reason else str(error))
