@@ -63,10 +63,11 @@ def test_the_supervisor_and_the_agent_sleep() -> None:
     start()
     wait_until("idle", lambda: status()["state"] == "idle", 60, 0.5)
     group = show("ControlGroup")["ControlGroup"]
-    # One beat a second, for the watchdog; a game adds its frames, read once a second, and now and then its record.
+    # One beat a second, for the watchdog. Beside a game the loop wakes 2.4 times a second, for frames and a look at who
+    # sleeps; the other waits are the kernel's, for whoever adds to its maps or writes a record.
     assert a_second("supervisor without a game", group) < 2
     with a_game():
-        assert a_second("supervisor beside a game", group) < 4
+        assert a_second("supervisor beside a game", group) < 12
     with user_manager(USER, "/tmp") as systemctl:
         assert systemctl("start", "scx-gamer-agent") == ""
         shown = systemctl("show", "-P", "ControlGroup", "scx-gamer-agent").strip()
