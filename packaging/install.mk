@@ -56,6 +56,7 @@ install: $(SHIPPED_OBJECTS) workload $(GENERATED)
 	install -D -m 644 scx_gamer/dbus/introspection.xml $(SHARE)/dbus-1/interfaces/io.github.scx_gamer.Supervisor1.xml
 	$(call parts,polkit,*.policy,$(SHARE)/polkit-1/actions)
 	$(call parts,polkit,*.rules,$(SHARE)/polkit-1/rules.d)
+	$(call parts,polkit/opt-in,*.rules,$(SHARE)/scx-gamer/polkit)
 	$(call parts,prometheus,*,$(SHARE)/scx-gamer/prometheus)
 	$(call parts,grafana,*.json,$(SHARE)/scx-gamer/grafana)
 

@@ -159,7 +159,8 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Passes", "ops", [("passes", rate("loop_passes_total"))]),
         ("Scrape", "s", [("scrape", g("scrape_seconds"))]),
         ("Bus", "short", [("connected", g("bus_connected")), ("{{result}}", g("bus_calls_total")),
-                          ("over budget", g("bus_over_budget_total")), ("holds", g("bus_holds"))]),
+                          ("over budget", g("bus_over_budget_total")), ("holds", g("bus_holds")),
+                          ("units held", g("units_held"))]),
         ("Sessions", "short", [("recorded", g("sessions_total")), ("failed writes", g("session_write_errors_total"))]),
     ],
 }  # fmt: skip

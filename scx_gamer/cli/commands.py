@@ -63,6 +63,10 @@ COMMANDS = (
         (
             Option("--mode", "auto or always; by default as configured.", takes_value=True),
             Option("--config", "Directory to read instead of /etc/scx-gamer.", takes_value=True),
+            Option(
+                "--give-back",
+                "Start nothing: give back the properties of units that a killed supervisor held, and end.",
+            ),
         ),
     ),
     Command(

@@ -6,10 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from scx_gamer.cli.commands import UsageError
+from scx_gamer.dbus import BusError
+from scx_gamer.system.exit_codes import OK
 
 
-def run(mode: str | None, config: str | None) -> int:
+def run(mode: str | None, config: str | None, give_back: bool = False) -> int:
     """Run the supervisor until SIGTERM or SIGINT."""
+    if give_back:
+        return _give_back()
     from scx_gamer.config.settings import MODES, load
 
     if mode is not None and mode not in MODES:
@@ -22,6 +26,22 @@ def run(mode: str | None, config: str | None) -> int:
 
     settings.check_tunables(Abi(object_btf(find_object("observe"))).constants)
     return supervisor.main(settings)
+
+
+def _give_back() -> int:
+    """End what outlived a supervisor, unless another one runs, whose it is."""
+    from scx_gamer.dbus.units import give_back
+    from scx_gamer.system.lock import Instance
+    from scx_gamer.system.paths import paths
+    from scx_gamer.system.procfs import boot_id
+
+    where = paths()
+    where.create()
+    with Instance(where.runtime):
+        why = give_back(where.units_file, boot_id())
+    if why:
+        raise BusError(why, hint="the next start of the supervisor tries it again")
+    return OK
 
 
 def loader(scheduler: str | None) -> int:

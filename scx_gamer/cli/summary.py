@@ -78,7 +78,7 @@ def _state(now: SnapshotBody) -> str:
 
 
 def _settings(now: SnapshotBody) -> str:
-    """Return the profiles that are in force, ours and of the machine's power, as the end of the game's line."""
+    """Return what is in force for the game, as the end of its line: profiles, ours and of power, and units' properties."""
     text = ""
     profile = now.get("profile")
     if profile and profile["settings"]:  # one without any changes nothing
@@ -87,6 +87,12 @@ def _settings(now: SnapshotBody) -> str:
     if (power := now.get("power")) and power["wanted"]:
         held = f"{power['held']} held" if power["held"] else power["why"] or "asked for"
         text += f"; power profile {held}"
+    if resources := now.get("resources"):
+        names = " and ".join(dict.fromkeys(str(row["property"]) for row in resources["held"]))
+        if names:
+            text += f"; {names} held"
+        elif resources["why"]:
+            text += f"; {resources['why']}"
     return text
 
 

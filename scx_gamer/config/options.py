@@ -33,6 +33,9 @@ class SupervisorOptions:
     network: Mapping[str, object] = field(default_factory=dict)  # by key; empty: no limits
     power: str = "none"  # power profile to hold while a game runs
     on_battery: str = "none"  # profile of ours while the machine runs on battery
+    resources: Mapping[str, int] = field(
+        default_factory=dict
+    )  # [resources] by key; empty: nothing is held
     input_lanes: Mapping[str, str] = field(default_factory=dict)  # [input] lanes
     sessions: bool = True  # record the sessions of games
     session_days: int = 365  # age at which a record is deleted

@@ -22,6 +22,7 @@ from scx_gamer.system.text import printable
 
 MODES = ("auto", "always")
 POWER_PROFILES = ("none", "performance", "power-saver")  # what power-profiles-daemon can hold
+RESOURCES = {"memory_low_mb": number(0, 1 << 20), "background_io_weight": number(1, 100)}
 LANES = ("none", "keyboard", "mouse", "gamepad")
 PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 MAX_LANES, MAX_DEVICE_NAME = 64, 80  # of [input] lanes: entries, and characters of a device's name
@@ -89,6 +90,7 @@ class Config:
     network: Mapping[str, object]  # by key of network.RULES; a profile may override it
     power: str  # of POWER_PROFILES; a profile may override it
     on_battery: str  # name of a profile, or none
+    resources: Mapping[str, int]  # by key of RESOURCES; a profile may override it
     tunables: Mapping[str, int]
     files: tuple[Path, ...]
     directory: Path
@@ -165,9 +167,20 @@ _RULES = {
     "power.profile": choice(*POWER_PROFILES),
     "power.on_battery": Rule(_is_name, 'use the name of a profile, such as "powersave", or "none"'),
     **{f"network.{key}": rule for key, rule in network.RULES.items()},
+    **{f"resources.{key}": rule for key, rule in RESOURCES.items()},
 }
 _COUNT = number(0, (1 << 63) - 1, "use a whole number, 0 or more")
-_TABLES = ("metrics", "dbus", "input", "games", "sessions", "network", "power", "tunables")
+_TABLES = (
+    "metrics",
+    "dbus",
+    "input",
+    "games",
+    "sessions",
+    "network",
+    "power",
+    "resources",
+    "tunables",
+)
 
 
 def tunable_limits(constants: Mapping[str, int]) -> dict[str, tuple[int, int]]:
@@ -235,6 +248,7 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
         ),
         power=_text(values["power.profile"]),
         on_battery=_text(values["power.on_battery"]),
+        resources=MappingProxyType({key: _number(values[f"resources.{key}"]) for key in RESOURCES}),
         sessions=SessionsConfig(
             keep=values["sessions.keep"] == "on",
             days=_number(values["sessions.days"]),

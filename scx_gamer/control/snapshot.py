@@ -146,6 +146,13 @@ class PowerFacts(TypedDict):
     source_why: str  # it is unknown though a setting asks
 
 
+class ResourceFacts(TypedDict):
+    """Properties of systemd's units that are held for a game."""
+
+    held: list[dict[str, object]]  # unit, property, value, before
+    why: str  # not all that is wanted is held
+
+
 class FeedFacts(TypedDict):
     """The control ring."""
 
@@ -261,6 +268,7 @@ class StatusBody(TypedDict, total=False):
     sessions: SessionFacts
     loop: LoopFacts
     power: PowerFacts  # absent while the bus is off
+    resources: ResourceFacts  # absent while [resources] asks for nothing
     bus: BusFacts  # absent while the bus is off
     comparison: ComparisonFacts | None
 

@@ -33,6 +33,7 @@ from scx_gamer.system.procfs import start_of
 
 if TYPE_CHECKING:
     from scx_gamer.control.snapshot import StatusBody
+    from scx_gamer.dbus.units import UnitHold
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class BusService(Endpoint):
         self._holds = Holds(hold)
         self.power = PowerHold()
         self.source = PowerSource(on_battery)
+        self._units: UnitHold | None = None
         self._refused = 0  # by connections that are gone
         self._timer: Timer | None = None
         self._failures = 0
@@ -100,6 +102,8 @@ class BusService(Endpoint):
         self._holds.clear()
         self.power.lost()
         self.source.lost()
+        if self._units is not None:
+            self._units.lost()
         if not self._closed:
             delay = _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
             self._failures += 1
@@ -138,7 +142,15 @@ class BusService(Endpoint):
         if self._bus is not None:
             self.power.connected(self._bus)
             self.source.connected(self._bus)
+            if self._units is not None:
+                self._units.connected(self._bus)
         self._request_name(old_name(BUS_NAME), self._old_named)
+
+    def add_units(self, hold: UnitHold) -> None:
+        """Have `hold` follow the connection."""
+        self._units = hold
+        if self.connected and self._bus is not None:
+            hold.connected(self._bus)
 
     def _old_named(self, reply: Any, error: str) -> None:
         if reply is None or reply.body[0] not in (1, 4):
@@ -338,6 +350,8 @@ class BusService(Endpoint):
         self.connected = False
         self.power.lost()
         self.source.lost()
+        if self._units is not None:
+            self._units.lost()
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

@@ -13,6 +13,7 @@ from scx_gamer.doctor import privileges
 from scx_gamer.doctor.model import FAIL, INFO, OK, WARN, Finding
 from scx_gamer.libbpf import Abi, find_object, object_btf
 from scx_gamer.system.exit_codes import BAD_CONFIG, NOT_RUNNING
+from scx_gamer.system.paths import paths
 from scx_gamer.system.text import printable
 
 # States of a running supervisor that want somebody's attention.
@@ -71,8 +72,11 @@ def supervisor() -> Iterator[Finding]:
         yield Finding(
             INFO, "supervisor", "not running", "systemctl start scx-gamer, or scx-gamer run as root"
         )
+        if paths().units_file.exists():
+            what = "a supervisor that was killed has left properties of units as they were for its game"
+            yield Finding(WARN, "resources", what, "run as root: scx-gamer run --give-back")
         return
-    for check in (_state, _power, privileges.privileges, _profile, sessions):
+    for check in (_state, _power, _resources, privileges.privileges, _profile, sessions):
         yield from check(status)
 
 
@@ -95,6 +99,20 @@ def _power(status: Mapping[str, Any]) -> Iterator[Finding]:
     if power.get("source_why"):
         to_do = "install upower, or set power.on_battery to none"
         yield Finding(INFO, "power source", printable(str(power["source_why"]), 200), to_do)
+
+
+def _resources(status: Mapping[str, Any]) -> Iterator[Finding]:
+    resources = status.get("resources") or {}
+    for row in resources.get("held", ()):
+        unit, name, value = (row.get(key) for key in ("unit", "property", "value"))
+        text = f"{name}={value} of {unit} is held for the game"
+        yield Finding(OK, "resources", printable(text, 200))
+    if why := resources.get("why"):
+        to_do = (
+            "as the service's own user it needs /usr/share/scx-gamer/polkit/scx-gamer-units.rules"
+            " in /etc/polkit-1/rules.d"
+        )
+        yield Finding(INFO, "resources", printable(str(why), 200), to_do)
 
 
 def sessions(status: Mapping[str, Any]) -> Iterator[Finding]:

@@ -100,6 +100,7 @@ def _supervisor(snap: SnapshotBody) -> Iterator[Sample]:
     yield from _each("bus_calls", _BUS_CALLS | bus.get("calls", {}))
     yield "bus_over_budget", (), bus.get("over_budget", 0)
     yield "bus_holds", (), len(bus.get("holds", ()))
+    yield "units_held", (), len(snap.get("resources", {}).get("held", ()))
     yield from _each("session_hints", snap.get("session_hints") or {})
     if "sessions" in snap:
         yield "sessions", (), snap["sessions"]["recorded"]

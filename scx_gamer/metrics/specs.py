@@ -152,6 +152,7 @@ SPECS: dict[str, Spec] = {
     "bus_calls": _c("Calls over the bus, by what became of them.", "result"),
     "bus_over_budget": _c("Calls of the bus refused unread because their user's share was spent."),
     "bus_holds": _g("Profiles held by programs."),
+    "units_held": _g("Properties of systemd's units held for a game."),
     "session_hints": _c("Hints from user sessions, by what became of them.", "result"),
     "sessions": _c("Sessions of games that ended and were recorded."),
     "session_write_errors": _c("Writes of the database of sessions that failed."),

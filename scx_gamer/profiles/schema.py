@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from scx_gamer.config import network
 from scx_gamer.config.rules import Rule, choice, line, listed, number
-from scx_gamer.config.settings import MODES, POWER_PROFILES
+from scx_gamer.config.settings import MODES, POWER_PROFILES, RESOURCES
 
 Limits = Mapping[str, tuple[int, int]]
 
@@ -79,6 +79,7 @@ def sections(limits: Limits) -> dict[str, Section]:
             "The power profile to hold while a game runs, as in config.toml.",
             {"profile": choice(*POWER_PROFILES)},
         ),
+        "resources": Section("Memory and I/O of the game's side, as in config.toml.", RESOURCES),
         "why": Section(
             'The reason for each setting: "tunables.slice_us" = "…".', settings=False, open=True
         ),

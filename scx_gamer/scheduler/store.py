@@ -48,14 +48,6 @@ class State:
         return replace(self, failures=(*self.failures, failure)[-_MAX_FAILURES:])
 
 
-def boot_id(proc: Path = Path("/proc")) -> str:
-    """Return the kernel's name for this boot; empty when it is unreadable."""
-    try:
-        return (proc / "sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
 def _failure(entry: dict[str, Any]) -> Failure:
     found: list[Any] = [entry.get(key) for key in ("boot_id", "time_ns", "kind", "reason")]
     if [type(value) for value in found] != [str, int, int, str]:

@@ -39,6 +39,7 @@ class Base:
     input_lanes: Mapping[str, str] = field(default_factory=dict)  # of devices, as [input] has them
     power: str = "none"  # power profile to hold while a game runs
     on_battery: str = "none"  # profile of ours while the machine runs on battery
+    resources: Mapping[str, int] = field(default_factory=dict)  # by key of [resources]
 
 
 class ActiveProfile:
@@ -121,6 +122,12 @@ class ActiveProfile:
         own = self.active.section("power") if self.active else {}
         found = str(own.get("profile", self._base.power))
         return "" if found == "none" else found
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """The memory to protect and the background's share of the disk while a game runs, by key of [resources]."""
+        own = self.active.section("resources") if self.active else {}
+        return {**self._base.resources, **{k: v for k, v in own.items() if isinstance(v, int)}}
 
     @property
     def follows_power_source(self) -> bool:

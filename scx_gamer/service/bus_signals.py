@@ -6,15 +6,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from scx_gamer.scheduler.machine import State
+from scx_gamer.service.resources import Resources
 from scx_gamer.service.status import exit_facts
 from scx_gamer.system.procfs import uids_of
 from scx_gamer.system.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from scx_gamer.control.operations import Operation
-    from scx_gamer.control.snapshot import GameFacts, StatusBody
+    from scx_gamer.control.snapshot import GameFacts, ResourceFacts, StatusBody
     from scx_gamer.games.detector import GameDetector
     from scx_gamer.scheduler.exits import ExitRecord
     from scx_gamer.scheduler.machine import Machine
@@ -35,7 +37,9 @@ class BusSignals:
         profile: ActiveProfile,
         sessions: Sessions,
         visibility: Visibility,
+        held: tuple[Path, str],
     ) -> None:
+        """`held`: the file of held properties of units, and the boot."""
         from scx_gamer.dbus.service import BusService
 
         self._machine, self._games, self._profile = machine, games, profile
@@ -46,6 +50,7 @@ class BusSignals:
         self._service = BusService(
             loop, self._operations, self._properties, self._hold, profile.set_on_battery
         )
+        self._resources = Resources(self._service, *held)
 
     def serve(self, operations: Mapping[str, Operation]) -> None:
         """Accept calls of `operations`; call it before the loop runs."""
@@ -53,6 +58,7 @@ class BusSignals:
 
     def close(self) -> None:
         self._service.close()
+        self._resources.close()
 
     def counters(self) -> dict[str, object]:
         return self._service.counters()
@@ -60,6 +66,13 @@ class BusSignals:
     def hold_power(self, profile: str) -> None:
         """Hold a power profile while a game runs; empty for none."""
         self._service.power.want(profile, "a game runs")
+
+    def hold_resources(self, settings: Mapping[str, int]) -> None:
+        """Hold what [resources] asks for the games that run; empty for nothing."""
+        self._resources.follow(settings, [int(str(g["main_pid"])) for g in self._games.listing()])
+
+    def resources(self) -> ResourceFacts | None:
+        return self._resources.status()
 
     def watch_power_source(self, wanted: bool) -> None:
         """Have the profile told whether the machine runs on battery."""

@@ -20,7 +20,7 @@ class Consequences(Protocol):
 
     def limit_network(self) -> None: ...
 
-    def hold_power(self) -> None: ...
+    def hold_resources(self) -> None: ...
 
     def record_sessions(self) -> None: ...
 
@@ -80,7 +80,7 @@ class ChangeQueue:
         if self._limits:
             self._limits = False
             self._consequences.limit_network()
-            self._consequences.hold_power()
+            self._consequences.hold_resources()
         if self._sessions:
             self._sessions = False
             self._consequences.record_sessions()

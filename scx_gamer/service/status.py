@@ -104,6 +104,8 @@ class Status:
         if services.bus is not None:
             body["bus"] = cast("BusFacts", services.bus.counters())
             body["power"] = cast("PowerFacts", services.bus.power())
+            if (held := services.bus.resources()) is not None:
+                body["resources"] = held
         return body
 
     def profile(self) -> ProfileFacts:

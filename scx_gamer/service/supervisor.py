@@ -28,7 +28,7 @@ from scx_gamer.scheduler import exit_dumps, sysfs, topology
 from scx_gamer.scheduler.attached import Generations
 from scx_gamer.scheduler.exits import ExitRecord
 from scx_gamer.scheduler.machine import INACTIVE, Attached, Machine, State
-from scx_gamer.scheduler.store import StateStore, boot_id
+from scx_gamer.scheduler.store import StateStore
 from scx_gamer.service import hud
 from scx_gamer.service.active_profile import ActiveProfile, Base
 from scx_gamer.service.change_queue import ChangeQueue
@@ -47,7 +47,7 @@ from scx_gamer.system.exit_codes import NO_PERMISSION, OK, UNSUPPORTED
 from scx_gamer.system.lock import Instance
 from scx_gamer.system.loop import Loop
 from scx_gamer.system.paths import Paths, paths
-from scx_gamer.system.procfs import uids_of
+from scx_gamer.system.procfs import boot_id, uids_of
 from scx_gamer.system.safe_log import SafeFormatter
 from scx_gamer.system.sd_notify import Notifier
 
@@ -288,7 +288,10 @@ class Supervisor:
         from scx_gamer.service.bus_signals import BusSignals
 
         try:
-            bus = BusSignals(self.loop, machine, games, profile, sessions, self._visibility)
+            bus = BusSignals(
+                self.loop, machine, games, profile, sessions, self._visibility,
+                (self._paths.units_file, self._boot),
+            )  # fmt: skip
         except (ImportError, BusError) as err:
             hint = "; install dbus-next" if isinstance(err, ImportError) else ""
             log.error("no service on the bus: %s%s", err, hint)
@@ -415,12 +418,13 @@ class Supervisor:
                 settings, services.games.wanted and not services.machine.inactive
             )
 
-    def hold_power(self) -> None:
-        """Hold the power profile of the settings while a game runs, its grace period included, unless switched off."""
+    def hold_resources(self) -> None:
+        """Hold power, memory and I/O of the settings while a game runs, its grace period included, unless off."""
         services = self.services
         if services.bus is not None:
             playing = services.games.wanted and not services.machine.off
             services.bus.hold_power(services.profile.power if playing else "")
+            services.bus.hold_resources(services.profile.resources if playing else {})
             services.bus.watch_power_source(services.profile.follows_power_source)
 
     def record_sessions(self) -> None:
@@ -463,7 +467,7 @@ def base_of(options: SupervisorOptions) -> Base:
     """Return the settings that the supervisor was started with."""
     return Base(
         options.mode, options.tunables, options.network, options.input_lanes, options.power,
-        options.on_battery,
+        options.on_battery, options.resources,
     )  # fmt: skip
 
 
@@ -475,7 +479,15 @@ def read_base(options: SupervisorOptions, constants: Mapping[str, int]) -> Base:
     config.check_tunables(constants)
     mode = options.mode if options.mode_fixed else config.mode
     lanes = config.input.lanes
-    return Base(mode, config.tunables, config.network, lanes, config.power, config.on_battery)
+    return Base(
+        mode,
+        config.tunables,
+        config.network,
+        lanes,
+        config.power,
+        config.on_battery,
+        config.resources,
+    )
 
 
 def options_of(config: Config) -> SupervisorOptions:
@@ -495,6 +507,7 @@ def options_of(config: Config) -> SupervisorOptions:
         network=config.network,
         power=config.power,
         on_battery=config.on_battery,
+        resources=config.resources,
         input_lanes=config.input.lanes,
         sessions=config.sessions.keep,
         session_days=config.sessions.days,

@@ -57,6 +57,10 @@ class Paths:
         return self.state / "tuning.json"
 
     @cached_property
+    def units_file(self) -> Path:
+        return self.state / "units.json"
+
+    @cached_property
     def exits(self) -> Path:
         return self.state / "exits"
 

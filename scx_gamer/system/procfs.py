@@ -34,6 +34,14 @@ def read(pid: int, name: str, proc: Path = PROC, limit: int = -1) -> bytes:
         os.close(fd)
 
 
+def boot_id(proc: Path = PROC) -> str:
+    """Return the kernel's name for this boot; empty when it is unreadable."""
+    try:
+        return (proc / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 class ParseError(ValueError):
     """A text that is not in the format of proc(5)."""
 

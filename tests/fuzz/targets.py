@@ -20,6 +20,7 @@ from scx_gamer.control import ControlError
 from scx_gamer.control.operations import OPERATIONS, Operation
 from scx_gamer.control.server import ControlServer, pid_of
 from scx_gamer.dbus import BusError, wire
+from scx_gamer.dbus.units import HeldFile
 from scx_gamer.frames.mangohud_log import LogError, LogParser
 from scx_gamer.games import commandline, records, userfiles
 from scx_gamer.games import lists as detect
@@ -184,6 +185,20 @@ def marks_file(scratch: Path) -> Target:
         path.write_bytes(data)
         found = MarkFile(path, "boot").read()
         assert set(found) == {"explicit", "began"}
+
+    return target
+
+
+def units_file(scratch: Path) -> Target:
+    """Properties that a killed supervisor held: what is read can be written and read again."""
+    path = scratch / "units.json"
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        file = HeldFile(path, "boot")
+        rows = file.load()
+        file.save(rows)
+        assert path.exists() == bool(rows) and file.load() == rows
 
     return target
 
@@ -484,6 +499,7 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     made.__name__: made
     for made in (
         config_file, profile_file, detect_file, proc_tree, desktop_entry, command_line, store_record, marks_file,
+        units_file,
         kmemleak_report, slabinfo, state_file, tuning_file, session_file, session_record,
         messages, hints, events, connector, btf, bus, network, sysfs, input_events, report_descriptor, udev_entry,
         frame_log, trace_answer,

@@ -135,6 +135,27 @@ def test_a_profile_without_settings_is_not_told() -> None:
     assert told(one)["game"].endswith("reaper")
 
 
+@pytest.mark.parametrize(
+    ("resources", "end"),
+    [
+        ({"held": [], "why": ""}, "(set by the user)"),
+        ({"held": [], "why": "x.slice is not held: no"}, "; x.slice is not held: no"),
+        (
+            {
+                "held": [
+                    {"property": "MemoryLow"},
+                    {"property": "MemoryLow"},
+                    {"property": "IOWeight"},
+                ]
+            },
+            "; MemoryLow and IOWeight held",
+        ),
+    ],
+)
+def test_held_properties_are_told(resources: Any, end: str) -> None:
+    assert told(attached(resources=resources))["game"].endswith(end)
+
+
 def test_without_a_game_it_says_where_to_look() -> None:
     idle = {"state": "idle", "cause": "no game runs", "since_s": 5, "games": []}
     text = told(idle)

@@ -100,6 +100,11 @@ def test_an_admins_drop_in_masks_the_vendors(
         ("mode = \n", ("config.toml:1:", "is not TOML")),
         ('[power]\nprofile = "fast"\n', ("config.toml:2:", "power.profile", '"power-saver"')),
         ('[power]\non_battery = "A b"\n', ("config.toml:2:", "power.on_battery", '"powersave"')),
+        (
+            "[resources]\nmemory_low_mb = -1\n",
+            ("config.toml:2:", "resources.memory_low_mb", "1048576"),
+        ),
+        ("[resources]\nbackground_io_weight = 0\n", ("config.toml:2:", "from 1 to 100")),
         ("[power]\non_battery = true\n", ("config.toml:2:", "power.on_battery", '"none"')),
         ("x = " + "9" * 5000, ("config.toml", "is not TOML")),
         ("x = " + "[" * 50000, ("config.toml", "is nested too deeply")),

@@ -314,6 +314,23 @@ def test_the_power_profile_that_is_held(
     assert all(one.what.isprintable() for one in found)
 
 
+def test_properties_that_are_held_or_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    row = {"unit": "user.slice\x1b", "property": "MemoryLow", "value": 5, "before": 0}
+    answer = {"state": "idle", "cause": "", "resources": {"held": [row], "why": "denied\x1b"}}
+    monkeypatch.setattr(control, "request", lambda _op, **_args: answer)
+    found = [one for one in ours.supervisor() if one.check == "resources"]
+    assert [(one.level, one.what) for one in found] == [
+        ("ok", "MemoryLow=5 of user.slice\\x1b is held for the game"),
+        ("info", "denied\\x1b"),
+    ]
+    monkeypatch.undo()
+    for variable in ("SCX_GAMER_STATE_DIR", "SCX_GAMER_RUNTIME_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert only(ours.supervisor()).what == "not running"
+    (tmp_path / "units.json").touch()
+    assert [one.level for one in ours.supervisor()] == ["info", "warn"]
+
+
 @pytest.mark.parametrize("why", ["no UPower\x1b", ""])
 def test_an_unknown_power_source_is_named(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     answer = {"state": "idle", "cause": "", "power": {"source_why": why}}

@@ -160,6 +160,8 @@ _KEYS = st.sampled_from(
         "why",
         "network",
         "power",
+        "resources",
+        "memory_low_mb",
         "appid",
         "exe",
         "slice_us",

@@ -44,6 +44,7 @@ class World:
     attach_fails: bool = False
     error: ExitRecord | None = None  # under which the scheduler has ended
     power: str = ""
+    resources: dict[str, int] = field(default_factory=dict)
     source_watched: bool | None = None
 
     # games
@@ -113,6 +114,9 @@ class World:
     # bus
     def hold_power(self, profile: str) -> None:
         self.power = profile
+
+    def hold_resources(self, settings: Mapping[str, int]) -> None:
+        self.resources = dict(settings)
 
     def watch_power_source(self, wanted: bool) -> None:
         self.source_watched = wanted
@@ -213,7 +217,7 @@ def test_power_is_held_while_a_game_runs_with_the_profile_s_own_value(daemon: Da
     """As limits are: the game's profile first, then config.toml; never while it is switched off."""
     daemon.sup.services = replace(daemon.sup.services, bus=cast(Any, daemon.world))
     (daemon.profile._where[0] / "fast.toml").write_text(
-        '[match]\nappid = [5]\n[power]\nprofile = "power-saver"\n'
+        '[match]\nappid = [5]\n[power]\nprofile = "power-saver"\n[resources]\nmemory_low_mb = 7\n'
     )
     daemon.profile._read_base = lambda: Base("auto", {}, NETWORK, power="performance")
     daemon.sup._reload("test")
@@ -221,16 +225,20 @@ def test_power_is_held_while_a_game_runs_with_the_profile_s_own_value(daemon: Da
     daemon.world.take()
 
     assert daemon.world.source_watched is False
-    daemon.profile._read_base = lambda: Base("auto", {}, NETWORK, {}, "performance", "fast")
+    all_games = {"memory_low_mb": 0, "background_io_weight": 50}
+    daemon.profile._read_base = lambda: Base(
+        "auto", {}, NETWORK, {}, "performance", "fast", all_games
+    )
     daemon.sup._reload("test")
     daemon.play(Game(6))
     assert daemon.world.source_watched is True
-    assert daemon.world.power == "performance"
+    assert (daemon.world.power, daemon.world.resources) == ("performance", all_games)
     daemon.play(Game(5))
     assert daemon.world.power == "power-saver"
+    assert daemon.world.resources == {**all_games, "memory_low_mb": 7}
     daemon.machine.user_stop()
     daemon.sup._changes.apply()
-    assert daemon.world.power == ""
+    assert (daemon.world.power, daemon.world.resources) == ("", {})
     daemon.machine.user_start()
     daemon.sup._changes.apply()
     assert daemon.world.power == "power-saver"

@@ -23,7 +23,8 @@ import pytest
 from scx_gamer.cli import main
 from scx_gamer.libbpf import Object, kernel
 from scx_gamer.netlimit import programs
-from scx_gamer.scheduler.store import State, boot_id
+from scx_gamer.scheduler.store import State
+from scx_gamer.system.procfs import boot_id
 from tests.processes import end
 from tests.vm.harness import Supervised, wait_until
 
