@@ -10,9 +10,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from scx_gamer.agent.desktop import Desktop, names_a_session
 from scx_gamer.agent.gamemode import GameMode
+from scx_gamer.agent.memory import GameMemory
 from scx_gamer.agent.model import Adapter, AgentError, Environment
 from scx_gamer.agent.notice import Notice, SessionNotice
 from scx_gamer.agent.overlay import OverlayLine, copy_of
@@ -40,6 +42,9 @@ def adapters(env: Environment, notices: str = "all") -> list[Adapter]:
         found.append(GameMode(env["DBUS_SESSION_BUS_ADDRESS"]))
         system = env.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
         found.append(Notice(env["DBUS_SESSION_BUS_ADDRESS"], system))
+        if runtime := env.get("XDG_RUNTIME_DIR"):
+            file = Path(runtime) / "scx-gamer-units.json"
+            found.append(GameMemory(env["DBUS_SESSION_BUS_ADDRESS"], system, file))
         at_start, at_end = notices in ("all", "start"), notices in ("all", "end")
         if at_start or at_end:
             found.append(

@@ -25,8 +25,8 @@ _SUMMARY = "Games run without scx-gamer"
 _TO_DO = "The kernel's own scheduler is back. See scx-gamer status; scx-gamer start tries again."
 
 
-class _Adapter:
-    """An adapter that reads the system bus, without starting the supervisor, and notifies the session."""
+class BusAdapter:
+    """An adapter that reads the system bus, without starting the supervisor, and acts on the session's."""
 
     name = ""
 
@@ -38,10 +38,10 @@ class _Adapter:
             async with UserBus(self._system) as system, UserBus(self._session) as session:
                 await self._follow(system, session)
         except UserBusError as err:
-            raise AgentError(f"notifications: {err}") from err
+            raise AgentError(f"{self.name}: {err}") from err
 
     async def _follow(self, system: UserBus, session: UserBus) -> None:
-        """Notify until cancelled."""
+        """Act until cancelled."""
         raise NotImplementedError
 
     @staticmethod
@@ -72,7 +72,7 @@ class _Adapter:
         return int(await self._call(session, "Notify", "susssasa{sv}i", values))
 
 
-class Notice(_Adapter):
+class Notice(BusAdapter):
     """Shows the reason while the state is `fallback`."""
 
     name = "notices"
@@ -110,7 +110,7 @@ class Notice(_Adapter):
         return ": ".join(printable(str(part), _MAX_TEXT) for part in (kind, reason) if part)
 
 
-class SessionNotice(_Adapter):
+class SessionNotice(BusAdapter):
     """Shows a line when a game of this user begins, and a sentence about the session when it has been recorded."""
 
     name = "session notices"
@@ -148,7 +148,7 @@ class SessionNotice(_Adapter):
         attached = await self._value(system, owner, "State") == "attached"
         game = await self._value(system, owner, "ActiveGame")
         newest = await self._value(system, owner, "LastSession")
-        mine = attached and game and _is_ours(game)
+        mine = attached and game and is_ours(game)
         record = await self._record(system, owner, newest) if -1 < last < newest else None
         return game if mine else 0, newest, record
 
@@ -165,7 +165,7 @@ class SessionNotice(_Adapter):
         return found if isinstance(found, dict) else None
 
 
-def _is_ours(pid: int) -> bool:
+def is_ours(pid: int) -> bool:
     try:
         return os.stat(f"/proc/{pid}").st_uid == os.getuid()
     except OSError:

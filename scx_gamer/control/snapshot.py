@@ -149,6 +149,7 @@ class PowerFacts(TypedDict):
 class ResourceFacts(TypedDict):
     """Properties of systemd's units that are held for a game."""
 
+    memory_low_mb: int  # as it is wanted now; 0: none
     held: list[dict[str, object]]  # unit, property, value, before
     why: str  # not all that is wanted is held
 

@@ -25,7 +25,7 @@ from scx_gamer.system.files import write_atomic
 log = logging.getLogger(__name__)
 
 SYSTEMD = "org.freedesktop.systemd1"
-_PATH = "/org/freedesktop/systemd1"
+MANAGER, SYSTEMD_PATH = f"{SYSTEMD}.Manager", "/org/freedesktop/systemd1"
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,240}\.(slice|scope|service)")
 MEMORY_LOW, IO_WEIGHT = "MemoryLow", "IOWeight"
 _UNSET = (1 << 64) - 1  # of a weight, which then is the default; of MemoryLow, "infinity"
@@ -55,7 +55,7 @@ def units_of(cgroup: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _helps(name: str, before: int, value: int) -> bool:
+def helps(name: str, before: int, value: int) -> bool:
     """Return True if `value` is more than what there is: neither protection nor restraint is ever made less."""
     if name == MEMORY_LOW:
         return value > before
@@ -110,13 +110,22 @@ class HeldFile:
         write_atomic(self._path, data, 0o644, sync=False)
 
 
-def _set_body(key: Key, value: int) -> list[Any]:
+def place_of(unit: str) -> tuple[str, str]:
+    """Return the object path and the interface of a unit's properties."""
+    escaped = "".join(
+        c if c.isascii() and c.isalnum() and (c.isalpha() or i) else f"_{ord(c):02x}"
+        for i, c in enumerate(unit)
+    )
+    return f"{SYSTEMD_PATH}/unit/{escaped}", f"{SYSTEMD}.{unit.rpartition('.')[2].capitalize()}"
+
+
+def set_body(key: Key, value: int) -> list[Any]:
     unit, name = key
     runtime = True
     return [unit, runtime, [[name, wire.library().Variant("t", value)]]]
 
 
-def _is_gone(error: str) -> bool:
+def is_gone(error: str) -> bool:
     """Return True for a unit that is no more, a closed session's: its properties went with it."""
     return error.partition(":")[0] == f"{SYSTEMD}.NoSuchUnit"
 
@@ -131,11 +140,11 @@ def give_back(path: Path, boot: str) -> str:
                 for key, (before, _) in tuple(rows.items()):
                     try:
                         client.call(
-                            "SetUnitProperties", "sba(sv)", _set_body(key, before),
-                            interface=f"{SYSTEMD}.Manager", destination=SYSTEMD, path=_PATH,
+                            "SetUnitProperties", "sba(sv)", set_body(key, before),
+                            interface=MANAGER, destination=SYSTEMD, path=SYSTEMD_PATH,
                         )  # fmt: skip
                     except BusError as err:
-                        if not _is_gone(err.name):
+                        if not is_gone(err.name):
                             why = f"{' '.join(key)} is not given back: {err}"
                             continue
                     del rows[key]
@@ -158,6 +167,9 @@ class UnitHold:
             self._file.load()
         )  # of a supervisor that was killed: ours now, to keep or to give back
         self._wanted: dict[Key, int] = {}
+        self._unsure: set[Key] = (
+            set()
+        )  # of the rows: in the file, but perhaps not set, because it was killed there
         self._left: set[Key] = (
             set()
         )  # wanted, and at least as good without us; or not to be given back now
@@ -166,7 +178,7 @@ class UnitHold:
         self.why = ""
 
     def connected(self, bus: Connection) -> None:
-        self._bus = bus
+        self._bus, self._unsure = bus, set(self._rows)
         self._again()
 
     def lost(self) -> None:
@@ -201,8 +213,13 @@ class UnitHold:
         if self._bus is None or self._waiting:
             return
         for key, (before, value) in self._rows.items():
-            if self._wanted.get(key) != value and key not in self._left:
-                self._set(key, before, self._given_back)
+            if self._wanted.get(key) != value:
+                if key not in self._left:
+                    self._set(key, before, self._given_back)
+                    return
+            elif key in self._unsure:
+                self._unsure.remove(key)
+                self._set(key, value, self._taken)
                 return
         if self.why:
             return
@@ -223,15 +240,8 @@ class UnitHold:
         self._bus.call(message, answered, _TIMEOUT_S)
 
     def _look(self, key: Key) -> None:
-        unit, name = key
-        escaped = "".join(
-            c if c.isascii() and c.isalnum() and (c.isalpha() or i) else f"_{ord(c):02x}"
-            for i, c in enumerate(unit)
-        )
-        interface = f"{SYSTEMD}.{unit.rpartition('.')[2].capitalize()}"
-        body = [interface, name]
-        path = f"{_PATH}/unit/{escaped}"
-        message = wire.call(SYSTEMD, path, PROPERTIES, "Get", "ss", body)
+        path, interface = place_of(key[0])
+        message = wire.call(SYSTEMD, path, PROPERTIES, "Get", "ss", [interface, key[1]])
         self._call(message, lambda reply, error: self._seen(key, reply, error))
 
     def _seen(self, key: Key, reply: Any, error: str) -> None:
@@ -242,7 +252,7 @@ class UnitHold:
         value = self._wanted.get(key)
         if value is None:
             return  # not any more
-        if not _helps(key[1], before, value):
+        if not helps(key[1], before, value):
             self._left.add(key)
             return
         try:
@@ -255,8 +265,8 @@ class UnitHold:
 
     def _set(self, key: Key, value: int, then: Any) -> None:
         message = wire.call(
-            SYSTEMD, _PATH, f"{SYSTEMD}.Manager", "SetUnitProperties", "sba(sv)",
-            _set_body(key, value),
+            SYSTEMD, SYSTEMD_PATH, MANAGER, "SetUnitProperties", "sba(sv)",
+            set_body(key, value),
         )  # fmt: skip
         self._call(message, lambda reply, error: then(key, reply, error))
 
@@ -268,7 +278,7 @@ class UnitHold:
             self._forget(key)
 
     def _given_back(self, key: Key, reply: Any, error: str) -> None:
-        if reply is not None or _is_gone(error):
+        if reply is not None or is_gone(error):
             self._forget(key)
         else:
             self._left.add(key)

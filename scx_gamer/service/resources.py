@@ -24,6 +24,7 @@ class Resources:
     def __init__(self, service: BusService, file: Path, boot: str) -> None:
         self._service, self._file, self._boot = service, file, boot
         self._hold: UnitHold | None = None
+        self._memory_mb = 0
         self._why = ""
         if file.exists():
             self._open()
@@ -38,7 +39,8 @@ class Resources:
 
     def follow(self, settings: Mapping[str, int], games: Sequence[int]) -> None:
         """Hold what `settings`, by key of [resources], ask for the processes `games`; without settings, nothing."""
-        memory = settings.get("memory_low_mb", 0) << 20
+        self._memory_mb = settings.get("memory_low_mb", 0)
+        memory = self._memory_mb << 20
         weight = settings.get("background_io_weight", _ALL)
         self._why = ""
         if not memory and weight == _ALL:
@@ -65,7 +67,11 @@ class Resources:
         """Return what is held; None where nothing ever was asked for."""
         if self._hold is None:
             return None
-        return {"held": self._hold.held(), "why": self._hold.why or self._why}
+        return {
+            "memory_low_mb": self._memory_mb,
+            "held": self._hold.held(),
+            "why": self._hold.why or self._why,
+        }
 
     def close(self) -> None:
         """Give everything back, after the service has left the bus."""

@@ -257,6 +257,17 @@ def test_killed_supervisor_s_properties_are_the_next_one_s(
         assert (value_of(*GAME), value_of(*DISK)) == (0, UNSET) and not holding.file.exists()
 
 
+def test_what_was_written_down_and_not_done_is_done(systemd: None, holding: Holding) -> None:
+    """A supervisor that was killed between the two, and the same game."""
+    holding.file.write_text(json.dumps({"boot": boot_id(), "held": [[*GAME, 0, 5]]}))
+    again: UnitHold = holding.turn.do(lambda: UnitHold(holding.file, boot_id()))
+    holding.turn.do(lambda: again.want({GAME: 5}))
+    holding.turn.do(lambda: holding.service.add_units(again))
+    wait(lambda: value_of(*GAME) == 5)
+    holding.turn.do(lambda: again.want({}))
+    wait(lambda: value_of(*GAME) == 0 and not holding.file.exists())
+
+
 def test_nothing_of_another_boot_is_given_back(bus: Daemon, tmp_path: Path) -> None:
     """Without a systemd on this bus: whoever called would fail."""
     file = tmp_path / "units.json"
@@ -314,7 +325,7 @@ def test_settings_become_properties(systemd: None, holding: Holding, tmp_path: P
     assert made.status()["why"] == "the game is in no unit of systemd"  # type: ignore[index]
     holding.turn.do(lambda: made.follow({}, []))
     wait(lambda: value_of(*DISK) == UNSET and not holding.file.exists())
-    assert made.status() == {"held": [], "why": ""}
+    assert made.status() == {"memory_low_mb": 0, "held": [], "why": ""}
 
 
 @pytest.mark.parametrize(

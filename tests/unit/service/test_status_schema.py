@@ -27,7 +27,7 @@ profile profile.active profile.chosen profile.why profile.settings profile.error
 profile.reloads profile.tunables profile.watch
 input input.path input.devices input.lanes input.held input.why
 power power.wanted power.held power.why power.on_battery power.source_why
-resources resources.held resources.why
+resources resources.memory_low_mb resources.held resources.why
 bus bus.connected bus.calls bus.holds bus.over_budget session_hints
 detection detection.source detection.why detection.filter detection.filter_why detection.names
 detection.desktop_games detection.processes_known detection.classes detection.by_rule detection.hints
