@@ -78,7 +78,7 @@ def _state(now: SnapshotBody) -> str:
 
 
 def _settings(now: SnapshotBody) -> str:
-    """Return what is in force for the game, as the end of its line: profiles, ours and of power, and units' properties."""
+    """Return what is in force for the game, as the end of its line: profiles, of power too, and units' properties."""
     text = ""
     profile = now.get("profile")
     if profile and profile["settings"]:  # one without any changes nothing

@@ -131,7 +131,7 @@ def test_the_power_profile_is_told_where_one_is_wanted(power: Any, end: str) -> 
 
 def test_a_profile_without_settings_is_not_told() -> None:
     one = attached()
-    one["profile"] |= {"active": "auto", "settings": {}}
+    one["profile"] = PROFILE | {"active": "auto", "settings": {}}
     assert told(one)["game"].endswith("reaper")
 
 

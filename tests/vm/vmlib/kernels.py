@@ -126,7 +126,9 @@ def _packaged(name: str, entry: dict[str, Any]) -> tuple[str, Path]:
     architecture = entry.get("architecture", "")
     suite = Suite(entry["suite"], architecture)
     suite.refresh()
-    pattern = rf"linux-(?:image|binary)-({entry['series']}[\d.]*(?:\+deb\d+)?-{architecture or 'amd64'})"
+    pattern = (
+        rf"linux-(?:image|binary)-({entry['series']}[\d.]*(?:\+deb\d+)?-{architecture or 'amd64'})"
+    )
     found = suite.names(f"linux-{pattern.removeprefix('linux-')}")
     versions = sorted({re.fullmatch(pattern, n)[1] for n in found}, key=_order)  # type: ignore[index]
     if not versions:
