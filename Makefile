@@ -23,7 +23,12 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-para
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o) $(BUILD)/bpf/sched_faulty.bpf.o
 
-.PHONY: demo-guest help bootstrap bootstrap-demo bootstrap-test bpf workload run test test-all lint test-unit test-policy test-fuzz test-packages test-vm test-python \
+# What tests run in guests, where a compiler takes ten seconds.
+TEST_SOURCES := $(wildcard tests/vm/*/*.c)
+TEST_OBJECTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/%.o,$(filter %.bpf.c,$(TEST_SOURCES)))
+TEST_PROGRAMS := $(patsubst tests/vm/%.c,$(BUILD)/tests/%,$(filter-out %.bpf.c,$(TEST_SOURCES)))
+
+.PHONY: demo-guest help bootstrap bootstrap-demo bootstrap-test bpf workload programs run test test-all lint test-unit test-policy test-fuzz test-packages test-vm test-python \
 	test-kernels test-mutations test-soak bench schema clean
 
 help:
@@ -53,6 +58,16 @@ $(BUILD)/bpf/sched_faulty.bpf.o: bpf/sched.bpf.c
 	$(CLANG) $(BPF_CFLAGS) -DSCXG_FAULTS -MMD -MP -c $< -o $@
 	$(LLVM_STRIP) -g $@
 
+programs: bpf workload $(TEST_OBJECTS) $(TEST_PROGRAMS)
+
+$(TEST_OBJECTS): $(BUILD)/tests/%.bpf.o: tests/vm/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(TEST_PROGRAMS): $(BUILD)/tests/%: tests/vm/%.c
+	@mkdir -p $(@D)
+	$(CC) -O1 -Wall -Werror -rdynamic -pthread $< -o $@
+
 -include $(wildcard $(BUILD)/bpf/*.d)
 -include scx_gamer/bench/build.mk
 -include packaging/install.mk
@@ -72,40 +87,40 @@ demo-guest:
 	@exec tests/vm/run --prepare --steady
 
 test: bootstrap-test
-	@$(MAKE) --no-print-directory bpf workload
+	@$(MAKE) --no-print-directory programs
 	@exec $(PY) tests/tiers.py test
 
 # Hours: every folder of tests/vm on every kernel, and the parts named in tests/tiers.toml.
 test-all: bootstrap-test
-	@$(MAKE) --no-print-directory bpf workload
+	@$(MAKE) --no-print-directory programs
 	@exec $(PY) tests/tiers.py all
 
 lint test-unit test-policy test-fuzz test-packages: bootstrap-test
-	@$(MAKE) --no-print-directory bpf workload
+	@$(MAKE) --no-print-directory programs
 	@$(PY) tests/tiers.py $(@:test-%=%)
 
 test-vm: bootstrap-test
-	@$(MAKE) --no-print-directory bpf workload
+	@$(MAKE) --no-print-directory programs
 	@TESTS="$(TESTS)" $(PY) tests/tiers.py vm:$(or $(KERNEL),newest)
 
 # The unit tier on the newest Python that Debian has, with Debian's own packages, in a root of its own.
 test-python: bootstrap-test
-	@$(MAKE) --no-print-directory bpf workload
+	@$(MAKE) --no-print-directory programs
 	@exec $(PY) -m tests.vm.vmlib.root $(or $(SUITE),sid) -- python3 -m pytest -q -p no:cacheprovider tests/unit
 
 # Puts each known mistake back and expects its test to fail: ROWS="3 unit vm".
 test-mutations: bootstrap-test
-	@$(MAKE) --no-print-directory bpf workload
+	@$(MAKE) --no-print-directory programs
 	@$(PY) tests/mutate.py $(ROWS)
 
 # Faults at random for a quarter of an hour: SEED=1 SECONDS=900.
 test-soak: bootstrap-test
-	@$(MAKE) --no-print-directory bpf workload
+	@$(MAKE) --no-print-directory programs
 	@tests/vm/run --timeout 3000 -- env SCX_GAMER_SOAK_SEED=$(SEED) SCX_GAMER_SOAK_S=$(SECONDS) \
 		$(PY) -m pytest -q -s tests/vm/soak
 
 test-kernels: bootstrap-test
-	@$(MAKE) --no-print-directory bpf workload
+	@$(MAKE) --no-print-directory programs
 	@TESTS="$(or $(TESTS),matrix)" $(PY) tests/tiers.py kernels
 
 # What editors check profiles against, made of the code that checks them.

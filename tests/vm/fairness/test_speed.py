@@ -13,7 +13,7 @@ from statistics import median
 import pytest
 
 from scx_gamer.libbpf import Object
-from tests.clang import compile_bpf
+from tests.programs import built
 from tests.vm.attach.conftest import Life, attach
 
 pytestmark = pytest.mark.needs("/sys/devices/system/cpu/cpu2")
@@ -29,10 +29,9 @@ while True:
 
 
 @pytest.fixture
-def targets(tmp_path: Path) -> Iterator[Callable[[int], int]]:
+def targets() -> Iterator[Callable[[int], int]]:
     """Return the target of a CPU."""
-    source = Path(__file__).with_name("speed.bpf.c")
-    with Object.open(compile_bpf(source, tmp_path / "speed.bpf.o")) as obj:
+    with Object.open(built(Path(__file__).with_name("speed.bpf.c"))) as obj:
         obj.load()
         read = obj.programs["read_targets"].runner()
 

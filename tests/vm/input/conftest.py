@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.libbpf import Object
+from tests.programs import built
 from tests.vm.input import devices
 from tests.vm.input.rig import Rig, Writer, observing
 
@@ -42,11 +42,8 @@ def rig(observe: Object, path: str) -> Iterator[Rig]:
 
 
 @pytest.fixture(scope="session")
-def writer_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    binary = tmp_path_factory.mktemp("writer") / "writer"
-    source = Path(__file__).with_name("writer.c")
-    subprocess.run(["cc", "-O2", "-Wall", "-o", binary, source], check=True, timeout=120)
-    return binary
+def writer_binary() -> Path:
+    return built(Path(__file__).with_name("writer.c"))
 
 
 @pytest.fixture

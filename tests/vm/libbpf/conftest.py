@@ -9,24 +9,12 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.libbpf import Object
-from tests.clang import compile_bpf
-
-
-def compiled(name: str, into: Path) -> Path:
-    return compile_bpf(Path(__file__).with_name(f"{name}.bpf.c"), into / f"{name}.bpf.o")
+from tests.programs import built
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    folder = tmp_path_factory.mktemp("bpf")
-    made: dict[str, Path] = {}
-
-    def get(name: str) -> Path:
-        if name not in made:
-            made[name] = compiled(name, folder)
-        return made[name]
-
-    return get
+def build() -> Callable[[str], Path]:
+    return lambda name: built(Path(__file__).with_name(f"{name}.bpf.c"))
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.programs import built
+
 TRACE = (sys.executable, "-m", "scx_gamer", "trace")
 TRACING = Path("/sys/kernel/tracing")
 EVENTS = pytest.mark.needs(str(TRACING / "events/sched/sched_switch"))
@@ -23,13 +25,8 @@ KPROBES = pytest.mark.needs(str(TRACING / "kprobe_events"))
 
 
 @pytest.fixture(scope="module")
-def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("target") / "target"
-    source = Path(__file__).with_name("target.c")
-    subprocess.run(
-        ["cc", "-O1", "-rdynamic", "-pthread", "-o", path, source], check=True, timeout=120
-    )
-    return path
+def binary() -> Path:
+    return built(Path(__file__).with_name("target.c"))
 
 
 @contextmanager
