@@ -19,7 +19,7 @@ GENERATOR_PYTHON := $(if $(wildcard $(PY)),$(PY),python3)
 GENERATED := $(BUILD)/generated/scx-gamer.1
 SHIPPED_OBJECTS := $(patsubst bpf/%.c,$(BUILD)/bpf/%.o,$(filter-out bpf/baseline.bpf.c,$(BPF_SOURCES)))
 
-.PHONY: generated install uninstall deb rpm source-archive release
+.PHONY: generated install uninstall deb rpm sysext source-archive release
 
 generated: $(GENERATED)
 
@@ -128,3 +128,6 @@ rpm: source-archive
 	@rpmbuild -bb $(RPMFLAGS) --define '_topdir $(PACKAGE)/rpm' --define '_sourcedir $(PACKAGE)' \
 		packaging/rpm/scx-gamer.spec >$(PACKAGE)/rpm.log 2>&1 || { tail -30 $(PACKAGE)/rpm.log; exit 1; }
 	@find $(PACKAGE)/rpm/RPMS -name '*.rpm'
+
+sysext: $(SHIPPED_OBJECTS) workload $(GENERATED)
+	@packaging/sysext/build $(PACKAGE)

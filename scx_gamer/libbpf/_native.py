@@ -242,8 +242,10 @@ def _candidates() -> list[str]:
     chosen = checkout_variable("SCX_GAMER_LIBBPF")
     if chosen:
         return [chosen]
-    checkout = Path(__file__).resolve().parents[2] / "build" / "sysroot" / "usr" / "lib"
-    return [*map(str, sorted(checkout.glob("**/libbpf.so.1"))), "libbpf.so.1"]
+    top = Path(__file__).resolve().parents[2]
+    # of a checkout, and of a system extension, which cannot count on the system's
+    own = [*sorted((top / "build/sysroot/usr/lib").glob("**/libbpf.so.1")), top / "lib/libbpf.so.1"]
+    return [*map(str, own), "libbpf.so.1"]
 
 
 def version_of(path: str) -> tuple[int, int]:
