@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -106,28 +106,3 @@ class FrameStats:
             "count": seen[-1],
             "sum_ns": self.total_ns,
         }
-
-    def as_json(self) -> dict[str, object]:
-        """Return the buckets that have frames as [bucket, count, sum in ns], and the longest frame."""
-        used = [[i, count, self.sums_ns[i]] for i, count in enumerate(self.counts) if count]
-        return {"buckets": used, "longest_ns": self.longest_ns}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, object]) -> FrameStats:
-        """Return what as_json() returned. Raises ValueError for anything else."""
-        stats = cls()
-        rows, longest = value.get("buckets"), value.get("longest_ns")
-        if not isinstance(rows, list) or not isinstance(longest, int) or longest < 0:
-            raise ValueError("no statistics of frames")
-        for row in rows:
-            if not (
-                isinstance(row, list)
-                and len(row) == 3
-                and all(type(n) is int and n >= 0 for n in row)
-                and row[0] < len(stats.counts)
-            ):
-                raise ValueError("a bucket of frame statistics is not [bucket, count, sum in ns]")
-            bucket, stats_count, sum_ns = row
-            stats.counts[bucket], stats.sums_ns[bucket] = stats_count, sum_ns
-        stats.longest_ns = longest
-        return stats

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 
 import pytest
@@ -67,37 +66,10 @@ def test_parts_of_a_session_add_up() -> None:
     times = rough(9, 3000)
     one, two = counted(times[:1000]), counted(times[1000:])
     one.merge(two)
-    assert one.as_json() == counted(times).as_json()
+    assert vars(one) == vars(counted(times))
 
 
 def test_frames_outside_of_every_bound_count() -> None:
     stats = counted([0.0, 0.1, 9000.0])
     assert stats.count == 3
     assert stats.counts[0] == 2 and stats.counts[-1] == 1
-
-
-def test_the_form_in_a_database_is_small_and_comes_back() -> None:
-    stats = counted(rough(3, 200_000))
-    text = json.dumps(stats.as_json(), separators=(",", ":"))
-    assert len(text) < 4096
-    back = FrameStats.from_json(json.loads(text))
-    assert (back.counts, back.sums_ns, back.longest_ns) == (
-        stats.counts, stats.sums_ns, stats.longest_ns,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        {},
-        {"buckets": [], "longest_ns": -1},
-        {"buckets": [[0, 1]], "longest_ns": 1},
-        {"buckets": [[0, -1, 1]], "longest_ns": 1},
-        {"buckets": [[0, True, 1]], "longest_ns": 1},
-        {"buckets": [[len(BOUNDS_NS) + 1, 1, 1]], "longest_ns": 1},
-        {"buckets": {}, "longest_ns": 1},
-    ],
-)
-def test_anything_else_is_refused(value: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="statistics"):
-        FrameStats.from_json(value)
