@@ -18,8 +18,6 @@ from tests.suite.plan import Batch, Folder, batches, load
 from tests.suite.progress import Times
 from tests.vm.vmlib import kernels
 
-# A guest sees the tree read-only: each process there would compile each module anew, most of an emulated start.
-_COMPILE = f"{PYTHON} -m compileall -q scx_gamer tests"
 _BOOT_S = 240.0
 _POLL_S = 0.5
 
@@ -53,7 +51,7 @@ def jobs(kernel: str, folders: Sequence[Folder], times: Times) -> Iterator[Job]:
             tier=f"vm:{kernel}",
             parts=tuple(part(kernel, folder.name) for folder in batch.folders),
             run=run.follow,
-            needs=(_COMPILE,) if direct else (_COMPILE, _fetch(kernel), *batch.prepare),
+            needs=() if direct else (_fetch(kernel), *batch.prepare),
             alone=batch.alone,
             steady=batch.guest.steady and not batch.alone,
             whole_machine=direct,
