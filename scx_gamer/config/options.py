@@ -23,7 +23,9 @@ class SupervisorOptions:
     backoff_s: tuple[float, ...] = (5.0, 30.0, 120.0)
     budget: int = 3  # failures within budget_window_s, then fallback
     budget_window_s: float = 600.0
-    settle_s: float = 0.25  # without CPU hotplug, before a restart that the kernel asked for
+    settle_s: float = (
+        0.05  # without CPU hotplug, before the load for a restart that the kernel asked for
+    )
     settle_max_s: float = 8.0  # longest wait for the end of a burst of hotplug
     conflict_free_s: float = 5.0  # without another scheduler, before ours is attached after it
     quick_restart_s: float = 1.0  # an attachment shorter than this lengthens the next settle time

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 
 from scx_gamer.libbpf import BpfError, KernelBtf, Mapped, Object, StructView, find_object
@@ -27,6 +28,7 @@ OPS = "scx_gamer_ops"
 OPS_FLAGS = ("SCX_OPS_ENQ_EXITING", "SCX_OPS_ENQ_MIGRATION_DISABLED")  # the second from 6.15 on
 CPU_RELEASE = "scxg_cpu_release"  # of kernels before 7.1
 LAST_OPS_FLAGS = ("SCX_OPS_ENQ_LAST",)
+LOADS = 3  # of one attach at most: after one during which a CPU came or went, there is another
 TEST_OBJECT = "SCX_GAMER_SCHED_OBJECT"  # path of a test build
 TEST_RODATA = "SCX_GAMER_SCHED_RODATA"  # its switches: fault_error_ms=3000,…
 
@@ -42,6 +44,13 @@ def _test_build() -> tuple[Path | None, dict[str, int]]:
     return (Path(path) if path else None), values
 
 
+@cache
+def _kernel_enums() -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Return scx_ops_flags and scx_enq_flags of the running kernel; read once, because its BTF has 130 000 types."""
+    with KernelBtf() as kernel:
+        return kernel.enum("scx_ops_flags"), kernel.enum("scx_enq_flags")
+
+
 def fit_ops(obj: Object, *, last: bool = False) -> None:
     """Fit the ops to the running kernel; raises BpfError.
 
@@ -50,13 +59,11 @@ def fit_ops(obj: Object, *, last: bool = False) -> None:
     that this kernel's BTF lacks is left out, because the kernel refuses a scheduler with an unknown flag. So is a
     callback that a kernel with SCX_ENQ_IMMED does not need and warns of.
     """
-    with KernelBtf() as kernel:
-        known = kernel.enum("scx_ops_flags")
-        immediate = "SCX_ENQ_IMMED" in kernel.enum("scx_enq_flags")
+    known, enq_flags = _kernel_enums()
     members = {
         "flags": sum(known.get(name, 0) for name in OPS_FLAGS + (LAST_OPS_FLAGS if last else ()))
     }
-    if immediate and CPU_RELEASE in obj.programs:
+    if "SCX_ENQ_IMMED" in enq_flags and CPU_RELEASE in obj.programs:
         members["cpu_release"] = 0
         obj.programs[CPU_RELEASE].set_autoload(False)
     obj.set_struct_ops(OPS, "sched_ext_ops", **members)
@@ -93,10 +100,20 @@ def program_costs(obj: Object) -> dict[str, list[int]]:
     return found
 
 
+class Unsettled(Exception):
+    """A CPU came or went since the topology was read."""
+
+
+def _cpus() -> tuple[int, tuple[int, ...]]:
+    """Return how often a CPU came or went, and those that are there, because one that goes is counted before it has."""
+    return sysfs.hotplugs(), topology.online()
+
+
 class AttachedScheduler:
     """A scheduler that is attached from construction to close().
 
-    The constructor raises AttachBusy, AttachUnsupported or AttachFailed. `on_close` is called before the release.
+    The constructor raises AttachBusy, AttachUnsupported or AttachFailed; and Unsettled, before the attach, if _cpus()
+    is not `cpus` any more by then. `on_close` is called before the release.
     """
 
     def __init__(
@@ -105,6 +122,7 @@ class AttachedScheduler:
         topology: Topology,
         generation: int,
         on_close: Callable[[AttachedScheduler], None] | None = None,
+        cpus: tuple[int, tuple[int, ...]] | None = None,
     ) -> None:
         self.generation = generation
         self._on_close = on_close
@@ -124,6 +142,8 @@ class AttachedScheduler:
                 self._fields = counters.fields_of(obj.btf, "scxg_cpu_stats")
             except BpfError as err:
                 raise self._failed(err) from err
+            if cpus is not None and _cpus() != cpus:
+                raise Unsettled
             try:
                 link = obj.maps[OPS].attach_struct_ops()
             except BpfError as err:
@@ -235,16 +255,19 @@ class Generations:
 
     def attach(self, generation: int) -> AttachedScheduler:
         """Attach a new generation on the CPUs of now. Raises as AttachedScheduler does, and TopologyError."""
-        hotplugs = sysfs.hotplugs()
-        self.attached = AttachedScheduler(
-            self._observe, topology.read(), generation, self._add_ended
-        )
-        if sysfs.hotplugs() != hotplugs:
-            # the kernel ends a scheduler for CPUs that come or go after its attach, and not for those before
-            self.attached.close()
-            code = CODE_RESTART | CODE_HOTPLUG
-            raise AttachFailed(ExitRecord(KIND_UNREG_KERN, code, generation, "amid the attach"))
-        return self.attached
+        for _ in range(LOADS):
+            cpus = _cpus()
+            with suppress(Unsettled):
+                self.attached = AttachedScheduler(
+                    self._observe, topology.read(), generation, self._add_ended, cpus
+                )
+                if _cpus() == cpus:
+                    return self.attached
+                # the kernel ends a scheduler for CPUs that come or go after its attach, and not for those before
+                self.attached.close()
+                break
+        code = CODE_RESTART | CODE_HOTPLUG
+        raise AttachFailed(ExitRecord(KIND_UNREG_KERN, code, generation, "amid the attach"))
 
     def _add_ended(self, ended: AttachedScheduler) -> None:
         self._ended_waits = self.waits_max()

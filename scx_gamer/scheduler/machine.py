@@ -283,7 +283,7 @@ class Machine:
             self._restarts += 1
             # Exponential backoff, because hotplug at a pace that lets us attach in between must not become a storm of
             # loads. For a burst, _retry_settled() waits.
-            delay = self._options.settle_s * (1 << min(self._quick_restarts, 5))
+            delay = self._options.settle_s * (1 << min(self._quick_restarts, 7))
             self._quick_restarts += 1
             self._hotplugs = self._kernel.hotplugs()
             settle_by_ns = self._clock.now_ns() + int(self._options.settle_max_s * 1e9)

@@ -200,23 +200,28 @@ def _fast(cpus: list[Cpu]) -> list[Cpu]:
     return [cpu for cpu in cpus if cpu.rank > gap]
 
 
+def online(sysfs: Path = SYSFS) -> tuple[int, ...]:
+    """The numbers of the CPUs that are online; empty where sysfs does not say."""
+    return _list(f"{sysfs}/cpu/online") or ()
+
+
 def read(sysfs: Path = SYSFS) -> Topology:
     """The topology below `sysfs`; raises TopologyError only if the list of CPUs is unreadable."""
     root = f"{sysfs}/cpu"
     present = _list(f"{root}/present") or _list(f"{root}/possible")
     if not present:
         raise TopologyError(f"{root}/present and possible are missing or empty")
-    online = set(_list(f"{root}/online") or present)
+    there = set(online(sysfs) or present)
     nodes = _nodes(f"{sysfs}/node")
-    ranks, ranked_by = _ranks(root, online)
+    ranks, ranked_by = _ranks(root, there)
     llcs: dict[int, int] = {}  # by the lowest online CPU that shares
     cpus: list[Cpu] = []
     for number in range(present[-1] + 1):
         cpu = f"{root}/cpu{number}"
         llc = cache_kb = 0
-        if number in online:
+        if number in there:
             shares, cache_kb = _shares(cpu, number)
-            key = min(online.intersection(shares))
+            key = min(there.intersection(shares))
             llc = llcs.setdefault(key, len(llcs))
         smt = _list(f"{cpu}/topology/thread_siblings_list")
         if smt is None or number not in smt:
@@ -224,9 +229,9 @@ def read(sysfs: Path = SYSFS) -> Topology:
         cpus.append(
             Cpu(
                 number=number,
-                online=number in online,
+                online=number in there,
                 llc=llc,
-                siblings=tuple(n for n in smt if n in online or n == number),
+                siblings=tuple(n for n in smt if n in there or n == number),
                 node=nodes.get(number, 0),
                 rank=ranks.get(number, 0),
                 cache_kb=cache_kb,
