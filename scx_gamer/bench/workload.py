@@ -48,7 +48,6 @@ class Workload(Closing):
             subcommand,
             *(str(a) for a in args),
         ]
-        self._last: dict[str, Any] | None = None
         with ExitStack() as stack:
             self._process = stack.enter_context(
                 subprocess.Popen(
@@ -79,19 +78,18 @@ class Workload(Closing):
         line = self._process.stdout.readline()
         if not line:
             return None
-        self._last = parse_line(line)
-        return self._last
+        return parse_line(line)
 
     def result(
         self, timeout_s: float, on_line: Callable[[dict[str, Any]], None] | None = None
     ) -> dict[str, Any]:
-        """Return the last printed object, after calling `on_line` with each earlier one. Raises BenchError."""
+        """Return the last printed object; call `on_line` with that of each second. Raises BenchError."""
         deadline = time.monotonic() + timeout_s
-        held: dict[str, Any] | None = None
+        last: dict[str, Any] | None = None
         while on_line is not None and (line := self.read_line()) is not None:
-            if held is not None:
-                on_line(held)
-            held = line
+            last = line
+            if "t_s" in line:
+                on_line(line)
         try:
             out, err = self._process.communicate(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -103,10 +101,10 @@ class Workload(Closing):
                 hint=err.strip().splitlines()[0] if err.strip() else "no output",
             )
         if lines := out.splitlines():
-            held = parse_line(lines[-1])
-        if held is None:
+            last = parse_line(lines[-1])
+        if last is None:
             raise BenchError(f"{' '.join(self._argv)} printed nothing")
-        return held
+        return last
 
     def stop(self) -> None:
         """Send SIGTERM, upon which the program reports early and ends."""

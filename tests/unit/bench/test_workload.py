@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from scx_gamer.bench import workload
+
 SHAPES = ["few", "chain30", "workers", "cpubound", "unlocked", "fps240", "desktop"]
 KINDS = [
     "hogs",
@@ -200,3 +202,26 @@ def test_bad_input_is_one_clear_line(program: Path, args: list[str], says: str) 
     done = subprocess.run([program, *args], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert says in done.stderr.splitlines()[0]
+
+
+def test_a_line_is_passed_on_while_the_program_still_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that came with the next one told of a game that had ended."""
+    seen, program = tmp_path / "seen", tmp_path / "program"
+    program.write_text(
+        "#!/bin/sh\necho '{\"t_s\":1.0}'\n"
+        f"for n in $(seq 100); do [ ! -e {seen} ] || break; sleep 0.1; done\n"
+        f"[ -e {seen} ] && echo '{{\"seen\":1}}' || echo '{{\"seen\":0}}'\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(workload, "find_workload", lambda: program)
+    lines: list[dict[str, Any]] = []
+
+    def on_line(line: dict[str, Any]) -> None:
+        lines.append(line)
+        seen.touch()
+
+    with workload.Workload("game") as game:
+        assert game.result(60, on_line) == {"seen": 1}
+    assert lines == [{"t_s": 1.0}]
