@@ -49,7 +49,8 @@ int main(int argc, char **argv)
 	getchar();
 	for (int i = 0; i < WAKES; i++) {
 		clock_gettime(CLOCK_MONOTONIC, &next);
-		next.tv_nsec += i % 2 ? 8000000 : 3000000; /* in step with no clock: that would preempt, too */
+		/* in step with no clock: that would preempt, too */
+		next.tv_nsec += i % 2 ? 8000000 : 3000000;
 		if (next.tv_nsec >= 1000000000) {
 			next.tv_nsec -= 1000000000;
 			next.tv_sec++;
