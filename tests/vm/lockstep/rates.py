@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 from scx_gamer.scheduler import topology
 from tests.vm.vmlib.machines import SYSFS_CPU, Cpu, Machine, Move, find
@@ -24,7 +25,8 @@ from tests.vm.vmlib.machines import SYSFS_CPU, Cpu, Machine, Move, find
 _LONG = 100_000  # rounds of a measured speed, some milliseconds
 _SPEED_ERROR = 0.01
 _MOVE_ERROR = 0.1
-_MOVE_ERROR_US = 3  # the kernel's part of a move is paid before the clock is read
+_MOVE_ERROR_US = 3  # interrupts pass at the end of turns, so the kernel's part of two moves differs
+_TRIPS = 9
 
 
 def spin(rounds: int) -> float:
@@ -51,9 +53,12 @@ def busy(cpu: Cpu) -> Iterator[None]:
 
 
 def on(cpu: Cpu, rounds: int) -> float:
-    """Return the microseconds that a loop takes on a CPU."""
+    """Return the microseconds that the way to a CPU and a loop there take."""
+    began = time.monotonic_ns()
     os.sched_setaffinity(0, {cpu.number})
-    return spin(rounds)
+    for _ in range(rounds):
+        pass
+    return (time.monotonic_ns() - began) / 1e3
 
 
 def settled(cpu: Cpu) -> float:
@@ -99,28 +104,40 @@ def moves(machine: Machine, online: list[Cpu], result: Comparison) -> None:
     here = online[0]
     core = next(c for c in online if c.core != here.core and c.die == here.die)
     die = next((c for c in online if c.die != here.die), None)
+    kernel: float | None = None
     for name, there, move in (("core", core, machine.to_core), ("die", die, machine.to_die)):
         if there is None:
             continue
         # It pays at half its rate, and has to be back before its data is gone.
         rounds = int((20 + 3 * move.lost_us) / settled(here) * _LONG)
-        _wait(machine)
-        stay = on(here, rounds), on(here, rounds)
-        away = on(there, rounds), on(there, rounds)
-        back = on(here, rounds)
+        trips = [_trip(machine, here, there, rounds) for _ in range(_TRIPS)]
+        if kernel is None:
+            kernel = _kernel(here, there, rounds)
+        away, back = (median(times) - kernel for times in zip(*trips, strict=True))
         # Back from a die in time for the die's cache, and too late for the core's.
         returned = machine.to_core if there is die else Move()
-        _expect(result, f"first time on another {name}, us", away[0] - away[1], move)
-        _expect(result, f"back from another {name}, us", back - stay[1], returned)
+        _expect(result, f"first time on another {name}, us", away, move)
+        _expect(result, f"back from another {name}, us", back, returned)
+
+
+def _trip(machine: Machine, here: Cpu, there: Cpu, rounds: int) -> tuple[float, float]:
+    """Return what the first move to a CPU and the one back take, in microseconds."""
+    # Until no core and no die has data of ours, as far as the file says.
+    time.sleep(2 * max(machine.to_core.keep_us, machine.to_die.keep_us) / 1e6)
+    on(here, rounds)
+    stay = on(here, rounds)
+    away = on(there, rounds), on(there, rounds)
+    return away[0] - away[1], on(here, rounds) - stay
+
+
+def _kernel(here: Cpu, there: Cpu, rounds: int) -> float:
+    """Return what the kernel takes for a move between cores that both have the thread's data, in microseconds."""
+    times = [on(cpu, rounds) for cpu in (there, here) * _TRIPS]
+    return median(times[_TRIPS:]) - median(on(here, rounds) for _ in range(_TRIPS))
 
 
 def _expect(result: Comparison, name: str, seen_us: float, move: Move) -> None:
     result.add(name, seen_us, move.lost_us, _MOVE_ERROR_US + _MOVE_ERROR * move.lost_us)
-
-
-def _wait(machine: Machine) -> None:
-    """Until no core and no die has data of ours, as far as the file says."""
-    time.sleep(2 * max(machine.to_core.keep_us, machine.to_die.keep_us) / 1e6)
 
 
 def shape(machine: Machine, online: list[Cpu], result: Comparison) -> None:

@@ -77,16 +77,17 @@ def cells_agree() -> bool:
 def rates_agree(machine: str) -> bool:
     """Measure a machine's rates in two boots, and print those of the first."""
     boots = []
-    for _boot in range(2):
+    for boot in range(2):
         command = [
             str(TREE / "tests/vm/run"), "--lockstep", "--machine", machine, "--",
             "build/venv/bin/python", "-m", "tests.vm.lockstep.rates", machine,
         ]  # fmt: skip
         done = subprocess.run(command, cwd=TREE, check=False, stdout=subprocess.PIPE, text=True)
         boots.append(done.stdout)
+        if boot == 0:
+            print(f"{machine}: {boots[0]}", flush=True)
         if done.returncode:
             return False
-    print(f"{machine}: {boots[0]}")
     if boots[0] != boots[1]:
         print(f"{machine}: the second boot differs: {boots[1]}", file=sys.stderr)
     return boots[0] == boots[1]
