@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -324,6 +327,49 @@ def test_another_error_is_not_a_trials(place: Place, tried: bool) -> None:
         place.hold(uid=0)
     assert not place.comparison.scheduler_failed()
     assert place.comparison.facts() is not None
+
+
+def test_whatever_happens_in_any_order_all_is_as_without_it(tmp_path: Path) -> None:
+    """Beside a twin that knows no comparison. Errors and users come at any moment, and the client may go at any."""
+    ended: Counter[State] = Counter()
+    for seed in range(25):
+        chance = random.Random(seed)
+        place, twin = (Place(tmp_path / f"{seed} {name}") for name in ("compared", "twin"))
+        for _ in range(chance.randrange(1, 30)):
+            match chance.randrange(10):
+                case 0:
+                    act = chance.choice(["user_stop", "user_start", "user_restart"])
+                    for one in (place, twin):
+                        getattr(one.machine, act)()
+                case 1:
+                    plays = chance.random() < 0.7
+                    for one in (place, twin):
+                        one.games = [{"pid": PID}] if plays else []
+                        one.machine.set_wanted(plays, "a game began or ended")
+                case 2 if place.machine.state is twin.machine.state is State.ATTACHED:
+                    place.comparison.scheduler_failed()
+                    for one in (place, twin):
+                        one.world.end(one.machine, KIND_ERROR_STALL)
+                case 3:
+                    place.comparison.release({"id": "me"}, 0)
+                case 4 | 5:
+                    seconds = chance.uniform(0, 2 * LEASE_S)
+                    for one in (place, twin):
+                        one.world.clock.advance(seconds)
+                case _:
+                    sides: list[dict[str, Any]] = [{"paused": True}, {}, {"trial": {"home": 0}}]
+                    with suppress(ControlError):
+                        place.hold(
+                            uid=0, begin=place.comparison.facts() is None, **chance.choice(sides)
+                        )
+        for one in (place, twin):
+            one.world.clock.advance(600)
+        assert place.comparison.facts() is None, seed
+        assert not place.tried or place.tried[-1] == {}, seed
+        assert not place.feed.listeners, seed
+        assert place.machine.state is twin.machine.state, seed
+        ended[place.machine.state] += 1
+    assert ended.keys() >= {State.ATTACHED, State.IDLE, State.OFF}
 
 
 def test_trials_are_roots_alone_and_are_checked(place: Place) -> None:
