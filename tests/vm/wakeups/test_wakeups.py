@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How often what is ours wakes a CPU: it is what a battery pays for a daemon that does nothing."""
+"""Wake-ups of the supervisor and the agent: what a battery pays for a daemon that does nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRAMES = "import time\nwhile True: time.sleep(1 / 60)"
 
 
 def slept(pid: int) -> int:
-    """How often the process went to sleep of itself, all its threads together: each was woken as often."""
+    """Return the sleeps of a process, all its threads together; each ended with a wake-up."""
     found = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         text = (thread / "status").read_text()
