@@ -133,10 +133,11 @@ static __always_inline void charge_all(u64 ran, u64 now)
  * Return true if a waking task is urgent. What the burst is expected to take is charged to the share of all at once,
  * because a thousand tasks may wake up before the first of them stops.
  */
-static __always_inline bool claim_urgency(struct task_ctx *tc, const struct scxg_facts *f,
-					  struct scxg_cpu_stats *stats, u64 now)
+static __always_inline bool claim_urgency(struct task_ctx *tc, const struct scxg_facts *f, u64 now)
 {
-	if (!scxg_beats(&tc->beat, now) || !scxg_may_be_urgent(f, tc->paid_ns, now))
+	struct scxg_cpu_stats *stats = this_cpu_stats();
+
+	if (!stats || !scxg_beats(&tc->beat, now) || !scxg_may_be_urgent(f, tc->paid_ns, now))
 		return false;
 	if (!scxg_is_favoured(f->class_id)) {
 		if (!scxg_may_all_be_urgent(urgent_paid_ns, now)) {
@@ -159,6 +160,33 @@ static __always_inline void charge_urgency(struct task_ctx *tc, u64 ran, u64 now
 		charge_all(scxg_min(ran, tc->burst - expected), now);
 }
 
+/*
+ * Fill in the facts about a task, window_open and is_kthread excepted, and pay off its debt if it wakes up. Global, as in
+ * queue.bpf.h, so that the verifier walks the rest of a callback once, not for each combination of facts. Return the class.
+ */
+__noinline u32 gather_facts(struct scxg_facts *f __arg_nonnull, struct task_ctx *tc,
+			    struct scxg_sched_state *state __arg_nonnull,
+			    struct scxg_control *ctl __arg_nonnull, u64 now)
+{
+	f->class_id = effective_class(tc, state);
+	f->game_active = state->effects && ctl->game_active;
+	f->debt = SCXG_DEBT_NEW_NS;
+	if (!tc)
+		return f->class_id;
+	f->burst = tc->burst;
+	f->burst_avg = tc->burst_avg;
+	f->maturity = tc->maturity;
+	f->is_bulk = tc->is_bulk;
+	if (tc->asleep_ns) {
+		tc->debt = scxg_debt_slept(tc->debt, now - scxg_min(tc->asleep_ns, now));
+		tc->asleep_ns = 0;
+		tc->is_urgent = f->game_active && claim_urgency(tc, f, now);
+	}
+	f->debt = tc->debt;
+	f->is_urgent = tc->is_urgent && f->burst < SCXG_URGENT_BURST_NS;
+	return f->class_id;
+}
+
 /* Fill in the view of @p, window_open excepted. Return false if a map is missing, which array maps never are. */
 static __always_inline bool view_init(struct view *v, struct task_struct *p)
 {
@@ -172,22 +200,8 @@ static __always_inline bool view_init(struct view *v, struct task_struct *p)
 	v->tc = get_task_ctx(p, v->ctl);
 	if (!v->tc)
 		v->stats->ctx_missing++;
-	v->facts.class_id = effective_class(v->tc, v->state);
-	v->facts.burst = v->tc ? v->tc->burst : 0;
-	v->facts.burst_avg = v->tc ? v->tc->burst_avg : 0;
-	v->facts.maturity = v->tc ? v->tc->maturity : 0;
-	v->facts.game_active = v->state->effects && v->ctl->game_active;
 	v->facts.is_kthread = p->flags & PF_KTHREAD;
-	v->facts.is_bulk = v->tc && v->tc->is_bulk;
-	if (v->tc && v->tc->asleep_ns) {
-		v->tc->debt =
-		    scxg_debt_slept(v->tc->debt, v->now - scxg_min(v->tc->asleep_ns, v->now));
-		v->tc->asleep_ns = 0;
-		v->tc->is_urgent =
-		    v->facts.game_active && claim_urgency(v->tc, &v->facts, v->stats, v->now);
-	}
-	v->facts.debt = v->tc ? v->tc->debt : SCXG_DEBT_NEW_NS;
-	v->facts.is_urgent = v->tc && v->tc->is_urgent && v->facts.burst < SCXG_URGENT_BURST_NS;
+	gather_facts(&v->facts, v->tc, v->state, v->ctl, v->now);
 	return true;
 }
 
