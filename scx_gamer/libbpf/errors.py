@@ -21,9 +21,11 @@ _HINTS = {
 }
 
 
-# Lines that follow the one that says why, in libbpf's log and at the end of the verifier's.
+# Lines that follow the one that says why, in libbpf's log and at the end of the verifier's. libbpf's advice to raise
+# `ulimit -l` is for kernels before 5.11.
 _NO_REASON = (
-    "libbpf: failed to load object", "libbpf: prog ", "-- ", "processed ", "verification time ", "stack depth ",
+    "libbpf: failed to load object", "libbpf: prog ", "libbpf: permission error ",
+    "-- ", "processed ", "verification time ", "stack depth ",
 )  # fmt: skip
 
 

@@ -107,6 +107,7 @@ def test_an_error_is_one_line_with_a_hint() -> None:
         ("", ""),
         (
             "libbpf: prog 'on_input': BPF program load failed: Operation not permitted\n"
+            "libbpf: permission error while running as root; try raising 'ulimit -l'? current value: 8.0 MiB\n"
             "libbpf: prog 'on_input': failed to load: -1\nlibbpf: failed to load object 'x.bpf.o'\n",
             "libbpf: prog 'on_input': BPF program load failed: Operation not permitted",
         ),
