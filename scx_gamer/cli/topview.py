@@ -105,9 +105,8 @@ class History:
     """The game's waits and frame rate at the last updates, oldest first; 0 where there was none."""
 
     def __init__(self) -> None:
-        self.waits: deque[float] = deque(
-            maxlen=_HISTORY
-        )  # log2 of the 99th percentile in microseconds
+        # Log2 of the 99th percentile in microseconds.
+        self.waits: deque[float] = deque(maxlen=_HISTORY)
         self.fps: deque[float] = deque(maxlen=_HISTORY)
 
     def add(

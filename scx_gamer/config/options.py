@@ -23,9 +23,7 @@ class SupervisorOptions:
     backoff_s: tuple[float, ...] = (5.0, 30.0, 120.0)
     budget: int = 3  # failures within budget_window_s, then fallback
     budget_window_s: float = 600.0
-    settle_s: float = (
-        0.05  # without CPU hotplug, before the load for a restart that the kernel asked for
-    )
+    settle_s: float = 0.05  # without CPU hotplug, before the load of a restart
     settle_max_s: float = 8.0  # longest wait for the end of a burst of hotplug
     conflict_free_s: float = 5.0  # without another scheduler, before ours is attached after it
     quick_restart_s: float = 1.0  # an attachment shorter than this lengthens the next settle time
@@ -35,9 +33,8 @@ class SupervisorOptions:
     network: Mapping[str, object] = field(default_factory=dict)  # by key; empty: no limits
     power: str = "none"  # power profile to hold while a game runs
     on_battery: str = "none"  # profile of ours while the machine runs on battery
-    resources: Mapping[str, int] = field(
-        default_factory=dict
-    )  # [resources] by key; empty: nothing is held
+    # [resources] by key; empty: nothing is held.
+    resources: Mapping[str, int] = field(default_factory=dict)
     input_lanes: Mapping[str, str] = field(default_factory=dict)  # [input] lanes
     sessions: bool = True  # record the sessions of games
     session_days: int = 365  # age at which a record is deleted

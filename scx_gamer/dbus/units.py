@@ -163,16 +163,13 @@ class UnitHold:
     def __init__(self, path: Path, boot: str) -> None:
         self._path, self._boot = path, boot
         self._file = HeldFile(path, boot)
-        self._rows = (
-            self._file.load()
-        )  # of a supervisor that was killed: ours now, to keep or to give back
+        # A killed supervisor's are ours now, to keep or to give back.
+        self._rows = self._file.load()
         self._wanted: dict[Key, int] = {}
-        self._unsure: set[Key] = (
-            set()
-        )  # of the rows: in the file, but perhaps not set, because it was killed there
-        self._left: set[Key] = (
-            set()
-        )  # wanted, and at least as good without us; or not to be given back now
+        # Of the rows: in the file, but perhaps not set, because it was killed there.
+        self._unsure: set[Key] = set()
+        # Wanted, and at least as good without us; or not to be given back now.
+        self._left: set[Key] = set()
         self._bus: Connection | None = None
         self._waiting = False
         self.why = ""
@@ -286,9 +283,8 @@ class UnitHold:
 
     def _forget(self, key: Key) -> None:
         self._rows.pop(key, None)
-        with suppress(
-            OSError
-        ):  # told when the next one is taken; what is given back twice is given back
+        # An error is told when the next one is taken; what is given back twice is given back.
+        with suppress(OSError):
             self._file.save(self._rows)
 
     def _fail(self, key: Key, error: str, what: str = "held") -> None:

@@ -114,16 +114,13 @@ class Entries:
     """Index of the readable entries. Paths are as `/proc/PID/exe` shows them, links resolved."""
 
     programs: dict[str, Entry] = field(default_factory=dict)  # path → entry
-    with_argument: dict[tuple[str, str], Entry] = field(
-        default_factory=dict
-    )  # (family or name, argument)
+    # (family or name, argument).
+    with_argument: dict[tuple[str, str], Entry] = field(default_factory=dict)
     folders: dict[str, Entry] = field(default_factory=dict)  # a game's own folder → entry
-    sandboxed: dict[str, Entry] = field(
-        default_factory=dict
-    )  # flatpak:ID, snap:NAME, android:PACKAGE, contained:PROGRAM
-    windows: dict[str, Entry] = field(
-        default_factory=dict
-    )  # Linux path of a Windows program, lower case
+    # flatpak:ID, snap:NAME, android:PACKAGE, contained:PROGRAM.
+    sandboxed: dict[str, Entry] = field(default_factory=dict)
+    # Linux path of a Windows program, lower case.
+    windows: dict[str, Entry] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)  # paths of programs that are no games
     sessions: set[str] = field(default_factory=set)  # file names of programs that start a desktop
     names: set[str] = field(default_factory=set)  # file names of all that an exec may show

@@ -36,9 +36,7 @@ log = logging.getLogger(__name__)
 
 RECONCILE_S = 30.0
 LOOK_S = 0.003  # of it at a time
-THREADS_AFTER_S = (
-    0.5  # the hooks on threads are loaded when the game has its class and its start is over
-)
+THREADS_AFTER_S = 0.5  # the game has its class then, and its start is over
 QUIET_S, QUIET_MAX_S = 0.05, 0.5  # before the main process is chosen again
 SETTLE_EVERY_S = 2.0
 ARGUMENTS_EVERY_S, ARGUMENTS_FOR_S = 0.1, 1.5
@@ -104,13 +102,10 @@ class GameDetector:
         self._desktop_seen: tuple[object, ...] = ()
         self._look: Iterator[bool] | None = None
         self._upkeep: Iterator[None] = iter(())
-        self._drawing: tuple[frozenset[int], float] = (
-            frozenset(),
-            0.0,
-        )  # who waits to draw, and the delay
-        self._seats: dict[
-            int, tuple[float, bool]
-        ] = {}  # user → until when that is taken as known, has a seat
+        # Who waits to draw, and the delay.
+        self._drawing: tuple[frozenset[int], float] = (frozenset(), 0.0)
+        # User → until when that is taken as known, has a seat.
+        self._seats: dict[int, tuple[float, bool]] = {}
         self._all_users = all_users
         self._refused = 0
         self._exec_ns: dict[int, int] = {}

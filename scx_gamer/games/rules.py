@@ -119,9 +119,8 @@ class Facts:
     words: Words
     role: str  # the list that names it, empty for none
     draws: bool = False  # holds a render node
-    front: bool = (
-        False  # its window is a browser engine's, or it has started a game of its own kind
-    )
+    # Its window is a browser engine's, or it has started a game of its own kind.
+    front: bool = False
     web_game: bool = False  # such a front end, whose entry or record says that it is a game
     web: bool = False  # a browser engine's helpers of whatever folder are its children
     named: bool = False  # by the user or a profile
@@ -142,9 +141,8 @@ class Context:
     began: Mapping[int, tuple[int, str]]  # pid → (start, program of an entry that it began as)
     ignored: set[tuple[int, int]] = field(default_factory=set)  # roots that `games remove` named
     profile: Callable[[Process], str | None] = lambda _process: None  # why a profile claims it
-    reapers: dict[tuple[int, str], Decision] = field(
-        default_factory=dict
-    )  # (uid, AppID) → its claim
+    # (uid, AppID) → its claim.
+    reapers: dict[tuple[int, str], Decision] = field(default_factory=dict)
     draws: Callable[[Facts], bool] = lambda facts: facts.draws  # asks for the render node now
     settled: Callable[[Facts], bool] = lambda _facts: True  # it is old enough to show what it is
     prefix_game: Callable[[Process], Decision | None] = lambda _process: None

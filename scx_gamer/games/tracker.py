@@ -37,9 +37,8 @@ from scx_gamer.games.rules import NEUTRAL, Context, Decision, Facts
 from scx_gamer.games.userfiles import Mounts
 
 GRACE_S = 3.0  # a launcher that hands over, or a game that restarts itself, stays the same game
-SETTLE_S = (
-    60.0  # after a change the main process is chosen again for this long: at exec it has no window
-)
+# After a change the main process is chosen again for this long: at exec it has no window.
+SETTLE_S = 60.0
 STORE_S = 3.5  # in which a store in Wine has started its helpers; asked after 3.75 s (DRAWING_AFTER_S, doubled)
 MAX_GAMES = 64
 MAX_GAMES_OF_USER = 16
@@ -442,9 +441,8 @@ class Tracker:
             self._remove(pid)
             node = None
         self.tree.put(process)
-        process = (
-            self.tree.get(pid) or process
-        )  # without its text, of a user who has too much of it
+        # Without its text, of a user who has too much of it.
+        process = self.tree.get(pid) or process
         if node is None:
             node = Node(process, self._facts(process))
             self._nodes[pid] = node

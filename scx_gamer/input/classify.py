@@ -282,9 +282,8 @@ def _buttons_alone(caps: Capabilities, facts: Facts) -> Kind:
     pad = len(key.intersection(BTN_GAMEPAD))
     sticks = len(key & _STICKS)
     if not sticks or not key.isdisjoint(BTN_MOUSE):
-        return (
-            Kind.NONE
-        )  # usages counted through all of the button codes, as headsets and tablets have
+        # Usages counted through all of the button codes, as headsets and tablets have.
+        return Kind.NONE
     cross = not key.isdisjoint(BTN_DPAD) or key >= ARROWS
     if pad >= 2 and (cross or pad >= 4):
         return Kind.GAMEPAD

@@ -29,9 +29,8 @@ from scx_gamer.input.reader import (
 
 _HANGUP = select.EPOLLHUP | select.EPOLLERR
 _PAUSE_MIN_MS, _PAUSE_MAX_MS = 5, 100
-_AT_ONCE = (
-    8  # reads amid other work before the loop has its turn: a device that floods gets no more
-)
+# Reads amid other work before the loop has its turn: a device that floods gets no more.
+_AT_ONCE = 8
 
 
 class MonitorTimer(Protocol):

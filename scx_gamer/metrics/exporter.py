@@ -27,9 +27,8 @@ _SILENT_S = 2.0  # for the request to be whole
 _CACHED_S = 1.0  # an answer serves everybody who asks within it
 _ACCEPTS = 8  # in one pass
 _PART_S = 0.001  # of work between two passes of the loop, and one part more
-_MAX_CONNECTIONS = (
-    16  # beyond it the newest is let in: those who do nothing cannot lock Prometheus out
-)
+# Beyond it the newest is let in: those who do nothing cannot lock Prometheus out.
+_MAX_CONNECTIONS = 16
 _MAX_REQUEST = 8192
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -38,9 +38,8 @@ class State:
     generation: int = 0
     failures: tuple[Failure, ...] = ()
     fallback_boot: str = ""  # the boot in which the budget of failures ran out
-    running_boot: str = (
-        ""  # set while a supervisor runs; found at the start, it tells of an unclean end
-    )
+    # Set while a supervisor runs; found at the start, it tells of an unclean end.
+    running_boot: str = ""
     unclean_ends: int = 0
     profile: str = ""  # the user's choice
 

@@ -72,13 +72,9 @@ class Comparison:
         self._feed, self._games, self._owners, self._mode = feed, games, owners, mode
         self._try_out = try_out
         self._trial: dict[str, int] = {}
-        self._tried: tuple[str, dict[str, int], int] = (
-            _NO_TRIAL  # the last one: client, tunables, end in ns
-        )
-        self._failed: tuple[str, dict[str, int]] = (
-            "",
-            {},
-        )  # client and tunables of the last one with an error
+        # Client and tunables of the last trial, and its end in ns; client and tunables of the last one with an error.
+        self._tried: tuple[str, dict[str, int], int] = _NO_TRIAL
+        self._failed: tuple[str, dict[str, int]] = ("", {})
         self._id = ""  # of the client; empty while none compares
         self._pid = 0
         self._paused = False

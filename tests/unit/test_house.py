@@ -169,9 +169,8 @@ def tracked() -> list[Path]:
 
 
 # REUSE-IgnoreStart
-FOR_THE_KERNEL = (
-    b"SPDX-License-Identifier: GPL-2.0-only"  # its helpers ask for a GPL-compatible licence
-)
+# Its helpers ask for a GPL-compatible licence.
+FOR_THE_KERNEL = b"SPDX-License-Identifier: GPL-2.0-only"
 ELSEWHERE = b"SPDX-License-Identifier: GPL-2.0-or-later"
 # REUSE-IgnoreEnd
 
