@@ -7,7 +7,6 @@ rest of the session. What a killed agent held is in a file of the session, and t
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -16,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scx_gamer.agent.notice import GAP_S, BusAdapter, is_ours
+from scx_gamer.agent.bus_adapter import BusAdapter, is_ours
 from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH
 from scx_gamer.dbus.endpoint import PROPERTIES
 from scx_gamer.dbus.units import (
@@ -64,9 +63,7 @@ class GameMemory(BusAdapter):
         try:
             while True:
                 await self._hold(session, await self._wanted(system))
-                await asyncio.sleep(GAP_S)
-                await system.wait(changed.wait())
-                changed.clear()
+                await self._next_change(system, changed)
         finally:
             with suppress(UserBusError):  # the next agent does it
                 await self._hold(session, {})

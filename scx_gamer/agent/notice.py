@@ -3,62 +3,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import json
-import os
 from typing import Any
 
-from scx_gamer.agent.model import AgentError, Report
+from scx_gamer.agent.bus_adapter import BusAdapter, is_ours
 from scx_gamer.dbus import BUS_NAME, ERROR_PREFIX, INTERFACE, OBJECT_PATH
 from scx_gamer.dbus.userbus import UserBus, UserBusError
 from scx_gamer.sessions import summary
 from scx_gamer.system.text import printable
 
 FALLBACK = "fallback"
-GAP_S = 0.5  # between two queries, which bounds the cost of signals sent by other programs
 _MAX_TEXT = 200  # of each part of a reason
 _KEEP, _SERVER_S = 0, -1  # expire_timeout: until the user closes it; as long as the server likes
-_PROPERTIES = "org.freedesktop.DBus.Properties"
 _SERVER, _SERVER_PATH = "org.freedesktop.Notifications", "/org/freedesktop/Notifications"
 _SUMMARY = "Games run without scx-gamer"
 _TO_DO = "The kernel's own scheduler is back. See scx-gamer status; scx-gamer start tries again."
 
 
-class BusAdapter:
-    """An adapter that reads the system bus, without starting the supervisor, and acts on the session's."""
-
-    name = ""
-
-    def __init__(self, session: str, system: str) -> None:
-        self._session, self._system = session, system
-
-    async def run(self, report: Report) -> None:
-        try:
-            async with UserBus(self._system) as system, UserBus(self._session) as session:
-                await self._follow(system, session)
-        except UserBusError as err:
-            raise AgentError(f"{self.name}: {err}") from err
-
-    async def _follow(self, system: UserBus, session: UserBus) -> None:
-        """Act until cancelled."""
-        raise NotImplementedError
-
-    @staticmethod
-    async def _changes(system: UserBus) -> asyncio.Event:
-        """Return an event that is set whenever the supervisor's state may have changed.
-
-        A signal only triggers a query, because any program can send one.
-        """
-        changed = asyncio.Event()
-        await system.on_owner(BUS_NAME, lambda _owner: changed.set())
-        await system.on_signals(BUS_NAME, _PROPERTIES, lambda _member, _body: changed.set())
-        return changed
-
-    @staticmethod
-    async def _value(system: UserBus, owner: str, name: str) -> Any:
-        get = (OBJECT_PATH, _PROPERTIES, "Get", "ss", [INTERFACE, name])
-        return (await system.call(owner, *get)).value
+class _Notifier(BusAdapter):
+    """An adapter that shows notifications in the session."""
 
     @staticmethod
     async def _call(session: UserBus, member: str, signature: str, body: list[Any]) -> Any:
@@ -72,7 +36,7 @@ class BusAdapter:
         return int(await self._call(session, "Notify", "susssasa{sv}i", values))
 
 
-class Notice(BusAdapter):
+class Notice(_Notifier):
     """Shows the reason while the state is `fallback`."""
 
     name = "notices"
@@ -88,9 +52,7 @@ class Notice(BusAdapter):
             elif why is None and shown:
                 await self._call(session, "CloseNotification", "u", [shown])
                 shown = 0
-            await asyncio.sleep(GAP_S)
-            await system.wait(changed.wait())
-            changed.clear()
+            await self._next_change(system, changed)
 
     async def _fallback_reason(self, system: UserBus) -> str | None:
         """Return the reason for `fallback`; None in any other state, or without a supervisor."""
@@ -110,7 +72,7 @@ class Notice(BusAdapter):
         return ": ".join(printable(str(part), _MAX_TEXT) for part in (kind, reason) if part)
 
 
-class SessionNotice(BusAdapter):
+class SessionNotice(_Notifier):
     """Shows a line when a game of this user begins, and a sentence about the session when it has been recorded."""
 
     name = "session notices"
@@ -136,9 +98,7 @@ class SessionNotice(BusAdapter):
                 more = f"scx-gamer sessions show {record['id']}"
                 await self._show(session, "input-gaming", "scx-gamer", f"{text}\n{more}", _SERVER_S)
             playing, last = game, newest
-            await asyncio.sleep(GAP_S)
-            await system.wait(changed.wait())
-            changed.clear()
+            await self._next_change(system, changed)
 
     async def _look(self, system: UserBus, last: int) -> tuple[int, int, dict[str, Any] | None]:
         """Return this user's game that the scheduler serves, the newest session, and its record if it is new."""
@@ -163,10 +123,3 @@ class SessionNotice(BusAdapter):
             raise
         found = json.loads(answer)
         return found if isinstance(found, dict) else None
-
-
-def is_ours(pid: int) -> bool:
-    try:
-        return os.stat(f"/proc/{pid}").st_uid == os.getuid()
-    except OSError:
-        return False

@@ -90,7 +90,7 @@ class HeldFile:
         self._path, self._boot = path, boot
 
     def load(self) -> Rows:
-        """Return the rows of this boot; none of a file that is unusable, which is removed."""
+        """Return the rows of this boot; none of a file that is unusable."""
         try:
             with self._path.open("rb") as file:
                 return parse(file.read(MAX_FILE_BYTES), self._boot)

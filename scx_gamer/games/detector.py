@@ -31,6 +31,7 @@ from scx_gamer.profiles import ProfileSet
 from scx_gamer.system import logind
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.loop import Loop, Timer
+from scx_gamer.system.procfs import boot_id
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +94,7 @@ class GameDetector:
         self.tracker.may_play = self._may_play
         self.tracker.age_s = _age_s
         self.tracker.submitters = self.threads.submitters
-        boot = userfiles.read_root("/proc/sys/kernel/random/boot_id").decode("ascii", "replace")
-        self._marks = MarkFile(state / "marks.json", boot.strip()) if state is not None else None
+        self._marks = MarkFile(state / "marks.json", boot_id()) if state is not None else None
         if self._marks is not None:
             self.tracker.restore(self._marks.read())
         self._profile_names: frozenset[str] = frozenset()
