@@ -4,57 +4,23 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from scx_gamer.bench.workload import Workload, calibrate
-from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.service.comparison import LEASE_S
 from tests.processes import end
-from tests.vm.harness import Supervised, kernel_state, start_supervisor, wait_until
+from tests.vm.compare.played import command, played
+from tests.vm.harness import Supervised, kernel_state, wait_until
 
-PERIOD_US = 33333  # a light game: an emulated CPU is slow
 HOGS = 2  # for each CPU
 MINUTES = 8
 
 
-@contextmanager
-def played(hogs: int = 0) -> Iterator[Supervised]:
-    """A supervisor that has a game, whose frames it reads, beside so many hogs a CPU."""
-    rate = calibrate(0.5, busy=True)
-    common = ("--seconds", 1200, "--calibration", rate)
-    with start_supervisor(SupervisorOptions(mode="auto"), state="idle") as sup:
-        shape = ("--shape", "desktop", "--period-us", PERIOD_US, "--hz", 30, "--warmup-ms", 0)
-        log = str(sup.root / "frames.csv")
-        with ExitStack() as stack:
-            game = stack.enter_context(Workload("game", *shape, *common, "--log", log))
-            if hogs:
-                load = Workload("load", "--kind", "hogs", "--per-cpu", hogs, *common)
-                stack.enter_context(load)
-            sup.ask("game_add", pid=game.pid)
-            sup.wait_state("attached")
-            wait_until("frames", lambda: source_of(sup) == "mangohud", 60, 0.5)
-            yield sup
-
-
-def source_of(sup: Supervised) -> str:
-    return str((sup.status().get("frames") or {}).get("source"))
-
-
 def start(sup: Supervised, *options: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "scx_gamer", "compare", "--now", "--seconds", "3", *options],
-        env={**os.environ, "SCX_GAMER_RUNTIME_DIR": str(sup.root / "run")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    return command(sup, "compare", "--now", "--seconds", "3", *options)
 
 
 def test_the_scheduler_is_as_before_whatever_ends_it() -> None:
@@ -87,7 +53,7 @@ def test_the_scheduler_is_as_before_whatever_ends_it() -> None:
 
 @pytest.mark.timeout(60 * MINUTES + 300)
 def test_the_verdict_beside_hogs_is_for_us() -> None:
-    with played(HOGS) as sup:
+    with played(hogs=HOGS) as sup:
         generation = sup.status()["generation"]
         process = start(sup, "--minutes", str(MINUTES), "--json")
         try:

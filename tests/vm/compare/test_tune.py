@@ -7,72 +7,26 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scx_gamer.bench.workload import Workload, calibrate
-from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.control import ControlError
 from scx_gamer.service.active_profile import FAILURES
 from scx_gamer.service.comparison import LEASE_S
 from scx_gamer.tune.subject import subject_of
 from tests.processes import end
-from tests.vm.compare.test_compare import PERIOD_US, source_of
+from tests.vm.compare.played import command, played
 from tests.vm.harness import (
     Supervised,
-    directories,
     faulty,
     kernel_state,
-    start_supervisor,
     wait_until,
 )
 from tests.vm.profiles.test_profiles import in_kernel
-
-
-@contextmanager
-def played(
-    profile: str = "",
-    env: Mapping[str, str] | None = None,
-    **more: Any,
-) -> Iterator[Supervised]:
-    """A supervisor that has a game, whose frames it reads; with a profile `mine`."""
-    rate = calibrate(0.5, busy=True)
-    common = ("--seconds", 1200, "--calibration", rate)
-    with ExitStack() as stack:
-        root = stack.enter_context(directories())
-        etc = root / "etc"
-        etc.mkdir()
-        if profile:
-            (etc / "profiles").mkdir()
-            (etc / "profiles/mine.toml").write_text(profile)
-        options = SupervisorOptions(mode="auto", config_dir=str(etc), **more)
-        sup = stack.enter_context(start_supervisor(options, root=root, env=env, state="idle"))
-        shape = ("--shape", "desktop", "--period-us", PERIOD_US, "--hz", 30, "--warmup-ms", 0)
-        log = str(sup.root / "frames.csv")
-        game = stack.enter_context(Workload("game", *shape, *common, "--log", log))
-        sup.ask("game_add", pid=game.pid)
-        sup.wait_state("attached")
-        wait_until("frames", lambda: source_of(sup) == "mangohud", 120, 0.5)
-        yield sup
-
-
-def command(sup: Supervised, *words: str) -> subprocess.Popen[bytes]:
-    folders = {"RUNTIME": "run", "STATE": "state", "CONFIG": "etc"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "scx_gamer", *words],
-        env={
-            **os.environ,
-            **{f"SCX_GAMER_{name}_DIR": str(sup.root / path) for name, path in folders.items()},
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
 
 
 def tune(sup: Supervised) -> subprocess.Popen[bytes]:
