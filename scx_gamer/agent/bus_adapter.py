@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What adapters share that follow the supervisor on the system bus and act on the session's."""
+"""Base of adapters that follow the supervisor on the system bus and act on the session's."""
 
 from __future__ import annotations
 
