@@ -74,8 +74,8 @@ class Sample(NamedTuple):
     taken_by: str | None = None  # the program that had most of it
 
 
-# Fields of a sample by the schema of a database.
-_FIELDS: dict[int, tuple[str, ...]] = {1: (), 2: Sample._fields[:-2], 3: Sample._fields}
+# Fields of a sample by the schema of a database; 0 has no schema yet.
+_FIELDS: tuple[tuple[str, ...], ...] = ((), (), Sample._fields[:-2], Sample._fields)
 
 
 class Database:
@@ -131,7 +131,10 @@ class Database:
             log.info("%s: schema %d is now %d", self._path, version, VERSION)
 
     def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version < 0:  # 32 bits of the file's header, which sqlite does not check
+            raise sqlite3.DatabaseError(f"malformed schema version {version}")
+        return version
 
     def __enter__(self) -> Self:
         return self
@@ -288,8 +291,8 @@ class Database:
                 raise SessionError(
                     f"no session {session} of yours", hint="see `scx-gamer sessions list`"
                 )
-            # an older one is read as it is until the supervisor writes to it
-            fields = _FIELDS[self._version()]
+            # an older one is read as it is until the supervisor writes to it, which a newer one may do meanwhile
+            fields = _FIELDS[min(self._version(), VERSION)]
             samples = (
                 self._db.execute(
                     f"SELECT {', '.join(fields)} FROM samples WHERE session = ? ORDER BY at_s LIMIT ?",

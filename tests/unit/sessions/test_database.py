@@ -144,6 +144,25 @@ def test_a_newer_schema_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("version", [-687865854, -1, 0])
+def test_a_header_with_a_version_that_never_was(path: Path, version: int) -> None:
+    """sqlite3 keeps the number in the file's header and checks nothing about it."""
+    [number] = record(path)
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version = {version}")
+    db.close()
+    before = path.read_bytes()
+    if version:
+        with pytest.raises(SessionError, match="malformed schema version"):
+            Database(path)
+        with open_for_writing(path) as begun:
+            assert begun.listing(0, (), count=10) == []
+        assert path.with_name("sessions.db.bad").read_bytes() == before
+    else:  # a record is read without its timeline
+        with Database(path) as read:
+            assert read.one(number, 0, ())["timeline"] == []
+
+
 @pytest.mark.parametrize("damage", [b"no database" * 99, b"SQLite format 3\0" + b"\xff" * 4096])
 def test_a_broken_file_is_kept_aside(path: Path, damage: bytes) -> None:
     path.write_bytes(damage)
