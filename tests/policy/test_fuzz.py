@@ -12,6 +12,7 @@ from tests.policy.conftest import SANITIZE, _compile
 
 CORPUS = Path(__file__).parent / "corpus"
 SECONDS = int(os.environ.get("SCX_GAMER_FUZZ_S", "30"))
+SEED = int(os.environ.get("SCX_GAMER_FUZZ_SEED") or 0)  # libFuzzer draws one for 0
 
 
 def test_no_input_breaks_a_promise(tmp_path: Path) -> None:
@@ -28,6 +29,7 @@ def test_no_input_breaks_a_promise(tmp_path: Path) -> None:
     command: list[str | Path] = [
         binary,
         f"-max_total_time={SECONDS}",
+        f"-seed={SEED}",
         "-max_len=256",
         "-print_final_stats=1",
     ]

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 
 from tests.suite.jobs import (
@@ -65,13 +67,23 @@ def unit() -> Iterator[Job]:
     yield pytest("unit", "agent", "tests/agent")
 
 
-def policy(seconds: int) -> Iterator[Job]:
-    yield pytest("policy", "policy", "tests/policy", env={"SCX_GAMER_FUZZ_S": str(seconds)})
+def _tree_seed() -> dict[str, str]:
+    """A seed of the fuzzers that each commit draws anew and a second run of it repeats; none without git."""
+    seed, given = "SCX_GAMER_FUZZ_SEED", os.environ.get("SCX_GAMER_FUZZ_SEED")
+    if given:
+        return {seed: given}
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD:"], cwd=TREE, capture_output=True, text=True, check=False
+    )
+    return {} if done.returncode else {seed: str(int(done.stdout[:8], 16))}
 
 
-def fuzz(seconds: int) -> Iterator[Job]:
+def policy(env: dict[str, str]) -> Iterator[Job]:
+    yield pytest("policy", "policy", "tests/policy", env=env)
+
+
+def fuzz(env: dict[str, str]) -> Iterator[Job]:
     """A process for each parser."""
-    env = {"SCX_GAMER_FUZZ_S": str(seconds)}
     for path in sorted((TREE / "tests/fuzz/corpus").iterdir()):
         test = f"tests/fuzz/test_fuzz.py::test_whatever_comes[{path.name}]"
         yield pytest("fuzz", f"fuzz {path.name}", test, env=env, steady=True)
@@ -96,12 +108,12 @@ def extra(one: Extra) -> Job:
 
 
 def tiers(plan: Plan, level: str) -> dict[str, list[Job]]:
-    """Jobs by tier; `level` says how long to fuzz."""
-    seconds = plan.fuzz_s[level]
+    """Jobs by tier; `level` says how long to fuzz, and whether from a seed of the tree or from any."""
+    env = {"SCX_GAMER_FUZZ_S": str(plan.fuzz_s[level])} | (_tree_seed() if level == "test" else {})
     return {
         "lint": list(lint()),
         "unit": list(unit()),
-        "policy": list(policy(seconds)),
-        "fuzz": list(fuzz(seconds)),
+        "policy": list(policy(env)),
+        "fuzz": list(fuzz(env)),
         "packages": list(packages()),
     }
