@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -110,9 +111,16 @@ def _built(name: str, pattern: str) -> tuple[str, Path]:
     print(
         f"kernel {name} is in no cache: building it, this takes about ten minutes", file=sys.stderr
     )
-    subprocess.run(
-        [str(HERE / "build-kernel"), str(cache_dir() / "kernels")], check=True, stdout=sys.stderr
-    )
+    command = [str(HERE / "build-kernel"), str(cache_dir() / "kernels")]
+    # a group of its own: whatever ends this process has to end make's compilers too
+    with subprocess.Popen(command, stdout=sys.stderr, process_group=0) as build:
+        try:
+            status = build.wait()
+        except BaseException:
+            os.killpg(build.pid, signal.SIGTERM)
+            raise
+    if status:
+        raise FetchError(f"kernel {name}: {command[0]} failed with exit status {status}")
     for image in sorted((cache_dir() / "kernels").glob(pattern)):
         return image.name.removeprefix("bzImage-"), image
     raise FetchError(f"kernel {name}: the build left no {pattern}")
