@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -477,17 +478,8 @@ def read_base(options: SupervisorOptions, constants: Mapping[str, int]) -> Base:
         return base_of(options)
     config = load(Path(options.config_dir))
     config.check_tunables(constants)
-    mode = options.mode if options.mode_fixed else config.mode
-    lanes = config.input.lanes
-    return Base(
-        mode,
-        config.tunables,
-        config.network,
-        lanes,
-        config.power,
-        config.on_battery,
-        config.resources,
-    )
+    base = base_of(options_of(config))
+    return replace(base, mode=options.mode) if options.mode_fixed else base
 
 
 def options_of(config: Config) -> SupervisorOptions:
