@@ -37,6 +37,7 @@ def installed(desk: Desk, knowing: Supervised) -> Iterator[Supervised]:
     end_games(desk, knowing)
 
 
+@pytest.mark.needs("/usr/games/chocolate-doom")
 @pytest.mark.parametrize(
     ("program", "argv", "name"),
     [

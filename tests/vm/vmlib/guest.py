@@ -180,7 +180,7 @@ class Guest:
     def _environment(self) -> str:
         """Return the variables of the command that depend on the guest, as words of `export`."""
         if self.kernel.foreign:  # its interpreter finds no compiled module in the tree
-            return "PYTHONPYCACHEPREFIX=/run/pycache"
+            return "PYTHONPYCACHEPREFIX=/run/pycache SCX_GAMER_FOREIGN=1"
         return "PYTHONDONTWRITEBYTECODE=1" + (" SCX_GAMER_LOCKSTEP=1" if self.lockstep else "")
 
     def _quick(self) -> bool:
