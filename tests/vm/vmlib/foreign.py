@@ -14,10 +14,11 @@ import sys
 from pathlib import Path
 
 from tests.vm.vmlib.debs import FetchError
-from tests.vm.vmlib.root import TREE, root
+from tests.vm.vmlib.root import TREE, root, run
 
 ARCHITECTURE = "arm64"
-_QEMU = "qemu-system-aarch64"
+_MACHINE = "aarch64"
+_QEMU = f"qemu-system-{_MACHINE}"
 _BOARD = ("-machine", "virt,gic-version=3", "-cpu", "cortex-a76")
 _INIT = TREE / "tests" / "vm" / "vmlib" / "init-foreign"
 _SCRIPT = """#!/bin/bash
@@ -33,6 +34,13 @@ PACKAGES = [
     "python3-evdev", "python3-hypothesis", "python3-prometheus-client", "python3-pytest", "python3-pytest-timeout",
     "python3-pyudev", "python3-rich", "python3-typer", "sed", "udev", "util-linux",
 ]  # fmt: skip
+# What builds the Debian package for the board: packaging/debian's build dependencies, and Debian's cross compiler.
+BUILD_PACKAGES = [
+    "clang", "debhelper", "dh-python", "gcc", f"gcc-{_MACHINE}-linux-gnu", "git", "libbpf-dev", "libc6-dev",
+    f"libc6-dev:{ARCHITECTURE}", "linux-libc-dev", "llvm", "make", "python3", "python3-rich", "python3-typer",
+]  # fmt: skip
+# The files of the built package, and its control files in DEBIAN.
+PACKAGE = TREE / "build" / ARCHITECTURE / "files"
 
 
 def capacities(cpus: int) -> list[int]:
@@ -52,6 +60,19 @@ def foreign_root(suite: str = "sid") -> Path:
     if not (folder / "usr/bin/cc").exists():  # and gcc's
         (folder / "usr/bin/cc").symlink_to("gcc")
     return folder
+
+
+def package() -> Path:
+    """Build the Debian package for the board, and return the folder of its files. Raises FetchError."""
+    own = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True)
+    folder = root("sid", BUILD_PACKAGES, f"{own.stdout.strip()},{ARCHITECTURE}")
+    out = PACKAGE.parent
+    shutil.rmtree(out, ignore_errors=True)
+    if run(folder, ["make", "-s", "deb", f"DEB_ARCH={ARCHITECTURE}", f"PACKAGE={out}"]):
+        raise FetchError(f"no package for {ARCHITECTURE}: see {out}/deb.log")
+    (found,) = out.glob(f"scx-gamer_*_{ARCHITECTURE}.deb")
+    subprocess.run(["dpkg-deb", "-R", found, PACKAGE], check=True)
+    return PACKAGE
 
 
 def device_tree(cpus: int, memory: str, out: Path) -> Path:
@@ -90,10 +111,11 @@ def with_mounts(command: list[str], folder: Path, image: Path) -> list[str]:
     return ["unshare", "-m", "sh", "-c", "\n".join([*script, 'exec "$@"']), "sh", *command]
 
 
-def main() -> int:
-    """`python -m tests.vm.vmlib.foreign`: have the root file system in the cache, and print its folder."""
+def main(arguments: list[str]) -> int:
+    """`python -m tests.vm.vmlib.foreign [package]`: have the root file system in the cache, or build the package, and
+    print its folder."""
     try:
-        print(foreign_root())
+        print(package() if arguments == ["package"] else foreign_root())
     except FetchError as err:
         print(f"error: {err}", file=sys.stderr)
         return 69
@@ -101,4 +123,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

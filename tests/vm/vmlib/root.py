@@ -70,14 +70,14 @@ def folder_of(suite: str, packages: list[str] = PACKAGES, architecture: str = ""
 
 def root(suite: str, packages: list[str] = PACKAGES, architecture: str = "") -> Path:
     """The folder; raises FetchError. Packages of another architecture are unpacked and not configured, because their
-    programs do not run here."""
+    programs do not run here; beside this machine's own ("amd64,arm64") libraries of it are installed."""
     folder = folder_of(suite, packages, architecture)
-    variant = (
-        ["--variant=extract", f"--architectures={architecture}"]
-        if architecture
-        else ["--variant=minbase"]
-    )
-    with locked(f"root-{suite}"):
+    variant = [
+        "--variant=minbase" if not architecture or "," in architecture else "--variant=extract"
+    ]
+    if architecture:
+        variant.append(f"--architectures={architecture}")
+    with locked(folder.name):
         if (folder / ".complete").exists():
             return folder
         shutil.rmtree(folder, ignore_errors=True)
