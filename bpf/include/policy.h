@@ -225,17 +225,29 @@ static inline bool scxg_may_all_be_urgent(u64 paid, u64 now)
 }
 
 /*
- * Return true if a thread in step is urgent now: beside the game within its share of a CPU, in the game and for critical
- * programs if it answers as well. Workers of a frame are in step, too, but they are what the game has to wait for.
+ * The time of a core that a run of `ns` takes: half of it where each core has two hardware threads, because beside a busy
+ * sibling a thread takes up to twice as long for the same work.
  */
-static inline bool scxg_may_be_urgent(const struct scxg_facts *f, u64 paid, u64 now)
+static inline u64 scxg_core_ns(u64 ns, bool smt)
 {
-	if (scxg_is_favoured(f->class_id) ? !scxg_is_short(f)
+	return smt ? ns / 2 : ns;
+}
+
+/*
+ * Return true if a thread in step is urgent now: beside the game within its share of a core, which pays until `paid`, in the
+ * game and for critical programs if it answers as well. Workers of a frame are in step, too, but they are what the game has
+ * to wait for.
+ */
+static inline bool scxg_may_be_urgent(const struct scxg_facts *f, u64 paid, u64 now, bool smt)
+{
+	u64 burst = scxg_core_ns(f->burst, smt), avg = scxg_core_ns(f->burst_avg, smt);
+
+	if (scxg_is_favoured(f->class_id) ? !scxg_is_responsive(f->maturity, burst, avg)
 					  : f->class_id != SCXG_CLASS_NORMAL || f->is_bulk ||
 						f->is_kthread || !f->game_active)
 		return false;
-	return f->burst_avg <= SCXG_URGENT_BURST_NS &&
-	       paid <= now + (SCXG_URGENT_BURST_NS - f->burst_avg) * SCXG_URGENT_PART;
+	return avg <= SCXG_URGENT_BURST_NS &&
+	       paid <= now + (SCXG_URGENT_BURST_NS - avg) * SCXG_URGENT_PART;
 }
 
 /* Return true for a thread of the game that is known to run too shortly to keep its sibling free. */

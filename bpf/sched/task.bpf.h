@@ -137,7 +137,8 @@ static __always_inline bool claim_urgency(struct task_ctx *tc, const struct scxg
 {
 	struct scxg_cpu_stats *stats = this_cpu_stats();
 
-	if (!stats || !scxg_beats(&tc->beat, now) || !scxg_may_be_urgent(f, tc->paid_ns, now))
+	if (!stats || !scxg_beats(&tc->beat, now) ||
+	    !scxg_may_be_urgent(f, tc->paid_ns, now, has_smt))
 		return false;
 	if (!scxg_is_favoured(f->class_id)) {
 		if (!scxg_may_all_be_urgent(urgent_paid_ns, now)) {
@@ -155,7 +156,7 @@ static __always_inline void charge_urgency(struct task_ctx *tc, u64 ran, u64 now
 {
 	u64 expected = tc->burst_avg + SCXG_URGENT_WAKE_NS;
 
-	tc->paid_ns = scxg_paid(tc->paid_ns, ran, now);
+	tc->paid_ns = scxg_paid(tc->paid_ns, scxg_core_ns(ran, has_smt), now);
 	if (tc->is_urgent && !scxg_is_favoured(tc->class_id) && tc->burst > expected)
 		charge_all(scxg_min(ran, tc->burst - expected), now);
 }

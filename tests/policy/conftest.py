@@ -90,6 +90,7 @@ FIELDS = [
     "period",
     "steady",
     "paid",
+    "smt",
 ]
 DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0, 1)
 

@@ -9,7 +9,7 @@
 struct request {
 	u64 burst, burst_avg, maturity, class_id, game_active, window_open, now, wait, index, value,
 	    far, near, debt, slept, w_class_id, w_debt, is_short, is_kthread, pending, worker,
-	    urgent, r_urgent, woke, period, steady, paid;
+	    urgent, r_urgent, woke, period, steady, paid, smt;
 	u64 tun[SCXG_NR_TUNABLES];
 };
 
@@ -71,8 +71,8 @@ int main(void)
 		    .handed = scxg_may_insert_sync(r.far, r.near),
 		    .us = scxg_us(r.wait),
 		    .beats = scxg_beats(&beat, r.now),
-		    .paid_until = scxg_paid(r.paid, r.burst, r.now),
-		    .may_be_urgent = scxg_may_be_urgent(&f, r.paid, r.now),
+		    .paid_until = scxg_paid(r.paid, scxg_core_ns(r.burst, r.smt != 0), r.now),
+		    .may_be_urgent = scxg_may_be_urgent(&f, r.paid, r.now, r.smt != 0),
 		    .may_all_be_urgent = scxg_may_all_be_urgent(r.paid, r.now),
 		};
 		a.beat_period = beat.period_ns;
