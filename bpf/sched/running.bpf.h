@@ -98,7 +98,7 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	class_id = cc->class_id;
 	since = cc->run_since;
 	ran = since ? now - scxg_min(since, now) : 0;
-	cc->busy_ns += ran_in_window(cc, now);
+	cc->busy_ns += ran;
 	cc->run_since = 0;
 	if (has_smt && cc->shields)
 		lower_shield(cpu, now);

@@ -12,12 +12,6 @@
 
 #define SPEED_WINDOW_NS (10 * SCXG_NS_PER_MS)
 
-/* Time that the running task adds to the window. */
-static __always_inline u64 ran_in_window(const struct cpu_ctx *cc, u64 now)
-{
-	return cc->run_since ? now - scxg_min(scxg_max(cc->run_since, cc->speed_since), now) : 0;
-}
-
 static __always_inline void request_speed(s32 cpu, struct cpu_ctx *cc, u32 speed)
 {
 	if (speed == cc->speed)
@@ -27,30 +21,32 @@ static __always_inline void request_speed(s32 cpu, struct cpu_ctx *cc, u32 speed
 		scx_bpf_cpuperf_set(cpu, speed);
 }
 
-/* Called on the CPU itself, as the kernel demands while its run queue is locked. */
+/*
+ * Called on the CPU itself, as the kernel demands while its run queue is locked. Within a window only the game's full
+ * speed is to be asked for, so most calls end with the first comparison.
+ */
 static __always_inline void update_speed(s32 cpu, struct cpu_ctx *cc, u64 now)
 {
-	const struct scxg_tunables *tun = scxg_tunables();
-	u64 window = now - scxg_min(cc->speed_since, now);
-	u32 speed;
+	bool favoured = scxg_is_favoured(cc->class_id);
+	const struct scxg_tunables *tun;
+	u64 ran, window;
 
+	if (now - cc->speed_since < SPEED_WINDOW_NS && (!favoured || cc->speed == SCXG_SPEED_FULL))
+		return;
+	tun = scxg_tunables();
 	if (!tun || (s32)bpf_get_smp_processor_id() != cpu)
 		return;
-	if (!tun->value[SCXG_TUN_CPUPERF]) {
-		if (cc->speed) /* switched off: as without a request */
-			request_speed(cpu, cc, SCXG_SPEED_FULL);
-		return;
-	}
-	if (!scxg_is_favoured(cc->class_id) && window < SPEED_WINDOW_NS)
-		return;
-	speed = scxg_is_favoured(cc->class_id)
-		    ? SCXG_SPEED_FULL
-		    : scxg_speed(cc->busy_ns + ran_in_window(cc, now), window);
+	ran = cc->run_since ? now - scxg_min(cc->run_since, now) : 0;
+	window = now - scxg_min(cc->speed_since, now);
+	if (tun->value[SCXG_TUN_CPUPERF])
+		request_speed(cpu, cc,
+			      favoured ? SCXG_SPEED_FULL : scxg_speed(cc->busy_ns + ran, window));
+	else if (cc->speed) /* switched off: as without a request */
+		request_speed(cpu, cc, SCXG_SPEED_FULL);
 	if (window >= SPEED_WINDOW_NS) {
-		cc->busy_ns = 0;
+		cc->busy_ns = -ran;
 		cc->speed_since = now;
 	}
-	request_speed(cpu, cc, speed);
 }
 
 #endif /* SCXG_SCHED_SPEED_H */

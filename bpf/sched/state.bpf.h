@@ -61,7 +61,7 @@ struct cpu_ctx {
 	u64 key;	      /* of the running task, with SMT only; 0: it found an idle CPU */
 	u64 held_since;	      /* valid while held */
 	u32 shields; /* runs a thread of the game that computes: its sibling is kept free */
-	u64 busy_ns; /* run time of our tasks since speed_since, the running one's excepted */
+	u64 busy_ns; /* run time since speed_since: stopping adds whole runs, so a window begins with what to take off */
 	u64 speed_since;
 	u32 speed;     /* requested last; 0: none */
 	u32 goes_home; /* the running thread of the game leaves for a CPU of home */
