@@ -92,8 +92,8 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	view_read_window(&v);
 	keeps = !wakes && has_slice_left(v.tc);
 	/* A window may give the game an earlier key than the one it keeps. */
-	if ((!keeps || scxg_is_favoured(class_id)) && find_place(&v.facts, v.now, &place))
-		goto lost;
+	if (!keeps || scxg_is_favoured(class_id))
+		find_place(&v.facts, v.tun, v.now, &place);
 	if (keeps) {
 		place.key = scxg_min(place.key, v.tc->key);
 		place.slice = scxg_min(place.slice, v.tc->slice - v.tc->used);

@@ -9,17 +9,14 @@ struct place {
 	u64 key, slice;
 };
 
-/* Compute key and slice. Global, as in queue.bpf.h; -1 if the tunables are missing, which an array map never is. */
-__noinline int find_place(const struct scxg_facts *facts __arg_nonnull, u64 now,
+/* Compute key and slice; return the key. Global, as in queue.bpf.h. */
+__noinline u64 find_place(const struct scxg_facts *facts __arg_nonnull,
+			  const struct scxg_tunables *tun __arg_nonnull, u64 now,
 			  struct place *place __arg_nonnull)
 {
-	const struct scxg_tunables *tun = scxg_tunables();
-
-	if (!tun)
-		return -1;
 	place->key = scxg_key(facts, tun, now);
 	place->slice = scxg_slice(facts->class_id, facts->game_active, tun);
-	return 0;
+	return place->key;
 }
 
 /* Record that the task waits from now on, in this place. */
@@ -62,8 +59,10 @@ static __always_inline void preempt_in_select_cpu(struct task_struct *p, struct 
 	struct cpu_ctx *cc = get_cpu_ctx(victim);
 	struct place place;
 
-	if (!cc || find_place(&v->facts, v->now, &place) ||
-	    !would_run_first(cc, victim, place.key, v->now) ||
+	if (!cc)
+		return;
+	find_place(&v->facts, v->tun, v->now, &place);
+	if (!would_run_first(cc, victim, place.key, v->now) ||
 	    !claim_kick(cc, last_kick, victim, v->now))
 		return;
 	mark_queued(v, &place);
@@ -82,8 +81,8 @@ static __always_inline bool insert_sync_wakeup(struct task_struct *p, s32 here, 
 	if (!cc || !v->tc || !cc->is_short || nr_local(here) > 0 ||
 	    !bpf_cpumask_test_cpu(here, p->cpus_ptr))
 		return false;
-	if (find_place(&v->facts, v->now, &place) ||
-	    !scxg_may_insert_sync(place.key, earliest_key(here, v->now)))
+	find_place(&v->facts, v->tun, v->now, &place);
+	if (!scxg_may_insert_sync(place.key, earliest_key(cc, here, v->now)))
 		return false;
 	mark_queued(v, &place);
 	cc->local_head_key = place.key;
@@ -92,14 +91,15 @@ static __always_inline bool insert_sync_wakeup(struct task_struct *p, s32 here, 
 }
 
 /* Preempt the task on the previous CPU, if need be by enqueue. Return false if its score is too low. */
-static __always_inline bool try_prev_cpu(struct task_struct *p, struct view *v,
-					 struct cpu_ctx *prev, s32 prev_cpu)
+static __always_inline bool try_prev_cpu(struct task_struct *p, struct view *v, s32 prev_cpu)
 {
-	u64 last_kick = prev->last_kick;
+	struct cpu_ctx *prev = get_cpu_ctx(prev_cpu);
 	struct search how;
+	u64 last_kick;
 
-	if (!prev->run_since)
+	if (!prev || !prev->run_since)
 		return false;
+	last_kick = prev->last_kick; /* read before the score that rests on it */
 	view_read_window(v);
 	how = search_init(prev_cpu, 1, v);
 	if (!scxg_prefers_prev_cpu(preempt_score_on(p, prev_cpu, &how)))

@@ -74,15 +74,12 @@ __noinline u64 head_key(u64 dsq, s32 cpu)
 }
 
 /*
- * The earliest key in the queues that a CPU takes from; 0 where it is unknown. Global, as head_key.
+ * The earliest key in the queues that a CPU, the one of @cc, takes from; 0 where it is unknown. Global, as head_key.
  */
-__noinline u64 earliest_key(s32 cpu, u64 now)
+__noinline u64 earliest_key(const struct cpu_ctx *cc __arg_nonnull, s32 cpu, u64 now)
 {
-	struct cpu_ctx *cc = get_cpu_ctx(cpu);
-
 	/* Other caches' heads are known as of the last scan, for as long as that is fresh. */
-	if (!cc || !scxg_can_peek() ||
-	    (nr_llcs > 1 && now >= cc->last_remote_scan + SCXG_REMOTE_SCAN_NS))
+	if (!scxg_can_peek() || (nr_llcs > 1 && now >= cc->last_remote_scan + SCXG_REMOTE_SCAN_NS))
 		return 0;
 	return scxg_min(head_key(llc_dsq(cpu), cpu),
 			cc->has_pinned ? head_key(cpu_dsq(cpu), cpu) : NO_KEY);
@@ -106,7 +103,8 @@ static __always_inline s32 nr_local(s32 cpu)
 /* Return true if a task inserted at the head of a busy CPU's local DSQ keeps all in the order of keys. */
 static __always_inline bool would_run_first(const struct cpu_ctx *cc, s32 cpu, u64 key, u64 now)
 {
-	return (nr_local(cpu) <= 0 || key <= cc->local_head_key) && key <= earliest_key(cpu, now);
+	return (nr_local(cpu) <= 0 || key <= cc->local_head_key) &&
+	       key <= earliest_key(cc, cpu, now);
 }
 
 #endif /* SCXG_SCHED_QUEUE_H */

@@ -92,11 +92,11 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	struct view v = {};
 	bool is_idle = false, homed;
 	struct search how;
-	struct cpu_ctx *prev = get_cpu_ctx(prev_cpu), *me;
+	struct cpu_ctx *prev, *me;
 	s32 cpu, victim, here = bpf_get_smp_processor_id();
 	u32 class_id;
 
-	if (!prev || !view_init(&v, p))
+	if (!view_init(&v, p))
 		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	class_id = v.facts.class_id;
 	homed = is_home_kept(v.state, v.ctl, v.tun);
@@ -104,7 +104,7 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	if (scxg_is_favoured(class_id)) {
 		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
 		note_input(&v, here);
-		if ((!homed || is_home(prev_cpu)) && try_prev_cpu(p, &v, prev, prev_cpu))
+		if ((!homed || is_home(prev_cpu)) && try_prev_cpu(p, &v, prev_cpu))
 			return prev_cpu;
 		if (homed) {
 			cpu = select_home_cpu(p, &v, prev_cpu);
@@ -148,8 +148,9 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	    insert_sync_wakeup(p, here, &v))
 		return here;
 	/* No CPU is idle: a light task preempts a hog at its previous CPU as the game does. */
-	if (scxg_can_kick() && prev->debt_before >= SCXG_DEBT_HOG_NS &&
-	    try_prev_cpu(p, &v, prev, prev_cpu))
+	prev = get_cpu_ctx(prev_cpu);
+	if (scxg_can_kick() && prev && prev->debt_before >= SCXG_DEBT_HOG_NS &&
+	    try_prev_cpu(p, &v, prev_cpu))
 		return prev_cpu;
 	return cpu;
 }
