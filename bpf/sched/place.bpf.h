@@ -78,7 +78,7 @@ static __always_inline bool insert_sync_wakeup(struct task_struct *p, s32 here, 
 	struct cpu_ctx *cc = get_cpu_ctx(here);
 	struct place place;
 
-	if (!cc || !v->tc || !cc->is_short || nr_local(here) > 0 ||
+	if (!cc || !v->tc || !cc->is_short || scx_bpf_dsq_nr_queued(local_dsq()) > 0 ||
 	    !bpf_cpumask_test_cpu(here, p->cpus_ptr))
 		return false;
 	find_place(&v->facts, v->tun, v->now, &place);
