@@ -86,6 +86,18 @@ static inline u64 scxg_min(u64 a, u64 b)
 	return a < b ? a : b;
 }
 
+/*
+ * a - b, at least 0. The compiler must not see that the result is a saturating subtraction, which BPF does not have and
+ * for which clang makes eight instructions instead of these four.
+ */
+static inline u64 scxg_sub(u64 a, u64 b)
+{
+	u64 taken = scxg_min(a, b);
+
+	__asm__("" : "+r"(taken));
+	return a - taken;
+}
+
 static inline u64 scxg_max(u64 a, u64 b)
 {
 	return a > b ? a : b;
@@ -160,7 +172,7 @@ static inline u64 scxg_debt_slept(u64 debt, u64 slept)
 {
 	u64 paid = scxg_min(slept, SCXG_DEBT_MAX_NS) * 2;
 
-	return debt > paid ? debt - paid : 0;
+	return scxg_sub(debt, paid);
 }
 
 /* Return true for a thread that answers instead of computing: its bursts are known and short. */
@@ -187,7 +199,7 @@ struct scxg_beat {
  */
 static inline bool scxg_beats(struct scxg_beat *beat, u64 now)
 {
-	u64 interval = now - scxg_min(beat->woke_ns, now), period = beat->period_ns;
+	u64 interval = scxg_sub(now, beat->woke_ns), period = beat->period_ns;
 	u64 off = interval > period ? interval - period : period - interval;
 
 	beat->woke_ns = now;
@@ -322,9 +334,7 @@ static inline u64 scxg_credit(const struct scxg_facts *f)
 
 static inline u64 scxg_key(const struct scxg_facts *f, const struct scxg_tunables *tun, u64 now)
 {
-	u64 credit = scxg_min(scxg_credit(f), now);
-
-	return now - credit + scxg_rel(f, tun);
+	return scxg_sub(now, scxg_credit(f)) + scxg_rel(f, tun);
 }
 
 /* The time that a task may run while others wait, in ns; never 0, never above S. */
@@ -355,7 +365,7 @@ static inline bool scxg_may_insert_sync(u64 key, u64 head_key)
 /* Return true while the supervisor's last heartbeat counts. */
 static inline bool scxg_is_heartbeat_fresh(u64 heartbeat_ns, u64 now)
 {
-	return now - scxg_min(heartbeat_ns, now) < SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
+	return scxg_sub(now, heartbeat_ns) < SCXG_HEARTBEAT_STALE_MS * SCXG_NS_PER_MS;
 }
 
 #define SCXG_SPEED_FULL 1024U /* SCX_CPUPERF_ONE */

@@ -77,7 +77,7 @@ __noinline u32 preempt_score_on(struct task_struct *p __arg_trusted, s32 cpu,
 	if (begin) {
 		if (shielded && !favoured && !how->facts.is_kthread && !how->facts.is_urgent)
 			return SCXG_SCORE_NONE;
-		ran = how->now - scxg_min(begin, how->now);
+		ran = scxg_sub(how->now, begin);
 		r.burst = cc->burst_before + ran;
 		r.debt = scxg_debt_ran(cc->debt_before, ran);
 		r.class_id = cc->class_id;
@@ -92,7 +92,7 @@ __noinline u32 preempt_score_on(struct task_struct *p __arg_trusted, s32 cpu,
 	} else {
 		return SCXG_SCORE_NONE;
 	}
-	since = how->now - scxg_min(cc->last_kick, how->now);
+	since = scxg_sub(how->now, cc->last_kick);
 	score = scxg_score_after_kick(score, since, cc->last_kick >= begin, how->min_gap);
 	return scxg_score_on_core(score, !has_smt || !is_core_taken(cpu, how->now));
 }

@@ -30,7 +30,7 @@ static __always_inline void count_run(struct task_ctx *tc, s32 cpu, u32 class_id
 	tc->last_cpu = cpu;
 	if (!tc->queued_ns)
 		return;
-	wait = since - scxg_min(tc->queued_ns, since);
+	wait = scxg_sub(since, tc->queued_ns);
 	tc->queued_ns = 0;
 	stats->wait_sum_ns[class_id] += wait;
 	stats->wait_max_ns[class_id] = scxg_max(stats->wait_max_ns[class_id], wait);
@@ -41,7 +41,7 @@ static __always_inline void count_run(struct task_ctx *tc, s32 cpu, u32 class_id
 static __always_inline void count_input(struct task_ctx *tc, u64 since,
 					struct scxg_cpu_stats *stats)
 {
-	u64 delay = since - scxg_min(tc->input_ns, since);
+	u64 delay = scxg_sub(since, tc->input_ns);
 
 	tc->input_ns = 0;
 	stats->input_sum_ns += delay;
@@ -97,7 +97,7 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 		return;
 	class_id = cc->class_id;
 	since = cc->run_since;
-	ran = since ? now - scxg_min(since, now) : 0;
+	ran = since ? scxg_sub(now, since) : 0;
 	cc->busy_ns += ran;
 	cc->run_since = 0;
 	if (has_smt && cc->shields)

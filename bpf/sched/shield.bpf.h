@@ -149,7 +149,7 @@ __noinline bool lower_shield(s32 cpu, u64 now)
 	if (!sibling->held || !__sync_lock_test_and_set(&sibling->held, 0))
 		return false;
 	if (stats && !sibling->run_since)
-		stats->shield_ns += now - scxg_min(sibling->held_since, now);
+		stats->shield_ns += scxg_sub(now, sibling->held_since);
 	scxg_kick(sibling_of(cpu), scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
 	return true;
 }
@@ -169,7 +169,7 @@ static __always_inline void shield_run(s32 cpu, struct cpu_ctx *cc, const struct
 	if (cc->held && __sync_lock_test_and_set(&cc->held, 0)) {
 		stats = get_cpu_stats(cpu);
 		if (stats)
-			stats->shield_ns += now - scxg_min(cc->held_since, now);
+			stats->shield_ns += scxg_sub(now, cc->held_since);
 	}
 	if (is_shielding(cc, tc, state, ctl))
 		raise_shield(cpu, now);

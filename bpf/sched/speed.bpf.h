@@ -36,8 +36,8 @@ static __always_inline void update_speed(s32 cpu, struct cpu_ctx *cc, u64 now)
 	tun = scxg_tunables();
 	if (!tun || (s32)bpf_get_smp_processor_id() != cpu)
 		return;
-	ran = cc->run_since ? now - scxg_min(cc->run_since, now) : 0;
-	window = now - scxg_min(cc->speed_since, now);
+	ran = cc->run_since ? scxg_sub(now, cc->run_since) : 0;
+	window = scxg_sub(now, cc->speed_since);
 	if (tun->value[SCXG_TUN_CPUPERF])
 		request_speed(cpu, cc,
 			      favoured ? SCXG_SPEED_FULL : scxg_speed(cc->busy_ns + ran, window));

@@ -179,7 +179,7 @@ __noinline u32 gather_facts(struct scxg_facts *f __arg_nonnull, struct task_ctx 
 	f->maturity = tc->maturity;
 	f->is_bulk = tc->is_bulk;
 	if (tc->asleep_ns) {
-		tc->debt = scxg_debt_slept(tc->debt, now - scxg_min(tc->asleep_ns, now));
+		tc->debt = scxg_debt_slept(tc->debt, scxg_sub(now, tc->asleep_ns));
 		tc->asleep_ns = 0;
 		tc->is_urgent = f->game_active && claim_urgency(tc, f, now);
 	}
@@ -244,7 +244,7 @@ static __always_inline void note_input(const struct view *v, s32 here)
 	if (!win || !v->tc)
 		return;
 	v->tc->input_ns = 0;
-	age = v->now - scxg_min(win->input_ns, v->now);
+	age = scxg_sub(v->now, win->input_ns);
 	if (age > SCXG_INPUT_CHAIN_MS * SCXG_NS_PER_MS)
 		return;
 	if (win->input_cpu == (u32)here && age < input_wake_us * SCXG_NS_PER_US) {
@@ -253,7 +253,7 @@ static __always_inline void note_input(const struct view *v, s32 here)
 	}
 	waker = bpf_task_storage_get(&task_ctxs, bpf_get_current_task_btf(), NULL, 0);
 	if (!waker || waker->class_id != SCXG_CLASS_CRITICAL || !waker->input_ns ||
-	    v->now - scxg_min(waker->input_ns, v->now) > SCXG_INPUT_CHAIN_MS * SCXG_NS_PER_MS)
+	    scxg_sub(v->now, waker->input_ns) > SCXG_INPUT_CHAIN_MS * SCXG_NS_PER_MS)
 		return;
 	v->tc->input_ns = waker->input_ns;
 	if (v->facts.class_id == SCXG_CLASS_GAME)
