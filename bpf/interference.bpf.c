@@ -59,6 +59,8 @@ struct {
 	__type(value, struct scxg_interference);
 } programs SEC(".maps");
 
+static const char WORKER[SCXG_COMM_LEN] = "kworker";
+
 enum scxg_interference_limits scxg_anchor_interference_limits = 0;
 
 static __always_inline bool is_counted(u32 class_id)
@@ -129,12 +131,12 @@ static __always_inline void begin_run(struct run *run, struct task_struct *p, u6
 		return;
 	}
 	run->by.class_id = scxg_classify(p, &is_bulk);
-	__builtin_memset(run->by.name, 0, sizeof(run->by.name));
+	/* Two loads: the kernel aligns comm and pads it with zeros (__set_task_comm). */
 	if (p->flags & PF_WQ_WORKER) /* each has a name of its own, after its pool */
-		__builtin_memcpy(run->by.name, "kworker", 8);
+		__builtin_memcpy(run->by.name, WORKER, sizeof(run->by.name));
 	else
-		bpf_probe_read_kernel_str(run->by.name, sizeof(run->by.name),
-					  p->group_leader->comm);
+		__builtin_memcpy(run->by.name, __builtin_assume_aligned(p->group_leader->comm, 8),
+				 sizeof(run->by.name));
 }
 
 /* Account for the run of @p that ends: it waits from now on if it is still runnable. */
