@@ -15,7 +15,7 @@ from scx_gamer.scheduler.attached import program_costs
 from tests.vm.attach.conftest import attach
 
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
-LIMIT = 1.6
+LIMIT = 0.63  # 0.60 measured, 0.64 before look-ups were saved; two boots differ by less than 0.01
 # Nothing is placed on a machine with one CPU: all our work is in enqueue, where the baseline has next to none.
 LIMIT_ONE_CPU = 8.0
 
