@@ -266,7 +266,7 @@ def test_a_thread_is_urgent_for_an_eighth_of_a_core_at_most(
         now += slept
         facts = {"class_id": NORMAL, "game_active": 1, "burst_avg": average, "maturity": count}
         if policy(paid=paid, now=now, smt=smt, **facts).may_be_urgent:
-            assert urgent >> smt <= (now - begin) // 8 + 2 * MS
+            assert urgent >> smt <= (now - begin) // 8 + 2 * MS + count  # each half is rounded
             urgent += ran
         now += ran
         paid = policy(paid=paid, burst=ran, now=now, smt=smt).paid_until
