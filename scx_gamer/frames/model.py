@@ -8,6 +8,9 @@ from typing import NamedTuple, Protocol
 
 from scx_gamer.system.errors import ScxGamerError
 
+# A frame of more is none: the game was stopped, or waited for something else.
+LONGEST_NS = 10**9
+
 
 class FrameError(ScxGamerError):
     """A source that is unavailable for a game: what failed, errno (0 if none), what to do."""

@@ -17,7 +17,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Protocol
 
-from scx_gamer.frames.model import Frame, FrameError, FrameGame
+from scx_gamer.frames.model import LONGEST_NS, Frame, FrameError, FrameGame
+from scx_gamer.frames.ring import TimeRing
 from scx_gamer.games.threads import SteadyThread
 from scx_gamer.libbpf import Abi, BpfError, Object, StructView, find_object
 from scx_gamer.system.procfs import stat_of
@@ -25,8 +26,6 @@ from scx_gamer.system.procfs import stat_of
 _SAME = 0.1  # periods so close are one
 _AGAIN_S = 60.0  # after which the thread is chosen again: another scene may have another chain
 _SILENT_S = 2.0  # without a sleep the thread is not what it was
-# A frame of more is none: the game was stopped, or the thread waited for something else.
-_LONGEST_NS = 10**9
 _SHARE = 0.25  # of what the game computes is done by the threads of its frames, at least
 _LEAST = 0.1  # of a CPU as well, if none of them submits: sound takes half of it
 _LOOK_EVERY_S = 20.0  # a look at wake-ups takes 4 s and costs 0.6 us for each of them
@@ -70,10 +69,10 @@ class SleepSource:
         self._threads = threads
         self._stack = ExitStack()
         self._sleeps: StructView | None = None
+        self._ring: TimeRing | None = None
         self._slots = 0
         self._game = FrameGame(0, 0, frozenset())
         self._tid = 0
-        self._seen = 0  # sleeps read
         self._end_ns = 0  # of the newest frame; 0: none yet
         self._alive_s = self._chosen_s = self._looked_s = 0.0
         self._load = _Load()
@@ -99,7 +98,7 @@ class SleepSource:
                     stack.enter_context(program.attach())
                 self._stack = stack.pop_all()
         except BpfError as err:
-            self._sleeps = None
+            self._sleeps = self._ring = None
             raise FrameError(f"the hook on switches is unavailable: {err}") from err
 
     def _follow(self, thread: SteadyThread) -> None:
@@ -107,16 +106,19 @@ class SleepSource:
         self._sleeps.set("tid", 0)  # no sleep of the one counts as the other's
         self._sleeps.set("start_ns", thread.start_ns)
         self._sleeps.set("tid", thread.tid)
-        self._seen, self._end_ns = self._sleeps.get("nr"), 0
+        seen, self._end_ns = self._sleeps.get("nr"), 0
+        self._ring = TimeRing(self._sleeps, "began_ns", self._slots, seen)
         self._tid = thread.tid
         self._alive_s = self._chosen_s = time.monotonic()
 
     def read(self) -> list[Frame]:
         """Return the frames that the sleeps since the last call ended. Raises FrameError if the thread is gone."""
-        if self._sleeps is None:
+        if self._ring is None:
             raise FrameError("the hook on switches is closed")
         now_s = time.monotonic()
-        times = self._new()
+        times, lost = self._ring.new()
+        if lost:
+            self._end_ns = 0
         if times:
             self._alive_s = now_s
         elif now_s - self._alive_s > _SILENT_S:
@@ -126,20 +128,7 @@ class SleepSource:
             self._end_ns = frames[-1].end_ns
         if now_s - self._chosen_s > _AGAIN_S:
             self._choose_again(now_s)
-        return [frame for frame in frames if 0 < frame.took_ns <= _LONGEST_NS]
-
-    def _new(self) -> list[int]:
-        """Return the times of the sleeps that began since the last call; only the newest, if the ring went round."""
-        assert self._sleeps is not None
-        count = self._sleeps.get("nr")
-        if count == self._seen:
-            return []
-        ring = self._sleeps.array("began_ns")
-        first = max(self._seen, count - self._slots + 1)  # one slot may be written now
-        if first > self._seen:
-            self._end_ns = 0
-        self._seen = count
-        return [ring[number % self._slots] for number in range(first, count)]
+        return [frame for frame in frames if 0 < frame.took_ns <= LONGEST_NS]
 
     def _choose_again(self, now_s: float) -> None:
         self._chosen_s = now_s
@@ -149,7 +138,7 @@ class SleepSource:
             self._follow(chosen)
 
     def close(self) -> None:
-        self._sleeps = None
+        self._sleeps = self._ring = None
         self._stack.close()
 
 
