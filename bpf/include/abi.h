@@ -114,6 +114,12 @@ enum scxg_frame_limits {
 	SCXG_FRAME_SLOTS = 4096, /* a second of a thread that sleeps 4000 times in it */
 };
 
+enum scxg_flip_limits {
+	SCXG_MAX_SCREENS = 8,	/* entries of the map `flips` */
+	SCXG_FLIP_SLOTS = 1024, /* a second of a screen that changes 1000 times in it */
+	SCXG_FLIP_REQUESTS = 2, /* one that waits for its vblank, one that the kernel may refuse */
+};
+
 enum scxg_interference_limits {
 	SCXG_MAX_PROGRAMS = 1024, /* entries of the map `programs` */
 };
@@ -359,6 +365,24 @@ struct scxg_frame_sleeps {
 	u64 start_ns;			/* its start_boottime: another thread may get its tid */
 	u64 nr;				/* that began so far */
 	u64 began_ns[SCXG_FRAME_SLOTS]; /* of the newest, sleep n in slot n % SCXG_FRAME_SLOTS */
+};
+
+/* A flip that was asked for, by addresses in the kernel. */
+struct scxg_flip_request {
+	u64 pending;	 /* of the event; 0: none */
+	u64 sequence_at; /* of the number that the event will have */
+};
+
+/* Map `flips`: the new pictures of a screen. */
+struct scxg_flips {
+	u64 screen; /* address of the device + number of the CRTC; 0: the entry is free */
+	u64 nr;	    /* of flips that ended so far */
+	struct scxg_flip_request requests[SCXG_FLIP_REQUESTS];
+	u32 nr_requests;
+	u32 tgid;		    /* of who asked last */
+	u64 at_ns[SCXG_FLIP_SLOTS]; /* end of the newest, flip n in slot n % SCXG_FLIP_SLOTS */
+	u32 vblanks
+	    [SCXG_FLIP_SLOTS]; /* number of the vblank at it, of the screen's; 0: it has none */
 };
 
 /* Key of map `programs`: comm of a process's leader, and what the thread was to the policy. All 0: no room for more. */

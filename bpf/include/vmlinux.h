@@ -313,6 +313,15 @@ enum scx_ent_flags {
 	SCX_TASK_QUEUED = 1,
 };
 
+/* At a kprobe: the registers that hold arguments. */
+struct pt_regs___x86_64 {
+	unsigned long di, si, dx, cx;
+};
+
+struct pt_regs___aarch64 {
+	unsigned long long regs[4];
+};
+
 #pragma clang attribute pop
 
 /* Bits that are part of no enum. */

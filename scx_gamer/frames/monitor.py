@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from scx_gamer.frames.flips import FlipSource
 from scx_gamer.frames.mangohud import MangoHudSource
 from scx_gamer.frames.model import Frame, FrameError, FrameGame, FrameSource
 from scx_gamer.frames.sleeps import SleepSource, Threads
@@ -29,7 +30,7 @@ Listener = Callable[[str, list[Frame]], None]
 
 def sources(threads: Threads) -> list[FrameSource]:
     """Return every source, the best first."""
-    return [MangoHudSource(), SleepSource(threads)]
+    return [MangoHudSource(), SleepSource(threads), FlipSource()]
 
 
 def best_source(

@@ -31,6 +31,7 @@ PLACES = {
     "/run": ("scx", "tmp"),
     "/run/scx-gamer": ("",),
 }
+_OPTIONAL = ("netlimit", "threads", "frames", "flips", "interference")  # objects
 _NOT_OURS = ("pytest-of-", ".", "systemd-private-", "vng-", "virtme_")
 
 
@@ -57,11 +58,11 @@ class Names:
         """Read the names from the built objects. Raises BpfError."""
         programs: set[str] = set()
         maps: set[str] = set()
-        for name in ("observe", "sched", "netlimit", "threads", "frames", "interference"):
+        for name in ("observe", "sched", *_OPTIONAL):
             try:
                 path = find_object(name)
             except BpfError:
-                if name in ("netlimit", "threads", "frames", "interference"):  # optional parts
+                if name in _OPTIONAL:
                     continue
                 raise
             with Object.open(path) as obj:

@@ -60,9 +60,11 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map_delete_elem": (INT, [INT, PTR]),
     "bpf_map_get_next_key": (INT, [INT, PTR, PTR]),
     "bpf_program__name": (STR, [PTR]),
+    "bpf_program__section_name": (STR, [PTR]),
     "bpf_program__fd": (INT, [PTR]),
     "bpf_program__set_autoload": (INT, [PTR, C.c_bool]),
     "bpf_program__attach": (PTR, [PTR]),
+    "bpf_program__attach_kprobe_multi_opts": (PTR, [PTR, STR, PTR]),
     "bpf_program__attach_cgroup": (PTR, [PTR, INT]),
     "bpf_program__attach_iter": (PTR, [PTR, PTR]),
     "bpf_iter_create": (INT, [INT]),
@@ -111,6 +113,12 @@ class OpenOpts(C.Structure):
     """`struct bpf_object_open_opts` up to the last member in use; `sz` is its size."""
 
     _fields_ = [("sz", SIZE), ("object_name", STR)]
+
+
+class KprobeMultiOpts(C.Structure):
+    """`struct bpf_kprobe_multi_opts` up to the last member in use; `sz` is its size."""
+
+    _fields_ = [("sz", SIZE), ("syms", PTR), ("addrs", PTR), ("cookies", PTR), ("cnt", SIZE)]
 
 
 class TestRunOpts(C.Structure):

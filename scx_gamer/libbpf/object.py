@@ -15,7 +15,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from scx_gamer.libbpf import kernel
-from scx_gamer.libbpf._native import IterOpts, IterTask, OpenOpts, TestRunOpts, native, trim_heap
+from scx_gamer.libbpf._native import (
+    IterOpts,
+    IterTask,
+    KprobeMultiOpts,
+    OpenOpts,
+    TestRunOpts,
+    native,
+    trim_heap,
+)
 from scx_gamer.libbpf.abi import Layout, Mapped, format_code
 from scx_gamer.libbpf.btf import Btf
 from scx_gamer.libbpf.errors import BpfError
@@ -211,7 +219,21 @@ class Program:
 
     def attach(self) -> Link:
         """Attach to the hook of the program's section name."""
+        section = bytes(native()("bpf_program__section_name", self._handle))
+        if section.startswith(b"kprobe.multi/"):
+            return self._attach_function(section.partition(b"/")[2])
         return Link(native().pointer(f"attaching {self.name}", "bpf_program__attach", self._handle))
+
+    def _attach_function(self, function: bytes) -> Link:
+        """Attach to a function that the kernel finds: libbpf reads /proc/kallsyms, which takes CAP_SYSLOG."""
+        names = (C.c_char_p * 1)(function)
+        opts = KprobeMultiOpts(C.sizeof(KprobeMultiOpts), C.addressof(names), cnt=1)
+        return Link(
+            native().pointer(
+                f"attaching {self.name}", "bpf_program__attach_kprobe_multi_opts", self._handle, None,
+                C.addressof(opts),
+            )
+        )  # fmt: skip
 
     def attach_cgroup(self, cgroup_fd: int) -> Link:
         """Attach to a cgroup by a link, which ends with this process."""

@@ -39,6 +39,9 @@ def test_every_object_we_build_is_read(path: Path) -> None:
     if path.name == "frames.bpf.o":
         assert btf.struct("scxg_frame_sleeps").size > 8 * Abi(btf)["FRAME_SLOTS"]
         return
+    if path.name == "flips.bpf.o":
+        assert btf.struct("scxg_flips").size > 8 * Abi(btf)["FLIP_SLOTS"]
+        return
     if path.name == "baseline.bpf.o":  # shares nothing with anybody
         assert btf.struct("sched_ext_ops").size > 0
         return

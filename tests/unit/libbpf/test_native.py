@@ -27,6 +27,7 @@ def headers() -> Path:
 def test_struct_layouts_are_libbpfs(tmp_path: Path) -> None:
     pairs: list[tuple[str, type[C.Structure], bool]] = [
         ("struct bpf_object_open_opts", _native.OpenOpts, False),
+        ("struct bpf_kprobe_multi_opts", _native.KprobeMultiOpts, False),
         ("struct bpf_test_run_opts", _native.TestRunOpts, True),
         ("struct bpf_prog_info", kernel._ProgInfo, False),
         ("struct bpf_map_info", kernel._MapInfo, False),

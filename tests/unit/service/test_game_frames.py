@@ -51,7 +51,7 @@ def test_the_frames_of_the_active_game_are_read_while_it_runs() -> None:
     frames.games_changed()
     loop.second()
     status = frames.status()
-    assert status and status["why"].keys() == {"mangohud", "scheduler"}
+    assert status and status["why"].keys() == {"mangohud", "scheduler", "flips"}
     loop.second()
     tracker.games = []  # it ended, and may come back: it is the active one for a while
     loop.second()

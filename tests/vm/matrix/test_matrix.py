@@ -94,7 +94,9 @@ def test_hooks_on_threads_at_no_higher_price() -> None:
         judge(read())
 
 
-@pytest.mark.parametrize("name", ["observe", "sched", "netlimit", "frames", "interference"])
+@pytest.mark.parametrize(
+    "name", ["observe", "sched", "netlimit", "frames", "flips", "interference"]
+)
 def test_the_verifier_takes_it_at_no_higher_price(name: str) -> None:
     with counted(name) as (obj, read):
         ready(obj)
