@@ -18,24 +18,25 @@ from scx_gamer.leakcheck import check, memory, world
 
 
 @pytest.fixture(autouse=True)
-def without_bpf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out BPF objects, which need root."""
+def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Leave out BPF objects, which need root, and the files of whatever else runs on this machine."""
     monkeypatch.setattr(world, "_bpf", lambda _mine: iter(()))
     monkeypatch.setattr(world, "_cgroups", lambda _mine: iter(()))
+    monkeypatch.setattr(world, "PLACES", {str(tmp_path): ("",)})
 
 
 def kinds(before: world.World) -> set[str]:
     return {resource.kind for resource in world.now() - before}
 
 
-def test_each_kind_is_seen_and_gone_again() -> None:
+def test_each_kind_is_seen_and_gone_again(tmp_path: Path) -> None:
     before = world.now()
     read, write = os.pipe()
     end = threading.Event()
     thread = threading.Thread(target=end.wait)
     thread.start()
     child = subprocess.Popen(["sleep", "60"])
-    handle, name = tempfile.mkstemp(dir="/tmp", prefix="scxg-")
+    handle, name = tempfile.mkstemp(dir=tmp_path)
     try:
         assert kinds(before) == {"fd", "thread", "child process", "file"}
     finally:
