@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.vm.vmlib import machines
+from tests.vm.vmlib import foreign, kernels, machines
 from tests.vm.vmlib.machines import MachineError, find, parse
 
 SIMPLE = 'about = "x"\n[[cores]]\ncount = 2\nthreads = 1\nspeed = 1.0\ndie = 0\n'
@@ -56,6 +56,17 @@ def test_a_slow_core_has_one_thread_of_two() -> None:
     assert machine.qemu_options("").count("thread-id=0") == 3
     assert machine.kernel_options() == ["nr_cpus=12"]
     assert "echo 563 >/run/machine-sysfs/cpu11/cpu_capacity" in machine.setup()
+
+
+def test_a_board_has_its_capacities_in_the_device_tree() -> None:
+    machine = find("rk3588")
+    assert (kernels.newest(machine.architecture), kernels.newest()) == ("7.2-arm64", "newest")
+    assert not machine.setup()
+    found = foreign.capacities(len(machine.cpus))
+    assert found == [cpu.sysfs["cpu_capacity"] for cpu in machine.cpus]
+    assert [round(capacity / max(found), 3) for capacity in found] == [
+        c.speed for c in machine.cpus
+    ]
 
 
 def test_smt_is_switched_off_before_the_files_are_laid_over() -> None:

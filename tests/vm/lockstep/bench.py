@@ -205,6 +205,10 @@ def main() -> int:
         if args.cpus or args.long:
             parser.error("--machine has CPUs of its own: leave out --cpus and --long")
         machine = machines.find(args.machine)
+        if machine.architecture:
+            parser.error(
+                f"--machine {machine.name}: the loads are calibrated for x86 (docs/bench.md)"
+            )
         cpus = len(machine.cpus)
         parts = [replace(part, cpus=cpus, machine=machine.name) for part in parts]
     arguments = ["--pairs", str(args.pairs), "--seconds", str(args.seconds)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -77,17 +78,23 @@ def cells_agree() -> bool:
 def rates_agree(machine: str) -> bool:
     """Measure a machine's rates in two boots, and print those of the first."""
     boots = []
-    for boot in range(2):
-        command = [
-            str(TREE / "tests/vm/run"), "--lockstep", "--machine", machine, "--",
-            "build/venv/bin/python", "-m", "tests.vm.lockstep.rates", machine,
-        ]  # fmt: skip
-        done = subprocess.run(command, cwd=TREE, check=False, stdout=subprocess.PIPE, text=True)
-        boots.append(done.stdout)
-        if boot == 0:
-            print(f"{machine}: {boots[0]}", flush=True)
-        if done.returncode:
-            return False
+    python = "/usr/bin/python3" if machines.find(machine).architecture else "build/venv/bin/python"
+    base = TREE / "build/vm"
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="machine-", dir=base) as folder:
+        scratch = Path(folder, "guest")  # the same, as in cells_agree
+        for boot in range(2):
+            shutil.rmtree(scratch, ignore_errors=True)
+            command = [
+                str(TREE / "tests/vm/run"), "--lockstep", "--machine", machine, "--scratch", str(scratch), "--",
+                python, "-m", "tests.vm.lockstep.rates", machine,
+            ]  # fmt: skip
+            done = subprocess.run(command, cwd=TREE, check=False, stdout=subprocess.PIPE, text=True)
+            boots.append(done.stdout)
+            if boot == 0:
+                print(f"{machine}: {boots[0]}", flush=True)
+            if done.returncode:
+                return False
     if boots[0] != boots[1]:
         print(f"{machine}: the second boot differs: {boots[1]}", file=sys.stderr)
     return boots[0] == boots[1]

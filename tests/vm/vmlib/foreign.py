@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from tests.vm.vmlib.debs import FetchError
+from tests.vm.vmlib.machines import find
 from tests.vm.vmlib.root import TREE, root, run
 
 ARCHITECTURE = "arm64"
@@ -23,10 +24,14 @@ _BOARD = ("-machine", "virt,gic-version=3", "-cpu", "cortex-a76")
 _INIT = TREE / "tests" / "vm" / "vmlib" / "init-foreign"
 _SCRIPT = """#!/bin/bash
 set -- "${{@/ init=/ init={init} vng_init=}}"
-exec {qemu} "$@" {more}
+exec {qemu} {arguments} {more}
 """
-# capacity-dmips-mhz of the Cortex-A55 and the Cortex-A76 in arch/arm64/boot/dts/rockchip/rk3588-base.dtsi
-LITTLE, BIG = 530, 1024
+# In lockstep as tests/vm/vmlib/guest.py has it for x86: no stdin, which has an end at a time of the host's choice. A
+# device answers in the instruction that asks it, for which the patch provides with PCI alone.
+_ARGUMENTS = '"$@"'
+_LOCKSTEP = ("-global", "virtio-mmio.ioeventfd=off")
+_LOCKSTEP_ARGUMENTS = '"${@/#stdio,id=stdin*/null,id=stdin}"'
+LITTLE, BIG = sorted({int(cpu.sysfs["cpu_capacity"]) for cpu in find("rk3588").cpus})
 # What tests/vm/conftest.py, the supervisor and the guest's first process need; no package is configured.
 PACKAGES = [
     "base-files", "base-passwd", "bash", "bpftool", "busybox-static", "coreutils", "dash", "dbus", "gcc", "grep",
@@ -75,10 +80,11 @@ def package() -> Path:
     return PACKAGE
 
 
-def device_tree(cpus: int, memory: str, out: Path) -> Path:
-    """Write the board's device tree with the capacities in it. Raises FetchError."""
-    dump = [*_BOARD, "-machine", f"dumpdtb={out}", "-smp", str(cpus), "-m", memory, "-nographic"]
-    commands = [[_QEMU, *dump]] + [
+def device_tree(cpus: int, memory: str, out: Path, lockstep: Path | None) -> Path:
+    """Write the board's device tree: with the capacities, and in lockstep without random seeds. Raises FetchError."""
+    randomness = ",dtb-randomness=off" if lockstep else ""
+    dump = [*_BOARD, "-machine", f"dumpdtb={out}{randomness}", "-smp", str(cpus), "-m", memory]
+    commands = [[str(lockstep or _QEMU), *dump, "-nographic"]] + [
         ["fdtput", "-t", "u", str(out), f"/cpus/cpu@{number:x}", "capacity-dmips-mhz", str(value)]
         for number, value in enumerate(capacities(cpus))
     ]
@@ -92,13 +98,20 @@ def device_tree(cpus: int, memory: str, out: Path) -> Path:
     return out
 
 
-def qemu(cpus: int, memory: str, folder: Path, scratch: Path) -> str:
+def qemu(
+    cpus: int, memory: str, folder: Path, scratch: Path, lockstep: Path | None, options: str
+) -> str:
     """Return a script that vng runs as QEMU, for the root file system in `folder`. Raises FetchError."""
-    tree = device_tree(cpus, memory, scratch / "board.dtb")
+    tree = device_tree(cpus, memory, scratch / "board.dtb", lockstep)
     files = f"local,id=scxg,path={folder},security_model=none,readonly=on,multidevs=remap"
     more = [*_BOARD, "-dtb", str(tree), "-fsdev", files]
     more += ["-device", "virtio-9p-device,fsdev=scxg,mount_tag=scxg.root"]
-    return _SCRIPT.format(init=_INIT, qemu=_QEMU, more=shlex.join(more))
+    return _SCRIPT.format(
+        init=_INIT,
+        qemu=lockstep or _QEMU,
+        arguments=_LOCKSTEP_ARGUMENTS if lockstep else _ARGUMENTS,
+        more=shlex.join([*more, *((*_LOCKSTEP, *options.split()) if lockstep else ())]),
+    )
 
 
 def with_mounts(command: list[str], folder: Path, image: Path) -> list[str]:

@@ -36,12 +36,10 @@ NO_BOOT_STATUS = 125
 LOCKSTEP_STRETCH_NS = 1000
 # For a reader who waits, and figures that need not be those of metal: a second of virtual time takes less of his.
 BRIEF_STRETCH_NS = 5000
-# No hypervisor, as far as the kernel knows: its locks let in who waits longest, as on metal. Nothing by chance, a clock
-# that begins at the same time in each boot, and no CD drive, which answers when the host gets to it.
-LOCKSTEP_OPTIONS = (
-    "-nodefaults -icount shift=0,sleep=off -cpu max,-hypervisor,-rdrand,-rdseed"
-    " -rtc base=2026-01-01T00:00:00,clock=vm"
-)
+# A clock that begins at the same time in each boot, and no CD drive, which answers when the host gets to it.
+LOCKSTEP_OPTIONS = "-nodefaults -icount shift=0,sleep=off -rtc base=2026-01-01T00:00:00,clock=vm"
+# No hypervisor, as far as the kernel knows: its locks let in who waits longest, as on metal. Nothing by chance.
+LOCKSTEP_CPU = "-cpu max,-hypervisor,-rdrand,-rdseed"
 
 # A card whose driver has vblanks in 7.2, by a timer at the rate of the screen's mode. The kernel draws no console on
 # it, which would take an emulated CPU most of a boot.
@@ -142,13 +140,13 @@ class Guest:
         )
         script.write_text(text)
         script.chmod(0o755)
-        if self.systemd or self.lockstep:
+        if self.kernel.foreign:
+            (scratch / "qemu").write_text(self._foreign_qemu(scratch))
+            (scratch / "qemu").chmod(0o755)
+        elif self.systemd or self.lockstep:
             init = INIT_SYSTEMD if self.systemd else INIT_LOCKSTEP
             qemu = self.lockstep or "qemu-system-x86_64"
             (scratch / "qemu").write_text(QEMU.format(init=init, qemu=qemu))
-            (scratch / "qemu").chmod(0o755)
-        elif self.kernel.foreign:
-            (scratch / "qemu").write_text(self._foreign_qemu(scratch))
             (scratch / "qemu").chmod(0o755)
         with open(scratch / "console", "wb") as console:
             process = subprocess.Popen(
@@ -206,7 +204,7 @@ class Guest:
             return self._foreign_vng(command, script, scratch)
         command += ["--force-9p", f"--rwdir={scratch}"]
         if self.lockstep:
-            options = LOCKSTEP_OPTIONS
+            options = f"{LOCKSTEP_OPTIONS} {LOCKSTEP_CPU}"
             if self.machine:
                 options = self.machine.qemu_options(options)
                 for text in self.machine.kernel_options():
@@ -237,7 +235,9 @@ class Guest:
 
     def _foreign_qemu(self, scratch: Path) -> str:
         assert self.root is not None
-        return foreign.qemu(self.cpus, self.memory, self.root, scratch)
+        return foreign.qemu(
+            self.cpus, self.memory, self.root, scratch, self.lockstep, LOCKSTEP_OPTIONS
+        )
 
     def _foreign_vng(self, command: list[str], script: Path, scratch: Path) -> list[str]:
         assert self.root is not None

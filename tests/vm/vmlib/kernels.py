@@ -21,14 +21,18 @@ HERE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel that can be booted. `cpus` limits the guest, 0 for no limit; `foreign` for another architecture's."""
+    """A kernel that can be booted. `cpus` limits the guest, 0 for no limit; `architecture` is set for a foreign one."""
 
     name: str
     version: str
     image: Path
     cpus: int
     append: tuple[str, ...]
-    foreign: bool = False
+    architecture: str = ""
+
+    @property
+    def foreign(self) -> bool:
+        return bool(self.architecture)
 
 
 def table() -> dict[str, Any]:
@@ -44,6 +48,12 @@ def foreign() -> list[str]:
     return list(table()["foreign"])
 
 
+def newest(architecture: str = "") -> str:
+    """Return the name of the newest kernel of an architecture, this machine's if it is empty."""
+    entries = table()["foreign"].items()
+    return next((name for name, e in entries if e["architecture"] == architecture), "newest")
+
+
 def find(name: str) -> Kernel:
     """A kernel by its name, or by `oldest` and `newest`. Raises FetchError."""
     data = table()
@@ -57,7 +67,7 @@ def find(name: str) -> Kernel:
             _built(name, entry["built"]) if "built" in entry else _packaged(name, entry)
         )
     append = tuple(entry.get("append", ()))
-    return Kernel(name, version, image, entry.get("cpus", 0), append, name in data["foreign"])
+    return Kernel(name, version, image, entry.get("cpus", 0), append, entry.get("architecture", ""))
 
 
 def images() -> list[str]:

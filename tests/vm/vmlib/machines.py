@@ -56,6 +56,9 @@ class Machine:
     to_core: Move = field(default_factory=Move)
     to_die: Move = field(default_factory=Move)
     smt_off: bool = False  # at run time, before the command starts
+    architecture: str = (
+        ""  # empty: this machine's; of another's the device tree has what `sysfs` says
+    )
 
     def smp(self) -> str:
         """Return the value of QEMU's -smp: the CPUs before the first absent one.
@@ -110,7 +113,7 @@ class Machine:
         if self.smt_off:
             lines.append(f"echo off >{SYSFS_CPU}/smt/control")
         files = [(cpu.number, *entry) for cpu in self.cpus for entry in cpu.sysfs.items()]
-        if files:
+        if files and not self.architecture:
             top = "/run/machine-sysfs"
             folders = sorted({f"{top}/{Path(f'cpu{n}', name).parent}" for n, name, _ in files})
             lines.append(f"mkdir -p {shlex.join(folders)}")
@@ -145,6 +148,7 @@ def _machine(name: str, data: dict[str, Any]) -> Machine:
     about, groups = str(data.pop("about")), data.pop("cores")
     to_core, to_die = (Move(**data.pop(key, {})) for key in ("to_core", "to_die"))
     sibling, smt_off = float(data.pop("sibling", 1.0)), bool(data.pop("smt_off", False))
+    architecture = str(data.pop("architecture", ""))
     if data:
         raise ValueError(f"unknown keys: {', '.join(data)}")
     threads = max(int(group["threads"]) for group in groups)
@@ -158,7 +162,9 @@ def _machine(name: str, data: dict[str, Any]) -> Machine:
     cpus = _cpus(groups, cores, threads)
     if not 0 < len(cpus) <= _MAX_CPUS or not 0 < sibling <= 1:
         raise ValueError(f"{len(cpus)} CPUs, {sibling} beside a busy sibling")
-    return Machine(name, about, cpus, dies, cores, threads, sibling, to_core, to_die, smt_off)
+    return Machine(
+        name, about, cpus, dies, cores, threads, sibling, to_core, to_die, smt_off, architecture
+    )
 
 
 def _cpus(groups: list[dict[str, Any]], cores: int, threads: int) -> tuple[Cpu, ...]:
