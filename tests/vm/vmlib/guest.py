@@ -289,15 +289,17 @@ def _compile() -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the guest that we started and everything in its session."""
+    """End the guest that we started and everything in its session, also what outlives the first process of it."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
+        deadline = time.monotonic() + 5
         try:
             os.killpg(process.pid, number)
-            process.wait(5)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.05)
+        except ProcessLookupError:
+            return
 
 
 def _scratch_base() -> Path:
