@@ -42,12 +42,17 @@ def turns(pid: int) -> float:
     return int(status.partition("nonvoluntary_ctxt_switches:")[2].split()[0])
 
 
-def grown(life: Life, pids: list[int], of: Callable[[int], float]) -> list[float]:
-    """The growth of a figure of each process, once they have started and have debt."""
+def grown(life: Life, pids: list[int], of: Callable[[int], float], least: float = 0) -> list[float]:
+    """The growth of a figure of each process, once they have started and have debt; the last one's is at least
+    `least`, which takes longer on a machine that is not our own."""
     life.sleep(1.5)
     before = [of(pid) for pid in pids]
-    life.sleep(SECONDS)
-    return [of(pid) - then for pid, then in zip(pids, before, strict=True)]
+    for _ in range(10):
+        life.sleep(SECONDS)
+        growth = [of(pid) - then for pid, then in zip(pids, before, strict=True)]
+        if growth[-1] >= least:
+            break
+    return growth
 
 
 def test_a_thread_that_yields_lets_the_others_go_first() -> None:
@@ -58,9 +63,9 @@ def test_a_thread_that_yields_lets_the_others_go_first() -> None:
         longest = constants["SCXG_MAX_SLICE_US"]
         tunables[0].set(f"value[{constants['SCXG_TUN_SLICE_US']}]", longest)
         with beside_each_other(spins, spins, "while True: pass") as pids:
-            *spinners, hog = grown(life, pids, turns)
+            *spinners, hog = grown(life, pids, turns, least=20)
     print(f"MEASURED {sum(spinners) / hog:.1f} turns of two spinners for each of a hog's, {hog}")
-    assert hog > 10
+    assert hog >= 20
     # A spinner that keeps its place has hundreds: as many as yields fit a slice of 20 ms.
     assert sum(spinners) < 20 * hog
 
