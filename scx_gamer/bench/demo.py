@@ -67,8 +67,8 @@ def make_plan(pairs: int, seconds: float, per_cpu: float) -> Plan:
         calibration=calibrate(0.1 if brief else 1.0, busy=True),
         period_us=_EMULATED_PERIOD_US if emulated else 0,
         input_hz=100 if emulated else 1000,
-        settle_ms=500 if brief else Spec.settle_ms,
-        warmup_ms=1000 if emulated else 500,
+        settle_ms=300 if brief else Spec.settle_ms,
+        warmup_ms=1000 if emulated else 300 if brief else 500,
     )
     return Plan(pairs, spec, mouse_hz=100 if emulated else 1000, emulated=emulated)
 
