@@ -233,3 +233,13 @@ def foreign_scheduler(name: bytes = b"someone_else") -> Iterator[None]:
             with obj.maps["scx_gamer_ops"].attach_struct_ops():
                 wait_until("the other scheduler", lambda: kernel_state() == "enabled")
                 yield
+
+
+def hooks(name: str = "on_switch") -> list[dict[str, Any]]:
+    """A hook, as the kernel has it loaded: by default that on switches for frames."""
+    done = subprocess.run(
+        ["bpftool", "-j", "prog", "show", "name", name],
+        stdout=subprocess.PIPE, check=False, timeout=60,
+    )  # fmt: skip
+    found = json.loads(done.stdout.strip() or b"[]")  # a line feed where there is none
+    return found if isinstance(found, list) else [found]

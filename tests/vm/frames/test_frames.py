@@ -19,7 +19,7 @@ import pytest
 
 from scx_gamer.bench.workload import Workload, calibrate
 from scx_gamer.config.options import SupervisorOptions
-from tests.vm.harness import Supervised, start_supervisor, wait_until
+from tests.vm.harness import Supervised, hooks, start_supervisor, wait_until
 
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 HOOK_NS = 300
@@ -71,16 +71,6 @@ def logs() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="scxg-logs-", dir="/run") as folder:
         os.chown(folder, _USER, _USER)
         yield Path(folder)
-
-
-def hooks(name: str = "on_switch") -> list[dict[str, Any]]:
-    """A hook, as the kernel has it loaded: by default that on switches for frames."""
-    done = subprocess.run(
-        ["bpftool", "-j", "prog", "show", "name", name],
-        stdout=subprocess.PIPE, check=False, timeout=60,
-    )  # fmt: skip
-    found = json.loads(done.stdout.strip() or b"[]")  # a line feed where there is none
-    return found if isinstance(found, list) else [found]
 
 
 def delay_s(pid: int) -> float:
@@ -195,7 +185,8 @@ def test_waits_are_charged_to_the_programs_that_had_the_cpu(
             f"MEASURED {scheduler}: waited {waited_s:.3f} s, charged {charged}, held {record['held']}"
         )
         by = sum(charged[name]["s"] for name in ("yes", "od") if name in charged)
-        assert by == pytest.approx(waited_s, rel=0.1)
+        # each is rounded to a millisecond, and with the scheduler the game hardly waits
+        assert by == pytest.approx(waited_s, rel=0.1, abs=0.002)
         [held] = [one for one in record["held"] if one["program"] == "od"]
         assert held["waited_s"] > held["ran_s"] > 0
 

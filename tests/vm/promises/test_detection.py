@@ -14,7 +14,7 @@ import pytest
 from scx_gamer.games.detector import RECONCILE_S
 from scx_gamer.games.threads import NO_GAME
 from tests.vm.detect.conftest import CLASS_GAME, Desk, KernelMap
-from tests.vm.harness import Supervised, wait_until
+from tests.vm.harness import Supervised, hooks, wait_until
 from tests.vm.promises.meters import BUSYBOX, Spawner
 
 RATE = 200.0
@@ -91,10 +91,12 @@ def test_what_unrelated_execs_cost_with_no_game(
 
 def test_from_exec_to_class(desk: Desk, sup: Supervised, spawner: Spawner) -> None:
     game, rounds = desk.program("blobfrenzy"), 100
-    # The first of a session also has the scheduler and the hooks on threads loaded, which keeps the supervisor a while.
+    # The first of a session also has the scheduler, the hooks on threads and the session's own loaded, each of which
+    # keeps the supervisor for a while.
     first = desk.start(game)
     sup.wait_state("attached")
     wait_until("the hooks", lambda: sup.status()["detection"]["threads_why"] != NO_GAME, 60)
+    wait_until("the session's hooks", partial(hooks, "count_wakeup"), 60)
     before = sup.ask("snapshot")["control"]["class_delay_hist"]
     with spawner.running(RATE):
         began, known = time.monotonic(), len(spawner.took_s())
