@@ -173,7 +173,7 @@ def main(wanted: list[str]) -> int:
     lines = [*table.slowest(results, SLOWEST), "", *lines]
     minutes = (time.monotonic() - began) / 60
     used = f"{minutes:.1f} min in all, on {os.cpu_count()} CPUs, {busy.percent():.0f} % busy"
-    print("\n".join(["", *lines, used]))
+    print("\n".join(["", *lines, used, *table.red(results)]))
     print(f"\n{passed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables for people: the map of tests/vm in tests/README.md, and what a run of `make test-all` ran."""
+"""Tables for people: the map of tests/vm in tests/README.md, what a run of `make test-all` ran, and what was red."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from tests.suite.plan import Folder, Plan
 from tests.vm.vmlib import kernels
 
 _DURATION = re.compile(r"^([\d.]+)s (?:setup|call|teardown) +(.+)$", re.MULTILINE)
+_RED = re.compile(r"^(?:FAILED|ERROR|SKIPPED) .+$", re.MULTILINE)
+_LAST = 12
 
 
 def _kernels(names: Sequence[str]) -> str:
@@ -67,3 +69,13 @@ def slowest(results: Sequence[Result], count: int) -> list[str]:
     return ["Slowest tests:"] + [
         f"{s:6.0f} s  {tier:<8}  {test}" for s, tier, test in found[:count]
     ]
+
+
+def red(results: Sequence[Result]) -> list[str]:
+    """What failed, by pytest's own lines; where it wrote none, the last that was said. A log that is cut shows it."""
+    lines = []
+    for r in (r for r in results if r.failed):
+        lines.append(f"RED {r.tier} {r.name}:")
+        said = _RED.findall(r.output) or r.output.splitlines()[-_LAST:]
+        lines += [f"  {line[:200]}" for line in said]
+    return lines

@@ -269,3 +269,20 @@ def test_the_slowest_tests_of_all_parts_are_named() -> None:
     lines = table.slowest([one, two], 2)[1:]
     assert [line.split()[0] for line in lines] == ["12", "3"]
     assert lines[0].endswith("tests/vm/bus/test_a.py::test_b[x y]")
+
+
+def test_what_was_red_is_said_again_at_the_end() -> None:
+    green = Result("unit", "unit", 2, 0, 9.0, "2 passed in 1 s")
+    one = Result(
+        "unit", "agent", 1, 1, 9.0, "x\nFAILED tests/unit/a.py::test_a - assert 1\n1 failed"
+    )
+    hung = Result("vm:7.2", "vm 7.2 cli", 0, 1, 900.0, "dots\nin test_b\ntook longer than 800 s\n")
+    lines = table.red([green, one, hung])
+    assert lines[:2] == ["RED unit agent:", "  FAILED tests/unit/a.py::test_a - assert 1"]
+    assert lines[2:] == [
+        "RED vm:7.2 vm 7.2 cli:",
+        "  dots",
+        "  in test_b",
+        "  took longer than 800 s",
+    ]
+    assert table.red([green]) == []
