@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from scx_gamer.dbus import BUS_NAME
 from scx_gamer.dbus.units import SYSTEMD
 from tests.agent.support import listening, session
 from tests.agent.test_notice import Supervisor, connected
+from tests.programs import running
 
 MB = 1 << 20
 UID = os.getuid()
@@ -146,11 +146,8 @@ def test_what_a_killed_agent_held_is_the_next_one_s_to_give_back(tmp_path: Path)
             )
             # the process that plays is this one, which the agent of another process sees as its user's too
             words = (here.desktop, here.machine, str(here.file), str(here.proc))
-            with subprocess.Popen([sys.executable, "-c", program, *words]) as agent:
-                try:
-                    await until(lambda: here.systemd.low.get("app-doom-7.scope") == 64 * MB)
-                finally:
-                    agent.kill()
+            with running([sys.executable, "-c", program, *words]):
+                await until(lambda: here.systemd.low.get("app-doom-7.scope") == 64 * MB)
             rows = here.file.read_bytes()
             here.systemd.low["app-doom-7.scope"] = 0  # as if it had been killed before it set it
             async with listening(here.adapter()):

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.programs import running
+
 _LOADS = ("cpu", "fork", "affinity")
 _WANTED = {"--affinity-delay": ["1"], "--affinity-pin": []}
 _END_S = 60
@@ -33,14 +35,12 @@ def stress(seconds: int, folder: Path) -> Iterator[None]:
     cpus = str(os.cpu_count() or 1)
     command = ["stress-ng", "--aggressive", "-M", "-c", cpus, "-f", cpus, "--affinity", "1"]
     command += [*_options(), "--temp-path", str(folder), "--timeout", str(seconds)]
-    with (folder / "report").open("w") as report:
-        load = subprocess.Popen(command, cwd=folder, stdout=report, stderr=report)
-        try:
-            yield
-            load.wait(_END_S)
-        finally:
-            load.kill()
-            load.wait()
+    with (
+        (folder / "report").open("w") as report,
+        running(command, cwd=folder, stdout=report, stderr=report) as load,
+    ):
+        yield
+        load.wait(_END_S)
     said = (folder / "report").read_text()
     done = worked(said)
     # Its exit status is about its own complaints, an old fork that could not be had among them.

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from scx_gamer.bench import workload
+from tests.programs import running
 
 SHAPES = ["few", "chain30", "workers", "cpubound", "unlocked", "fps240", "desktop"]
 KINDS = [
@@ -171,7 +172,7 @@ def test_sigterm_ends_it_with_a_report(program: Path, prefix: list[str], args: l
     read_fd, write_fd = os.pipe()
     with (
         os.fdopen(read_fd, "rb") as ready,
-        subprocess.Popen(
+        running(
             [*prefix, program, *args, "--ready-fd", str(write_fd)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -17,6 +17,7 @@ import pytest
 
 from scx_gamer.cli import topview
 from scx_gamer.cli.topview import View
+from tests.programs import running
 from tests.screen import Screen, on_screen
 
 TOP = Path(__file__).resolve().parents[3]
@@ -250,14 +251,13 @@ def test_threads_of_a_process() -> None:
 def server(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A control socket that answers, in a process of its own; the environment to reach it."""
     env = {**os.environ, "SCX_GAMER_RUNTIME_DIR": str(tmp_path)}
-    with subprocess.Popen(
+    with running(
         [sys.executable, "-c", SERVER, str(tmp_path)], cwd=TOP, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         env["SERVER_PID"] = str(process.pid)
         yield env
-        process.kill()
 
 
 ARGV = (sys.executable, "-m", "scx_gamer", "top", "--delay", "0.2")

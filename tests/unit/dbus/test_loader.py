@@ -12,6 +12,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from scx_gamer.dbus.loader import ACTION, LOADER, MODES, NAME, PATH
 from scx_gamer.dbus.service import BusService, properties_of
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from tests.hostile import attack, values
+from tests.programs import running
 from tests.unit.dbus.conftest import Daemon, Turning, turning
 from tests.unit.dbus.test_service import wait
 
@@ -312,25 +314,25 @@ def test_bus_that_goes_ends_it(bus: Daemon, supervisor: Supervisor, start: Start
     assert process.returncode == FAILED and "bus" in text
 
 
-def as_stranger(*lines: str) -> subprocess.Popen[bytes]:
+def as_stranger(*lines: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """Run lines of Python as a user who may nothing, with this module's names."""
     Path(os.environ["DBUS_SYSTEM_BUS_ADDRESS"].partition("path=")[2]).parent.chmod(0o755)
     program = "\n".join(
         # imports first, late ones too: the user may not be able to enter the folder of this tree
         ("from tests.unit.dbus.test_loader import *", "wire.library()", "os.setuid(65534)", *lines)
     )
-    return subprocess.Popen([sys.executable, "-c", program], cwd=TREE)
+    return running([sys.executable, "-c", program], cwd=TREE)
 
 
 def test_ordinary_user_needs_polkit(supervisor: Supervisor, start: Start) -> None:
     """Reads are free. Without polkit nobody but root changes anything."""
     start()
-    stranger = as_stranger(
+    with as_stranger(
         "assert properties()['CurrentScheduler'] == 'scx_gamer'",
         "name, text = refused('StopScheduler')",
         "assert name == 'AccessDenied' and 'polkit' in text, (name, text)",
-    )
-    assert stranger.wait(60) == 0 and supervisor.asked == []
+    ) as stranger:
+        assert stranger.wait(60) == 0 and supervisor.asked == []
 
 
 @pytest.mark.parametrize("allows", [True, False])
@@ -341,18 +343,19 @@ def test_polkit_is_asked_as_scx_loader_asks_it(
     start()
     with BusClient(60) as polkit:
         assert of_bus(polkit, "RequestName", "su", "org.freedesktop.PolicyKit1", 4) == [1]
-        stranger = as_stranger(
+        wanted = (
             "call('StopScheduler')" if allows else "assert 'polkit' in refused('StopScheduler')[1]"
         )
-        question = polkit.receive()
-        while question.member != "CheckAuthorization":
+        with as_stranger(wanted) as stranger:
             question = polkit.receive()
-        assert (question.body[1], question.body[3]) == (ACTION, 1)
-        verdict = wire.library().Message.new_method_return(
-            question, "(bba{ss})", [[allows, False, {}]]
-        )
-        polkit._sock.sendall(wire.encode(verdict, 4711))
-        assert stranger.wait(60) == 0
+            while question.member != "CheckAuthorization":
+                question = polkit.receive()
+            assert (question.body[1], question.body[3]) == (ACTION, 1)
+            verdict = wire.library().Message.new_method_return(
+                question, "(bba{ss})", [[allows, False, {}]]
+            )
+            polkit._sock.sendall(wire.encode(verdict, 4711))
+            assert stranger.wait(60) == 0
     assert supervisor.asked == ["stop"] * allows
 
 

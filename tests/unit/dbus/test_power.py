@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 from scx_gamer.dbus.client import BusClient, NoService
 from scx_gamer.dbus.power import NAMES
 from scx_gamer.dbus.service import BusService
+from tests.programs import running
 from tests.unit.dbus.conftest import Daemon, Turning, turning
 from tests.unit.dbus.test_service import World, wait
 
@@ -171,11 +171,8 @@ def test_killed_supervisor_leaves_no_hold(profiles: Profiles) -> None:
         "service.power.want('performance', 'a game runs')\n"
         "loop.run()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program]) as supervisor:
-        try:
-            wait(lambda: profiles.state() == HELD)
-        finally:
-            supervisor.send_signal(signal.SIGKILL)
+    with running([sys.executable, "-c", program]):
+        wait(lambda: profiles.state() == HELD)
     wait(lambda: profiles.state() == FREE)
 
 

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +27,7 @@ from scx_gamer.dbus.units import (
 )
 from scx_gamer.service.resources import Resources
 from scx_gamer.system.procfs import boot_id
+from tests.programs import running
 from tests.unit.dbus.conftest import Daemon, Turning, turning
 from tests.unit.dbus.test_power import owned
 from tests.unit.dbus.test_service import World, wait
@@ -99,12 +98,9 @@ def set_value(unit: str, name: str, value: int) -> None:
 
 @pytest.fixture
 def systemd(bus: Daemon) -> Iterator[None]:
-    with subprocess.Popen([sys.executable, "-c", STAND_IN]) as process:
-        try:
-            wait(lambda: owned(SYSTEMD))
-            yield
-        finally:
-            process.kill()
+    with running([sys.executable, "-c", STAND_IN]):
+        wait(lambda: owned(SYSTEMD))
+        yield
 
 
 class Holding:
@@ -241,11 +237,8 @@ def test_killed_supervisor_s_properties_are_the_next_one_s(
         monkeypatch.setenv(variable, str(state))
     for way in ("next supervisor", "give-back"):
         command = [sys.executable, "-c", program, str(holding.file)]
-        with subprocess.Popen(command) as supervisor:
-            try:
-                wait(lambda: (value_of(*GAME), value_of(*DISK)) == (1 << 30, 20))
-            finally:
-                supervisor.send_signal(signal.SIGKILL)
+        with running(command):
+            wait(lambda: (value_of(*GAME), value_of(*DISK)) == (1 << 30, 20))
         assert value_of(*GAME) == 1 << 30  # nobody has given it back yet
         if way == "give-back":
             assert daemon.run(None, None, give_back=True) == 0
@@ -298,18 +291,15 @@ def test_the_bus_may_come_and_go(bus: Daemon, tmp_path: Path, holding: Holding) 
     bus.stop()
     wait(lambda: not holding.service.connected)
     bus.start()
-    with subprocess.Popen([sys.executable, "-c", STAND_IN]) as process:
-        try:
-            wait(lambda: owned(SYSTEMD))
-            holding.want({})
-            holding.want({GAME: 1 << 30})
-            wait(lambda: holding.held() == {GAME: 1 << 30} and holding.settled())
-            assert value_of(*GAME) == 1 << 30
-            holding.turn.do(holding.service.close)
-            holding.turn.do(holding.hold.close)
-            assert value_of(*GAME) == 0 and not holding.file.exists()
-        finally:
-            process.kill()
+    with running([sys.executable, "-c", STAND_IN]):
+        wait(lambda: owned(SYSTEMD))
+        holding.want({})
+        holding.want({GAME: 1 << 30})
+        wait(lambda: holding.held() == {GAME: 1 << 30} and holding.settled())
+        assert value_of(*GAME) == 1 << 30
+        holding.turn.do(holding.service.close)
+        holding.turn.do(holding.hold.close)
+        assert value_of(*GAME) == 0 and not holding.file.exists()
 
 
 def test_settings_become_properties(systemd: None, holding: Holding, tmp_path: Path) -> None:

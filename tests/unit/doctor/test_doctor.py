@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from scx_gamer.doctor import (
 from scx_gamer.libbpf import BpfError
 from scx_gamer.scheduler import sysfs
 from scx_gamer.scheduler.machine import State
+from tests.programs import running
 
 TOP = Path(__file__).resolve().parents[3]
 GOOD = """
@@ -254,16 +254,13 @@ def test_utilization_clamps_bound_the_frequency_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("nice", "named"), [(0, False), (5, True), (-3, True), (10, False)])
 def test_nice_values_without_effect(nice: int, named: bool) -> None:
     """Of a real process. One that has ended, and kernel threads, are passed over."""
-    with subprocess.Popen(["sleep", "60"]) as sleep:
-        try:
-            os.setpriority(os.PRIO_PROCESS, sleep.pid, nice)
-            wait_for(lambda: Path(f"/proc/{sleep.pid}/comm").read_text() == "sleep\n")
-            found = list(machine.nice_values([sleep.pid, 2**22]))
-            assert [f"sleep ({nice})" in one.what for one in found] == [True] * named
-            os.sched_setscheduler(sleep.pid, os.SCHED_IDLE, os.sched_param(0))
-            assert not list(machine.nice_values([sleep.pid]))
-        finally:
-            sleep.kill()
+    with running(["sleep", "60"]) as sleep:
+        os.setpriority(os.PRIO_PROCESS, sleep.pid, nice)
+        wait_for(lambda: Path(f"/proc/{sleep.pid}/comm").read_text() == "sleep\n")
+        found = list(machine.nice_values([sleep.pid, 2**22]))
+        assert [f"sleep ({nice})" in one.what for one in found] == [True] * named
+        os.sched_setscheduler(sleep.pid, os.SCHED_IDLE, os.sched_param(0))
+        assert not list(machine.nice_values([sleep.pid]))
 
 
 def wait_for(what: Callable[[], bool]) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +17,7 @@ from scx_gamer.games.explain import explain, listing
 from scx_gamer.games.proc import MAX_TEXT_OF_USER, Process, ProcFs, Tree, parse_environ
 from scx_gamer.games.tracker import MAX_GAMES, MAX_GAMES_OF_USER, Tracker
 from scx_gamer.system.procfs import uids_of
+from tests.programs import running
 from tests.unit.games.trees import FakeProc
 
 DATA = detect.load(Path(__file__).parents[3] / "profiles" / "detect.toml")
@@ -69,9 +69,8 @@ def test_what_an_ordinary_user_gains_at_most() -> None:
         folder.chmod(0o755)
 
         def run(path: Path, uid: int) -> int:
-            process = subprocess.Popen([path, "60"], user=uid, group=uid, extra_groups=[], cwd="/")
-            stack.callback(process.wait, 10)
-            stack.callback(process.kill)
+            who = {"user": uid, "group": uid, "extra_groups": []}
+            process = stack.enter_context(running([path, "60"], cwd="/", **who))
             started.add(process.pid)
             return process.pid
 

@@ -21,6 +21,7 @@ from scx_gamer.games.proc import ProcFs, Tree
 from scx_gamer.games.tracker import Tracker
 from tests.agent.support import session
 from tests.java import class_file
+from tests.programs import running
 
 DATA = lists.load(Path(__file__).parents[3] / "profiles" / "detect.toml")
 DOOM, IWAD = "/usr/games/chocolate-doom", "/usr/share/games/doom/freedoom1.wad"
@@ -38,7 +39,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             *argv: str, exe: str = "", env: dict[str, str] | None = None, root: str = ""
         ) -> int:
             process = stack.enter_context(
-                subprocess.Popen(
+                running(
                     argv,
                     executable=exe or None,
                     env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **(env or {})},
@@ -49,7 +50,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
                     preexec_fn=(lambda: os.chroot(root)) if root else None,
                 )
             )
-            stack.callback(process.kill)
             return process.pid
 
         yield run

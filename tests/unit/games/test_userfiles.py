@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from scx_gamer.games import desktop, records, userfiles
 from scx_gamer.games.proc import ProcFs
 from scx_gamer.games.userfiles import Mounts, names_below, read_below, resolve
+from tests.programs import running
 
 ENTRY = "[Desktop Entry]\nType=Application\nName={}\nExec={}\nCategories=Game;\n"
 
@@ -198,7 +198,7 @@ def test_an_upgraded_program_is_roots_if_root_alone_could_have_put_it_there(tmp_
             program = folder / "pipewire"
             shutil.copy(os.path.realpath(shutil.which("sleep") or "sleep"), program)
             os.chown(program, owner, owner)
-            with subprocess.Popen([program, "100"]) as process:
+            with running([program, "100"]) as process:
                 proc = ProcFs()
                 wait_for_exec(process.pid, program)
                 assert (known := proc.read(process.pid)) and proc.is_roots(known) == (owner == 0)
@@ -206,7 +206,6 @@ def test_an_upgraded_program_is_roots_if_root_alone_could_have_put_it_there(tmp_
                 gone = proc.read(process.pid)
                 assert gone is not None and gone.exe.endswith(" (deleted)")
                 assert proc.is_roots(gone) == (owner == 0)
-                process.kill()
     finally:
         shutil.rmtree(folder)
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from scx_gamer.config.network import Target, parse_target
 from scx_gamer.netlimit import cgroups
 from scx_gamer.netlimit.cgroups import Hierarchy, Member
 from scx_gamer.system.procfs import cgroup_of, program_names, start_of
+from tests.programs import running
 
 ROOT_LINE = "29 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw"
 UNIFIED = "36 25 0:31 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
@@ -96,15 +96,12 @@ def test_programs_by_any_of_their_names(tmp_path: Path) -> None:
     copy = tmp_path / "a-name-longer-than-sixteen"
     copy.write_bytes(Path("/bin/sleep").read_bytes())
     copy.chmod(0o755)
-    with subprocess.Popen([copy, "100"]) as process:
-        try:
-            for name in (str(copy), copy.name):
-                found = cgroups.resolve(Target("exe", name), tmp_path)
-                assert [member.pid for member in found] == [process.pid], name
-            assert cgroups.resolve(Target("exe", "a-name"), tmp_path) == []
-            assert copy.name in program_names(process.pid)
-        finally:
-            process.kill()
+    with running([copy, "100"]) as process:
+        for name in (str(copy), copy.name):
+            found = cgroups.resolve(Target("exe", name), tmp_path)
+            assert [member.pid for member in found] == [process.pid], name
+        assert cgroups.resolve(Target("exe", "a-name"), tmp_path) == []
+        assert copy.name in program_names(process.pid)
     assert program_names(process.pid) == ()
     assert start_of(process.pid) is None and cgroup_of(process.pid) is None
 

@@ -21,6 +21,7 @@ from scx_gamer.netlimit.cgroups import Member
 from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.registry import Registry, smallest
 from scx_gamer.system.loop import Loop
+from tests.programs import running
 
 SLOTS = 5
 
@@ -116,10 +117,7 @@ class World:
         self.before = open_files()
 
     def process(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(["sleep", "1000"])
-        self._stack.callback(process.wait)
-        self._stack.callback(process.kill)
-        return process
+        return self._stack.enter_context(running(["sleep", "1000"]))
 
     def folder(self, name: str) -> str:
         (self.top / name).mkdir(exist_ok=True)

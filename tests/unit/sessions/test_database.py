@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 from scx_gamer.sessions import SessionError
 from scx_gamer.sessions.database import MIGRATIONS, VERSION, Database, Sample, open_for_writing
 from scx_gamer.sessions.record import CUT, ENDED, RUNNING
+from tests.programs import running
 from tests.unit.sessions.support import Source, made, record
 
 TREE = Path(__file__).resolve().parents[3]
@@ -322,14 +322,14 @@ with open_for_writing(Path(sys.argv[1])) as db:
 
 def test_a_killed_writer_loses_nothing_that_it_had_written(path: Path) -> None:
     for _ in range(3):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, path], cwd=TREE, stdout=subprocess.PIPE)  # fmt: skip
-        assert writer.stdout is not None
-        written = [int(writer.stdout.readline()) for _ in range(200)][-1]
-        writer.send_signal(signal.SIGKILL)
-        rest = writer.stdout.read().split()
-        written = int(rest[-1]) if rest else written
-        writer.wait()
-        writer.stdout.close()
+        with running(
+            [sys.executable, "-c", WRITER, path], cwd=TREE, stdout=subprocess.PIPE
+        ) as writer:
+            assert writer.stdout is not None
+            written = [int(writer.stdout.readline()) for _ in range(200)][-1]
+            writer.kill()
+            rest = writer.stdout.read().split()
+            written = int(rest[-1]) if rest else written
         with open_for_writing(path) as db:
             row = db.listing(0, (), count=1)[0]
             assert row["state"] == CUT and row["duration_s"] >= written

@@ -16,6 +16,7 @@ from scx_gamer.profiles import Game, load
 from scx_gamer.tune import dropin, store
 from scx_gamer.tune.course import Course
 from scx_gamer.tune.subject import Subject, subject_of
+from tests.programs import running
 from tests.unit.profiles.support import LIMITS
 from tests.unit.tune.test_course import kept
 
@@ -91,10 +92,8 @@ def process_in(folder: Path) -> Iterator[int]:
     """A process that waits in a folder until the block ends."""
     folder.mkdir(parents=True)
     command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE) as process:
+    with running(command, cwd=folder, stdin=subprocess.PIPE) as process:
         yield process.pid
-        assert process.stdin is not None
-        process.stdin.close()
 
 
 def test_an_update_by_steam_is_another_version(tmp_path: Path) -> None:

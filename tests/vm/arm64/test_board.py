@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from scx_gamer.scheduler import topology
+from tests.programs import running
 from tests.vm.harness import Supervised, start_supervisor, wait_until
 from tests.vm.vmlib.foreign import BIG, capacities
 
@@ -26,16 +26,12 @@ def placement(sup: Supervised) -> dict[str, float]:
 @contextmanager
 def game_on(cpu: int, sup: Supervised) -> Iterator[None]:
     """A game that spins: it begins on that CPU, and may then run on any."""
-    game = subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"])
-    try:
+    with running(["/bin/sh", "-c", "while :; do :; done"]) as game:
         os.sched_setaffinity(game.pid, {cpu})
         sup.ask("game_add", pid=game.pid)
         wait_until("its class", lambda: placement(sup)["away_s"] > 0.2, 60)
         os.sched_setaffinity(game.pid, set(range(CPUS)))
         yield
-    finally:
-        game.kill()
-        game.wait()
 
 
 def test_the_kernel_and_our_home_have_the_capacities_of_the_device_tree() -> None:

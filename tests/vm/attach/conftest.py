@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from scx_gamer.libbpf import Abi, Mapped, Object, find_object
 from scx_gamer.scheduler.attached import fit_ops
+from tests.programs import running
 
 SHARED = ("windows", "tunables", "control", "classes", "events")
 SCHED_EXT = Path("/sys/kernel/sched_ext")
@@ -129,10 +129,7 @@ def hogs() -> Iterator[Callable[[int], None]]:
 
         def start(count: int) -> None:
             for _ in range(count):
-                hog = stack.enter_context(
-                    subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"])
-                )
-                stack.callback(hog.kill)
+                stack.enter_context(running(["/bin/sh", "-c", "while :; do :; done"]))
 
         yield start
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import running
 from tests.vm.bus.conftest import ASK_S, STRANGER, owned
 from tests.vm.bus.service import service
 from tests.vm.harness import wait_until
@@ -26,16 +27,12 @@ def daemon() -> Iterator[None]:
     found = next(
         Path(p) for p in ("/usr/libexec", "/usr/lib") if Path(p, "power-profiles-daemon").exists()
     )
-    process = subprocess.Popen(
+    with running(
         [found / "power-profiles-daemon"],
         env={**os.environ, "POWER_PROFILE_DAEMON_FAKE_DRIVER": "1"}, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
+    ):  # fmt: skip
         wait_until("the daemon", lambda: owned(NAME), 60, ASK_S)
         yield
-    finally:
-        process.kill()
-        process.wait(10)
 
 
 def active() -> str:
@@ -61,7 +58,7 @@ def test_held_for_a_game_and_free_after_a_kill(daemon: None) -> None:
     try:
         with service("auto") as supervisor:
             assert active() == "balanced"
-            with subprocess.Popen(command, stdin=subprocess.DEVNULL) as game:
+            with running(command, stdin=subprocess.DEVNULL):
                 wait_until("the hold", lambda: active() == "performance", 60, ASK_S)
                 doctor = subprocess.run(
                     ["scx-gamer", "doctor"], capture_output=True, text=True, timeout=300
@@ -69,6 +66,5 @@ def test_held_for_a_game_and_free_after_a_kill(daemon: None) -> None:
                 assert "power profile: performance is held" in doctor.stdout
                 supervisor.send_signal(signal.SIGKILL)
                 wait_until("the end of the hold", lambda: active() == "balanced", 60, ASK_S)
-                game.kill()
     finally:
         DROP_IN.unlink()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from scx_gamer import control
+from tests.programs import running
 from tests.vm.harness import SCHED_EXT, kernel_state, wait_until
 from tests.vm.systemd.conftest import UNIT, drop_in, journal, run, show, status
 
@@ -51,11 +52,10 @@ def game() -> Iterator[subprocess.Popen[bytes]]:
     for path in (HOME, *HOME.rglob("*")):
         os.chown(path, user.pw_uid, user.pw_gid)
     # The name alone tells nothing: argument 0 is another one.
-    with subprocess.Popen(
+    with running(
         ["sleep", "3600"], executable=program, user=user.pw_uid, group=user.pw_gid, extra_groups=[]
     ) as process:
         yield process
-        process.kill()
     shutil.rmtree(HOME)
     CONFIG.unlink()
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from scx_gamer.libbpf import kernel
+from tests.programs import running
 
 PORT = 9715
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
@@ -148,16 +149,13 @@ def test_exec_is_the_game_as_long_as_it_lives(cli: Cli) -> None:
     assert len(alone.stderr.splitlines()) == 1
     with cli.running("auto"):
         argv = cli.argv("exec", "--", "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.2; done")
-        with subprocess.Popen(argv, env=cli.env) as game:
-            try:
-                cli.wait("attached")
-                got = scraped()
-                assert got["game_active"] == 1
-                assert json.loads(cli("games", "list", "--json").stdout)[0]["pid"] == game.pid
-                game.send_signal(signal.SIGTERM)
-                assert game.wait(30) == 9
-            finally:
-                game.kill()  # it has no other end
+        with running(argv, env=cli.env) as game:
+            cli.wait("attached")
+            got = scraped()
+            assert got["game_active"] == 1
+            assert json.loads(cli("games", "list", "--json").stdout)[0]["pid"] == game.pid
+            game.send_signal(signal.SIGTERM)
+            assert game.wait(30) == 9
         cli.wait("idle")
         assert scraped()["game_active"] == 0
 

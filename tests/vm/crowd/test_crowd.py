@@ -19,6 +19,7 @@ from scx_gamer import control
 from scx_gamer.libbpf import Abi, find_object, kernel, object_btf
 from scx_gamer.libbpf._native import native
 from scx_gamer.libbpf.abi import Layout
+from tests.programs import running
 from tests.vm.bus.service import service
 from tests.vm.harness import wait_until
 from tests.vm.hostile.attack import PROCESSES, attack
@@ -64,11 +65,8 @@ class Crowd:
         for number, program in enumerate((POLLER, SCRAPER)):
             log = f"/run/crowd{number}"
             with open(log, "wb") as out:
-                process = subprocess.Popen(
-                    [sys.executable, "-c", program], stdout=out, stdin=subprocess.DEVNULL
-                )
-            stack.callback(process.wait, 20)
-            stack.callback(process.kill)
+                command = [sys.executable, "-c", program]
+                stack.enter_context(running(command, stdout=out, stdin=subprocess.DEVNULL))
             self._logs.append(log)
 
     def answered(self) -> tuple[int, int]:
@@ -152,12 +150,9 @@ class Probe:
 @contextmanager
 def game() -> Iterator[None]:
     """Run a game that does nothing: without one no node is open, and the evdev path opens no window."""
-    with subprocess.Popen(["sleep", "infinity"]) as process:
-        try:
-            control.request("game_add", pid=process.pid)
-            yield
-        finally:
-            process.kill()
+    with running(["sleep", "infinity"]) as process:
+        control.request("game_add", pid=process.pid)
+        yield
 
 
 @contextmanager

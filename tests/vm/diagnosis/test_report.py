@@ -15,6 +15,7 @@ import pytest
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.games.threads import NO_GAME
 from scx_gamer.libbpf import kernel
+from tests.programs import running
 from tests.vm.harness import faulty, foreign_scheduler, start_supervisor, wait_until
 
 MAIN = (sys.executable, "-m", "scx_gamer")
@@ -56,32 +57,27 @@ def report(root: Path, folder: Path) -> dict[str, str]:
 
 
 def test_the_report_of_a_running_supervisor(tmp_path: Path) -> None:
-    secret = subprocess.Popen(["bash", "-c", "exec -a x sleep 600"])
-    try:
-        with start_supervisor() as supervised:
-            supervised.ask("game_add", pid=secret.pid)
-            # the supervisor's own hooks on a game's threads come a moment after the game
-            wait_until(
-                "the hooks on threads",
-                lambda: supervised.status()["detection"]["threads_why"] != NO_GAME,
-                60,
-            )
-            ids = {kind: set(kernel.ids(kind)) for kind in ("prog", "map", "link")}
-            files = report(supervised.root, tmp_path)
-            now = {kind: kernel.names(kind) for kind in ids}
+    with running(["bash", "-c", "exec -a x sleep 600"]) as secret, start_supervisor() as supervised:
+        supervised.ask("game_add", pid=secret.pid)
+        # the supervisor's own hooks on a game's threads come a moment after the game
+        wait_until(
+            "the hooks on threads",
+            lambda: supervised.status()["detection"]["threads_why"] != NO_GAME,
+            60,
+        )
+        ids = {kind: set(kernel.ids(kind)) for kind in ("prog", "map", "link")}
+        files = report(supervised.root, tmp_path)
+        now = {kind: kernel.names(kind) for kind in ids}
 
-            def more() -> list[str]:
-                found = {kind: set(kernel.ids(kind)) - ids[kind] for kind in ids}
-                return [f"{k} {now[k].get(n, n)}" for k, numbers in found.items() for n in numbers]
+        def more() -> list[str]:
+            found = {kind: set(kernel.ids(kind)) - ids[kind] for kind in ids}
+            return [f"{k} {now[k].get(n, n)}" for k, numbers in found.items() for n in numbers]
 
-            try:
-                wait_until("what doctor loaded is gone", lambda: not more())
-            except AssertionError as err:
-                raise AssertionError(f"{err}: {more()}") from err
-            assert supervised.state() == "attached"
-    finally:
-        secret.kill()
-        secret.wait()
+        try:
+            wait_until("what doctor loaded is gone", lambda: not more())
+        except AssertionError as err:
+            raise AssertionError(f"{err}: {more()}") from err
+        assert supervised.state() == "attached"
     status = json.loads(files["status.json"])
     assert status["state"] == "attached"
     assert status["games"][0]["comm"] == "game-1"

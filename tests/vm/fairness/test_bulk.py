@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import built
+from tests.programs import built, running
 from tests.vm.attach.conftest import Life, attach
 
 GAME = Path(__file__).with_name("bulk.c")
 
 
 def lateness_us(how: str, life: Life) -> int:
-    with subprocess.Popen(
+    with running(
         [built(GAME), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None and process.stdout is not None

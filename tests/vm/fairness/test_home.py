@@ -11,6 +11,7 @@ from subprocess import PIPE, Popen
 
 import pytest
 
+from tests.programs import running
 from tests.vm.attach.conftest import Life, attach, attached
 
 CPUS = os.cpu_count() or 1
@@ -31,8 +32,7 @@ def at_home(*, home: int = 1) -> Iterator[tuple[Life, Spin]]:
         life.control.set("game_active", 1)
 
         def spin() -> Popen[bytes]:
-            process = stack.enter_context(Popen(["/bin/sh", "-c", f"read x; {SPIN}"], stdin=PIPE))
-            stack.callback(process.kill)
+            process = stack.enter_context(running(["/bin/sh", "-c", f"read x; {SPIN}"], stdin=PIPE))
             os.sched_setaffinity(process.pid, {0})
             life.mark(process.pid, "GAME")
             assert process.stdin is not None

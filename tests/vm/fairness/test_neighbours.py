@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import running
 from tests.vm.attach.conftest import Life, attach
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -25,8 +26,7 @@ def beside_each_other(*programs: str) -> Iterator[list[int]]:
         pids = []
         for program in programs:
             words = [sys.executable, "-Sc", f"import os\nos.sched_setaffinity(0, {{0}})\n{program}"]
-            process = stack.enter_context(subprocess.Popen(words))
-            stack.callback(process.kill)
+            process = stack.enter_context(running(words))
             pids.append(process.pid)
         yield pids
 

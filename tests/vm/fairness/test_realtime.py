@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import built
+from tests.programs import built, running
 from tests.vm.attach.conftest import Life, attach, attached
 
 PROGRAM = Path(__file__).with_name("realtime.c")
@@ -20,9 +20,7 @@ HITS, BURST_MS = 10, 300  # an emulated CPU has its turn after up to 100 ms
 def hit(life: Life | None, burst_ms: int) -> Iterator[int]:
     """Bursts during which the game went on, and its longest gap in us."""
     words = [str(built(PROGRAM)), str(HITS), str(burst_ms)]
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with running(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         game = int(process.stdout.readline())
         try:

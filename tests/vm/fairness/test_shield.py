@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from scx_gamer.system.procfs import parse_stat, read
+from tests.programs import running
 from tests.vm.attach.conftest import Life, attach, attached
 
 CPUS = os.cpu_count() or 1
@@ -29,9 +30,7 @@ def beside(*, isolate: int = 1) -> Iterator[tuple[Life, subprocess.Popen[bytes],
         life.tunables.set(f"value[{life.abi.constants['SCXG_TUN_SMT_ISOLATE']}]", isolate)
 
         def spin(*prefix: str) -> subprocess.Popen[bytes]:
-            process = stack.enter_context(subprocess.Popen([*prefix, "/bin/sh", "-c", SPIN]))
-            stack.callback(process.kill)
-            return process
+            return stack.enter_context(running([*prefix, "/bin/sh", "-c", SPIN]))
 
         game = spin("taskset", "-c", "0")
         entry = life.abi.pack("scxg_class_entry", class_id=life.abi.constants["SCXG_CLASS_GAME"])

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from statistics import median
 import pytest
 
 from scx_gamer.libbpf import Object
-from tests.programs import built
+from tests.programs import built, running
 from tests.vm.attach.conftest import Life, attach
 
 pytestmark = pytest.mark.needs("/sys/devices/system/cpu/cpu2")
@@ -53,8 +52,7 @@ def test_full_speed_for_the_game_and_for_others_what_they_use(
 
         def bound(cpu: int, code: str) -> int:
             words = ["taskset", "-c", str(cpu), sys.executable, "-S", "-c", code]
-            process = stack.enter_context(subprocess.Popen(words))
-            stack.callback(process.kill)
+            process = stack.enter_context(running(words))
             return process.pid
 
         life.mark(bound(0, TENTH), "GAME")

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.programs import built
+from tests.programs import built, running
 from tests.vm.attach.conftest import attach, attached, events, refills
 from tests.vm.attach.test_attach import bound_ns
 
@@ -31,9 +30,8 @@ def test_two_thousand_spinning_threads_and_a_fork_storm(tmp_path: Path) -> None:
     program = shutil.copy(built(Path(__file__).with_name("storm.c")), tmp_path)
     with attach() as life:
         before = refills()
-        with subprocess.Popen([program]) as storm:
+        with running([program]):
             life.sleep(SECONDS)
-            storm.kill()
         assert attached() or life.ended()
         assert refills() == before, events()
         print(f"oldest waiter {life.state.get('oldest_wait_max_ns') / 1e6:.1f} ms")

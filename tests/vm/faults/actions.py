@@ -23,6 +23,7 @@ import pytest
 
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import BpfError
+from tests.programs import running
 from tests.vm.harness import (
     Supervised,
     directories,
@@ -224,15 +225,12 @@ def sysrq(patient: Patient) -> None:
 
 
 @contextmanager
-def running(*commands: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes that are ended with the block."""
+def hogs(command: list[str], count: int) -> Iterator[None]:
+    """Run a command that many times at once."""
     with ExitStack() as stack:
-        found = []
-        for command in commands:
-            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
-            stack.callback(process.kill)
-            found.append(process)
-        yield found
+        for _ in range(count):
+            stack.enter_context(running(command, stderr=subprocess.DEVNULL))
+        yield
 
 
 def starved(patient: Patient) -> None:
@@ -245,7 +243,7 @@ def starved(patient: Patient) -> None:
         assert status["state"] == "attached"
         return bool(status["scheduler"]["effects_off"] == before)
 
-    with running(*[["/bin/sh", "-c", HOG]] * (4 * (os.cpu_count() or 1))):
+    with hogs(["/bin/sh", "-c", HOG], 4 * (os.cpu_count() or 1)):
         wait_until("a supervisor that beats among four hogs a CPU", steady, 180)
         began = time.monotonic()
         patient.sup.status()
@@ -254,7 +252,7 @@ def starved(patient: Patient) -> None:
 
 def fork_storm(patient: Patient) -> None:
     storm = "while :; do (:) & (:) & (:) & wait; done"
-    with running(["/bin/sh", "-c", storm], ["/bin/sh", "-c", storm]):
+    with hogs(["/bin/sh", "-c", storm], 2):
         time.sleep(3)
         assert patient.sup.state() == "attached"
 
@@ -263,7 +261,7 @@ def real_time_hog(patient: Patient) -> None:
     """A task above every scheduler class of ours, on one CPU."""
     hog = ["chrt", "-f", "50", "/bin/sh", "-c", HOG]
     # Who ends it stands above it: there may be one CPU.
-    with running(["chrt", "-f", "51", "timeout", "3", *hog]) as (limited,):
+    with running(["chrt", "-f", "51", "timeout", "3", *hog]) as limited:
         time.sleep(2)
         limited.wait(60)
     wait_until("attached", lambda: patient.sup.state() == "attached", 60)
@@ -272,14 +270,14 @@ def real_time_hog(patient: Patient) -> None:
 def pinned_hogs(patient: Patient) -> None:
     """More than one task that can run on one CPU alone."""
     pinned = ["taskset", "-c", "0", "/bin/sh", "-c", HOG]
-    with running(pinned, pinned, pinned):
+    with hogs(pinned, 3):
         time.sleep(3)
         assert patient.sup.state() == "attached"
 
 
 def pinned_kworkers(patient: Patient) -> None:
     """Work that the kernel queues on every CPU and waits for, beside two hogs on each."""
-    with running(*[["/bin/sh", "-c", HOG]] * (2 * (os.cpu_count() or 1))):
+    with hogs(["/bin/sh", "-c", HOG], 2 * (os.cpu_count() or 1)):
         time.sleep(1)
         began, worst = time.monotonic(), 0.0
         while time.monotonic() < began + 3:

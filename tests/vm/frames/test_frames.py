@@ -19,6 +19,7 @@ import pytest
 
 from scx_gamer.bench.workload import Workload, calibrate
 from scx_gamer.config.options import SupervisorOptions
+from tests.programs import running
 from tests.vm.harness import Supervised, hooks, start_supervisor, wait_until
 
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
@@ -164,9 +165,8 @@ def test_waits_are_charged_to_the_programs_that_had_the_cpu(
 
         def run(*argv: str) -> subprocess.Popen[bytes]:
             process = stack.enter_context(
-                subprocess.Popen(["taskset", "-c", "1", *argv], stdout=subprocess.DEVNULL)
+                running(["taskset", "-c", "1", *argv], stdout=subprocess.DEVNULL)
             )
-            stack.callback(process.kill)
             return process
 
         game = run(os.path.realpath(sys.executable), "-S", "-c", _STEADY)
@@ -194,11 +194,10 @@ def test_waits_are_charged_to_the_programs_that_had_the_cpu(
 def test_a_log_of_mangohud_is_better_than_any_hook(sup: Supervised, logs: Path) -> None:
     """Its frame times are those of the game to a thousandth, and the kernel is left alone."""
     log = logs / "game_2026-01-01_00-00-00.csv"
-    game = subprocess.Popen(
+    with running(
         [os.path.realpath(sys.executable), "-S", "-c", _OVERLAID, str(log), "20"],
         stdin=subprocess.DEVNULL, user=_USER, group=_USER, extra_groups=(), umask=0o022,
-    )  # fmt: skip
-    try:
+    ) as game:  # fmt: skip
         sup.ask("game_add", pid=game.pid)
         wait_source(sup, "mangohud")
         wait_until("frames", lambda: frames(sup)["count"] > 300, 60, every_s=0.5)
@@ -213,7 +212,4 @@ def test_a_log_of_mangohud_is_better_than_any_hook(sup: Supervised, logs: Path) 
         wait_until(
             "its end", lambda: "cut" in frames(sup)["why"].get("mangohud", ""), 30, every_s=0.4
         )
-    finally:
-        game.kill()
-        game.wait()
     wait_until("no game", lambda: "frames" not in sup.status(), 30)

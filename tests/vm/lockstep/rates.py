@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from scx_gamer.scheduler import topology
+from tests.programs import running
 from tests.vm.vmlib.machines import SYSFS_CPU, Cpu, Machine, Move, find
 
 _LONG = 100_000  # rounds of a measured speed, some milliseconds
@@ -40,16 +41,13 @@ def spin(rounds: int) -> float:
 @contextmanager
 def busy(cpu: Cpu) -> Iterator[None]:
     """Keep a CPU busy."""
-    with subprocess.Popen(
+    with running(
         [sys.executable, "-S", "-c", f"import os; os.sched_setaffinity(0, {{{cpu.number}}})\n"
          "os.write(1, b'.')\nwhile True: pass"], stdout=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        try:
-            process.stdout.read(1)
-            yield
-        finally:
-            process.kill()
+        process.stdout.read(1)
+        yield
 
 
 def on(cpu: Cpu, rounds: int) -> float:

@@ -26,6 +26,7 @@ from scx_gamer.netlimit import programs
 from scx_gamer.scheduler.store import State
 from scx_gamer.system.procfs import boot_id
 from tests.processes import end
+from tests.programs import running
 from tests.vm.harness import Supervised, wait_until
 
 TRAFFIC = Path(__file__).with_name("traffic.py")
@@ -111,9 +112,7 @@ class Internet:
                 """)
         for what in ("serve", "answer"):
             command = ["ip", "netns", "exec", SERVER, sys.executable, "-I", str(TRAFFIC), what]
-            server = subprocess.Popen(command, stdout=subprocess.PIPE)
-            stack.callback(server.wait, 20)
-            stack.callback(server.kill)
+            server = stack.enter_context(running(command, stdout=subprocess.PIPE))
             assert server.stdout is not None and server.stdout.readline() == b"ready\n"
             server.stdout.close()
 

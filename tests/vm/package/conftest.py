@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.programs import running
 from tests.vm.harness import kernel_state, wait_until
 
 TOP = Path(__file__).resolve().parents[3]
@@ -153,7 +154,7 @@ def purge(before: set[str]) -> None:
 def game() -> Iterator[subprocess.Popen[bytes]]:
     """A program of the ordinary user that its desktop entry calls a game."""
     user = pwd.getpwnam(USER)
-    with subprocess.Popen(
+    with running(
         ["sh", "-c", "while :; do sleep 0.02; done"], executable=GAME, stdin=subprocess.DEVNULL, cwd="/",
         user=user.pw_uid, group=user.pw_gid, extra_groups=[],
     ) as process:  # fmt: skip
@@ -163,5 +164,3 @@ def game() -> Iterator[subprocess.Popen[bytes]]:
         except AssertionError as err:
             why = run("scx-gamer", "games", "explain", str(process.pid), check=False)
             raise AssertionError(f"{err}\n{why}\n{journal()}") from err
-        finally:
-            process.kill()

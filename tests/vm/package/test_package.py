@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.programs import running
 from tests.screen import on_screen
 from tests.vm.harness import kernel_state, wait_until
 from tests.vm.package.conftest import (
@@ -50,17 +51,14 @@ def prometheus() -> Iterator[None]:
     (folder / "prometheus.yml").write_text(
         f"global: {{scrape_interval: 3s}}\nrule_files: [{rules}]\n{config}"
     )
-    with subprocess.Popen(
+    with running(
         [
             "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
             f"--web.listen-address={PROMETHEUS}",
         ],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=folder,
-    ) as process:  # fmt: skip
-        try:
-            yield
-        finally:
-            process.kill()
+    ):  # fmt: skip
+        yield
 
 
 def stored(expr: str) -> list[Any]:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.pages import PAGES, TOP, commands_of
+from tests.programs import running
 from tests.screen import on_screen
 from tests.vm.harness import wait_until
 from tests.vm.systemd.conftest import DROP_IN, run, show, start, status
@@ -44,13 +45,10 @@ def test_every_command_of_the_pages_works() -> None:
     run("systemctl", "daemon-reload")
     start()
     wait_until("the supervisor answers", lambda: status()["state"] in ("idle", "attached"), 60)
-    with subprocess.Popen(["sh", "-c", "while :; do sleep 0.01; done"]) as game:
-        try:
-            run("scx-gamer", "games", "add", str(game.pid))
-            for line in lines:
-                execute(line, game.pid)
-        finally:
-            game.kill()
+    with running(["sh", "-c", "while :; do sleep 0.01; done"]) as game:
+        run("scx-gamer", "games", "add", str(game.pid))
+        for line in lines:
+            execute(line, game.pid)
 
 
 def execute(line: str, pid: int) -> None:

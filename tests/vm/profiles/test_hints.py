@@ -15,6 +15,7 @@ from typing import Any
 
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.service.session_hints import BURST
+from tests.programs import running
 from tests.vm.harness import Supervised, open_tree, python_in, start_supervisor, wait_until
 
 USER, OTHER = 4711, 4712
@@ -76,12 +77,8 @@ def program(uid: int) -> Iterator[int]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         path = shutil.copy("/bin/sleep", f"{folder}/waiter")
-        process = subprocess.Popen([path, "600"], user=uid, group=uid, extra_groups=[], cwd="/")
-        try:
+        with running([path, "600"], user=uid, group=uid, extra_groups=[], cwd="/") as process:
             yield process.pid
-        finally:
-            process.kill()
-            process.wait(30)
 
 
 def test_a_users_hints() -> None:

@@ -13,6 +13,7 @@ import pytest
 from scx_gamer.config import settings
 from scx_gamer.config.network import parse_rate
 from scx_gamer.config.options import SupervisorOptions
+from tests.programs import running
 from tests.vm.harness import Supervised, start_supervisor, wait_until
 from tests.vm.netlimit.world import Cgroup
 
@@ -58,16 +59,13 @@ def test_the_limit_follows_the_profile_and_ends_with_the_game(
     with start_supervisor(options, state="idle") as sup:
         assert sup.status()["network"]["available"], sup.status()["network"]["why"]
         assert down(sup) == []
-        with subprocess.Popen([game, "1000"]) as process:
-            try:
-                wait_until("the profile's rate", lambda: down(sup) == [parse_rate("2 Mbit/s")], 60)
-                assert sup.status()["profile"]["active"] == "own"
-                own.write_text(OWN.format("1 Mbit/s"))
-                wait_until("its new rate", lambda: down(sup) == [parse_rate("1 Mbit/s")], 60)
-                sup.ask("profile_set", name="powersave", sticky=False)
-                assert down(sup) == [parse_rate("8 Mbit/s")]
-                sup.ask("profile_set", name="auto", sticky=False)
-                assert down(sup) == [parse_rate("1 Mbit/s")]
-            finally:
-                process.kill()
+        with running([game, "1000"]):
+            wait_until("the profile's rate", lambda: down(sup) == [parse_rate("2 Mbit/s")], 60)
+            assert sup.status()["profile"]["active"] == "own"
+            own.write_text(OWN.format("1 Mbit/s"))
+            wait_until("its new rate", lambda: down(sup) == [parse_rate("1 Mbit/s")], 60)
+            sup.ask("profile_set", name="powersave", sticky=False)
+            assert down(sup) == [parse_rate("8 Mbit/s")]
+            sup.ask("profile_set", name="auto", sticky=False)
+            assert down(sup) == [parse_rate("1 Mbit/s")]
         wait_until("the end of the limit", lambda: down(sup) == [], 60)

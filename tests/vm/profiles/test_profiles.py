@@ -22,6 +22,7 @@ from scx_gamer import control, metrics
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import Abi, find_object, kernel, object_btf
 from scx_gamer.libbpf._native import native
+from tests import programs
 from tests.vm.harness import Supervised, directories, faulty, start_supervisor, wait_until
 
 ABI = Abi(object_btf(find_object("observe")))
@@ -158,21 +159,18 @@ def test_the_games_own_profile_comes_with_it_and_goes() -> None:
         shutil.copy("/bin/sleep", game)
         # as `exec` does it: the process is made a game first and becomes the program later
         script = 'read line; exec "$0" 300'
-        with subprocess.Popen(
+        with programs.running(
             ["/bin/sh", "-c", script, str(game)], stdin=subprocess.PIPE
         ) as process:
-            try:
-                run.sup.ask("game_add", pid=process.pid)
-                assert run.profile()["active"] == "auto"
-                assert process.stdin is not None
-                process.stdin.write(b"\n")
-                process.stdin.flush()
-                wait_until("the profile", lambda: run.profile()["active"] == "some")
-                assert run.profile()["why"] == "exe some-game of the game that runs"
-                assert in_kernel() == DEFAULTS | {"slice_us": 1000}
-                run.sup.wait_state("attached")
-            finally:
-                process.kill()
+            run.sup.ask("game_add", pid=process.pid)
+            assert run.profile()["active"] == "auto"
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            wait_until("the profile", lambda: run.profile()["active"] == "some")
+            assert run.profile()["why"] == "exe some-game of the game that runs"
+            assert in_kernel() == DEFAULTS | {"slice_us": 1000}
+            run.sup.wait_state("attached")
         wait_until("the end of the game", lambda: run.profile()["active"] == "auto")
         assert in_kernel() == DEFAULTS
         run.sup.wait_state("idle")

@@ -16,6 +16,7 @@ from evdev import UInput, ecodes
 
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import find_object
+from tests.programs import running
 from tests.vm.harness import Supervised, directories, start_supervisor, wait_until
 from tests.vm.input import devices
 
@@ -72,12 +73,7 @@ def press(supervisor: Supervised, keys: UInput) -> tuple[int, float]:
 
 
 def start(stack: ExitStack, *command: str | Path, stdin: int = subprocess.DEVNULL) -> int:
-    process = subprocess.Popen(
-        [str(part) for part in command], stdin=stdin, stdout=subprocess.DEVNULL
-    )
-    stack.callback(process.wait, 10)
-    stack.callback(process.kill)
-    return process.pid
+    return stack.enter_context(running(command, stdin=stdin, stdout=subprocess.DEVNULL)).pid
 
 
 def answers_each_press(
@@ -121,11 +117,9 @@ def test_a_game_behind_a_compositor(
         read, write = os.pipe()
         game = start(stack, "cat", stdin=read)
         supervisor.ask("game_add", pid=game)
-        one = subprocess.Popen(
-            [str(compositor), node(keys)], stdin=subprocess.DEVNULL, stdout=write
+        stack.enter_context(
+            running([compositor, node(keys)], stdin=subprocess.DEVNULL, stdout=write)
         )
-        stack.callback(one.wait, 10)
-        stack.callback(one.kill)
         for fd in (read, write):
             os.close(fd)
 

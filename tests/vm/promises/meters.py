@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.programs import running
 
 BUSYBOX = "/bin/busybox"  # static: nothing to load
 
@@ -63,8 +64,5 @@ class Spawner:
             str(self._told),
             str(self._program),
         ]
-        with subprocess.Popen(command) as p:
-            try:
-                yield
-            finally:
-                p.kill()
+        with running(command):
+            yield

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from scx_gamer import control
+from tests.programs import running
 from tests.vm.harness import wait_until
 from tests.vm.installed import PACKAGING
 from tests.vm.systemd.conftest import UNIT, drop_in, journal, run, show, start, status
@@ -283,14 +284,13 @@ def session() -> Iterator[None]:
         (units / f"{unit}.d").mkdir(parents=True)
         (units / f"{unit}.d/test.conf").write_text(f"[Service]\n{text}")
     run("systemctl", "daemon-reload")
-    with subprocess.Popen(
-        ["dbus-daemon", "--session", "--nofork", f"--address={address}"], **user
-    ) as bus:
+    with running(["dbus-daemon", "--session", "--nofork", f"--address={address}"], **user) as bus:
         wait_until("the session bus", (runtime / "bus").exists, 30)
         run("systemctl", "start", f"user@{PLAYER}.service")
         yield
         run("systemctl", "stop", f"user@{PLAYER}.service")
         bus.terminate()
+        bus.wait(30)
     for unit in settings:
         shutil.rmtree(units / f"{unit}.d")
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import kernel
 from scx_gamer.system.procfs import stat_of
+from tests.programs import running
 from tests.vm.attach.conftest import Life, attach, gone
-from tests.vm.faults.actions import running
 from tests.vm.harness import start_supervisor, wait_until
 
 # Sixteen threads that come, sleep and go for as long as the process lives.
@@ -59,7 +59,7 @@ def classify(life: Life, tgid: int, name: str | None) -> None:
 
 def test_gauges_count_live_tasks_and_end_at_zero() -> None:
     with attach() as life:
-        with running([sys.executable, "-c", CHURN]) as (churn,):
+        with running([sys.executable, "-c", CHURN]) as churn:
             for name in ("GAME", "CRITICAL", None, "GAME", "BACKGROUND", "GAME", "CRITICAL") * 2:
                 classify(life, churn.pid, name)
                 life.sleep(0.4)
@@ -80,7 +80,7 @@ def test_a_hog_is_charged_all_of_its_runtime() -> None:
     """Not one slice of it: alone on its CPU it is not stopped for seconds."""
     with attach() as life:
         command = ["nice", "-n", "19", "/bin/sh", "-c", "while :; do :; done"]
-        with running(command) as (hog,):
+        with running(command) as hog:
             life.sleep(3)
             hog.send_signal(signal.SIGSTOP)
             life.sleep(0.5)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from scx_gamer import control
+from tests.programs import running
 from tests.vm.harness import kernel_state, wait_until
 from tests.vm.systemd.conftest import UNIT, attached, drop_in, journal, run, show, start, status
 
@@ -149,17 +149,13 @@ def test_a_session_is_recorded_by_the_units_own_user() -> None:
     """The sandbox lets sqlite map and lock its files; the database is nobody else's."""
     drop_in(mode="auto")
     start()
-    game = subprocess.Popen(["sh", "-c", "while :; do sleep 0.01; done"])
-    try:
+    with running(["sh", "-c", "while :; do sleep 0.01; done"]) as game:
         control.request("game_add", pid=game.pid, timeout_s=60)
         wait_until("a record", lambda: status()["sessions"]["running"] == 1, 90, 0.5)
         assert status()["sessions"]["write_errors"] == 0, journal()
         path = Path("/var/lib/scx-gamer/sessions.db")
         assert (path.owner(), path.stat().st_mode & 0o777) == ("scx-gamer", 0o600)
         os.kill(pid(), signal.SIGKILL)
-    finally:
-        game.kill()
-        game.wait(30)
     run("systemctl", "stop", UNIT)  # root reads the file itself now, and it stays the unit's
     assert ", then the supervisor was killed" in run("scx-gamer", "sessions", "show", "1")
     run("scx-gamer", "sessions", "delete", "--all")

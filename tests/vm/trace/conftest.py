@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import built
+from tests.programs import built, running
 
 TRACE = (sys.executable, "-m", "scx_gamer", "trace")
 TRACING = Path("/sys/kernel/tracing")
@@ -31,13 +31,10 @@ def binary() -> Path:
 
 @contextmanager
 def target(binary: Path, *args: str) -> Iterator[int]:
-    with subprocess.Popen([binary, "600", *args], stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            yield process.pid
-        finally:
-            process.kill()
+    with running([binary, "600", *args], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process.pid
 
 
 def trace(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from scx_gamer.libbpf import kernel
+from tests.programs import running
 from tests.vm.harness import start_supervisor, wait_until
 from tests.vm.trace.conftest import (
     EVENTS,
@@ -46,12 +48,9 @@ def test_threads_that_begin_later_are_followed(binary: Path) -> None:
         "    t = threading.Thread(target=lambda: time.sleep(0.02)); t.start(); t.join()\n"
         "    time.sleep(0.03)\n"
     )
-    with subprocess.Popen([sys.executable, "-S", "-c", code]) as process:
-        try:
-            time.sleep(0.5)
-            found = answer("wakeups", str(process.pid))
-        finally:
-            process.kill()
+    with running([sys.executable, "-S", "-c", code]) as process:
+        time.sleep(0.5)
+        found = answer("wakeups", str(process.pid))
     # its own wake-ups from sleep alone are one a round; the new threads double that
     rounds = 3 / 0.05
     assert sum(group["count"] for group in found["groups"]) > rounds, found
@@ -62,17 +61,13 @@ def test_who_preempts_names_the_hog(binary: Path) -> None:
     with target(binary, "spin") as pid:
         before = set(kernel.ids("prog"))
         argv = [*TRACE, "who-preempts", str(pid), "--json", "--seconds", "8"]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as asked:
+        with running(argv, stdout=subprocess.PIPE, text=True) as asked:
             # not earlier: the compiler needs a CPU too
             wait_until("the probe", lambda: set(kernel.ids("prog")) - before, 150)
-            hogs = [
-                subprocess.Popen(["sh", "-c", "while :; do :; done"])
-                for _ in range(2 * (os.cpu_count() or 1))
-            ]
-            out, _ = asked.communicate(timeout=150)
-            for hog in hogs:
-                hog.kill()
-                hog.wait()
+            with ExitStack() as stack:
+                for _ in range(2 * (os.cpu_count() or 1)):
+                    stack.enter_context(running(["sh", "-c", "while :; do :; done"]))
+                out, _ = asked.communicate(timeout=150)
     found = json.loads(out)
     by = groups(found)
     assert by["sh"]["count"] >= 3, by

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from scx_gamer.libbpf import kernel
+from tests.programs import running
 from tests.vm.harness import wait_until
 from tests.vm.input import devices
 from tests.vm.trace.conftest import (
@@ -65,7 +66,7 @@ def test_input_from_event_to_reader(binary: Path) -> None:
         wait_until("the device's node", lambda: Path(path).exists())
         with target(binary, path):
             argv = [*TRACE, "input", "--json", "--seconds", "4"]
-            with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as asked:
+            with running(argv, stdout=subprocess.PIPE, text=True) as asked:
                 sent = 0
                 while asked.poll() is None:
                     devices.key(keyboard, 30, sent % 2)
@@ -88,9 +89,7 @@ def test_nothing_stays_when_it_is_interrupted_or_killed(binary: Path) -> None:
         for number, status in ((signal.SIGINT, 0), (signal.SIGKILL, -9)):
             argv = [sys.executable, "-m", "scx_gamer", "trace", "frames", str(pid), "--json",
                     "--function", f"{binary}:draw_frame", "--seconds", "300"]  # fmt: skip
-            with subprocess.Popen(
-                argv, stdout=subprocess.PIPE, text=True, start_new_session=True
-            ) as asked:
+            with running(argv, stdout=subprocess.PIPE, text=True, start_new_session=True) as asked:
                 wait_until("the probe", lambda: set(kernel.ids("prog")) - before["prog"], 120)
                 time.sleep(2)
                 if number == signal.SIGINT:  # Ctrl-C goes to the whole group

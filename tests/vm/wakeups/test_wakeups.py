@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scx_gamer import control
+from tests.programs import running
 from tests.vm.harness import kernel_state, wait_until
 from tests.vm.systemd.conftest import drop_in, show, start, status
 from tests.vm.user_manager import user_manager
@@ -49,13 +49,10 @@ def a_second(what: str, group: str) -> float:
 
 @contextmanager
 def a_game() -> Iterator[None]:
-    with subprocess.Popen([sys.executable, "-c", FRAMES]) as game:
-        try:
-            control.request("game_add", pid=game.pid, timeout_s=60)
-            wait_until("the scheduler", lambda: kernel_state() == "enabled", 90, 0.5)
-            yield
-        finally:
-            game.kill()
+    with running([sys.executable, "-c", FRAMES]) as game:
+        control.request("game_add", pid=game.pid, timeout_s=60)
+        wait_until("the scheduler", lambda: kernel_state() == "enabled", 90, 0.5)
+        yield
 
 
 def test_the_supervisor_and_the_agent_sleep() -> None:
