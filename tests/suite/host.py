@@ -22,6 +22,7 @@ from tests.suite.jobs import (
 )
 from tests.suite.plan import Extra, Plan
 
+_SEED = "SCX_GAMER_FUZZ_SEED"
 _BASH = (b"#!/usr/bin/env bash", b"#!/bin/sh", b"#!/bin/bash")
 
 
@@ -62,24 +63,28 @@ def lint() -> Iterator[Job]:
         yield check("lint", name, command)
 
 
-def unit() -> Iterator[Job]:
-    yield pytest("unit", "unit", "tests/unit")
-    yield pytest("unit", "agent", "tests/agent")
+def unit(env: dict[str, str]) -> Iterator[Job]:
+    yield pytest("unit", "unit", "tests/unit", *_draws(env))
+    yield pytest("unit", "agent", "tests/agent", *_draws(env))
+
+
+def _draws(env: dict[str, str]) -> list[str]:
+    """Have Hypothesis draw from the fuzzers' seed, if there is one."""
+    return [f"--hypothesis-seed={env[_SEED]}"] if _SEED in env else []
 
 
 def _tree_seed() -> dict[str, str]:
     """A seed of the fuzzers that each commit draws anew and a second run of it repeats; none without git."""
-    seed, given = "SCX_GAMER_FUZZ_SEED", os.environ.get("SCX_GAMER_FUZZ_SEED")
-    if given:
-        return {seed: given}
+    if given := os.environ.get(_SEED):
+        return {_SEED: given}
     done = subprocess.run(
         ["git", "rev-parse", "HEAD:"], cwd=TREE, capture_output=True, text=True, check=False
     )
-    return {} if done.returncode else {seed: str(int(done.stdout[:8], 16))}
+    return {} if done.returncode else {_SEED: str(int(done.stdout[:8], 16))}
 
 
 def policy(env: dict[str, str]) -> Iterator[Job]:
-    yield pytest("policy", "policy", "tests/policy", env=env)
+    yield pytest("policy", "policy", "tests/policy", *_draws(env), env=env)
 
 
 def fuzz(env: dict[str, str]) -> Iterator[Job]:
@@ -112,7 +117,7 @@ def tiers(plan: Plan, level: str) -> dict[str, list[Job]]:
     env = {"SCX_GAMER_FUZZ_S": str(plan.fuzz_s[level])} | (_tree_seed() if level == "test" else {})
     return {
         "lint": list(lint()),
-        "unit": list(unit()),
+        "unit": list(unit(env)),
         "policy": list(policy(env)),
         "fuzz": list(fuzz(env)),
         "packages": list(packages()),
