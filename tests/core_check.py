@@ -3,8 +3,8 @@
 
 python -m tests.core_check [KERNEL …]    names of kernels.toml (without one: all), or paths of a vmlinuz or of raw BTF
 
-A field that no kernel of the matrix may lack makes it fail, and so does a kernel with no form of a kfunc in FORMS.
-Optional requests (flavours, existence checks, other weak kfuncs) are counted.
+A field that no kernel of the matrix may lack, or have in a size that is read wrong, makes it fail, and so does a kernel
+with no form of a kfunc in FORMS. Optional requests (flavours, existence checks, other weak kfuncs) are counted.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from scx_gamer.libbpf.btf import (
     KIND_ENUM64,
     KIND_FUNC,
     KIND_FUNC_PROTO,
+    KIND_INT,
+    KIND_PTR,
     KIND_STRUCT,
     KIND_UNION,
     Btf,
@@ -38,6 +40,8 @@ OBJECTS = ("observe", "sched", "netlimit", "threads", "frames", "flips", "interf
 _BTF_HEADER = b"\x9f\xeb\x01\0\x18\0\0\0"
 # enum bpf_core_relo_kind
 FIELD_EXISTS, LAST_FIELD_KIND = 2, 5
+_LOADS_AND_STORES = (1, 2, 3)  # BPF_LDX, BPF_ST and BPF_STX of include/uapi/linux/bpf_common.h
+_SCALARS = (KIND_INT, KIND_PTR, KIND_ENUM, KIND_ENUM64)
 _KINDS = (KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64)
 # Arguments of a weak kfunc: where the kernel has not this type, it has not the kfunc, and nobody gets there.
 WITH_THEIR_KFUNC = frozenset({"scx_bpf_dsq_insert_vtime_args"})
@@ -60,11 +64,21 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Request:
-    """One relocation: the type, the member path below it (empty for the type itself), whether it may be missing."""
+    """One relocation: the type, the member path below it (empty for the type itself), whether it may be missing.
+
+    `size` is the member's in bytes, 0 for no scalar. The kernel's must be the same if `exact`: libbpf adjusts loads and
+    stores of unsigned integers and of pointers, and nothing else (bpf_core_calc_field_relo() in relo_core.c).
+    """
 
     type_name: str
     path: tuple[str, ...]
     optional: bool
+    size: int = 0
+    exact: bool = False
+
+    def __str__(self) -> str:
+        path = ".".join((self.type_name, *self.path))
+        return f"{path} of {self.size} bytes" if self.size else path
 
 
 def image_btf(path: Path) -> bytes:
@@ -129,35 +143,40 @@ def requests(path: Path) -> list[Request]:
     (size,) = struct.unpack_from("<I", ext, at)
     at += 4
     while at < end:
-        _section, count = struct.unpack_from("<II", ext, at)
+        section, count = struct.unpack_from("<II", ext, at)
+        code = elf_section(raw, btf._string(section), path.name)
         at += 8
         for _ in range(count):
-            _insn, type_id, access, kind = struct.unpack_from("<IIII", ext, at)
+            insn, type_id, access, kind = struct.unpack_from("<IIII", ext, at)
             at += size
-            request = _request(btf, type_id, btf._string(access), kind)
-            if request is not None:
-                found.add(request)
+            adjusts = code[insn] & 7 in _LOADS_AND_STORES
+            found.add(_request(btf, type_id, btf._string(access), kind, adjusts))
     return sorted(found, key=lambda r: (r.type_name, r.path))
 
 
-def _request(btf: Btf, type_id: int, access: str, kind: int) -> Request | None:
+def _request(btf: Btf, type_id: int, access: str, kind: int, adjusts: bool) -> Request:
     _, t = btf._resolve(type_id)
     name, flavour, _ = t.name.partition("___")
     if kind > LAST_FIELD_KIND:  # types and enumerators: all of ours are asked for with a fallback
         return Request(name, (), True)
     path: list[str] = []
+    size, exact = 0, False
     layout = btf.struct_by_id(type_id)
     for index in [int(n) for n in access.split(":")[1:]]:
         fields = list(layout.fields.values())
         if index >= len(fields):
             break
-        path.append(fields[index].name)
+        field = fields[index]
+        path.append(field.name)
+        of = btf._types[field.type_id].kind
+        size = field.size if of in _SCALARS else 0
+        exact = not adjusts or field.signed or of not in (KIND_INT, KIND_PTR)
         try:
-            layout = btf.struct_by_id(fields[index].type_id)
+            layout = btf.struct_by_id(field.type_id)
         except BpfError:
             break
     optional = bool(flavour) or kind == FIELD_EXISTS or name in WITH_THEIR_KFUNC
-    return Request(name, tuple(path), optional)
+    return Request(name, tuple(path), optional, size, exact)
 
 
 def missing(kernel: Btf, wanted: list[Request]) -> list[Request]:
@@ -177,7 +196,8 @@ def _answers(kernel: Btf, request: Request) -> bool:
         if member is None:
             return False
         type_id = member
-    return True
+    there = kernel._field("", 0, type_id)
+    return request.size in (0, there.size) or not (request.exact or there.signed)
 
 
 def _member(kernel: Btf, type_id: int, name: str, depth: int = 0) -> int | None:
@@ -243,7 +263,7 @@ def main(arguments: list[str]) -> int:
             fatal = [r for r in lacks if not r.optional]
             bad += len(fatal)
             print(f"{name} {obj}: {len(asked)} relocations, {len(lacks) - len(fatal)} answered by a fallback"
-                  + "".join(f"; no {r.type_name}.{'.'.join(r.path)}" for r in fatal), flush=True)  # fmt: skip
+                  + "".join(f"; no {r}" for r in fatal), flush=True)  # fmt: skip
     return 1 if bad else 0
 
 

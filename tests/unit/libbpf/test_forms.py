@@ -73,6 +73,47 @@ def test_a_form_that_the_scheduler_does_not_declare(
         resolved(tmp_path, OLDEST)
 
 
+# task_struct::on_cpu is an int up to Linux 7.1, and a u8 since. One member is loaded, the other read by a helper.
+READER = """
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct scxg_test {{ {0} loaded; {0} copied; }};
+#pragma clang attribute pop
+u64 seen;
+SEC("tp_btf/sched_wakeup")
+int BPF_PROG(read, struct scxg_test *t)
+{{
+	seen = t->loaded + BPF_CORE_READ(t, copied);
+	return 0;
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ours", "kernels", "misread"),
+    [
+        ("int", "int", []),
+        ("int", "unsigned", []),
+        ("int", "unsigned char", ["copied of 4", "loaded of 4"]),
+        ("unsigned", "unsigned char", ["copied of 4"]),
+        ("unsigned", "signed char", ["copied of 4", "loaded of 4"]),
+    ],
+)
+def test_a_field_of_another_size(
+    tmp_path: Path, ours: str, kernels: str, misread: list[str]
+) -> None:
+    source = tmp_path / "reader.bpf.c"
+    source.write_text(READER.format(ours))
+    wanted = core_check.requests(compile_bpf(source, tmp_path / "reader.bpf.o"))
+    there = kernel(tmp_path, f"struct scxg_test {{ {kernels} loaded, copied; }} test;")
+    assert [str(one) for one in core_check.missing(there, wanted)] == [
+        f"scxg_test.{one} bytes" for one in misread
+    ]
+
+
 def test_the_types_in_an_arm64_image_are_found(tmp_path: Path) -> None:
     """Beside a module's, which are shorter, and where the header's bytes are something else."""
     ours, shorter = (
