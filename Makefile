@@ -27,6 +27,7 @@ BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(BUILD)/bpf/%.o) $(BUILD)/bpf/sched_faulty
 TEST_SOURCES := $(wildcard tests/vm/*/*.c)
 TEST_OBJECTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/%.o,$(filter %.bpf.c,$(TEST_SOURCES)))
 TEST_PROGRAMS := $(patsubst tests/vm/%.c,$(BUILD)/tests/%,$(filter-out %.bpf.c,$(TEST_SOURCES)))
+TEST_CFLAGS := -O1 -Wall -rdynamic -pthread
 
 .PHONY: demo-guest help bootstrap bootstrap-demo bootstrap-test bpf workload programs run test test-all lint test-unit test-policy test-fuzz test-packages test-vm test-python \
 	test-kernels test-mutations test-soak bench schema clean
@@ -66,7 +67,7 @@ $(TEST_OBJECTS): $(BUILD)/tests/%.bpf.o: tests/vm/%.bpf.c
 
 $(TEST_PROGRAMS): $(BUILD)/tests/%: tests/vm/%.c
 	@mkdir -p $(@D)
-	$(CC) -O1 -Wall -Werror -rdynamic -pthread $< -o $@
+	$(CC) $(TEST_CFLAGS) -Werror $< -o $@
 
 -include $(wildcard $(BUILD)/bpf/*.d)
 -include scx_gamer/bench/build.mk

@@ -7,6 +7,7 @@ A compiler takes ten seconds in a guest, so `make programs` builds them before.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -47,9 +48,10 @@ def built(source: Path) -> Path:
         return path
     own = Path(tempfile.gettempdir(), path.name)
     if not own.exists():
-        subprocess.run(
-            ["cc", "-O1", "-pthread", str(source), "-o", str(own)], check=True, timeout=300
-        )
+        make = (TREE / "Makefile").read_text()
+        (flags,) = re.findall(r"^TEST_CFLAGS := (.+)$", make, re.MULTILINE)
+        command = ["cc", *flags.split(), str(source), "-o", str(own)]
+        subprocess.run(command, check=True, timeout=300)
     return own
 
 
