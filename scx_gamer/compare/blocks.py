@@ -224,19 +224,11 @@ def decide(result: Result, pairs: Pairs) -> None:
 class Comparison(Pairs):
     """One comparison; `result` is valid whenever run() ends, by an exception too."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        plan: Plan,
-        seed: int,
-        progress: Callable[[str], None] = lambda _line: None,
-    ) -> None:
-        super().__init__(stage, plan, seed, progress)
-        self.result = Result()
+    result: Result
 
     def run(self) -> Result:
         """Alternate until a look decides, or the pairs or the time are over. Raises what the stage raises."""
-        result = self.result
+        result = self.result = Result()
         try:
             decide(result, self)
         except TimeOverError:
