@@ -281,17 +281,8 @@ def _number(value: object) -> int:
 
 def _admin_files(shipped: Path, admin: Path) -> list[Path]:
     """Return config.toml, then the drop-ins. An admin's drop-in masks the vendor's of the same name."""
-    drop_ins: dict[str, Path] = {}
-    for folder in (shipped.parent / "conf.d", admin / "conf.d"):
-        try:
-            names = os.listdir(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise toml.unreadable(folder, error) from error
-        drop_ins.update({n: folder / n for n in names if n.endswith(".toml") and n[0] != "."})
     main = [admin / "config.toml"] if os.path.lexists(admin / "config.toml") else []
-    return main + [drop_ins[name] for name in sorted(drop_ins)]
+    return main + toml.drop_ins(shipped.parent / "conf.d", admin / "conf.d")
 
 
 def _read(

@@ -59,7 +59,7 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> Document:
         with open(fd, "rb") as file:
             raw = file.read(max_bytes + 1) or b""
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise _unreadable(path, error) from error
     if len(raw) > max_bytes:
         size = f"{max_bytes >> 10} KiB" if max_bytes < 1 << 20 else f"{max_bytes >> 20} MiB"
         raise ConfigError(shown, f"is larger than {size}", "this is not a configuration file")
@@ -81,7 +81,26 @@ def parse(raw: bytes, shown: str) -> Document:
         raise _not_toml(shown, error) from error
 
 
-def unreadable(path: Path, error: OSError) -> ConfigError:
+def names_in(folder: Path) -> list[str]:
+    """Return the names of all files; none without the folder. Raises ConfigError."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def drop_ins(*folders: Path) -> list[Path]:
+    """Return drop-ins in the order of their names. A later folder's masks that of the same name. Raises ConfigError."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        names = (n for n in names_in(folder) if n.endswith(".toml") and n[0] != ".")
+        found.update({name: folder / name for name in names})
+    return [found[name] for name in sorted(found)]
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
     """Return the ConfigError of a file or directory that could not be read."""
     reason = error.strerror or "read error"
     return ConfigError(printable(str(path)), reason, "make it readable", error.errno or 0)

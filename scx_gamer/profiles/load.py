@@ -77,13 +77,7 @@ def load(limits: Limits, vendor: Path, admin: Path, before: ProfileSet | None = 
 
 
 def _names(folder: Path) -> Iterator[str]:
-    try:
-        entries = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        raise toml.unreadable(folder, error) from error
-    for entry in entries:
+    for entry in toml.names_in(folder):
         stem = entry.removesuffix(".d").removesuffix(".toml")
         if entry.startswith(".") or not entry.endswith((".toml", ".toml.d")):
             continue
@@ -98,16 +92,7 @@ def files_of(name: str, vendor: Path, admin: Path) -> list[Path]:
     """Return the files of a profile: the base, then its overrides in order."""
     own = admin / f"{name}.toml"
     base = own if os.path.lexists(own) else vendor / f"{name}.toml"
-    drop_ins: dict[str, Path] = {}
-    for folder in (vendor / f"{name}.toml.d", admin / f"{name}.toml.d"):
-        try:
-            entries = os.listdir(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise toml.unreadable(folder, error) from error
-        drop_ins.update({e: folder / e for e in entries if e.endswith(".toml") and e[0] != "."})
-    return [base, *(drop_ins[entry] for entry in sorted(drop_ins))]
+    return [base, *toml.drop_ins(vendor / f"{name}.toml.d", admin / f"{name}.toml.d")]
 
 
 def read(name: str, limits: Limits, vendor: Path, admin: Path) -> Profile | None:
