@@ -136,24 +136,17 @@ class Threads:
 
     def sample(self, pid: int, seconds: float) -> list[tuple[str, int, float]]:
         """Return (name, tid, percent of one CPU) of each thread, busiest first; empty if the process ended."""
-        now: dict[int, int] = {}
-        names: dict[int, str] = {}
+        task = self.proc / str(pid) / "task"
         try:
-            tids = [int(name) for name in os.listdir(f"{self.proc}/{pid}/task")]
+            stats = [stat for tid in procfs.pids(task) if (stat := procfs.stat_of(tid, task))]
         except OSError:
-            tids = []
-        for tid in tids:
-            try:
-                stat = procfs.parse_stat(
-                    os.fsdecode(procfs.read(pid, f"task/{tid}/stat", self.proc))
-                )
-            except (OSError, procfs.ParseError):  # the thread ended between the two reads
-                continue
-            now[tid] = stat.cpu
-            names[tid] = printable(stat.comm, 16)
+            stats = []
         share = 100 / self._hertz / seconds if seconds > 0 else 0.0
-        rows = [(names[t], t, (now[t] - self._before.get(t, now[t])) * share) for t in now]
-        self._before = now
+        before, self._before = self._before, {stat.pid: stat.cpu for stat in stats}
+        rows = [
+            (printable(s.comm, 16), s.pid, (s.cpu - before.get(s.pid, s.cpu)) * share)
+            for s in stats
+        ]
         return sorted(rows, key=lambda row: (-row[2], row[1]))
 
 
