@@ -37,7 +37,7 @@ class Spec:
     def load_args(self) -> list[str | float]:
         return [
             "--kind", self.load, "--per-cpu", self.per_cpu, "--seed", self.seed,
-            "--seconds", 3600, "--calibration", self.calibration,
+            "--seconds", 3600, "--calibration", self.calibration, "--live",
         ]  # fmt: skip
 
 
@@ -112,17 +112,23 @@ def run_once(
     """Start the game, then the load, measure, and stop both. Raises BenchError.
 
     The load starts `settle_ms` after the game, so that neither the game's start nor the supervisor's reaction is
-    measured, and runs as long as the game. Its work is given per second of that time. `game_ns` reads the CPU time of
-    the game on its home and elsewhere.
+    measured, and runs as long as the game. The measurement begins `warmup_ms` after every task of the load has got to
+    run. The load's work is given per second of its whole time. `game_ns` reads the CPU time of the game on its home and
+    elsewhere.
     """
     with ExitStack() as stack:
-        game = stack.enter_context(Workload("game", *spec.game_args(), prefix=game_prefix))
-        game.read_line()
+        game = stack.enter_context(
+            Workload("game", *spec.game_args(), "--on-signal", prefix=game_prefix)
+        )
+        game.wait_ready()
         time.sleep(spec.settle_ms / 1e3)
         begun = game_ns() if game_ns else (0, 0)
         load: Workload | None = None
         if spec.load != "none":
             load = stack.enter_context(Workload("load", *spec.load_args(), prefix=load_prefix))
+            load.wait_ready()
+            time.sleep(spec.warmup_ms / 1e3)
+        game.measure()
         result = game.result(spec.seconds * 5 + 60, on_line or (lambda line: None))
         background: dict[str, Any] = {"work_per_s": 0.0, "longest_gap_ms": None}
         if load is not None:

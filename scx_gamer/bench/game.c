@@ -22,6 +22,7 @@
 #define UNLOCKED_MAX_FPS 5000
 #define UNLOCKED_GOAL_NS 16666667ULL /* an unlocked frame later than this counts as missed */
 #define DRAIN_NS (500 * NSEC_PER_MSEC)
+#define SIGNAL_LIMIT_S 60 /* --on-signal: from the end of the warm-up */
 #define LOG_PERIOD_NS (100 * NSEC_PER_MSEC)
 #define MAX_WORKERS 256
 
@@ -76,8 +77,9 @@ struct game {
 	struct shape shape;
 	double loops_per_us;
 	uint64_t seed, input_period_ns;
-	uint64_t t0_ns, measure_ns, end_ns; /* first vsync; measured interval */
-	uint64_t cpu_begin_ns, cpu_ns;	    /* CPU time of both processes at its begin, and in it */
+	uint64_t t0_ns;			     /* first vsync */
+	_Atomic uint64_t measure_ns, end_ns; /* measured interval */
+	uint64_t cpu_begin_ns, cpu_ns; /* CPU time of both processes at its begin, and in it */
 	_Atomic bool stop;
 	unsigned int nr_workers;
 	struct event work[MAX_WORKERS], joined, loader, render, driver, driver_done, compositor;
@@ -520,7 +522,8 @@ static struct game *prepare(const struct options *opt)
 {
 	const struct shape *shape = find_shape(opt->shape);
 	struct game *g = shared_alloc(sizeof(*g));
-	double span = opt->seconds + (double)opt->warmup_ms / 1e3 + 1;
+	double span =
+	    opt->seconds + (double)opt->warmup_ms / 1e3 + 1 + (opt->on_signal ? SIGNAL_LIMIT_S : 0);
 	uint32_t timers =
 	    (uint32_t)(span * ((double)opt->hz + 200)); /* input's, audio's, network's */
 	uint32_t fps;
@@ -594,15 +597,39 @@ static uint64_t cpu_time_ns(pid_t compositor_pid)
 	return clock_ns(CLOCK_PROCESS_CPUTIME_ID) + clock_ns(clock);
 }
 
-/* Wait for the end, printing a line per second if requested. Return true if a signal ended it. */
-static bool sit_out(struct game *g, bool live, pid_t compositor_pid)
+/* Measure from the first vsync at or after a time. */
+static void measure_from(struct game *g, const struct options *opt, uint64_t begin)
 {
-	uint64_t tick = g->measure_ns + NSEC_PER_SEC;
+	uint64_t period = g->shape.period_ns;
 
+	if (period)
+		begin = g->t0_ns + (begin - g->t0_ns + period - 1) / period * period;
+	g->end_ns = begin + (uint64_t)(opt->seconds * 1e9);
+	g->measure_ns = begin;
+}
+
+/* Wait for the end, printing a line per second if requested. Return true if a signal ended it. */
+static bool sit_out(struct game *g, const struct options *opt, pid_t compositor_pid)
+{
+	uint64_t tick, warm_ns = g->t0_ns + opt->warmup_ms * NSEC_PER_MSEC;
+
+	if (opt->on_signal) {
+		int number = any_signal_until(warm_ns + SIGNAL_LIMIT_S * NSEC_PER_SEC);
+		uint64_t now = now_ns();
+
+		if (!number) {
+			fprintf(stderr, "workload: no SIGUSR1 within %d s\n", SIGNAL_LIMIT_S);
+			exit(1);
+		}
+		if (number != SIGUSR1)
+			return true;
+		measure_from(g, opt, now > warm_ns ? now : warm_ns);
+	}
 	if (stop_signal_until(g->measure_ns))
 		return true;
 	g->cpu_begin_ns = cpu_time_ns(compositor_pid);
-	while (live && tick + NSEC_PER_SEC / 4 < g->end_ns) {
+	tick = g->measure_ns + NSEC_PER_SEC;
+	while (opt->live && tick + NSEC_PER_SEC / 4 < g->end_ns) {
 		if (stop_signal_until(tick + NSEC_PER_SEC / 4))
 			return true;
 		print_live(g, tick);
@@ -622,15 +649,17 @@ int cmd_game(const struct options *opt)
 	bool stopped;
 	int status;
 
-	block_stop_signals();
+	block_signals();
 	/* Timers stand for interrupts, so their slack must not add to the wake-up times. */
 	if (prctl(PR_SET_TIMERSLACK, 1))
 		die("cannot set the timer slack");
 	/* The seed selects the phase within a tick, because results depend on it. */
 	g->t0_ns = next_step(now_ns() + 100 * NSEC_PER_MSEC, 100 * NSEC_PER_MSEC) +
 		   mix(g->seed, 0, 0) % NSEC_PER_MSEC;
-	g->measure_ns = g->t0_ns + opt->warmup_ms * NSEC_PER_MSEC;
-	g->end_ns = g->measure_ns + (uint64_t)(opt->seconds * 1e9);
+	g->measure_ns = UINT64_MAX;
+	g->end_ns = UINT64_MAX;
+	if (!opt->on_signal)
+		measure_from(g, opt, g->t0_ns + opt->warmup_ms * NSEC_PER_MSEC);
 	fflush(stdout);
 	child = fork();
 	if (child < 0)
@@ -654,7 +683,7 @@ int cmd_game(const struct options *opt)
 		printf("{\"ready\":true}\n");
 		fflush(stdout);
 	}
-	stopped = sit_out(g, opt->live, child);
+	stopped = sit_out(g, opt, child);
 	if (g->cpu_begin_ns)
 		g->cpu_ns = cpu_time_ns(child) - g->cpu_begin_ns;
 	/* Frames in flight at the end may still be presented: they count as late, not as lost. */

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "workload.h"
@@ -24,6 +25,8 @@
 #define MESSAGE_BYTES 100
 #define FAN 4 /* senders and receivers of one messaging group, each */
 #define SOURCE_FUNCTIONS 60
+#define RUNS_NS NSEC_PER_MSEC /* CPU time of a program that has got to its work */
+#define RUN_LIMIT_S 60
 #define CLOCK_PERIOD_NS (10 * NSEC_PER_MSEC)
 
 /* One cache line per task, to prevent false sharing. */
@@ -31,6 +34,7 @@ struct task_count {
 	_Alignas(64) _Atomic uint64_t work;
 	_Atomic uint64_t gap_ns; /* longest time between two chunks beyond the chunk itself */
 	_Atomic uint64_t failed;
+	_Atomic pid_t program; /* that the task has begun last, 0 for none */
 };
 
 struct load {
@@ -105,8 +109,8 @@ static void pinned(struct load *load, unsigned int task, unsigned int role, int 
 	spin(load, task);
 }
 
-/* Run a program to its end. Return false unless it exits with 0. */
-static bool run(const char *path, char *const argv[])
+/* Run a program to its end; its pid is in *program. Return false unless it exits with 0. */
+static bool run(const char *path, char *const argv[], _Atomic pid_t *program)
 {
 	pid_t pid = fork();
 	int status;
@@ -121,6 +125,7 @@ static bool run(const char *path, char *const argv[])
 		execvp(path, argv);
 		_exit(127);
 	}
+	atomic_store_explicit(program, pid, memory_order_relaxed);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return false;
@@ -130,7 +135,7 @@ static bool run(const char *path, char *const argv[])
 static void count_runs(struct load *load, unsigned int task, const char *path, char *const argv[])
 {
 	while (going(load)) {
-		if (run(path, argv))
+		if (run(path, argv, &load->count[task].program))
 			did(load, task, 1);
 		else if (going(load))
 			atomic_fetch_add(&load->count[task].failed, 1);
@@ -357,6 +362,43 @@ static void start_task(struct load *load, const struct kind *kind, unsigned int 
 	close_channels(fds);
 }
 
+/* A task runs once it has done work, or a program that it has begun computes. */
+static bool runs(const struct task_count *task)
+{
+	clockid_t clock;
+	struct timespec used;
+
+	if (task->work || task->failed)
+		return true;
+	/* The program may have ended since: its work is counted then, at the next look. */
+	return task->program && !clock_getcpuclockid(task->program, &clock) &&
+	       !clock_gettime(clock, &used) && (used.tv_sec || (uint64_t)used.tv_nsec >= RUNS_NS);
+}
+
+/*
+ * Print a line once every task runs, for the game that is measured beside them. Return false if a
+ * signal comes first; a task that does not get to run has failed.
+ */
+static bool tell_running(struct load *load, unsigned int tasks)
+{
+	uint64_t limit_ns = now_ns() + RUN_LIMIT_S * NSEC_PER_SEC;
+
+	for (unsigned int task = 0; task < tasks; task++)
+		while (!runs(&load->count[task])) {
+			if (stop_signal_until(now_ns() + NSEC_PER_MSEC))
+				return false;
+			if (now_ns() < limit_ns)
+				continue;
+			fprintf(stderr, "workload: task %u of %u does not run after %d s\n",
+				task + 1, tasks, RUN_LIMIT_S);
+			atomic_fetch_add(&load->count[task].failed, 1);
+			return false;
+		}
+	printf("{\"ready\":true}\n");
+	fflush(stdout);
+	return true;
+}
+
 int cmd_load(const struct options *opt)
 {
 	const struct kind *kind = find_kind(opt->kind);
@@ -372,7 +414,7 @@ int cmd_load(const struct options *opt)
 	load->seed = opt->seed;
 	if (kind->fn == compile)
 		generate_source(load);
-	block_stop_signals();
+	block_signals();
 	/* A process group of its own, so that grandchildren end too; not if a shell leads it. */
 	if (getpgrp() != getpid() && setpgid(0, 0))
 		die("cannot lead a process group");
@@ -383,7 +425,8 @@ int cmd_load(const struct options *opt)
 		start_task(load, kind, i, getpid());
 	start = now_ns();
 	tell_ready(opt->ready_fd);
-	stop_signal_until(start + (uint64_t)(opt->seconds * 1e9));
+	if (!opt->live || tell_running(load, tasks))
+		stop_signal_until(start + (uint64_t)(opt->seconds * 1e9));
 	end = now_ns();
 	for (unsigned int i = 0; i < tasks; i++) {
 		work += atomic_load_explicit(&load->count[i].work, memory_order_relaxed);

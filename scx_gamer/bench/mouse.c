@@ -46,7 +46,7 @@ int cmd_mouse(const struct options *opt)
 	char sysname[64] = "";
 	int fd;
 
-	block_stop_signals();
+	block_signals();
 	fd = create_mouse(opt->name);
 	if (ioctl(fd, UI_GET_SYSNAME(sizeof(sysname)), sysname) < 0)
 		die("cannot read the virtual mouse's name");

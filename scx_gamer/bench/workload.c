@@ -232,13 +232,30 @@ static void stop_signals(sigset_t *set)
 	sigaddset(set, SIGTERM);
 }
 
-void block_stop_signals(void)
+void block_signals(void)
 {
 	sigset_t set;
 
 	stop_signals(&set);
+	sigaddset(&set, SIGUSR1);
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		die("cannot block signals");
+}
+
+static int signal_until(const sigset_t *set, uint64_t deadline_ns)
+{
+	for (;;) {
+		uint64_t now = now_ns();
+		struct timespec left = to_timespec(deadline_ns > now ? deadline_ns - now : 0);
+		int number = sigtimedwait(set, NULL, &left);
+
+		if (number > 0)
+			return number;
+		if (errno == EAGAIN)
+			return 0;
+		if (errno != EINTR)
+			die("sigtimedwait");
+	}
 }
 
 bool stop_signal_until(uint64_t deadline_ns)
@@ -246,17 +263,16 @@ bool stop_signal_until(uint64_t deadline_ns)
 	sigset_t set;
 
 	stop_signals(&set);
-	for (;;) {
-		uint64_t now = now_ns();
-		struct timespec left = to_timespec(deadline_ns > now ? deadline_ns - now : 0);
+	return signal_until(&set, deadline_ns);
+}
 
-		if (sigtimedwait(&set, NULL, &left) > 0)
-			return true;
-		if (errno == EAGAIN)
-			return false;
-		if (errno != EINTR)
-			die("sigtimedwait");
-	}
+int any_signal_until(uint64_t deadline_ns)
+{
+	sigset_t set;
+
+	stop_signals(&set);
+	sigaddset(&set, SIGUSR1);
+	return signal_until(&set, deadline_ns);
 }
 
 void tell_ready(int fd)
@@ -344,10 +360,11 @@ static const char usage[] =
     "       workload game --shape few|chain30|workers|cpubound|unlocked|fps240 --calibration X\n"
     "                [--seconds S] [--seed N] [--period-us N] [--warmup-ms N] [--cpus N]\n"
     "                [--hz N (of the input)] [--log FILE] [--ready-fd FD] [--live]\n"
+    "                [--on-signal (measure from SIGUSR1)]\n"
     "       workload load --kind "
     "hogs|compile|forkexec|messaging|pipes|memory|pinned|browser|clocks\n"
     "                --calibration X [--per-cpu X] [--seconds S] [--seed N] [--cpus N]\n"
-    "                [--ready-fd FD]\n"
+    "                [--ready-fd FD] [--live]\n"
     "       workload mouse [--hz N] [--seconds S] [--name NAME] [--ready-fd FD] [--live]\n";
 
 enum {
@@ -365,6 +382,7 @@ enum {
 	OPT_CPUS,
 	OPT_READY_FD,
 	OPT_LIVE,
+	OPT_ON_SIGNAL,
 	OPT_BUSY
 };
 
@@ -383,6 +401,7 @@ static const struct option long_options[] = {
     {"cpus", required_argument, NULL, OPT_CPUS},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
     {"live", no_argument, NULL, OPT_LIVE},
+    {"on-signal", no_argument, NULL, OPT_ON_SIGNAL},
     {"busy", no_argument, NULL, OPT_BUSY},
     {NULL, 0, NULL, 0},
 };
@@ -453,6 +472,9 @@ static void parse(struct options *opt, int argc, char **argv)
 			break;
 		case OPT_LIVE:
 			opt->live = true;
+			break;
+		case OPT_ON_SIGNAL:
+			opt->on_signal = true;
 			break;
 		case OPT_BUSY:
 			opt->busy = true;

@@ -32,6 +32,7 @@ struct options {
 	unsigned long cpus;
 	int ready_fd;
 	bool live;
+	bool on_signal; /* game: measures from SIGUSR1 */
 	bool busy;
 };
 
@@ -95,9 +96,12 @@ void event_wake_all(struct event *e);
 
 /* ---- process ---- */
 
-void block_stop_signals(void);
+/* SIGINT and SIGTERM, which end a subcommand, and SIGUSR1. */
+void block_signals(void);
 /* Wait for SIGINT or SIGTERM until a time. Return true if one came. */
 bool stop_signal_until(uint64_t deadline_ns);
+/* Wait for these or SIGUSR1 until a time. Return the number of the signal, 0 if none came. */
+int any_signal_until(uint64_t deadline_ns);
 void tell_ready(int fd);
 unsigned int online_cpus(void);
 _Noreturn void die(const char *what);

@@ -106,6 +106,15 @@ class Workload(Closing):
             raise BenchError(f"{' '.join(self._argv)} printed nothing")
         return last
 
+    def wait_ready(self) -> None:
+        """Wait for the line of `--live` that says that the program runs. Raises BenchError if it ends before."""
+        if self.read_line() is None:
+            self.result(5)
+
+    def measure(self) -> None:
+        """Let a game with `--on-signal` begin to measure."""
+        self._process.send_signal(signal.SIGUSR1)
+
     def stop(self) -> None:
         """Send SIGTERM, upon which the program reports early and ends."""
         if self._process.poll() is None:
@@ -133,8 +142,7 @@ def start_mouse(hz: int) -> Workload:
         )
     mouse = Workload("mouse", "--hz", hz, "--seconds", 3600, "--live")
     try:
-        if mouse.read_line() is None:
-            mouse.result(5)
+        mouse.wait_ready()
     except BaseException:
         mouse.close()
         raise

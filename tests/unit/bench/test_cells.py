@@ -57,6 +57,29 @@ def test_run_once_measures_game_and_load() -> None:
 
 
 @pytest.mark.usefixtures("program")
+def test_a_run_is_measured_from_when_its_load_runs() -> None:
+    """Loads that came up late were measured as an idle machine."""
+    late = replace(SPEC, seconds=1.3, settle_ms=0)
+    lines: list[float] = []
+    c = run_once(
+        late, "default", marked=False, load_prefix=["sh", "-c", 'sleep 1.5; exec "$0" "$@"'],
+        on_line=lambda line: lines.append(line["t_s"]),
+    )  # fmt: skip
+    assert c.background_work > 0
+    # Since the first vsync, which is at most 0.2 s after the game's start: the load's delay and the first second.
+    assert lines[0] > 2.0
+
+
+@pytest.mark.usefixtures("program")
+def test_a_load_that_cannot_start_ends_the_run() -> None:
+    with pytest.raises(workload.BenchError, match="not a load"):
+        run_once(
+            replace(SPEC, settle_ms=0), "default", marked=False,
+            load_prefix=["sh", "-c", "echo not a load >&2; exit 3"],
+        )  # fmt: skip
+
+
+@pytest.mark.usefixtures("program")
 def test_a_failing_workload_says_why() -> None:
     with (
         workload.Workload("load", "--kind", "nothing", "--calibration", 1) as w,

@@ -129,6 +129,26 @@ def test_live_mode_prints_a_line_a_second(program: Path) -> None:
     assert lines[3]["kind"] == "game"
 
 
+def _used_ns(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"messaging"}))  # four of its senders may wait
+def test_a_load_is_ready_once_each_of_its_tasks_runs(kind: str) -> None:
+    """All on one CPU, so that most tasks wait long for their first turn."""
+    load = ("load", "--kind", kind, "--cpus", 16, "--calibration", 20, "--live")
+    one = ("taskset", "-c", str(min(os.sched_getaffinity(0))))
+    with workload.Workload(*load, prefix=one) as running:
+        running.wait_ready()
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        used = [_used_ns(int(pid)) for pid in children]
+        running.stop()
+        assert running.result(30)["tasks"] == 16
+    assert len(used) >= 16
+    assert all(used)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_load_counts_its_work_and_leaves_nothing(program: Path, kind: str) -> None:
     before = set(Path("/tmp").glob("workload-*"))
@@ -165,6 +185,7 @@ def test_fraction_of_a_task_per_cpu(program: Path) -> None:
             "--warmup-ms",
             "30000",
         ],
+        ["game", "--shape", "few", "--calibration", "20", "--on-signal"],
     ],
 )
 @pytest.mark.parametrize("prefix", [[], ["nohup"]])
