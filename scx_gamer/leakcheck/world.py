@@ -80,9 +80,13 @@ def now(own: Names | None = None) -> World:
 
 
 def left_over(before: World, own: Names | None = None, quiet_s: float = QUIET_S) -> list[Resource]:
-    """Return the resources that are not in `before`, after up to `quiet_s` seconds for them to be released."""
-    deadline = time.monotonic() + quiet_s
-    while (left := now(own) - before) and time.monotonic() < deadline:
+    """Return the resources that are not in `before`, after `quiet_s` seconds or more for them to be released.
+
+    Looks are counted, not seconds: while the machine stands still, nothing is released.
+    """
+    for _ in range(1 + round(quiet_s / _POLL_S)):
+        if not (left := now(own) - before):
+            break
         time.sleep(_POLL_S)
     return sorted(left)
 
