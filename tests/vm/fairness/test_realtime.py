@@ -14,7 +14,7 @@ from tests.programs import built, running
 from tests.vm.attach.conftest import Life, attach, attached
 
 PROGRAM = Path(__file__).with_name("realtime.c")
-HITS, BURST_MS = 10, 300  # an emulated CPU has its turn after up to 100 ms
+HITS, BURST_MS = 10, 50
 
 
 def hit(life: Life | None, burst_ms: int) -> Iterator[int]:
