@@ -6,27 +6,20 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from scx_gamer.cli import (
-    bench,
-    compare,
-    devices,
-    diagnosis,
-    games,
-    leakcheck,
-    net,
-    profiles,
-    sessions,
-    top,
-    trace,
-    tune,
-)
 from scx_gamer.cli.commands import COMMANDS, Command
 from scx_gamer.system.exit_codes import INTERRUPTED, USAGE
 from scx_gamer.system.text import printable
+
+# In the order of the help.
+_MODULES = (
+    "top", "games", "sessions", "profiles", "devices", "diagnosis", "leakcheck", "net",
+    "trace", "bench", "compare", "tune",
+)  # fmt: skip
 
 
 def build() -> typer.Typer:
@@ -45,21 +38,8 @@ def build() -> typer.Typer:
         app.command(command.name, context_settings=settings if command.words else {})(
             _as_typer(command)
         )
-    for group in (
-        top,
-        games,
-        sessions,
-        profiles,
-        devices,
-        diagnosis,
-        leakcheck,
-        net,
-        trace,
-        bench,
-        compare,
-        tune,
-    ):
-        group.register(app)
+    for module in _MODULES:
+        import_module(f"scx_gamer.cli.{module}").register(app)
     return app
 
 

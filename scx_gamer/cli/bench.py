@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.cli.options import Json
 
 _COMPARE = "compare"
 
@@ -39,7 +40,7 @@ def register(app: typer.Typer) -> None:
         report: Annotated[
             Path | None, typer.Option("--report", help="Write a page with plots to this file.")
         ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        as_json: Json = False,
     ) -> None:
         """Measure a game-like load, or COMMAND, without and with the scheduler; or compare two MangoHud logs."""
         given = words or []

@@ -53,7 +53,7 @@ class Command(NamedTuple):
         return code
 
 
-_JSON = Option("--json", "Print JSON.")
+JSON = Option("--json", "Print JSON.")
 
 COMMANDS = (
     Command(
@@ -104,7 +104,7 @@ COMMANDS = (
         "state:status",
         "Show what runs and why, what the scheduler did, what is wrong and what to do.",
         (
-            _JSON,
+            JSON,
             Option("--verbose", "Print every field of --json, a line each."),
             Option("--watch", "Repeat every second."),
             Option("--mangohud", "Print one line, for MangoHud's exec."),
@@ -121,7 +121,7 @@ COMMANDS = (
         "Run a command as a game until it ends: this process becomes the command.",
         words="The command and its arguments.",
     ),
-    Command("version", "version:version", "Print the version.", (_JSON,)),
+    Command("version", "version:version", "Print the version.", (JSON,)),
 )
 
 

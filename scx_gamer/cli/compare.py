@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.cli.options import Json
 from scx_gamer.system.exit_codes import FAILED
 from scx_gamer.system.text import printable
 
@@ -44,7 +45,7 @@ def register(app: typer.Typer) -> None:
             float, typer.Option("--minutes", min=0.5, max=600, help="Longest duration.")
         ] = 45,
         seconds: Shortest = 30,
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        as_json: Json = False,
     ) -> None:
         """Measure your game without and with the scheduler while you play, and give one verdict."""
         check_named(game, now=now)

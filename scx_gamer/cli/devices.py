@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.cli.options import Json
 
 if TYPE_CHECKING:
     from scx_gamer.input import DeviceInfo
@@ -20,9 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command("devices")
-    def devices(
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
-    ) -> None:
+    def devices(as_json: Json = False) -> None:
         """List the input devices, the lane each one opens and why, and the path that watches it."""
         entries = _entries()
         if as_json:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.cli.options import Json
 from scx_gamer.system.text import printable
 
 
@@ -24,9 +25,7 @@ def register(app: typer.Typer) -> None:
         print(metrics.text_of(remote.request("snapshot")), end="")
 
     @app.command("doctor")
-    def doctor(
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    ) -> None:
+    def doctor(as_json: Json = False) -> None:
         """Check which parts of scx-gamer work on this machine, and how to mend the others."""
         from scx_gamer import doctor as checks
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.cli.options import Json, Pid
 from scx_gamer.system import procfs
 
 WIDTH = 100  # columns of a line of facts
@@ -24,9 +25,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="The games that run now.", no_args_is_help=True)
 
     @group.command("list")
-    def list_(
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
-    ) -> None:
+    def list_(as_json: Json = False) -> None:
         """List the games the supervisor knows."""
         from scx_gamer.cli import remote
 
@@ -42,24 +41,21 @@ def register(app: typer.Typer) -> None:
         output.table([h.upper() for h in head], ([row.get(h) or "-" for h in head] for row in rows))
 
     @group.command("add")
-    def add(pid: Annotated[int, typer.Argument(min=1, max=2**22)]) -> None:
+    def add(pid: Pid) -> None:
         """Make a running process, and what it starts, a game."""
         from scx_gamer.cli import remote
 
         remote.request("game_add", pid=pid)
 
     @group.command("remove")
-    def remove(pid: Annotated[int, typer.Argument(min=1, max=2**22)]) -> None:
+    def remove(pid: Pid) -> None:
         """Take back what add said, or say that a game that was found is none."""
         from scx_gamer.cli import remote
 
         remote.request("game_remove", pid=pid)
 
     @group.command("explain")
-    def explain(
-        pid: Annotated[int, typer.Argument(min=1, max=2**22)],
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
-    ) -> None:
+    def explain(pid: Pid, as_json: Json = False) -> None:
         """Say why a process is a game or is none: evidence, tree, classes and threads."""
         from scx_gamer.cli import remote
 
@@ -77,7 +73,7 @@ def register(app: typer.Typer) -> None:
         name: Annotated[
             str, typer.Argument(help="Part of the program's name; without it the likeliest ones.")
         ] = "",
-        as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+        as_json: Json = False,
     ) -> None:
         """Say why nothing is found while you play: the processes most like a game, and the facts they lack."""
         from scx_gamer.cli import remote

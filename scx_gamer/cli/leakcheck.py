@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.cli.options import Json
 from scx_gamer.system.text import printable
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def register(app: typer.Typer) -> None:
         watch: Annotated[
             float, typer.Option("--watch", min=0, help="Repeat every so many seconds.")
         ] = 0,
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        as_json: Json = False,
     ) -> None:
         """Attach and detach the scheduler repeatedly and report leaked resources."""
         from scx_gamer.leakcheck import check

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.cli.options import Json
 from scx_gamer.config.network import format_rate
 from scx_gamer.system.exit_codes import NOT_RUNNING
 from scx_gamer.system.text import printable
@@ -29,7 +30,7 @@ def register(app: typer.Typer) -> None:
         every: Annotated[
             bool, typer.Option("--all", help="Include programs without traffic.")
         ] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        as_json: Json = False,
     ) -> None:
         """List programs that use the network and their present rates. No packet is captured."""
         rows = _rates(seconds)
@@ -97,9 +98,7 @@ def register(app: typer.Typer) -> None:
             print(f"{answer['released']} limits released")
 
     @group.command("status")
-    def status(
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    ) -> None:
+    def status(as_json: Json = False) -> None:
         """Show the limits, their targets and the limited traffic."""
         from scx_gamer import control
 

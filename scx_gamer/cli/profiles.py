@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.cli.options import Json
 from scx_gamer.system.exit_codes import BAD_CONFIG
 
 if TYPE_CHECKING:
@@ -16,15 +17,13 @@ if TYPE_CHECKING:
     from scx_gamer.profiles import Profile, ProfileSet
     from scx_gamer.profiles.schema import Limits
 
-_JSON = typer.Option("--json", help="Print JSON.")
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Settings per game.", no_args_is_help=True)
 
     @group.command("list")
-    def list_(as_json: Annotated[bool, _JSON] = False) -> None:
+    def list_(as_json: Json = False) -> None:
         """List the profiles, the games each one is for, and the active one."""
         found, _limits = _load()
         active = _active()
@@ -60,7 +59,7 @@ def register(app: typer.Typer) -> None:
             print(f"invalid: {error}")
 
     @group.command("show")
-    def show(name: str, as_json: Annotated[bool, _JSON] = False) -> None:
+    def show(name: str, as_json: Json = False) -> None:
         """Show the games, settings, reasons and files of a profile."""
         found, _limits = _load()
         profile = found.get(name)
@@ -79,7 +78,7 @@ def register(app: typer.Typer) -> None:
         files: Annotated[
             list[Path] | None, typer.Argument(help="Files to check; by default all in use.")
         ] = None,
-        as_json: Annotated[bool, _JSON] = False,
+        as_json: Json = False,
     ) -> None:
         """Check profiles. Each mistake is reported with file, line, key and a valid value."""
         errors = _validate(files)
@@ -103,7 +102,7 @@ def register(app: typer.Typer) -> None:
         once: Annotated[
             bool, typer.Option("--once", help="Until the supervisor ends, not after a restart.")
         ] = False,
-        as_json: Annotated[bool, _JSON] = False,
+        as_json: Json = False,
     ) -> None:
         """Use a profile from now on; auto returns to the profile of the running game."""
         from scx_gamer.cli import remote
@@ -120,7 +119,7 @@ def register(app: typer.Typer) -> None:
         other: Annotated[
             str | None, typer.Argument(help="A second profile; by default the configuration.")
         ] = None,
-        as_json: Annotated[bool, _JSON] = False,
+        as_json: Json = False,
     ) -> None:
         """Show the differences between a profile and the configuration or another profile."""
         from scx_gamer.config.settings import load as load_config

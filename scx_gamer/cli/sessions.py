@@ -16,10 +16,10 @@ import typer
 
 from scx_gamer.cli import output
 from scx_gamer.cli.commands import UsageError
+from scx_gamer.cli.options import Json
 from scx_gamer.system.exit_codes import NOT_RUNNING
 from scx_gamer.system.text import ago, time_text
 
-_JSON = typer.Option("--json", help="Print JSON.")
 _ID = typer.Argument(
     metavar="ID", min=1, max=(1 << 63) - 1, help="A session's number, as of the list."
 )
@@ -50,13 +50,13 @@ def register(app: typer.Typer) -> None:
     @group.command("list")
     def list_(
         count: Annotated[int, typer.Option(min=1, max=100, help="Sessions to show.")] = 20,
-        as_json: Annotated[bool, _JSON] = False,
+        as_json: Json = False,
     ) -> None:
         """List your sessions, the newest first; root sees those of all users."""
         _print_list(count, as_json)
 
     @group.command("show")
-    def show(session: Id, as_json: Annotated[bool, _JSON] = False) -> None:
+    def show(session: Id, as_json: Json = False) -> None:
         """Show all figures of a session; with --json also its timeline."""
         from scx_gamer.sessions import summary
 

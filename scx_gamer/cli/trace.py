@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scx_gamer.cli import output
+from scx_gamer.cli.options import Json
 from scx_gamer.system.exit_codes import USAGE
 from scx_gamer.system.text import printable
 
@@ -16,7 +17,6 @@ _Pid = Annotated[
     int | None, typer.Argument(min=1, max=2**22, help="The process; by default the running game.")
 ]
 _Seconds = Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="Sampling time.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     )
 
     @group.command("wakeups")
-    def wakeups(pid: _Pid = None, seconds: _Seconds = 10, as_json: _Json = False) -> None:
+    def wakeups(pid: _Pid = None, seconds: _Seconds = 10, as_json: Json = False) -> None:
         """Show how long woken threads wait for a CPU, by waker."""
         _show("wakeups", _game(pid), seconds, as_json, "WAKER")
 
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
     def frames(
         pid: _Pid = None,
         seconds: _Seconds = 10,
-        as_json: _Json = False,
+        as_json: Json = False,
         function: Annotated[
             str,
             typer.Option(
@@ -49,12 +49,12 @@ def register(app: typer.Typer) -> None:
         _show("frames", _game(pid), seconds, as_json, "THREAD", function)
 
     @group.command("who-preempts")
-    def who_preempts(pid: _Pid = None, seconds: _Seconds = 10, as_json: _Json = False) -> None:
+    def who_preempts(pid: _Pid = None, seconds: _Seconds = 10, as_json: Json = False) -> None:
         """Show the threads that preempt a process, and for how long."""
         _show("who-preempts", _game(pid), seconds, as_json, "TAKEN BY")
 
     @group.command("input")
-    def input_(seconds: _Seconds = 10, as_json: _Json = False) -> None:
+    def input_(seconds: _Seconds = 10, as_json: Json = False) -> None:
         """Show the time from an input event to the first run of its reader."""
         _show("input", None, seconds, as_json, "READER")
 

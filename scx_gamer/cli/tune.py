@@ -17,6 +17,7 @@ import typer
 from scx_gamer import __version__
 from scx_gamer.cli import output
 from scx_gamer.cli.compare import Now, Shortest, Wanted, check_named, find_game, interrupt, plan_of
+from scx_gamer.cli.options import Json
 from scx_gamer.system.exit_codes import NO_PERMISSION, USAGE
 from scx_gamer.system.text import printable
 
@@ -49,7 +50,7 @@ def register(app: typer.Typer) -> None:
         only: Annotated[
             str, typer.Option("--only", help="Tunables to try, with commas; by default all.")
         ] = "",
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        as_json: Json = False,
     ) -> None:
         """Try settings for your game while you play, and keep one only if it surely wins. As root."""
         check_named(game, now=now)
