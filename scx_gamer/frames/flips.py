@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scx_gamer.frames.model import LONGEST_NS, Frame, FrameError, FrameGame
 from scx_gamer.frames.ring import TimeRing
-from scx_gamer.libbpf import Abi, BpfError, Mapped, Object, StructView, find_object
+from scx_gamer.libbpf import Abi, BpfError, Mapped, StructView, attaching
 from scx_gamer.system.procfs import comm_of
 from scx_gamer.system.text import printable
 
@@ -68,14 +68,9 @@ class FlipSource:
         if not any(_CARDS.glob("card[0-9]*-*")):
             raise self._refuse("no graphics card has a screen")
         try:
-            with ExitStack() as stack:
-                obj = stack.enter_context(Object.open(find_object("flips")))
-                obj.load()
-                self._screens = stack.enter_context(obj.maps[_MAP].mapped("scxg_flips"))
+            with attaching("flips") as (obj, self._stack):
+                self._screens = self._stack.enter_context(obj.maps[_MAP].mapped("scxg_flips"))
                 self._slots = Abi(obj.btf)["FLIP_SLOTS"]
-                for program in obj.programs.values():
-                    stack.enter_context(program.attach())
-                self._stack = stack.pop_all()
         except BpfError as err:
             self._screens = None
             raise self._refuse(f"the hooks on page flips are unavailable: {err}", inf) from err

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
-from scx_gamer.libbpf import Abi, Object, find_object
-from scx_gamer.observe.observer import SHARED, Observer
+from scx_gamer.libbpf import Abi, attaching
+from scx_gamer.observe.observer import Observer
 
 _MAP = "programs"
 
@@ -15,19 +13,11 @@ class Interference:
     """The hooks that charge waits to programs, from open to close. Methods raise BpfError."""
 
     def __init__(self, observe: Observer) -> None:
-        with ExitStack() as stack:
-            obj = stack.enter_context(Object.open(find_object("interference")))
-            for name in SHARED:
-                if name in obj.maps:
-                    obj.maps[name].reuse_fd(observe.maps[name].fd)
-            obj.load()
+        with attaching("interference", observe.maps) as (obj, self._stack):
             self._abi, self._map = Abi(obj.btf), obj.maps[_MAP]
             self._classes = observe.abi.names("class")
             # further programs are charged to this entry once the map is full
             self._map.update(bytes(self._map.key_size), bytes(self._map.value_size))
-            for program in obj.programs.values():
-                stack.callback(program.attach().close)
-            self._stack = stack.pop_all()
 
     def read(self) -> dict[tuple[str, str], dict[str, int]]:
         """Return struct scxg_interference by the name of a program and of its class."""

@@ -20,7 +20,7 @@ from typing import Protocol
 from scx_gamer.frames.model import LONGEST_NS, Frame, FrameError, FrameGame
 from scx_gamer.frames.ring import TimeRing
 from scx_gamer.games.threads import SteadyThread
-from scx_gamer.libbpf import Abi, BpfError, Object, StructView, find_object
+from scx_gamer.libbpf import Abi, BpfError, StructView, attaching
 from scx_gamer.system.procfs import stat_of
 
 _SAME = 0.1  # periods so close are one
@@ -87,16 +87,11 @@ class SleepSource:
                 self._threads.asked()  # the next call may find one
             raise FrameError("no thread of the game wakes in step with its frames")
         try:
-            with ExitStack() as stack:
-                obj = stack.enter_context(Object.open(find_object("frames")))
-                obj.load()
-                mapped = stack.enter_context(obj.maps[_MAP].mapped("scxg_frame_sleeps"))
+            with attaching("frames") as (obj, self._stack):
+                mapped = self._stack.enter_context(obj.maps[_MAP].mapped("scxg_frame_sleeps"))
                 self._slots = Abi(obj.btf)["FRAME_SLOTS"]
                 self._sleeps = mapped[0]
                 self._follow(chosen)
-                for program in obj.programs.values():
-                    stack.enter_context(program.attach())
-                self._stack = stack.pop_all()
         except BpfError as err:
             self._sleeps = self._ring = None
             raise FrameError(f"the hook on switches is unavailable: {err}") from err

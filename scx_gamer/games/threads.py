@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scx_gamer.games.lists import DetectData, matches
-from scx_gamer.libbpf import Abi, BpfError, Object, find_object
-from scx_gamer.observe.observer import SHARED, Observer, working_hooks
+from scx_gamer.libbpf import Abi, BpfError, find_object
+from scx_gamer.observe.observer import Observer, load_hooks
 from scx_gamer.system.procfs import last_cpu_of, thread_names
 
 log = logging.getLogger(__name__)
@@ -66,10 +66,15 @@ class ThreadWatch:
     """Open while a game runs, and looks at wake-ups unless it rests. Raises BpfError if no hook can be had."""
 
     def __init__(self, observe: Observer) -> None:
-        path = find_object("threads")
-        self.unavailable: dict[str, str] = {}
+        absent = {
+            hook: f"{module} is not loaded"
+            for hook, module in _MODULES.items()
+            if not Path("/sys/module", module).exists()
+        }
         with ExitStack() as stack:
-            obj, hooks = self._load(path, observe, stack)
+            obj, hooks, refused = load_hooks(find_object("threads"), absent, shared=observe.maps)
+            stack.enter_context(obj)
+            self.unavailable = absent | refused
             self._wakeups = stack.enter_context(ExitStack())
             self._kept: dict[int, list[Row]] = {}
             self._kept_until_ns = 0
@@ -116,35 +121,6 @@ class ThreadWatch:
             self._attach(_WAKEUPS, self._wakeups)
         self.resting = False
         self._kept_until_ns = now_ns + int(LOOK_S * 1e9)
-
-    def _load(
-        self, path: Path, observe: Observer, stack: ExitStack
-    ) -> tuple[Object, frozenset[str]]:
-        with Object.open(path) as found:
-            wanted = frozenset(found.programs)
-        for hook, module in _MODULES.items():
-            if not Path("/sys/module", module).exists():
-                self.unavailable[hook] = f"{module} is not loaded"
-        wanted -= self.unavailable.keys()
-        try:
-            return self._open(path, observe, wanted, stack), wanted
-        except BpfError:
-            usable, refused = working_hooks(path, wanted)
-            self.unavailable |= refused
-            return self._open(path, observe, usable, stack), usable
-
-    @staticmethod
-    def _open(path: Path, observe: Observer, hooks: frozenset[str], stack: ExitStack) -> Object:
-        with ExitStack() as own:
-            obj = own.enter_context(Object.open(path))
-            for name, program in obj.programs.items():
-                program.set_autoload(name in hooks)
-            for name in SHARED:
-                if name in obj.maps:
-                    obj.maps[name].reuse_fd(observe.maps[name].fd)
-            obj.load()
-            stack.push(own.pop_all())
-        return obj
 
     @staticmethod
     def _why(role: str, thread: Mapping[str, int | str]) -> str:

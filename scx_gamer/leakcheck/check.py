@@ -177,10 +177,7 @@ def selftest() -> Report:
 @contextmanager
 def _kept_open() -> Iterator[None]:
     with ExitStack() as stack:
-        obj = stack.enter_context(Object.open(find_object("observe")))
-        for name, program in obj.programs.items():
-            program.set_autoload(name == "on_exec")
-        obj.load()
+        obj = stack.enter_context(Object.loaded(find_object("observe"), {"on_exec"}))
         stack.enter_context(obj.programs["on_exec"].attach())
         fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, fd)

@@ -9,7 +9,7 @@ from scx_gamer.libbpf.abi import Abi, Layout, Mapped, StructView
 from scx_gamer.libbpf.btf import Btf, Field, StructLayout, object_btf
 from scx_gamer.libbpf.errors import BpfError, LibbpfTooOld
 from scx_gamer.libbpf.kernel import KernelBtf
-from scx_gamer.libbpf.object import Link, Map, Object, Program, Runner, find_object
+from scx_gamer.libbpf.object import Link, Map, Object, Program, Runner, attaching, find_object
 from scx_gamer.libbpf.rings import RingBuffer, UserRing
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "StructLayout",
     "StructView",
     "UserRing",
+    "attaching",
     "find_object",
     "object_btf",
 ]

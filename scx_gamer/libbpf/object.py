@@ -8,7 +8,8 @@ import errno
 import mmap
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -299,6 +300,24 @@ class Object(Closing):
         )
 
     @classmethod
+    def loaded(
+        cls,
+        path: Path,
+        programs: Collection[str] | None = None,
+        shared: Mapping[str, Map] = MappingProxyType({}),
+    ) -> Object:
+        """Open and load an object file, with these of its programs alone if they are given. Raises BpfError."""
+        obj = cls.open(path)
+        try:
+            for name, program in obj.programs.items():
+                program.set_autoload(programs is None or name in programs)
+            obj.load(shared)
+        except BaseException:
+            obj.close()
+            raise
+        return obj
+
+    @classmethod
     def open(cls, path: Path) -> Object:
         """Open and parse an object file. Raises BpfError."""
         options = OpenOpts(sz=C.sizeof(OpenOpts), object_name=path.name.split(".")[0].encode()[:15])
@@ -377,9 +396,14 @@ class Object(Closing):
         for offset, data in writes:
             memory[offset : offset + len(data)] = data
 
-    def load(self) -> None:
-        """Create the maps and verify the programs. Raises BpfError with the end of the verifier's log."""
+    def load(self, shared: Mapping[str, Map] = MappingProxyType({})) -> None:
+        """Create the maps, but for those that `shared` has by the same name, and verify the programs.
+
+        Raises BpfError with the end of the verifier's log.
+        """
         self._owner.require_open("load")
+        for name in self.maps.keys() & shared.keys():
+            self.maps[name].reuse_fd(shared[name].fd)
         try:
             native().check(f"loading {self.path.name}", "bpf_object__load", self._owner.handle)
         except BpfError as err:
@@ -398,3 +422,22 @@ class Object(Closing):
         if handle:
             native()("bpf_object__close", handle)
             trim_heap()
+
+
+@contextmanager
+def attaching(
+    name: str, shared: Mapping[str, Map] = MappingProxyType({})
+) -> Iterator[tuple[Object, ExitStack]]:
+    """Load an object for the block that prepares its maps, and attach all of its programs after it. Raises BpfError.
+
+    The stack owns the object and its links. It is closed on any failure, else by the caller.
+    """
+    stack = ExitStack()
+    try:
+        obj = stack.enter_context(Object.loaded(find_object(name), shared=shared))
+        yield obj, stack
+        for program in obj.programs.values():
+            stack.enter_context(program.attach())
+    except BaseException:
+        stack.close()
+        raise

@@ -17,7 +17,6 @@ OBJECT = "netlimit"
 UP, DOWN, SOCK, OPEN = "scxg_net_up", "scxg_net_down", "scxg_net_sock", "scxg_net_open"
 METERS = ("scxg_meter_up", "scxg_meter_down")
 TYPES = tuple(kernel.CGROUP_TYPES.values())
-_TASK_PROGRAMS = (SOCK, OPEN)
 _ATTACHED = frozenset({UP, DOWN, SOCK, *METERS})
 
 
@@ -74,23 +73,11 @@ class Programs:
 
     def _load(self, path: Path) -> Object:
         """Load with the programs of kind `task`, or without them if that fails. Raises BpfError."""
-        obj = Object.open(path)
         try:
-            obj.load()
-            return obj
+            return Object.loaded(path)
         except BpfError as err:
             self.task_error = str(err)
-        finally:
-            if self.task_error:
-                obj.close()
-        obj = Object.open(path)
-        try:
-            for name in _TASK_PROGRAMS:
-                obj.programs[name].set_autoload(False)
-            obj.load()
-        except BpfError:
-            obj.close()
-            raise
+        obj = Object.loaded(path, {UP, DOWN, *METERS})
         log.warning("limits of single processes are unavailable: %s", self.task_error)
         return obj
 

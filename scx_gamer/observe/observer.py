@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 from scx_gamer.libbpf import (
     Abi,
@@ -27,7 +28,6 @@ from scx_gamer.system.loop import Loop
 log = logging.getLogger(__name__)
 
 REQUIRED = "drain"
-SHARED = ("windows", "tunables", "control", "classes", "events")
 _BATCH = 256  # events handled in one pass
 
 Event = dict[str, int | str]
@@ -37,14 +37,30 @@ def working_hooks(path: Path, wanted: frozenset[str]) -> tuple[frozenset[str], d
     """Return the optional programs that load on this kernel, and the errors of the others. Each one is tried alone."""
     refused: dict[str, str] = {}
     for name in sorted(wanted):
-        with Object.open(path) as trial:
-            for other, program in trial.programs.items():
-                program.set_autoload(other == name)
-            try:
-                trial.load()
-            except BpfError as err:
-                refused[name] = err.with_reason()
+        try:
+            Object.loaded(path, {name}).close()
+        except BpfError as err:
+            refused[name] = err.with_reason()
     return wanted - refused.keys(), refused
+
+
+def load_hooks(
+    path: Path,
+    without: Collection[str] = (),
+    required: frozenset[str] = frozenset(),
+    shared: Mapping[str, Map] = MappingProxyType({}),
+) -> tuple[Object, frozenset[str], dict[str, str]]:
+    """Load all programs that this kernel takes; return the object, the optional ones in it, and errors of the others.
+
+    Raises BpfError if those that are `required` cannot be loaded.
+    """
+    with Object.open(path) as found:
+        wanted = frozenset(found.programs) - required.union(without)
+    try:
+        return Object.loaded(path, wanted | required, shared), wanted, {}
+    except BpfError:
+        usable, refused = working_hooks(path, wanted)
+        return Object.loaded(path, usable | required, shared), usable, refused
 
 
 class Observer:
@@ -54,12 +70,14 @@ class Observer:
         path = path or find_object("observe")
         self._loop = loop
         self._handlers: dict[int, list[Callable[[Event], None]]] = {}
-        self.unavailable: dict[str, str] = {}  # hook -> error
         self.events_stale = 0
         self.events_unknown = 0
         with ExitStack() as stack:
-            self.object, self.hooks = self._load(path, kernel_input)
-            stack.callback(self.object.close)
+            without = () if kernel_input else ("on_input", "on_inject")
+            self.object, self.hooks, self.unavailable = load_hooks(
+                path, without, frozenset({REQUIRED})
+            )
+            stack.enter_context(self.object)
             self.abi = Abi(self.object.btf)
             self._names = {
                 value: name.removeprefix("SCXG_EV_")
@@ -79,29 +97,6 @@ class Observer:
             loop.add_fd(self.ring.epoll_fd, self._on_readable, name="event ring")
             stack.callback(loop.remove_fd, self.ring.epoll_fd)
             self._stack = stack.pop_all()
-
-    def _load(self, path: Path, kernel_input: bool) -> tuple[Object, frozenset[str]]:
-        obj = Object.open(path)
-        try:
-            wanted = frozenset(obj.programs) - {REQUIRED}
-            if not kernel_input:
-                wanted -= {"on_input", "on_inject"}
-            for attempt in (0, 1):
-                for name, program in obj.programs.items():
-                    program.set_autoload(name == REQUIRED or name in wanted)
-                try:
-                    obj.load()
-                    return obj, wanted
-                except BpfError:
-                    if attempt:
-                        raise
-                obj.close()
-                wanted, self.unavailable = working_hooks(path, wanted)
-                obj = Object.open(path)
-            raise AssertionError("unreachable")
-        except BaseException:
-            obj.close()
-            raise
 
     def _map(self, name: str, struct: str, stack: ExitStack) -> StructView:
         mapped: Mapped = self.maps[name].mapped(struct)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scx_gamer.libbpf import BpfError, KernelBtf, Mapped, Object, StructView, find_object
 from scx_gamer.libbpf.kernel import prog_info
-from scx_gamer.observe.observer import SHARED, Observer
+from scx_gamer.observe.observer import Observer
 from scx_gamer.scheduler import counters, sysfs, topology
 from scx_gamer.scheduler.errors import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.scheduler.exits import (
@@ -168,10 +168,7 @@ class AttachedScheduler:
             obj.set_rodata(**_rodata(topology, generation, known), **test_values)
             fit_ops(obj, last=topology.smt or bool(topology.home.cpus))
             obj.maps["cpu_stats"].set_max_entries(topology.nr_cpus)
-            for name in SHARED:
-                if name in obj.maps:
-                    obj.maps[name].reuse_fd(observe.maps[name].fd)
-            obj.load()
+            obj.load(observe.maps)
         except BpfError as err:
             raise AttachUnsupported(err.with_reason()) from err
         return obj

@@ -12,7 +12,7 @@ from scx_gamer.frames import flips
 from scx_gamer.frames.flips import FlipSource, busiest, frames_between, refresh_rate
 from scx_gamer.frames.model import LONGEST_NS, Frame, FrameError, FrameGame
 from scx_gamer.frames.ring import TimeRing
-from scx_gamer.libbpf import BpfError, Object, find_object
+from scx_gamer.libbpf import BpfError, Object, attaching
 
 MS = 1_000_000
 
@@ -96,7 +96,7 @@ def test_without_a_screen_nothing_is_loaded(
     monkeypatch.setattr(flips, "_CARDS", tmp_path)
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(flips, "find_object", lambda _: pytest.fail("an object is loaded"))
+    monkeypatch.setattr(flips, "attaching", lambda _: pytest.fail("an object is loaded"))
     source, game = FlipSource(), FrameGame(1, 0, frozenset({1}))
     for later_s, why in (
         (0, "better source"),
@@ -113,15 +113,15 @@ def test_without_a_screen_nothing_is_loaded(
     now[0] += 19.9
     with pytest.raises(FrameError, match="no graphics card"):
         source.open(game)  # not looked for again so soon
-    monkeypatch.setattr(flips, "find_object", find_object)
+    monkeypatch.setattr(flips, "attaching", attaching)
     monkeypatch.setattr(Object, "load", refuse)
     for later_s in (0.2, 1e6):  # the kernel stays the one it is
         now[0] += later_s
         with pytest.raises(FrameError, match="page flips are unavailable: no DRM"):
             source.open(game)
-        monkeypatch.setattr(Object, "load", lambda _: pytest.fail("loaded again"))
+        monkeypatch.setattr(Object, "load", lambda *_: pytest.fail("loaded again"))
     source.close()
 
 
-def refuse(_: Object) -> None:
+def refuse(*_: object) -> None:
     raise BpfError("no DRM")

@@ -16,7 +16,6 @@ from scx_gamer.libbpf import Abi, Mapped, Object, find_object
 from scx_gamer.scheduler.attached import fit_ops
 from tests.programs import running
 
-SHARED = ("windows", "tunables", "control", "classes", "events")
 SCHED_EXT = Path("/sys/kernel/sched_ext")
 
 
@@ -46,10 +45,7 @@ class Life:
         )
         fit_ops(self.sched, last="has_smt" in rodata or "nr_home" in rodata)
         self.sched.maps["cpu_stats"].set_max_entries(cpus)
-        for name in SHARED:
-            if name in self.sched.maps:
-                self.sched.maps[name].reuse_fd(observe.maps[name].fd)
-        self.sched.load()
+        self.sched.load(observe.maps)
 
         def mapped(owner: Object, name: str) -> Mapped:
             return stack.enter_context(owner.maps[name].mapped(f"scxg_{name}"))
