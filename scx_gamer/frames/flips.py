@@ -40,7 +40,6 @@ class FlipSource:
         self._stack = ExitStack()
         self._screens: Mapped | None = None
         self._rings: dict[int, TimeRing] = {}  # by entry of the map
-        self._ends_ns: dict[int, int] = {}  # of the newest flips
         self._slots = 0
         self._followed: int | None = None
         self._game = FrameGame(0, 0, frozenset())
@@ -76,7 +75,6 @@ class FlipSource:
             raise self._refuse(f"the hooks on page flips are unavailable: {err}", inf) from err
         self._followed = None
         self._rings.clear()
-        self._ends_ns.clear()
         self._alive_s = time.monotonic()
 
     def _refuse(self, why: str, for_s: float = _AGAIN_S) -> FrameError:
@@ -107,11 +105,9 @@ class FlipSource:
             ring = self._rings.get(number)
             if ring is None:
                 ring = self._rings[number] = TimeRing(screen, "at_ns", self._slots, seen=0)
-            times, lost = ring.new()
+            times, before_ns = ring.new()
             if times:
-                before_ns = 0 if lost else self._ends_ns.get(number, 0)
                 found[number] = frames_between(times, before_ns)
-                self._ends_ns[number] = times[-1]
         return found
 
     def close(self) -> None:

@@ -101,8 +101,7 @@ class SleepSource:
         self._sleeps.set("tid", 0)  # no sleep of the one counts as the other's
         self._sleeps.set("start_ns", thread.start_ns)
         self._sleeps.set("tid", thread.tid)
-        seen, self._end_ns = self._sleeps.get("nr"), 0
-        self._ring = TimeRing(self._sleeps, "began_ns", self._slots, seen)
+        self._ring = TimeRing(self._sleeps, "began_ns", self._slots, self._sleeps.get("nr"))
         self._tid = thread.tid
         self._alive_s = self._chosen_s = time.monotonic()
 
@@ -111,8 +110,8 @@ class SleepSource:
         if self._ring is None:
             raise FrameError("the hook on switches is closed")
         now_s = time.monotonic()
-        times, lost = self._ring.new()
-        if lost:
+        times, before_ns = self._ring.new()
+        if not before_ns:
             self._end_ns = 0
         if times:
             self._alive_s = now_s
