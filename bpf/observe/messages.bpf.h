@@ -72,7 +72,7 @@ static __always_inline bool apply(struct scxg_control *ctl, const struct scxg_ms
 	case SCXG_MSG_INPUT:
 		if (index == SCXG_LANE_NONE || index >= SCXG_NR_LANES)
 			return false;
-		ctl->input_delay_ns = now - scxg_min(msg->time_ns, now);
+		ctl->input_delay_ns = scxg_sub(now, msg->time_ns);
 		ctl->input_delay_max_ns = scxg_max(ctl->input_delay_max_ns, ctl->input_delay_ns);
 		/* The window begins at the time of the event; a time in the future does not make it longer. */
 		open_window(ctl, index, SCXG_PATH_EVDEV, now,
