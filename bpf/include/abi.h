@@ -379,10 +379,9 @@ struct scxg_flips {
 	u64 nr;	    /* of flips that ended so far */
 	struct scxg_flip_request requests[SCXG_FLIP_REQUESTS];
 	u32 nr_requests;
-	u32 tgid;		    /* of who asked last */
-	u64 at_ns[SCXG_FLIP_SLOTS]; /* end of the newest, flip n in slot n % SCXG_FLIP_SLOTS */
-	u32 vblanks
-	    [SCXG_FLIP_SLOTS]; /* number of the vblank at it, of the screen's; 0: it has none */
+	u32 tgid;		      /* of who asked last */
+	u64 at_ns[SCXG_FLIP_SLOTS];   /* end of the newest, flip n in slot n % SCXG_FLIP_SLOTS */
+	u32 vblanks[SCXG_FLIP_SLOTS]; /* the screen's number of the vblank then; 0: none */
 };
 
 /* Key of map `programs`: comm of a process's leader, and what the thread was to the policy. All 0: no room for more. */

@@ -56,9 +56,7 @@ class Machine:
     to_core: Move = field(default_factory=Move)
     to_die: Move = field(default_factory=Move)
     smt_off: bool = False  # at run time, before the command starts
-    architecture: str = (
-        ""  # empty: this machine's; of another's the device tree has what `sysfs` says
-    )
+    architecture: str = ""  # empty: this machine's; another's has `sysfs` by its device tree
 
     def smp(self) -> str:
         """Return the value of QEMU's -smp: the CPUs before the first absent one.
