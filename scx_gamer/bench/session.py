@@ -13,6 +13,7 @@ from typing import Any
 from scx_gamer.bench.workload import BenchError
 from scx_gamer.system import child
 from scx_gamer.system.closing import Closing
+from scx_gamer.system.files import read_text
 
 CLI = child.python("scx_gamer.cli")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -25,12 +26,9 @@ _READY_S = 60.0
 
 def loaded_scheduler() -> str:
     """Return the name of the attached sched_ext scheduler; empty if there is none."""
-    try:
-        if (_SCHED_EXT / "state").read_text().strip() != "enabled":
-            return ""
-        return (_SCHED_EXT / "root" / "ops").read_text().strip()
-    except FileNotFoundError:
+    if read_text(_SCHED_EXT / "state") != "enabled":
         return ""
+    return read_text(_SCHED_EXT / "root/ops") or ""
 
 
 def kernel_has_sched_ext() -> bool:

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from scx_gamer.control import ControlError, LimitError
@@ -18,6 +17,7 @@ from scx_gamer.dbus.interface import Interface
 from scx_gamer.dbus.polkit import Authority
 from scx_gamer.system.budget import Budget
 from scx_gamer.system.exit_codes import BAD_CONFIG, NO_PERMISSION, USAGE
+from scx_gamer.system.files import read_text
 from scx_gamer.system.loop import Loop
 
 log = logging.getLogger(__name__)
@@ -205,8 +205,5 @@ class Endpoint:
 
 
 def _machine_id() -> str:
-    try:
-        found = Path("/etc/machine-id").read_text().strip()
-    except OSError:
-        return ""
+    found = read_text("/etc/machine-id") or ""
     return found if re.fullmatch("[0-9a-f]{32}", found) else ""

@@ -15,6 +15,7 @@ from scx_gamer.libbpf import KernelBtf, LibbpfTooOld
 from scx_gamer.libbpf.kernel import BTF, BTF_HINT
 from scx_gamer.scheduler import sysfs
 from scx_gamer.system.exit_codes import NO_PERMISSION, UNSUPPORTED
+from scx_gamer.system.files import read_text
 
 _OPTIONS = (
     "CONFIG_SCHED_CLASS_EXT",
@@ -154,9 +155,8 @@ def hidden_arguments() -> Iterator[Finding]:
 
 def lockdown(path: Path = Path("/sys/kernel/security/lockdown")) -> Iterator[Finding]:
     """A locked-down kernel lets no program read its memory, ours neither."""
-    try:
-        text = path.read_text()
-    except OSError:
+    text = read_text(path)
+    if text is None:
         return
     mode = (re.findall(r"\[(\w+)\]", text) or ["none"])[0]
     if mode == "confidentiality":

@@ -12,15 +12,15 @@ from pathlib import Path
 from scx_gamer.doctor.model import INFO, OK, WARN, Finding
 from scx_gamer.libbpf import Abi, find_object, object_btf
 from scx_gamer.system import inotify, procfs
+from scx_gamer.system.files import read_text
 from scx_gamer.system.text import printable
 from scx_gamer.trace.asking import packages
 
 
 def real_time(proc: Path = Path("/proc")) -> Iterator[Finding]:
     """Real-time tasks come before every sched_ext task: the kernel's limit is what bounds them."""
-    try:
-        value = (proc / "sys/kernel/sched_rt_runtime_us").read_text().strip()
-    except OSError:
+    value = read_text(proc / "sys/kernel/sched_rt_runtime_us")
+    if value is None:
         return
     if value == "-1":
         what = "real-time tasks may use all of each CPU: one that spins stops the game"
@@ -32,10 +32,7 @@ def real_time(proc: Path = Path("/proc")) -> Iterator[Finding]:
 def set_aside(root: Path = Path("/sys/devices/system/cpu")) -> Iterator[Finding]:
     """CPUs taken from the scheduler at boot."""
     for name in ("isolated", "nohz_full"):
-        try:
-            text = (root / name).read_text().strip()
-        except OSError:
-            continue
+        text = read_text(root / name)
         if text and text != "(null)":
             to_do = (
                 f"drop {'isolcpus' if name == 'isolated' else name}= from the kernel's command line"
@@ -52,9 +49,8 @@ def clocksource(
     root: Path = Path("/sys/devices/system/clocksource/clocksource0"),
 ) -> Iterator[Finding]:
     """The clock that every callback of the scheduler reads."""
-    try:
-        name = (root / "current_clocksource").read_text().strip()
-    except OSError:
+    name = read_text(root / "current_clocksource")
+    if name is None:
         return
     if name in _SLOW_CLOCKS:
         what = f"{name} is the clock: each decision of the scheduler waits for a device"
@@ -118,10 +114,11 @@ def _set_controls(controls: Mapping[str, str], mount: Path | None) -> dict[str, 
     if mount is None:
         return found
     for cgroup in islice(cgroups.descendants(mount), _CGROUPS):
-        if "populated 1" not in _short(cgroup / "cgroup.events"):
+        if "populated 1" not in (read_text(cgroup / "cgroup.events") or ""):
             continue
         for control, unset in controls.items():
-            value = _short(cgroup / control).partition(" ")[0].strip()
+            # none: the cgroup was removed meanwhile, or its controller is off
+            value = (read_text(cgroup / control) or "").partition(" ")[0]
             if value not in ("", unset):
                 found.setdefault(printable(cgroup.name, 64), []).append(control)
     return found
@@ -136,20 +133,10 @@ def _some(names: list[str]) -> str:
     return f"{', '.join(names[:3])}{more}"
 
 
-def _short(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(256).decode("ascii", "replace")
-    except OSError:  # removed meanwhile, or the controller is off
-        return ""
-
-
 def governor(root: Path = Path("/sys/devices/system/cpu/cpu0/cpufreq")) -> Iterator[Finding]:
     """A governor that keeps the lowest frequency; drivers that only call themselves powersave are fine."""
-    try:
-        driver = (root / "scaling_driver").read_text().strip()
-        name = (root / "scaling_governor").read_text().strip()
-    except OSError:
+    driver, name = read_text(root / "scaling_driver"), read_text(root / "scaling_governor")
+    if driver is None or name is None:
         return
     if name == "powersave" and not driver.startswith(
         ("intel_pstate", "amd-pstate-epp", "amd_pstate")
@@ -169,9 +156,8 @@ def governor(root: Path = Path("/sys/devices/system/cpu/cpu0/cpufreq")) -> Itera
 
 def statistics(proc: Path = Path("/proc")) -> Iterator[Finding]:
     """Run time statistics of BPF programs, which cost two clock reads in each callback."""
-    try:
-        value = (proc / "sys/kernel/bpf_stats_enabled").read_text().strip()
-    except OSError:
+    value = read_text(proc / "sys/kernel/bpf_stats_enabled")
+    if value is None:
         return
     if value == "1":
         what = "kernel.bpf_stats_enabled is 1: each callback of the scheduler costs a little more"

@@ -5,21 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scx_gamer.system.files import read_number, read_text
+
 SCHED_EXT = Path("/sys/kernel/sched_ext")
 OURS = "scx_gamer"
 
 
-def _read(root: Path, name: str) -> str | None:
-    try:
-        with open(f"{root}/{name}") as file:
-            return file.read().strip()
-    except OSError:
-        return None
-
-
 def unsupported(root: Path = SCHED_EXT) -> str | None:
     """Return why this kernel cannot run a scheduler, in one line; None if it can."""
-    if _read(root, "state") is not None:
+    if read_text(f"{root}/state") is not None:
         return None
     if not root.is_dir():
         return (
@@ -30,18 +24,18 @@ def unsupported(root: Path = SCHED_EXT) -> str | None:
 
 def state(root: Path = SCHED_EXT) -> str:
     """Return `disabled`, `enabled`, `enabling`, `disabling`, or nothing."""
-    return _read(root, "state") or ""
+    return read_text(f"{root}/state") or ""
 
 
 def loaded(root: Path = SCHED_EXT) -> str:
     """Return the name of the loaded scheduler, ours or another; empty without one."""
-    return _read(root, "root/ops") or ""
+    return read_text(f"{root}/root/ops") or ""
 
 
 def events(root: Path = SCHED_EXT) -> dict[str, int]:
     """Return the counters of `root/events`, which kernels have since 6.15."""
     found: dict[str, int] = {}
-    for line in (_read(root, "root/events") or "").splitlines():
+    for line in (read_text(f"{root}/root/events") or "").splitlines():
         name, _, value = line.partition(" ")
         if value.strip().isdecimal():
             found[name] = int(value)
@@ -50,8 +44,7 @@ def events(root: Path = SCHED_EXT) -> dict[str, int]:
 
 def counter(name: str, root: Path = SCHED_EXT) -> int | None:
     """Return a counter such as `enable_seq` or `nr_rejected`; None where the kernel lacks it."""
-    text = _read(root, name)
-    return int(text) if text is not None and text.isdecimal() else None
+    return read_number(f"{root}/{name}")
 
 
 def hotplugs(root: Path = SCHED_EXT) -> int:

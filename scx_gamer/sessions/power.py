@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scx_gamer.sessions.record import Power
+from scx_gamer.system.files import read_number, read_text
 
 _MAX_PACKAGES = 16
 _STALE_S = 120.0  # a gap of more is a suspend: what was used meanwhile is not the game's
@@ -29,7 +30,7 @@ class PowerMeter:
         self._batteries = [
             path
             for path in sorted((sysfs / "class/power_supply").glob("BAT*"))[:_MAX_PACKAGES]
-            if _text(path / "scope") != "Device"  # of a mouse or a pad
+            if read_text(path / "scope") != "Device"  # of a mouse or a pad
         ]
         self.source = "rapl" if self._packages else "battery" if self._batteries else ""
         self._before: tuple[float, list[float]] | None = None
@@ -58,12 +59,12 @@ class PowerMeter:
         return (new - old) % span if span else max(0.0, new - old)
 
     def _rapl(self) -> list[float]:
-        values = [_number(path / "energy_uj") for path, _ in self._packages]
+        values = [read_number(path / "energy_uj") for path, _ in self._packages]
         return [] if None in values else [value / 1e6 for value in values if value is not None]
 
     def _battery(self) -> list[float]:
         """Return the joules in each battery; empty unless one discharges and none charges."""
-        states = [_text(path / "status") for path in self._batteries]
+        states = [read_text(path / "status") for path in self._batteries]
         if "Discharging" not in states or "Charging" in states:
             return []
         values = [_charge_j(path) for path in self._batteries]
@@ -74,30 +75,21 @@ def _packages(powercap: Path) -> list[tuple[Path, float]]:
     """Return the folder and the range in joules of each CPU package whose counter is readable."""
     found = []
     for path in sorted(powercap.glob("intel-rapl:*"))[: 4 * _MAX_PACKAGES]:
-        if _text(path / "name").startswith("package-") and _number(path / "energy_uj") is not None:
-            found.append((path, (_number(path / "max_energy_range_uj") or 0) / 1e6))
+        if (read_text(path / "name") or "").startswith("package-") and read_number(
+            path / "energy_uj"
+        ) is not None:
+            found.append((path, (read_number(path / "max_energy_range_uj") or 0) / 1e6))
     return found[:_MAX_PACKAGES]
 
 
 def _charge_j(battery: Path) -> float | None:
-    energy_uwh = _number(battery / "energy_now")
+    energy_uwh = read_number(battery / "energy_now")
     if energy_uwh is not None:
         return energy_uwh / 1e6 * _WH
-    charge_uah, voltage_uv = _number(battery / "charge_now"), _number(battery / "voltage_now")
+    charge_uah, voltage_uv = (
+        read_number(battery / "charge_now"),
+        read_number(battery / "voltage_now"),
+    )
     if charge_uah is None or voltage_uv is None:
         return None
     return charge_uah / 1e6 * voltage_uv / 1e6 * _WH
-
-
-def _text(path: Path) -> str:
-    """Return the one line of a file of sysfs; empty where it is unreadable."""
-    try:
-        with path.open("rb") as file:
-            return file.read(64).decode("ascii", "replace").strip()
-    except OSError:
-        return ""
-
-
-def _number(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text.isascii() and text.isdecimal() else None

@@ -1,11 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files that are replaced as a whole."""
+"""Files that are replaced as a whole, and the short ones of /proc and sysfs."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 from pathlib import Path
+
+
+def read_text(path: Path | str) -> str | None:
+    """Return the text of a short file, without blanks around it; None if it is unreadable."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4096).decode("utf-8", "replace").strip()
+    except OSError:
+        return None
+
+
+def read_number(path: Path | str) -> int | None:
+    """Return the number in a file; None if it is unreadable or holds no decimal digits alone."""
+    text = read_text(path) or ""
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def _remove(path: str) -> None:

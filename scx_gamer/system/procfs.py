@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from scx_gamer.system.files import read_text
+
 PROC = Path("/proc")
 PF_EXITING, PF_KTHREAD = 0x4, 0x00200000  # include/linux/sched.h
 # Of /proc/PID/cgroup: one line for each hierarchy, each shorter than PATH_MAX.
@@ -36,10 +38,7 @@ def read(pid: int, name: str, proc: Path = PROC, limit: int = -1) -> bytes:
 
 def boot_id(proc: Path = PROC) -> str:
     """Return the kernel's name for this boot; empty when it is unreadable."""
-    try:
-        return (proc / "sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+    return read_text(proc / "sys/kernel/random/boot_id") or ""
 
 
 class ParseError(ValueError):
