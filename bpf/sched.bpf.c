@@ -24,6 +24,7 @@
  *   sched/speed.bpf.h       requests to schedutil, by class
  *   sched/preempt.bpf.h     search for a victim: the running task with the highest preempt score
  *   sched/place.bpf.h       key and slice; ways onto a busy CPU past its queue
+ *   sched/share.bpf.h       shares by nice value while no game is active
  *   sched/select_cpu.bpf.h  a wake-up: an idle CPU, a victim, the waker's CPU
  *   sched/enqueue.bpf.h     the task is queued; a CPU is kicked where it should take it at once
  *   sched/dispatch.bpf.h    a CPU takes the earliest key; other caches by their lead; tick
@@ -32,7 +33,7 @@
  *
  * To keep the starvation bound, no callback may
  *   - insert into a busy CPU's local DSQ ahead of an earlier key,
- *   - let the running task go on while another task waits past its slice,
+ *   - let the running task go on past its slice while another task with an earlier key waits,
  *   - insert into a DSQ that no allowed CPU consumes,
  *   - return from enqueue without an insert.
  */
@@ -44,6 +45,7 @@
 #include "sched/speed.bpf.h"
 #include "sched/preempt.bpf.h"
 #include "sched/place.bpf.h"
+#include "sched/share.bpf.h"
 #include "sched/select_cpu.bpf.h"
 #include "sched/enqueue.bpf.h"
 #include "sched/dispatch.bpf.h"
@@ -142,6 +144,7 @@ struct sched_ext_ops scx_gamer_ops = {
     .set_cpumask = (void *)scxg_set_cpumask,
     .init_task = (void *)scxg_init_task,
     .exit_task = (void *)scxg_exit_task,
+    .disable = (void *)scxg_disable,
     .init = (void *)scxg_init,
     .exit = (void *)scxg_exit,
     /* Exiting tasks are ours too: the kernel would run them on slices of its own making. */

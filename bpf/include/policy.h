@@ -16,7 +16,7 @@
  * prefers its own queue to an older head elsewhere, and compares with those once in SCXG_REMOTE_SCAN_NS. Tasks that may
  * not run on a CPU never count in its comparisons. A CPU whose sibling computes for the game leaves later keys in the
  * queue, but no key that is due, as all queued by t + D are; while it idles, the sibling's tick compares for it: one tick
- * of L with SMT.
+ * of L with SMT. A task that owes for its weight has SCXG_DEADLINE_LIGHT_NS in the place of D if it weighs less than nice 0.
  */
 #ifndef SCXG_POLICY_H
 #define SCXG_POLICY_H
@@ -66,6 +66,10 @@
 #define SCXG_PRIO_MIN 100      /* static_prio of nice -20 */
 #define SCXG_PRIO_BULK 135     /* of nice 15 */
 #define SCXG_PRIO_IDLE 139     /* of nice 19 */
+#define SCXG_WEIGHT 1024       /* of nice 0 */
+#define SCXG_WEIGHT_IDLE 3     /* of SCHED_IDLE; kernel/sched/sched.h, WEIGHT_IDLEPRIO */
+/* The longest relative deadline of a task with less weight than nice 0 has, while no game is active. */
+#define SCXG_DEADLINE_LIGHT_NS (500 * SCXG_NS_PER_MS)
 
 /* The inputs of the policy about a task that is queued. */
 struct scxg_facts {
@@ -79,6 +83,7 @@ struct scxg_facts {
 	bool is_kthread;
 	bool is_bulk;	/* a thread of the game that says itself that it is in no hurry */
 	bool is_urgent; /* in step with a clock, within its share */
+	s64 owed;	/* ns by which its weight moves its deadline; 0 while a game is active */
 };
 
 static inline u64 scxg_min(u64 a, u64 b)
@@ -173,6 +178,51 @@ static inline u64 scxg_debt_slept(u64 debt, u64 slept)
 	u64 paid = scxg_min(slept, SCXG_DEBT_MAX_NS) * 2;
 
 	return scxg_sub(debt, paid);
+}
+
+/* The weight of a nice value, -20 first, as the kernel's default has it: kernel/sched/core.c, sched_prio_to_weight. */
+static inline u32 scxg_weight(u32 static_prio)
+{
+	static const u32 weights[] = {
+	    88761, 71755, 56483, 46273, 36291, 29154, 23254, 18705, 14949, 11916,
+	    9548,  7620,  6100,	 4904,	3906,  3121,  2501,  1991,  1586,  1277,
+	    1024,  820,	  655,	 526,	423,   335,   272,   215,   172,   137,
+	    110,   87,	  70,	 56,	45,    36,    29,    23,    18,	   15,
+	};
+	u32 index = scxg_max(static_prio, SCXG_PRIO_MIN) - SCXG_PRIO_MIN;
+
+	return index < sizeof(weights) / sizeof(*weights) ? weights[index] : SCXG_WEIGHT;
+}
+
+/* A task that computes, among those that want its CPUs. */
+struct scxg_share {
+	u32 weight;
+	u32 cpus;   /* among which it and its rivals are shared out */
+	s64 rivals; /* the sum of w_j - weight of the others */
+};
+
+/*
+ * What a task owes with a run of `ran` ns, in ns. Tasks that compute have equal deadlines and take turns: one turn of each
+ * lies between two of a task. By weight it is w_j / w turns of task j, so the deadline is later by the difference. Turns
+ * are not cut, hence a random part of a turn, with which the wait is rounded up as often as it should be. Negative where
+ * the others have less weight: they wait then, and only more than a turn of its own makes its deadline earlier.
+ */
+static inline s64 scxg_owed(s64 owed, u64 ran, const struct scxg_share *share, u64 random)
+{
+	u64 sum = share->rivals < 0 ? (u64)-share->rivals : (u64)share->rivals, wait;
+	s64 most =
+	    (s64)((share->weight < SCXG_WEIGHT ? SCXG_DEADLINE_LIGHT_NS : SCXG_DEADLINE_MAX_NS) -
+		  SCXG_DEBT_MAX_NS);
+
+	ran = scxg_min(ran, SCXG_DEADLINE_MAX_NS);
+	wait = ran * scxg_min(sum, 1ULL << 36) / ((u64)share->weight * share->cpus);
+	if (share->rivals > 0)
+		owed += (s64)(wait + (ran * (random & 255) >> 8));
+	else if (wait > ran)
+		owed -= (s64)(wait - ran);
+	if (owed > most)
+		return most;
+	return owed < -(s64)SCXG_DEBT_MAX_NS ? -(s64)SCXG_DEBT_MAX_NS : owed;
 }
 
 /* Return true for a thread that answers instead of computing: its bursts are known and short. */
@@ -334,7 +384,10 @@ static inline u64 scxg_credit(const struct scxg_facts *f)
 
 static inline u64 scxg_key(const struct scxg_facts *f, const struct scxg_tunables *tun, u64 now)
 {
-	return scxg_sub(now, scxg_credit(f)) + scxg_rel(f, tun);
+	u64 rel = scxg_rel(f, tun);
+
+	rel = f->owed < 0 ? scxg_sub(rel, (u64)-f->owed) : rel + (u64)f->owed;
+	return scxg_sub(now, scxg_credit(f)) + rel;
 }
 
 /* The time that a task may run while others wait, in ns; never 0, never above S. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * ops.dispatch: the next task of a CPU. In this order: an overdue head of another cache, the earlier head of the CPU's
- * two queues, any task of another cache, and else the task that ran before. ops.tick ends a slice that was granted
- * while nobody waited.
+ * ops.dispatch: the next task of a CPU. In this order: an overdue head of another cache, the task that ran before if it
+ * goes on for its weight, the earlier head of the CPU's two queues, any task of another cache, and else the task that ran
+ * before. ops.tick ends a slice that was granted while nobody waited.
  */
 #ifndef SCXG_SCHED_DISPATCH_H
 #define SCXG_SCHED_DISPATCH_H
 
-#include "preempt.bpf.h"
+#include "share.bpf.h"
 #include "speed.bpf.h"
 
 /* Return true if the head of the CPU's own queue goes before the head of the shared one. */
@@ -90,12 +90,17 @@ static __always_inline bool consume_overdue(s32 cpu, struct cpu_ctx *cc, u64 own
 	return true;
 }
 
+static __always_inline bool wants_cpu(const struct task_struct *prev)
+{
+	return prev && prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED);
+}
+
 /* The previous task goes on, with a slice of ours rather than one the kernel chooses. */
 static __always_inline void keep_running(s32 cpu, struct task_struct *prev)
 {
 	struct scxg_cpu_stats *stats;
 
-	if (!prev || !(prev->scx.flags & scxg_enum(scx_ent_flags, SCX_TASK_QUEUED)))
+	if (!wants_cpu(prev))
 		return;
 	scxg_set_slice(prev, SCXG_SLICE_MAX_NS);
 	stats = get_cpu_stats(cpu);
@@ -122,6 +127,10 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 	latest = latest_key(cpu);
 	if (consume_overdue(cpu, cc, own, shared, latest))
 		return;
+	if (wants_cpu(prev) && differ_weights(cpu) && goes_on(prev, cpu)) {
+		keep_running(cpu, prev);
+		return;
+	}
 	if (latest == NO_KEY || has_passing_task(cpu, latest)) {
 		if (is_pinned_first(cpu, cc, own, shared) && scxg_move_to_local(own))
 			return;

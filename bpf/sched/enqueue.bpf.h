@@ -28,12 +28,6 @@ static __always_inline void kick_idle_cpu(struct task_struct *p, bool favoured)
 		scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
 
-/* Return true if a task that was preempted within its slice keeps key and slice for the rest of it. */
-static __always_inline bool has_slice_left(const struct task_ctx *tc)
-{
-	return tc && tc->key && tc->used + SCXG_SLICE_REST_NS < tc->slice;
-}
-
 /*
  * Requeue a preempted task that keeps its place. Apart from the rest of enqueue and short, because the preempting task
  * waits for it. Return false where there is more to decide.
@@ -97,6 +91,8 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	if (keeps) {
 		place.key = scxg_min(place.key, v.tc->key);
 		place.slice = scxg_min(place.slice, v.tc->slice - v.tc->used);
+	} else if (v.tc) {
+		v.tc->owed = 0; /* it is in the key */
 	}
 	mark_queued(&v, &place);
 

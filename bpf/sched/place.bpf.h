@@ -19,6 +19,12 @@ __noinline u64 find_place(const struct scxg_facts *facts __arg_nonnull,
 	return place->key;
 }
 
+/* Return true if a task that was preempted within its slice keeps key and slice for the rest of it. */
+static __always_inline bool has_slice_left(const struct task_ctx *tc)
+{
+	return tc && tc->key && tc->used + SCXG_SLICE_REST_NS < tc->slice;
+}
+
 /* Record that the task waits from now on, in this place. */
 static __always_inline void mark_queued(struct view *v, const struct place *place)
 {

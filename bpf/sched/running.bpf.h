@@ -6,6 +6,7 @@
 #ifndef SCXG_SCHED_RUNNING_H
 #define SCXG_SCHED_RUNNING_H
 
+#include "share.bpf.h"
 #include "shield.bpf.h"
 #include "speed.bpf.h"
 
@@ -122,8 +123,11 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	 * A running task is also dequeued, and put back at once, where its affinity, nice value or group changes. It did
 	 * not sleep then: else a hog that sets its own affinity once in 1 ms would never have debt.
 	 */
-	if (runnable || !p->__state)
+	if (runnable || !p->__state) {
+		charge_share(p, tc, cpu, ran);
 		return;
+	}
+	uncount_weight(tc);
 	tc->burst_avg = scxg_burst_avg(tc->burst_avg, tc->burst, tc->maturity);
 	tc->burst = 0;
 	tc->input_ns = 0;

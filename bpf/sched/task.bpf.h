@@ -29,6 +29,9 @@ struct task_ctx {
 	u32 is_urgent; /* from its last wake-up on */
 	struct scxg_beat beat;
 	u64 paid_ns; /* until when its share has paid for its runs */
+	s64 owed;    /* time that it leaves to others for its weight */
+	s32 extra;   /* counted for it in extra_weight[extra_at] */
+	u32 extra_at;
 };
 
 /* The policy's knowledge of a task. Read and written by the callbacks only. */
@@ -169,6 +172,8 @@ __noinline u32 gather_facts(struct scxg_facts *f __arg_nonnull, struct task_ctx 
 			    struct scxg_sched_state *state __arg_nonnull,
 			    struct scxg_control *ctl __arg_nonnull, u64 now)
 {
+	u64 slept;
+
 	f->class_id = effective_class(tc, state);
 	f->game_active = state->effects && ctl->game_active;
 	f->debt = SCXG_DEBT_NEW_NS;
@@ -179,11 +184,14 @@ __noinline u32 gather_facts(struct scxg_facts *f __arg_nonnull, struct task_ctx 
 	f->maturity = tc->maturity;
 	f->is_bulk = tc->is_bulk;
 	if (tc->asleep_ns) {
-		tc->debt = scxg_debt_slept(tc->debt, scxg_sub(now, tc->asleep_ns));
+		slept = scxg_sub(now, tc->asleep_ns);
+		tc->debt = scxg_debt_slept(tc->debt, slept);
+		tc->owed = tc->owed > (s64)slept ? tc->owed - (s64)slept : 0;
 		tc->asleep_ns = 0;
 		tc->is_urgent = f->game_active && claim_urgency(tc, f, now);
 	}
 	f->debt = tc->debt;
+	f->owed = f->game_active ? 0 : tc->owed;
 	f->is_urgent = tc->is_urgent && f->burst < SCXG_URGENT_BURST_NS;
 	return f->class_id;
 }
@@ -263,19 +271,23 @@ static __always_inline void note_input(const struct view *v, s32 here)
 /* ---- tasks come and go ---------------------------------------------------------------------- */
 
 /* Classify again at the next enqueue. */
-static __always_inline void forget_class(struct task_struct *p)
+static __always_inline struct task_ctx *forget_class(struct task_struct *p)
 {
 	struct task_ctx *tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
 
 	if (tc)
 		tc->class_epoch = ~0ULL;
+	return tc;
 }
 
-/* Nice and policy are part of the class. */
+/* Nice and policy are part of the class, and nothing is owed for the last ones. */
 SEC("struct_ops/scxg_set_weight")
 void BPF_PROG(scxg_set_weight, struct task_struct *p, u32 weight)
 {
-	forget_class(p);
+	struct task_ctx *tc = forget_class(p);
+
+	if (tc)
+		tc->owed = 0;
 }
 
 /* A kernel thread has run once before kthread_bind() binds it to its CPU. */

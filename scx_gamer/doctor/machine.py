@@ -88,7 +88,7 @@ def frequency_controls(mount: Path | None = None) -> Iterator[Finding]:
 
 
 def nice_values(pids: Iterable[int] | None = None) -> Iterator[Finding]:
-    """Processes whose nice value has no effect under our scheduler: neither 0 nor background."""
+    """Processes whose nice value has no effect while a game is active: neither 0 nor background."""
     background = Abi(object_btf(find_object("observe")))["BACKGROUND_NICE"]
     found: list[str] = []
     for pid in procfs.pids() if pids is None else pids:
@@ -100,7 +100,7 @@ def nice_values(pids: Iterable[int] | None = None) -> Iterator[Finding]:
         if nice and nice < background and policy == os.SCHED_OTHER and procfs.words_of(pid):
             found.append(f"{printable(procfs.comm_of(pid), 64)} ({nice})")
     if found:
-        what = f"no effect while scx-gamer schedules: {_some(sorted(found))}"
+        what = f"no effect while a game is active: {_some(sorted(found))}"
         to_do = f"nothing, or nice {background} and above for what may wait while you play"
         yield Finding(INFO, "nice values", what, to_do)
 

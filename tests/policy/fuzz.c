@@ -44,6 +44,25 @@ static void check_shaper(const struct input *in)
 	PROMISE(leaves == 0 || (leaves >= now && leaves - now <= burst));
 }
 
+/* What a task owes moves its deadline by no more than its bound, whoever its rivals are. */
+static void check_shares(const struct input *in, struct scxg_facts *f,
+			 const struct scxg_tunables *tun)
+{
+	struct scxg_share share = {.weight = scxg_weight(in->index % 256),
+				   .cpus = 1 + in->maturity % SCXG_MAX_CPUS,
+				   .rivals = (s64)in->far >> 1};
+	u64 now = in->now >> 1, bound = SCXG_DEADLINE_MAX_NS;
+
+	if (share.weight < SCXG_WEIGHT)
+		bound = SCXG_DEADLINE_LIGHT_NS;
+	f->game_active = false;
+	f->debt = scxg_debt_ran(in->length, in->wait);
+	f->owed = (s64)(in->value % (bound - SCXG_DEBT_MAX_NS));
+	f->owed = scxg_owed(f->owed, in->burst, &share, in->near);
+	PROMISE(scxg_key(f, tun, now) <= now + bound);
+	PROMISE(scxg_key(f, tun, now) + SCXG_CREDIT_MAX_NS >= now);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -88,5 +107,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	PROMISE(scxg_clamp_tunable(in.index, clamped) == clamped);
 	PROMISE(!(scxg_is_overdue(in.far, in.near) && scxg_is_overdue(in.near, in.far)));
 	check_shaper(&in);
+	check_shares(&in, &f, &tun);
 	return 0;
 }

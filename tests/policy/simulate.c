@@ -5,6 +5,7 @@
  *
  * simulate SEED CPUS CACHES TASKS MILLISECONDS [plain|smt|biglittle]
  * simulate sets FIRST COUNT: that many task sets on machines of up to 16 CPUs, both drawn from their number
+ * simulate shares CPUS PRIO…: hogs with these static_prio on CPUs of one cache, without a game; prints each one's run time
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,6 +28,9 @@ struct task {
 	bool bound;
 	int first, span; /* CPUs that it may run on, from `first` around; bound: one of them */
 	int rivals;	 /* tasks that may run on one of these, with itself */
+	u32 weight;
+	s64 *counted; /* where its weight is in a sum */
+	u64 ran;
 };
 
 struct cpu {
@@ -35,6 +39,7 @@ struct cpu {
 	u64 since, slice_end, last_kick, last_remote_scan;
 	u64 speed;    /* percent */
 	bool shields; /* runs a thread of the game that computes: its sibling is kept free */
+	s64 extra;    /* as extra_weight of sched/share.bpf.h, of tasks bound to it */
 };
 
 struct heap {
@@ -52,11 +57,13 @@ struct event {
 static struct task tasks[MAX_TASKS];
 static struct cpu cpus[MAX_CPUS];
 static struct heap shared[MAX_CPUS], own[MAX_CPUS];
+static s64 extra_weight[MAX_CPUS]; /* of tasks of a cache */
 static u32 stamps[MAX_CPUS];
 static struct event *events;
 static int nr_cpus, nr_llcs, nr_tasks, nr_events;
 static u32 restricted; /* percent of the tasks that may run on a few CPUs only */
 static bool clocked;   /* light tasks are in step with clocks */
+static bool weighed;   /* no game is active, and weights count */
 static struct scxg_tunables tun;
 static u64 now, seed;
 static enum machine {
@@ -74,6 +81,11 @@ static u64 rnd(u64 limit)
 	seed ^= seed >> 7;
 	seed ^= seed << 17;
 	return limit ? seed % limit : 0;
+}
+
+static void seed_with(u64 number)
+{
+	seed = number * 0x9e3779b97f4a7c15ULL + 1;
 }
 
 static void push_event(struct event e)
@@ -214,7 +226,8 @@ static void check_wait(const struct task *t)
 {
 	/* policy.h: C are the task's CPUs, N the tasks that these serve; a slice ends at the tick after it. */
 	u64 c = t->bound ? 1 : t->span, wait = now - t->queued;
-	u64 bound = SCXG_DEADLINE_MAX_NS + SCXG_CREDIT_MAX_NS + SCXG_SYNC_LEAD_NS +
+	u64 bound = (t->weight < SCXG_WEIGHT ? SCXG_DEADLINE_LIGHT_NS : SCXG_DEADLINE_MAX_NS) +
+		    SCXG_CREDIT_MAX_NS + SCXG_SYNC_LEAD_NS +
 		    (nr_llcs > 1 ? SCXG_STEAL_LEAD_NS + SCXG_REMOTE_SCAN_NS : 0) +
 		    (machine == SMT ? TICK : 0) +
 		    ((t->rivals + c - 1) / c + 1) * (SCXG_SLICE_MAX_NS + TICK);
@@ -284,6 +297,8 @@ static void queue(struct task *t, bool wakes)
 	if (keeps) {
 		key = scxg_min(key, t->key);
 		slice = scxg_min(slice, t->slice - t->used);
+	} else {
+		t->f.owed = 0;
 	}
 	t->kept = true;
 	t->used = 0;
@@ -291,6 +306,38 @@ static void queue(struct task *t, bool wakes)
 	t->key = key;
 	t->slice = slice;
 	push(t->bound ? &own[t->cpu] : &shared[llc(t->cpu)], t);
+}
+
+static void uncount_weight(struct task *t)
+{
+	if (t->counted)
+		*t->counted -= (s64)t->weight - SCXG_WEIGHT;
+	t->counted = NULL;
+}
+
+/* As owed_after() of sched/share.bpf.h. */
+static s64 owed_after(struct task *t, u64 debt, u64 ran, int next)
+{
+	const struct heap *mine = &own[t->cpu], *near = &shared[llc(t->cpu)];
+	s64 lack = SCXG_WEIGHT - (s64)t->weight;
+	int all = nr_cpus / nr_llcs;
+	s64 here, around;
+	struct scxg_share share = {.weight = t->weight,
+				   .cpus = t->bound || all < t->span ? all : t->span};
+
+	if (!weighed || t->f.is_kthread || debt < SCXG_DEBT_HOG_NS)
+		return t->f.owed;
+	uncount_weight(t);
+	t->counted = t->bound ? &cpus[t->cpu].extra : &extra_weight[llc(t->cpu)];
+	*t->counted -= lack;
+	if (!lack && !cpus[t->cpu].extra && !extra_weight[llc(t->cpu)])
+		return t->f.owed;
+	here = mine->n + (t->bound ? next : 0);
+	around = near->n + (t->bound ? 0 : next);
+	share.rivals = ((here + t->bound) * lack + cpus[t->cpu].extra) * share.cpus;
+	if (around)
+		share.rivals += (around + share.cpus - t->bound) * lack + extra_weight[llc(t->cpu)];
+	return scxg_owed(t->f.owed, ran, &share, rnd(256));
 }
 
 static struct task *pick(int cpu)
@@ -371,11 +418,26 @@ static void kick_idle_cpu(void)
 	}
 }
 
+/* As goes_on() of sched/share.bpf.h. */
+static bool goes_on(int cpu)
+{
+	struct task *t = cpus[cpu].running;
+	struct scxg_facts f = t->f;
+
+	if (!weighed || cpus[cpu].local || t->f.is_kthread || !t->kept ||
+	    (!cpus[cpu].extra && !extra_weight[llc(cpu)]))
+		return false;
+	f.debt = scxg_debt_ran(f.debt, now - cpus[cpu].since);
+	f.owed = owed_after(t, f.debt, now - cpus[cpu].since, 0);
+	return scxg_key(&f, &tun, now) <
+	       scxg_min(head_on(&own[cpu], cpu), head_on(&shared[llc(cpu)], cpu));
+}
+
 /* The task that runs has no slice left, or is preempted: asked for another first, queued again after. */
 static void reschedule(int cpu)
 {
 	struct cpu *c = &cpus[cpu];
-	struct task *prev = c->running, *next = pick(cpu);
+	struct task *prev = c->running, *next = goes_on(cpu) ? NULL : pick(cpu);
 	u64 ran = now - c->since;
 
 	if (!next && (!is_shielded(cpu) || is_exempt(prev))) {
@@ -386,6 +448,9 @@ static void reschedule(int cpu)
 	prev->f.burst += ran;
 	prev->f.debt = scxg_debt_ran(prev->f.debt, ran);
 	prev->used += ran;
+	prev->ran += ran;
+	prev->f.owed =
+	    owed_after(prev, prev->f.debt, ran, prev->used + SCXG_SLICE_REST_NS >= prev->slice);
 	c->running = NULL; /* it holds, where nobody passes */
 	stamps[cpu]++;
 	queue(prev, false);
@@ -480,6 +545,7 @@ static void wake(struct task *t)
 	t->left = 1 + t->burst_ns / 2 + rnd(t->burst_ns);
 	t->queued = now;
 	t->f.debt = scxg_debt_slept(t->f.debt, now - t->asleep);
+	t->f.owed = t->f.owed > (s64)(now - t->asleep) ? t->f.owed - (s64)(now - t->asleep) : 0;
 	/* The game stays at home where that CPU gives way, even with another one idle. */
 	if (!t->bound && scxg_is_favoured(t->f.class_id) && cpus[t->cpu].running &&
 	    scxg_prefers_prev_cpu(preempt_score(t, t->cpu))) {
@@ -511,6 +577,7 @@ static void sleeps(int cpu)
 	t->f.burst_avg = scxg_burst_avg(t->f.burst_avg, t->f.burst, t->f.maturity);
 	t->f.debt = scxg_debt_ran(t->f.debt, now - cpus[cpu].since);
 	t->asleep = now;
+	uncount_weight(t);
 	t->f.burst = 0;
 	t->f.maturity += t->f.maturity < 1000;
 	push_event((struct event){
@@ -561,7 +628,7 @@ static void make_task(struct task *t)
 	static const u64 bursts[] = {20000, 200000, 3000000, 30000000, 1000000000000ULL};
 
 	t->f.class_id = rnd(SCXG_NR_CLASSES);
-	t->f.game_active = true;
+	t->f.game_active = !weighed;
 	t->f.is_kthread = t->f.class_id == SCXG_CLASS_KTHREAD || rnd(8) == 0;
 	t->f.window_open = true; /* for ever: an 8 kHz mouse does that */
 	t->f.debt = SCXG_DEBT_NEW_NS;
@@ -573,6 +640,7 @@ static void make_task(struct task *t)
 			 t->f.class_id != SCXG_CLASS_BACKGROUND;
 	t->bound = t->f.class_id == SCXG_CLASS_KTHREAD || rnd(8) == 0;
 	t->sync = rnd(2);
+	t->weight = weighed && rnd(2) ? scxg_weight(SCXG_PRIO_MIN + rnd(40)) : SCXG_WEIGHT;
 	t->first = 0;
 	t->span = nr_cpus;
 	if (rnd(100) >= restricted)
@@ -608,28 +676,18 @@ static void reset(void)
 	memset(tasks, 0, sizeof(tasks));
 	memset(cpus, 0, sizeof(cpus));
 	memset(stamps, 0, sizeof(stamps));
+	memset(extra_weight, 0, sizeof(extra_weight));
 	nr_events = 0;
 	now = 0;
 	for (int i = 0; i < MAX_CPUS; i++)
 		own[i].n = shared[i].n = 0;
 }
 
-/* One machine and its tasks for some time. */
-static void simulate(u64 end)
+/* The tasks of this machine for some time. */
+static void go(u64 end)
 {
 	u64 next_tick = 0;
 
-	/* Nothing here reads a tunable from home on, and a draw for it would make other sets of the seeds that tests name. */
-	for (int i = 0; i < SCXG_TUN_HOME; i++) {
-		u64 value = rnd(200000);
-
-		tun.value[i] = scxg_clamp_tunable(i, i == SCXG_TUN_SMT_ISOLATE ? value & 1 : value);
-	}
-	for (int i = 0; i < nr_tasks; i++) {
-		make_task(&tasks[i]);
-		push_event((struct event){
-		    .time = 1 + rnd(10 * SCXG_NS_PER_MS), .cpu = -1, .task = &tasks[i]});
-	}
 	for (int i = 0; i < nr_tasks; i++)
 		count_rivals(&tasks[i]);
 	while (nr_events && now < end) {
@@ -649,6 +707,47 @@ static void simulate(u64 end)
 		else if (e.stamp == stamps[e.cpu])
 			sleeps(e.cpu);
 	}
+}
+
+/* Hogs of these weights that never sleep; prints for how much of the time each of them ran. */
+static void share_out(u64 end)
+{
+	weighed = true;
+	seed_with(1);
+	for (int i = 0; i < SCXG_NR_TUNABLES; i++)
+		tun.value[i] = scxg_clamp_tunable(i, 0);
+	tun.value[SCXG_TUN_SLICE_US] = SCXG_DEF_SLICE_US;
+	tun.value[SCXG_TUN_DEADLINE_CAP_MS] = SCXG_DEF_DEADLINE_CAP_MS;
+	for (int i = 0; i < nr_tasks; i++) {
+		tasks[i].f.class_id = SCXG_CLASS_NORMAL;
+		tasks[i].burst_ns = 2 * end;
+		tasks[i].span = nr_cpus;
+		push_event((struct event){.time = 1 + i, .cpu = -1, .task = &tasks[i]});
+	}
+	go(end);
+	for (int i = 0; i < nr_cpus; i++)
+		if (cpus[i].running)
+			cpus[i].running->ran += now - cpus[i].since;
+	for (int i = 0; i < nr_tasks; i++)
+		printf("%.4f ", (double)tasks[i].ran / end);
+	puts("");
+}
+
+/* One machine and its tasks, both drawn, for some time. */
+static void simulate(u64 end)
+{
+	/* Nothing here reads a tunable from home on, and a draw for it would make other sets of the seeds that tests name. */
+	for (int i = 0; i < SCXG_TUN_HOME; i++) {
+		u64 value = rnd(200000);
+
+		tun.value[i] = scxg_clamp_tunable(i, i == SCXG_TUN_SMT_ISOLATE ? value & 1 : value);
+	}
+	for (int i = 0; i < nr_tasks; i++) {
+		make_task(&tasks[i]);
+		push_event((struct event){
+		    .time = 1 + rnd(10 * SCXG_NS_PER_MS), .cpu = -1, .task = &tasks[i]});
+	}
+	go(end);
 	/* Who waits still has waited too. */
 	for (int i = 0; i < nr_cpus; i++) {
 		if (cpus[i].local)
@@ -658,11 +757,6 @@ static void simulate(u64 end)
 		for (int j = 0; j < shared[i].n; j++)
 			check_wait(shared[i].at[j]);
 	}
-}
-
-static void seed_with(u64 number)
-{
-	seed = number * 0x9e3779b97f4a7c15ULL + 1;
 }
 
 /* A machine and a task set that follow from their number. */
@@ -677,6 +771,7 @@ static void draw(u64 number)
 	machine = (enum machine)rnd(3);
 	restricted = rnd(2) ? rnd(100) : 0;
 	clocked = number % 5 == 1; /* not drawn, as for home */
+	weighed = number % 5 == 2;
 }
 
 static enum machine machine_named(const char *name)
@@ -693,15 +788,27 @@ static enum machine machine_named(const char *name)
 
 int main(int argc, char **argv)
 {
-	bool sets = argc == 4 && !strcmp(argv[1], "sets");
+	bool sets = argc == 4 && !strcmp(argv[1], "sets"),
+	     shares = argc > 3 && !strcmp(argv[1], "shares");
 
-	if (!sets && argc != 6 && argc != 7)
+	if (!sets && !shares && argc != 6 && argc != 7)
 		return 2;
 	for (int i = 0; i < MAX_CPUS; i++) {
 		own[i].at = calloc(MAX_TASKS, sizeof(*own[i].at));
 		shared[i].at = calloc(MAX_TASKS, sizeof(*shared[i].at));
 	}
 	events = calloc(20000000, sizeof(*events)); /* void ones stay until their time comes */
+	if (shares) {
+		nr_cpus = atoi(argv[2]);
+		nr_llcs = 1;
+		nr_tasks = argc - 3;
+		if (nr_cpus < 1 || nr_cpus > MAX_CPUS || nr_tasks > MAX_TASKS)
+			return 2;
+		for (int i = 0; i < nr_tasks; i++)
+			tasks[i].weight = scxg_weight((u32)atoi(argv[3 + i]));
+		share_out(60000 * SCXG_NS_PER_MS);
+		return 0;
+	}
 	if (sets) {
 		u64 first = strtoull(argv[2], NULL, 10), count = strtoull(argv[3], NULL, 10);
 

@@ -46,6 +46,12 @@ def test_a_cpu_kept_free_for_the_game_takes_who_waited_long_enough(
     _sets(simulator, number, 1)
 
 
+@pytest.mark.parametrize("number", [2, 22])
+def test_weights_keep_the_bound(simulator: Path, number: int) -> None:
+    """Sets in which a task that goes on whatever waits, or owes more than its bound allows, breaks the bound."""
+    _sets(simulator, number, 1)
+
+
 @pytest.mark.parametrize("machine", ["plain", "smt", "biglittle"])
 @pytest.mark.parametrize(
     ("cpus", "caches", "tasks"),
