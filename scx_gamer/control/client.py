@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import struct
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,8 @@ def request(op: str, *, timeout_s: float = 15.0, path: Path | None = None, **arg
     path = path or paths().control_socket
     line = json.dumps({"op": op, **args}).encode() + b"\n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
-        # Not by settimeout: where others fill the queue of connections, a socket that does not block fails at once.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
         try:
-            sock.connect(os.fspath(path))
+            _connect(sock, os.fspath(path), timeout_s)
             sock.settimeout(timeout_s)
             with suppress(BrokenPipeError):  # turned away: why is there to be read
                 sock.sendall(line)
@@ -55,8 +54,24 @@ def request(op: str, *, timeout_s: float = 15.0, path: Path | None = None, **arg
     return decoded.get("result")
 
 
+def _connect(sock: socket.socket, path: str, timeout_s: float) -> None:
+    """Connect within that time; raises OSError.
+
+    Not by settimeout: where others fill the queue of connections, a socket that does not block fails at once. A signal
+    ends the wait for the queue, and Python takes the socket for one that is connected then.
+    """
+    end = time.monotonic() + timeout_s
+    while (left := end - time.monotonic()) > 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(max(left, 1e-3)))
+        sock.connect(path)
+        with suppress(OSError):
+            sock.getpeername()
+            return
+    raise TimeoutError
+
+
 def _timeval(seconds: float) -> bytes:
-    """A struct timeval."""
+    """A struct timeval; zero would be no limit."""
     whole = int(seconds)
     return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import tempfile
 import threading
@@ -166,8 +167,22 @@ def test_who_opens_too_many_is_told_so_and_root_is_let_in(path: Path) -> None:
             control.request("status", path=path, timeout_s=5)
 
 
-def test_who_fills_the_queue_of_connections_makes_root_wait_and_not_fail() -> None:
-    """A client that did not block at connect was turned away at once by a full queue."""
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_who_fills_the_queue_of_connections_makes_root_wait_and_not_fail(interrupted: bool) -> None:
+    """A client that did not block at connect was turned away at once by a full queue.
+
+    One that a signal interrupted there took itself for connected.
+    """
+    previous = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1 * interrupted, 0.1)
+        wait_in_a_full_queue()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def wait_in_a_full_queue() -> None:
     with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as full:
         other = Path(name, "socket")
         full.bind(str(other))
