@@ -18,6 +18,7 @@ from typing import Any
 MAX_INPUT = 1 << 14
 MAX_POOL = 2000
 TRACED = 4  # one of so many inputs is traced, which costs ten times as much
+LEAST = 50  # inputs of a run, however slow the machine is
 _ODD = [
     *(
         b"",
@@ -94,7 +95,7 @@ class Breeder:
 def fuzz(
     target: Callable[[bytes], None], corpus: list[bytes], seconds: float, seed: int, package: Path
 ) -> Outcome:
-    """Feed `target` until it raises or time is over. Lines of files below `package` are what guides."""
+    """Feed `target` until it raises, or time is over and LEAST inputs are. Lines of files below `package` guide."""
     draw = random.Random(seed)
     breeder, outcome = Breeder(corpus, draw), Outcome()
     seen: set[tuple[Any, int]] = set()
@@ -110,7 +111,7 @@ def fuzz(
 
     end = time.monotonic() + seconds
     waiting = list(corpus)
-    while time.monotonic() < end:
+    while time.monotonic() < end or outcome.runs < LEAST:
         data = waiting.pop() if waiting else breeder.next()
         traced = bool(waiting) or outcome.runs % TRACED == 0
         before = len(seen)

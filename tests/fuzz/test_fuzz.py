@@ -39,7 +39,6 @@ def test_whatever_comes(name: str, tmp_path: Path) -> None:
     if outcome.crash is not None:
         data, err = outcome.crash
         raise AssertionError(f"seed {SEED}: put this into {CORPUS / name}: {data!r}") from err
-    assert outcome.runs > 50
 
 
 def test_each_corpus_has_its_parser() -> None:
