@@ -118,7 +118,7 @@ def service(turn: Turning, world: World) -> Iterator[BusService]:
         turn.do(made.close)
 
 
-def wait(what: Any, limit_s: float = 15.0) -> None:
+def wait(what: Any, limit_s: float = 60.0) -> None:
     end = time.monotonic() + limit_s
     while not what():
         assert time.monotonic() < end, "did not come true"

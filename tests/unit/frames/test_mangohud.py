@@ -171,13 +171,14 @@ def test_a_log_that_stopped_ends_the_source_and_no_frame_counts_twice(
     game.write(HEAD + rows(0, 10))
     source.open(game.game)
     assert len(source.read()) == 10 and source.read() == []
-    monkeypatch.setattr(mangohud, "_SILENT_S", 0.05)
-    time.sleep(0.1)
-    with pytest.raises(FrameError, match="does not grow"):
-        source.read()
-    source.close()
-    with pytest.raises(FrameError, match="no log"):
-        source.open(game.game)
+    with monkeypatch.context() as patch:
+        patch.setattr(mangohud, "_SILENT_S", 0.05)
+        time.sleep(0.1)
+        with pytest.raises(FrameError, match="does not grow"):
+            source.read()
+        source.close()
+        with pytest.raises(FrameError, match="no log"):
+            source.open(game.game)
     game.write(rows(10, 4))
     source.open(game.game)
     assert len(source.read()) == 4

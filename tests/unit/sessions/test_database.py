@@ -298,7 +298,7 @@ def test_a_locked_database_is_an_error_at_once(path: Path) -> None:
         begun = time.monotonic()
         with pytest.raises(SessionError, match="locked"):
             db.write([(session, RUNNING, 1.0, None)])
-        assert time.monotonic() - begun < 2  # not the five seconds of Python's default
+        assert time.monotonic() - begun < 4  # not the five seconds of Python's default
     other.close()
 
 
