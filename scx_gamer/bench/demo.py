@@ -14,8 +14,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from scx_gamer.bench.cells import Cell, Spec, median_cell, run_once
 from scx_gamer.bench.session import (
@@ -165,17 +164,13 @@ def demo(plan: Plan) -> None:
     print(table(cells))
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scx_gamer.bench.demo", description=__doc__)
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
     parser.add_argument("--hogs", type=float, default=2.0, help="CPU hogs per CPU")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         need_root()
         if not kernel_has_sched_ext():

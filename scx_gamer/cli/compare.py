@@ -6,8 +6,7 @@ from __future__ import annotations
 import secrets
 import signal
 import sys
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -79,7 +78,7 @@ def _compare(wanted: str, minutes: float, seconds: float, *, as_json: bool) -> N
     def progress(line: str) -> None:
         print(f"scx-gamer: {name}: {line}", file=sys.stderr, flush=True)
 
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     stopped: BaseException | None = None
     with LiveStage(remote.request, game["pid"]) as stage:
         comparison = Comparison(stage, plan, secrets.randbits(32), progress)
@@ -110,7 +109,3 @@ def find_game(games: list[GameFacts], wanted: str) -> GameFacts:
         what = f"no game {wanted!r} runs" if wanted else "no game runs"
         raise CompareError(what, hint="see `scx-gamer games list`", code=FAILED)
     return found[0]
-
-
-def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -16,7 +16,7 @@ import typer
 
 from scx_gamer import __version__
 from scx_gamer.cli import output
-from scx_gamer.cli.compare import Now, Shortest, Wanted, check_named, find_game, interrupt, plan_of
+from scx_gamer.cli.compare import Now, Shortest, Wanted, check_named, find_game, plan_of
 from scx_gamer.cli.options import Json
 from scx_gamer.system.exit_codes import NO_PERMISSION, USAGE
 from scx_gamer.system.text import printable
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
         check_named(game, now=now)
         if wait and (now or as_json):
             raise typer.BadParameter("--wait takes the name of a game, and no --json")
-        signal.signal(signal.SIGTERM, interrupt)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         names = [name.strip() for name in only.split(",") if name.strip()]
         while True:
             pid = _session(game, minutes, seconds, names, wait=wait, as_json=as_json)

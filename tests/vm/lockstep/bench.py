@@ -17,8 +17,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from scx_gamer.bench.cells import Cell
 from scx_gamer.bench.goals import checks
@@ -168,10 +166,6 @@ class Guests:
         )
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -192,7 +186,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=TREE / "build/bench/bench.json")
     parser.add_argument("--strict", action="store_true", help="fail when a promise is missed")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A choice that the plan has no part for is a part of its own.
     if args.loads or args.shapes:
         parts = [
