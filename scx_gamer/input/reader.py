@@ -23,6 +23,7 @@ from scx_gamer.input.acts import (
 from scx_gamer.input.classify import ABS_X, EV_ABS, EV_KEY, EV_REL, Capabilities, Kind, Lane
 from scx_gamer.input.devices import read_capabilities
 from scx_gamer.input.held import Held, HeldState, held_axes
+from scx_gamer.system.closing import FdOwner
 
 
 def _ioc(direction: int, number: int, size: int) -> int:
@@ -72,11 +73,10 @@ def parse_batch(data: bytes, axes: Axes) -> Batch:
     return Batch(whole // _EVENT.size, dropped, acted)
 
 
-class Reader:
+class Reader(FdOwner):
     """Owns one open node. Every method but close() raises OSError, ENODEV after an unplug."""
 
     def __init__(self, node: str, kind: Kind, caps: Capabilities, lane: Lane = Lane.NONE) -> None:
-        self._fd: int | None = None
         fd = os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             self.set_mask(MASK_NOTHING, fd)
@@ -145,11 +145,6 @@ class Reader:
         keys = int.from_bytes(fcntl.ioctl(self.fd, _EVIOCGKEY, bytes(_KEY_BYTES)), "little")
         values = {code: _absinfo(self.fd, code)[0] for code in self._state.codes}
         return self._state.update(now_ns, keys, values)
-
-    def close(self) -> None:
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
 
 
 def _absinfo(fd: int, code: int) -> tuple[int, int, int, int, int, int]:

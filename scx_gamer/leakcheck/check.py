@@ -18,7 +18,7 @@ from pathlib import Path
 from scx_gamer.leakcheck import cycle, kmemleak, memory, world
 from scx_gamer.libbpf import BpfError, Object, find_object, kernel
 from scx_gamer.system import child
-from scx_gamer.system.closing import Closing
+from scx_gamer.system.closing import FdOwner
 from scx_gamer.system.text import printable
 
 CLEAN, LEAK, UNJUDGED = "clean", "leak", "unjudged"
@@ -59,11 +59,10 @@ class Report:
         }
 
 
-class Complaints(Closing):
+class Complaints(FdOwner):
     """New lines of the kernel log that report a fault. A context manager."""
 
     def __init__(self, path: Path = KMSG) -> None:
-        self._fd: int | None = None
         with suppress(OSError):
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             os.lseek(self._fd, 0, os.SEEK_END)
@@ -86,11 +85,6 @@ class Complaints(Closing):
             if _COMPLAINT.search(text):
                 found.append(printable(text))
         return found
-
-    def close(self) -> None:
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
 
 
 def run(

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from scx_gamer.system.closing import Closing
+from scx_gamer.system.closing import FdOwner
 
 # include/uapi/linux/inotify.h
 ATTRIB, CLOSE_WRITE, OPEN = 0x4, 0x8, 0x20
@@ -29,7 +29,7 @@ class Event:
     name: str
 
 
-class Inotify(Closing):
+class Inotify(FdOwner):
     """An inotify instance, open from construction to close(). Methods raise OSError."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Inotify(Closing):
         self._add.argtypes = (C.c_int, C.c_char_p, C.c_uint32)
         self._remove = libc.inotify_rm_watch
         self._remove.argtypes = (C.c_int, C.c_int)
-        self._fd: int | None = _checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._fd = _checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def fileno(self) -> int:
         if self._fd is None:
@@ -63,11 +63,6 @@ class Inotify(Closing):
             found.append(Event(mask, os.fsdecode(data[at : at + length].rstrip(b"\0"))))
             at += length
         return found
-
-    def close(self) -> None:
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
 
 
 def _checked(result: int) -> int:

@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from scx_gamer.system.closing import Closing
+from scx_gamer.system.closing import FdOwner
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.exit_codes import NO_PERMISSION
 
@@ -20,11 +20,10 @@ class InstanceError(ScxGamerError):
     code = NO_PERMISSION
 
 
-class Instance(Closing):
+class Instance(FdOwner):
     """The lock, held until close(). Raises InstanceError when another process holds it."""
 
     def __init__(self, directory: Path) -> None:
-        self._fd: int | None = None
         # systemd may recreate the directory between open and flock. The lock is then on a directory
         # that no other process can open any more, so compare the inodes and try again.
         for _ in range(_MAX_ATTEMPTS):
@@ -62,8 +61,3 @@ class Instance(Closing):
             raise InstanceError(
                 f"cannot open {directory}: {err.strerror}", err.errno or 0, "run as root"
             ) from err
-
-    def close(self) -> None:
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
