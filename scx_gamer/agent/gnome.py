@@ -7,9 +7,8 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
-from scx_gamer.agent.focus_calls import take_focus_calls
+from scx_gamer.agent.focus_calls import shell, take_focus_calls
 from scx_gamer.agent.model import FOCUS, Adapter, AgentError, Report
-from scx_gamer.dbus.userbus import UserBus, UserBusError
 
 SHELL = "org.gnome.Shell"
 EXTENSION = "focus@scx_gamer.github.io"
@@ -29,29 +28,21 @@ class Gnome:
         self._instead = instead
 
     async def run(self, report: Report) -> None:
-        try:
-            async with UserBus(self._address) as bus:
-                changes: asyncio.Queue[str] = asyncio.Queue()
-                await bus.on_owner(SHELL, changes.put_nowait)
-                owner = await bus.owner(SHELL)
-                if not owner:
-                    raise AgentError(f"{self.name} is not on the session bus")
-                reported = asyncio.Event()
-                stopgap = asyncio.create_task(self._report_instead(report, reported))
+        async with shell(self._address, SHELL, self.name) as (bus, owner, changes):
+            reported = asyncio.Event()
+            stopgap = asyncio.create_task(self._report_instead(report, reported))
 
-                def focused(pid: int) -> None:
-                    stopgap.cancel()
-                    reported.set()
-                    report(FOCUS, pid, True)
+            def focused(pid: int) -> None:
+                stopgap.cancel()
+                reported.set()
+                report(FOCUS, pid, True)
 
-                try:
-                    await take_focus_calls(bus, owner, focused)
-                    await bus.wait(changes.get())
-                finally:
-                    stopgap.cancel()
-                raise AgentError(f"{self.name} has ended")
-        except UserBusError as err:
-            raise AgentError(f"session bus: {err}") from err
+            try:
+                await take_focus_calls(bus, owner, focused)
+                await bus.wait(changes.get())
+            finally:
+                stopgap.cancel()
+            raise AgentError(f"{self.name} has ended")
 
     async def _report_instead(self, report: Report, reported: asyncio.Event) -> None:
         """Say why the focus is unknown once the extension had its time; report what is known without it."""

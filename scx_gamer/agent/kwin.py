@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from pathlib import Path
 
-from scx_gamer.agent.focus_calls import take_focus_calls
+from scx_gamer.agent.focus_calls import shell, take_focus_calls
 from scx_gamer.agent.model import FOCUS, AgentError, Report
 from scx_gamer.dbus.userbus import UserBus, UserBusError
 
@@ -26,26 +25,15 @@ class KWin:
         self._script = script
 
     async def run(self, report: Report) -> None:
-        try:
-            async with UserBus(self._address) as bus:
-                changes: asyncio.Queue[str] = asyncio.Queue()
-                await bus.on_owner(KWIN, changes.put_nowait)
-                owner = await bus.owner(KWIN)
-                if not owner:
-                    raise AgentError("KWin is not on the session bus")
-
-                await take_focus_calls(bus, owner, lambda pid: report(FOCUS, pid, True))
-                await self._load(bus, owner)
-                try:
-                    await bus.wait(changes.get())
-                    raise AgentError("KWin has ended")
-                finally:
-                    with suppress(UserBusError):
-                        await bus.call(
-                            owner, SCRIPTING_PATH, SCRIPTING, "unloadScript", "s", [_PLUGIN]
-                        )
-        except UserBusError as err:
-            raise AgentError(f"session bus: {err}") from err
+        async with shell(self._address, KWIN, self.name) as (bus, owner, changes):
+            await take_focus_calls(bus, owner, lambda pid: report(FOCUS, pid, True))
+            await self._load(bus, owner)
+            try:
+                await bus.wait(changes.get())
+                raise AgentError("KWin has ended")
+            finally:
+                with suppress(UserBusError):
+                    await bus.call(owner, SCRIPTING_PATH, SCRIPTING, "unloadScript", "s", [_PLUGIN])
 
     async def _load(self, bus: UserBus, owner: str) -> None:
         """Load the script, and unload that of a killed agent before: KWin rejects a second one. Raises AgentError."""
