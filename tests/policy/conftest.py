@@ -8,6 +8,7 @@ import struct
 import subprocess
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -95,35 +96,40 @@ FIELDS = [
 DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0, 1)
 
 Policy = Callable[..., Answer]
+Ask = Callable[[bytes, int], bytes]  # a request, and the size of its answer
+
+
+@contextmanager
+def _driver(source: str, folder: Path) -> Iterator[Ask]:
+    """A program that asks a header of ours, in a process of its own, under the sanitizers."""
+    binary = _compile(source, folder / "driver", "-g", "-O1", SANITIZE, "-fno-sanitize-recover=all")
+    with subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        sink, answers = process.stdin, process.stdout
+        assert sink is not None and answers is not None
+
+        def ask(request: bytes, size: int) -> bytes:
+            sink.write(request)
+            sink.flush()
+            answer = answers.read(size)
+            assert len(answer) == size, f"a sanitizer ended {source}"
+            return answer
+
+        yield ask
+        sink.close()
 
 
 @pytest.fixture(scope="session")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Policy]:
-    driver = _compile(
-        "driver.c",
-        tmp_path_factory.mktemp("policy") / "driver",
-        "-g",
-        "-O1",
-        SANITIZE,
-        "-fno-sanitize-recover=all",
-    )
     request = struct.Struct(f"<{len(FIELDS) + NR_TUNABLES}Q")
     answer = struct.Struct(f"<{len(fields(Answer))}Q")
-    with subprocess.Popen([driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        source, sink = process.stdout, process.stdin
-        assert source is not None
-        assert sink is not None
+    with _driver("driver.c", tmp_path_factory.mktemp("policy")) as asked:
 
         def ask(tun: tuple[int, ...] = DEFAULTS, **facts: int) -> Answer:
             assert set(facts) <= set(FIELDS)
-            sink.write(request.pack(*(facts.get(name, 0) for name in FIELDS), *tun))
-            sink.flush()
-            raw = source.read(answer.size)
-            assert len(raw) == answer.size, "a sanitizer ended policy.h"
+            raw = asked(request.pack(*(facts.get(name, 0) for name in FIELDS), *tun), answer.size)
             return Answer(*answer.unpack(raw))
 
         yield ask
-        sink.close()
 
 
 @pytest.fixture(scope="session")
@@ -132,18 +138,10 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Shaper:
-    """shaper.h in a process of its own, under the sanitizers."""
+    """Questions to shaper.h."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None and process.stdout is not None
-        self._sink, self._source = process.stdin, process.stdout
-
-    def _ask(self, request: bytes, size: int) -> bytes:
-        self._sink.write(request)
-        self._sink.flush()
-        answer = self._source.read(size)
-        assert len(answer) == size, "a sanitizer ended shaper.h"
-        return answer
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
 
     def passed(self, rate: int, direction: int, packets: Sequence[tuple[int, int]]) -> bytes:
         """For each packet (ns since the one before, length) 1 or 0."""
@@ -160,48 +158,23 @@ class Shaper:
 
 @pytest.fixture(scope="session")
 def shaper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shaper]:
-    binary = _compile(
-        "shaper.c",
-        tmp_path_factory.mktemp("shaper") / "shaper",
-        "-g",
-        "-O1",
-        SANITIZE,
-        "-fno-sanitize-recover=all",
-    )
-    with subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        yield Shaper(process)
-        assert process.stdin is not None
-        process.stdin.close()
+    with _driver("shaper.c", tmp_path_factory.mktemp("shaper")) as ask:
+        yield Shaper(ask)
 
 
 class InputPolicy:
-    """input_policy.h in a process of its own, under the sanitizers."""
+    """Questions to input_policy.h."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None and process.stdout is not None
-        self._sink, self._source = process.stdin, process.stdout
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
 
     def ask(self, what: int, *words: int, size: int) -> bytes:
         """Send one request; `size` bytes come back."""
         request = array("i", [what, *words, *[0] * (7 - len(words))])
-        self._sink.write(request.tobytes())
-        self._sink.flush()
-        answer = self._source.read(size)
-        assert len(answer) == size, "a sanitizer ended input_policy.h"
-        return answer
+        return self._ask(request.tobytes(), size)
 
 
 @pytest.fixture(scope="session")
 def input_policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InputPolicy]:
-    binary = _compile(
-        "input.c",
-        tmp_path_factory.mktemp("input") / "input",
-        "-g",
-        "-O1",
-        SANITIZE,
-        "-fno-sanitize-recover=all",
-    )
-    with subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        yield InputPolicy(process)
-        assert process.stdin is not None
-        process.stdin.close()
+    with _driver("input.c", tmp_path_factory.mktemp("input")) as ask:
+        yield InputPolicy(ask)
