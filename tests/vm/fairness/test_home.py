@@ -51,14 +51,14 @@ def cpu_of(process: Popen[bytes]) -> int:
 
 
 def away(life: Life, *threads: Popen[bytes]) -> float:
-    """Return how many of the threads are away from home, as a mean of looks within half a second.
+    """Return how many of the threads are away from home, as a mean of a second's looks.
 
     The scheduler's own sums say less: a turn counts when it ends, and one of a thread that is alone ends by chance.
     """
     looks = 20
     seen = 0
     for _ in range(looks):
-        life.sleep(0.5 / looks)
+        life.sleep(1 / looks)
         seen += sum(cpu_of(thread) not in HOME for thread in threads)
     return seen / looks
 
@@ -74,7 +74,7 @@ def test_a_thread_that_never_sleeps_comes_home_beside_hogs(hogs: Callable[[int],
     with at_home() as (life, spin):
         hogs(2 * CPUS)
         thread = spin()
-        life.sleep(0.5)
+        life.sleep(1)
         assert away(life, thread) < 0.2, "from a tick, or from the queue if a hog came between"
         assert attached()
 
@@ -82,11 +82,11 @@ def test_a_thread_that_never_sleeps_comes_home_beside_hogs(hogs: Callable[[int],
 def test_who_finds_home_full_runs_elsewhere_until_there_is_room() -> None:
     with at_home() as (life, spin):
         threads = [spin() for _ in range(3)]
-        life.sleep(0.5)
+        life.sleep(1)
         assert away(life, *threads) > 0.8, "a preference, not a mask"
         moves = life.total("home_moves")
         rest = without_one_at_home(threads)
-        life.sleep(0.5)
+        life.sleep(1)
         assert away(life, *rest) < 0.2
         assert 1 <= life.total("home_moves") < moves + 50, (
             "from ticks, and nobody goes to and fro at each"
@@ -97,5 +97,5 @@ def test_without_the_setting_nobody_goes_there() -> None:
     """Three threads are at least one more than home has CPUs, wherever they begin; then there is room."""
     with at_home(home=0) as (life, spin):
         without_one_at_home([spin() for _ in range(3)])
-        life.sleep(1)
+        life.sleep(2)
         assert attached() and life.total("home_moves") == 0, "home by chance counts as none"
