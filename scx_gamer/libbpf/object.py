@@ -56,10 +56,6 @@ class Link(Closing):
             raise BpfError("the link is closed")
         return int(native()("bpf_link__fd", self._handle))
 
-    def detach(self) -> None:
-        """Detach now, even if another process holds the link open. The link must still be closed. Raises BpfError."""
-        native().check("detaching a link", "bpf_link_detach", self.fd)
-
     def close(self) -> None:
         handle, self._handle = self._handle, 0
         if handle:
