@@ -56,11 +56,23 @@ static __always_inline u64 oldest_wait(u64 dsq, u64 now)
 	return oldest;
 }
 
+/* Adds the tasks of a DSQ to @queued, and the age of its oldest to @oldest if that is more. */
+static __always_inline void count_queue(u64 dsq, u64 now, u64 *queued, u64 *oldest)
+{
+	s32 waiting = scx_bpf_dsq_nr_queued(dsq);
+
+	if (waiting <= 0)
+		return;
+	*queued += waiting;
+	if (scxg_can_peek())
+		*oldest = scxg_max(*oldest, oldest_wait(dsq, now));
+}
+
 static int on_timer(void *map, int *key, struct timer_slot *slot)
 {
 	struct scxg_sched_state *state = get_sched_state();
 	struct scxg_control *ctl = scxg_control();
-	u64 now = bpf_ktime_get_ns(), queued = 0, oldest = 0;
+	u64 now = bpf_ktime_get_ns(), oldest = 0, queued = 0;
 	bool fresh;
 	u32 i;
 
@@ -72,26 +84,8 @@ static int on_timer(void *map, int *key, struct timer_slot *slot)
 	if (state->effects && !fresh)
 		state->effects_off++;
 	state->effects = fresh;
-	bpf_for(i, 0, nr_llcs)
-	{
-		s32 waiting = scx_bpf_dsq_nr_queued(DSQ_LLC_BASE + i);
-
-		if (waiting > 0) {
-			queued += waiting;
-			if (scxg_can_peek())
-				oldest = scxg_max(oldest, oldest_wait(DSQ_LLC_BASE + i, now));
-		}
-	}
-	bpf_for(i, 0, nr_cpus)
-	{
-		s32 waiting = scx_bpf_dsq_nr_queued(DSQ_CPU_BASE + i);
-
-		if (waiting > 0) {
-			queued += waiting;
-			if (scxg_can_peek())
-				oldest = scxg_max(oldest, oldest_wait(DSQ_CPU_BASE + i, now));
-		}
-	}
+	bpf_for(i, 0, nr_llcs) count_queue(DSQ_LLC_BASE + i, now, &queued, &oldest);
+	bpf_for(i, 0, nr_cpus) count_queue(DSQ_CPU_BASE + i, now, &queued, &oldest);
 	state->nr_queued = queued;
 	state->oldest_wait_ns = oldest;
 	state->oldest_wait_max_ns = scxg_max(state->oldest_wait_max_ns, oldest);
