@@ -16,6 +16,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
+#include "mapped.h"
 
 #define DRM_EVENT_FLIP_COMPLETE 2
 
@@ -28,13 +29,7 @@ struct drm_event_vblank {
 char _license[] SEC("license") = "GPL";
 
 /* An entry a screen, for those that came first. Written by the hooks, read by Python by mapping. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, SCXG_MAX_SCREENS);
-	__type(key, u32);
-	__type(value, struct scxg_flips);
-} flips SEC(".maps");
+MAPPED_ARRAY(flips, struct scxg_flips, SCXG_MAX_SCREENS);
 
 enum scxg_flip_limits scxg_anchor_flip_limits = 0;
 

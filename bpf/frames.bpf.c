@@ -10,6 +10,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "abi.h"
+#include "mapped.h"
 
 /* TASK_INTERRUPTIBLE and TASK_UNINTERRUPTIBLE, include/linux/sched.h: a thread that ends is in neither. */
 #define TASK_NORMAL 0x3
@@ -17,13 +18,7 @@
 char _license[] SEC("license") = "GPL";
 
 /* The thread and its newest sleeps. The hook alone writes sleeps; Python chooses the thread, and reads by mapping. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct scxg_frame_sleeps);
-} sleeps SEC(".maps");
+MAPPED_ARRAY(sleeps, struct scxg_frame_sleeps, 1);
 
 enum scxg_frame_limits scxg_anchor_frame_limits = 0;
 

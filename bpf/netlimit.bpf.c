@@ -10,6 +10,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "abi.h"
+#include "mapped.h"
 #include "shaper.h"
 
 char _license[] SEC("license") = "GPL";
@@ -32,13 +33,7 @@ struct {
 } attached SEC(".maps");
 
 /* Limits and counters. Rates by Python, which also reads the counters. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, SCXG_NET_SLOTS);
-	__type(key, u32);
-	__type(value, struct scxg_net_slot);
-} slots SEC(".maps");
+MAPPED_ARRAY(slots, struct scxg_net_slot, SCXG_NET_SLOTS);
 
 /* tgid -> serial of the limit that charges its sockets. Written by Python, read when a socket is made or swept. */
 struct {

@@ -7,34 +7,16 @@
 #define SCXG_SHARED_MAPS_H
 
 #include "abi.h"
-#include <bpf/bpf_helpers.h>
+#include "mapped.h"
 
 /* Boost windows. Written by observe, read by sched and Python. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct scxg_windows);
-} windows SEC(".maps");
+MAPPED_ARRAY(windows, struct scxg_windows, 1);
 
 /* Live tunables. Written by observe's drain (clamped), read by both and by Python. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct scxg_tunables);
-} tunables SEC(".maps");
+MAPPED_ARRAY(tunables, struct scxg_tunables, 1);
 
 /* What the supervisor told us. Generation and flags by Python, the rest by observe's drain. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct scxg_control);
-} control SEC(".maps");
+MAPPED_ARRAY(control, struct scxg_control, 1);
 
 /* tgid -> class. Written by the drain and by the fork hook, read by sched when the epoch changed. */
 struct {

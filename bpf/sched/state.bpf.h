@@ -68,43 +68,20 @@ struct cpu_ctx {
 	u32 held;      /* idle or reserved, because its sibling shields */
 } __attribute__((aligned(64)));
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE); /* the values begin at a page: each at a cache line */
-	__uint(max_entries, SCXG_MAX_CPUS);
-	__type(key, u32);
-	__type(value, struct cpu_ctx);
-} cpu_ctxs SEC(".maps");
+/* Mappable so that the values begin at a page: each at a cache line. */
+MAPPED_ARRAY(cpu_ctxs, struct cpu_ctx, SCXG_MAX_CPUS);
 
 /* Until when the share of all threads in step beside the game has paid for them (policy.h). Written by many CPUs. */
 static u64 urgent_paid_ns;
 
 /* Counters, one writer per entry. Read by Python through a mapping. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* set to the number of CPUs before the load */
-	__type(key, u32);
-	__type(value, struct scxg_cpu_stats);
-} cpu_stats SEC(".maps");
+MAPPED_ARRAY(cpu_stats, struct scxg_cpu_stats, 1); /* set to the number of CPUs before the load */
 
 /* State of this attachment of the scheduler. Read by Python through a mapping. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct scxg_sched_state);
-} sched_state SEC(".maps");
+MAPPED_ARRAY(sched_state, struct scxg_sched_state, 1);
 
 /* The reason why it ended: written once by exit, read by Python after the SCHED_EXIT event. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct scxg_exit_info);
-} exit_info SEC(".maps");
+MAPPED_ARRAY(exit_info, struct scxg_exit_info, 1);
 
 static __always_inline struct scxg_cpu_stats *get_cpu_stats(u32 cpu)
 {
