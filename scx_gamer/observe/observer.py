@@ -14,7 +14,6 @@ from scx_gamer.libbpf import (
     Abi,
     BpfError,
     Map,
-    Mapped,
     Object,
     RingBuffer,
     StructView,
@@ -78,6 +77,7 @@ class Observer:
                 path, without, frozenset({REQUIRED})
             )
             stack.enter_context(self.object)
+            self.maps = self.object.maps
             self.abi = Abi(self.object.btf)
             self._names = {
                 value: name.removeprefix("SCXG_EV_")
@@ -85,9 +85,9 @@ class Observer:
                 if name.startswith("SCXG_EV_") and value
             }
             self.events = Counter(dict.fromkeys(self._names.values(), 0))
-            self._control = self._map("control", "scxg_control", stack)
-            self._windows = self._map("windows", "scxg_windows", stack)
-            self._tunables = self._map("tunables", "scxg_tunables", stack)
+            self.control = self._map("control", "scxg_control", stack)
+            self.windows = self._map("windows", "scxg_windows", stack)
+            self.tunables = self._map("tunables", "scxg_tunables", stack)
             self.ring = RingBuffer(self.maps["events"], self._on_event)
             stack.callback(self.ring.close)
             producer = UserRing(self.maps["control_ring"])
@@ -99,9 +99,7 @@ class Observer:
             self._stack = stack.pop_all()
 
     def _map(self, name: str, struct: str, stack: ExitStack) -> StructView:
-        mapped: Mapped = self.maps[name].mapped(struct)
-        stack.callback(mapped.close)
-        return mapped[0]
+        return stack.enter_context(self.maps[name].mapped(struct))[0]
 
     def _attach(self, stack: ExitStack) -> None:
         attached = set()
@@ -114,22 +112,6 @@ class Observer:
         self.hooks = frozenset(attached)
         for name, why in self.unavailable.items():
             log.warning("optional BPF program %s could not be loaded: %s", name, why)
-
-    @property
-    def maps(self) -> dict[str, Map]:
-        return dict(self.object.maps)
-
-    @property
-    def control(self) -> StructView:
-        return self._control
-
-    @property
-    def windows(self) -> StructView:
-        return self._windows
-
-    @property
-    def tunables(self) -> StructView:
-        return self._tunables
 
     def missed(self, hook: str) -> int:
         """Return the number of events for which the kernel skipped this hook, because it was running on that CPU."""
@@ -166,7 +148,7 @@ class Observer:
     def set_generation(self, generation: int) -> None:
         """Start a generation of messages and events."""
         self.feed.new_generation(generation)
-        self._control.set("generation", generation)
+        self.control.set("generation", generation)
 
     def send_tunables(self, chosen: Mapping[str, int]) -> None:
         """Send every tunable, with its default unless chosen, because the policy depends on none being 0."""
