@@ -247,30 +247,22 @@ _VERDICTS = {
     "dropped_packets": ("dropped", "packets"),
     "exempt_bytes": ("exempt", "bytes"),
 }
-# Fields of scxg_cpu_stats and of the process, and the metrics that they become.
-_CLASS_STATS = {
-    "enqueues": ("enqueues", 1),
-    "runs": ("runs", 1),
-    "run_ns": ("run_seconds", NS),
-    "idle_inserts": ("idle_inserts", 1),
-    "migrations": ("migrations", 1),
-    "preempt_kicks": ("preempt_kicks", 1),
-}
-_PLAIN_STATS = {
-    "slice_cuts": ("slice_cuts", 1),
-    "keep_running": ("keep_running", 1),
-    "steals": ("steals", 1),
-    "boosted": ("boosted", 1),
-    "urgent": ("urgent", 1),
-    "urgent_refused": ("urgent_refused", 1),
-    "home_moves": ("home_moves", 1),
-    "game_home_ns": ("game_home_seconds", NS),
-    "game_away_ns": ("game_away_seconds", NS),
-    "shield_kicks": ("shield_kicks", 1),
-    "shield_ns": ("shield_seconds", NS),
-    "ctx_missing": ("context_missing", 1),
-    "ctx_reset": ("context_resets", 1),
-}
+
+
+def _metrics(*fields: str) -> dict[str, tuple[str, float]]:
+    """Return the metrics of fields of scxg_cpu_stats, with their factors: times are exported in seconds."""
+    return {
+        field: (f"{field.removesuffix('_ns')}_seconds", NS) if field.endswith("_ns") else (field, 1)
+        for field in fields
+    }
+
+
+_CLASS_STATS = _metrics("enqueues", "runs", "run_ns", "idle_inserts", "migrations", "preempt_kicks")
+_PLAIN_STATS = _metrics(
+    "slice_cuts", "keep_running", "steals", "boosted", "urgent", "urgent_refused", "home_moves", "game_home_ns",
+    "game_away_ns", "shield_kicks", "shield_ns",
+) | {"ctx_missing": ("context_missing", 1), "ctx_reset": ("context_resets", 1)}  # fmt: skip
+# Fields of the process, and the metrics that they become.
 _STANDARD = {
     "cpu_ns": ("process_cpu_seconds", NS),
     "resident_bytes": ("process_resident_memory_bytes", 1),
