@@ -35,7 +35,7 @@ def play_at_rest(rig: Rig, seconds: float) -> None:
             send(device, [stream.act])
             if rig.path == "kernel":  # with the report, not after it
                 assert opened(rig)[stream.lane] == before[stream.lane] + 1, stream.name
-            yield from rig.wait(lambda: opened(rig)[stream.lane] > before[stream.lane], 2)
+            yield from rig.wait(lambda: opened(rig)[stream.lane] > before[stream.lane])
             yield 0.3  # the node of a controller is opened now, and first seen in use
             send(device, stream.report(0))
             yield 0.2  # evdev hears of the way back later, and of no act of the next device

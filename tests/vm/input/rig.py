@@ -20,6 +20,10 @@ from scx_gamer.system.loop import Loop
 Scenario = Generator[float, None, None]
 GENERATION = 7
 LANES = ("KEYBOARD", "MOUSE", "GAMEPAD")
+LOOK_S = 0.05
+LATE_S = (
+    0.15  # a look and this are less than the quarter of a lease that is left when it is renewed
+)
 HOOKS = ("on_input", "on_inject")
 OPTIONAL = ("on_exec", "on_exit", "on_fork")
 
@@ -144,12 +148,31 @@ class Rig:
         if self._failure is not None:
             raise self._failure
 
-    def wait(self, what: Callable[[], bool], limit_s: float = 60.0) -> Scenario:
+    def wait(
+        self, what: Callable[[], bool], limit_s: float = 60.0, every_s: float = 0.005
+    ) -> Scenario:
         """Run the loop until `what()`; fails after the limit."""
         end = time.monotonic() + limit_s
         while not what():
             assert time.monotonic() < end, f"not within {limit_s} s"
-            yield 0.005
+            yield every_s
+
+    def stay_open(self, lane: str, seconds: float) -> Generator[float, None, int]:
+        """Assert that the lane is open at each look that is in time, for so long; return the number of late looks.
+
+        Where the machine stood still, the lease may be over before the monitor can renew it.
+        """
+        looks = late = 0
+        while looks * LOOK_S < seconds:
+            due = time.monotonic() + LOOK_S
+            yield LOOK_S
+            is_open = self.open(lane)
+            if time.monotonic() - due < LATE_S:
+                assert is_open, lane
+                looks += 1
+            else:
+                late += 1
+        return late
 
     def wait_closed(self, lane: str) -> Scenario:
         """Until nothing holds the lane, and its window is over: a release sets the lease to 0, its end does not."""

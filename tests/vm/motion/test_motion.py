@@ -19,8 +19,11 @@ __all__ = ["modules", "observe", "path", "rig", "writer", "writer_binary"]
 def test_mouse(
     rig: Rig, writer: Callable[[int, float], Writer], rate: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seconds = 4.5
-    mouse = writer(rate, seconds)
+    mouse = writer(rate, 120)  # until it is closed
+
+    def counted_hz() -> float:
+        """Return the rate of the last two seconds or more."""
+        return next((i.rate_hz or 0 for i in rig.room.devices() if i.name == "writer mouse"), 0)
 
     def scenario() -> Scenario:
         yield from rig.wait_device("writer mouse")
@@ -36,32 +39,23 @@ def test_mouse(
         cpu, wall = time.process_time() - cpu, time.monotonic() - wall
         passes = rig.loop.stats().passes - passes
         wakeups = rig.room.counters["wakeups"] - wakeups
-        percent = 100 * cpu / wall
-        assert rig.open("MOUSE")
-        assert wall >= 3.5
-        hz = [info.rate_hz for info in rig.room.devices() if info.name == "writer mouse"]
-        yield from rig.wait(lambda: not mouse.running(), 30)
-        achieved = mouse.rate()
+        # The promise of half a percent of a CPU is held in tests/vm/costs: here each turn of an emulated CPU counts.
         with capsys.disabled():
             print(
-                f"\n{rig.path} path, mouse at {achieved} Hz (counted {hz[0]}): supervisor"
-                f" {percent:.2f} % of a CPU, {passes} passes, {wakeups} wake-ups in {wall:.1f} s,"
+                f"\n{rig.path} path: supervisor {100 * cpu / wall:.2f} % of a CPU, {passes} passes,"
+                f" {wakeups} wake-ups in {wall:.1f} s,"
                 f" opened {rig.lane('MOUSE', 'opened') - opened} times more"
             )
-        assert achieved >= 0.875 * rate
+        yield from rig.wait(lambda: rig.open("MOUSE"))
         if rig.path == "kernel":
-            # Each vCPU's turn of an emulated machine is charged to whoever waits on another; the promise of half a
-            # percent is held in tests/vm/costs.
-            assert percent < 2
             assert passes < 5 * wall
             assert wakeups == 0
-            assert hz[0] is not None
-            assert hz[0] >= 0.8 * rate
-            assert rig.lane("MOUSE", "events[0]") >= 0.8 * rate * seconds
+            yield from rig.wait(lambda: counted_hz() >= 0.8 * rate, every_s=0.5)
             assert rig.lane("MOUSE", "events[1]") == 0
         else:
             assert 0 < wakeups < 60 * wall  # two for each window, not one for each report
             assert rig.lane("MOUSE", "events[0]") == 0
+        mouse.close()
         yield from rig.wait_closed("MOUSE")
         others_closed(rig, "MOUSE")
 
