@@ -90,6 +90,13 @@ class Life:
             time.sleep(0.2)
             assert attached() or self.ended()
 
+    def wait(self, what: Callable[[], bool]) -> None:
+        """Sleep until something is so, as long as a machine that stands still now and then needs for it."""
+        deadline = time.monotonic() + 60
+        while not what():
+            assert time.monotonic() < deadline, "not within 60 s"
+            self.sleep(0.2)
+
 
 def attached() -> bool:
     ops = SCHED_EXT / "root/ops"
