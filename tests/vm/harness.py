@@ -157,6 +157,17 @@ def directories() -> Iterator[Path]:
 
 
 @contextmanager
+def restored(setting: Path) -> Iterator[Path]:
+    """A file of sysfs, which has its value again when the block ends: other folders run in this guest later."""
+    before = setting.read_text()
+    try:
+        yield setting
+    finally:
+        if setting.read_text() != before:
+            setting.write_text(before)
+
+
+@contextmanager
 def open_tree() -> Iterator[Path]:
     """This tree at a path that every user can enter; the clone itself may be below a home that is closed to others."""
     with tempfile.TemporaryDirectory(prefix="scxg-tree-", dir="/run") as folder:
@@ -214,8 +225,8 @@ def faulty(**switches: int) -> dict[str, str]:
 
 
 @contextmanager
-def foreign_scheduler(name: bytes = b"someone_else") -> Iterator[None]:
-    """Another scheduler is loaded: a copy of ours, with its own maps, under another name."""
+def foreign_object(name: bytes) -> Iterator[Object]:
+    """Load a copy of our scheduler, with its own maps, under another name. It takes seconds in an emulated guest."""
     data = find_object("sched").read_bytes()
     ours = b"scx_gamer\0"
     assert len(name) > len(ours) or name  # the name member has 128 bytes, ours is followed by NULs
@@ -230,9 +241,22 @@ def foreign_scheduler(name: bytes = b"someone_else") -> Iterator[None]:
             obj.set_rodata(nr_cpus=count)
             obj.maps["cpu_stats"].set_max_entries(count)
             obj.load()
-            with obj.maps["scx_gamer_ops"].attach_struct_ops():
-                wait_until("the other scheduler", lambda: kernel_state() == "enabled")
-                yield
+            yield obj
+
+
+@contextmanager
+def scheduling(obj: Object) -> Iterator[None]:
+    """Have the kernel schedule by a loaded object."""
+    with obj.maps["scx_gamer_ops"].attach_struct_ops():
+        wait_until("the other scheduler", lambda: kernel_state() == "enabled")
+        yield
+
+
+@contextmanager
+def foreign_scheduler(name: bytes = b"someone_else") -> Iterator[None]:
+    """Another scheduler than ours schedules."""
+    with foreign_object(name) as obj, scheduling(obj):
+        yield
 
 
 def hooks(name: str = "on_switch") -> list[dict[str, Any]]:

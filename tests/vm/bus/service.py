@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from scx_gamer.dbus import BUS_NAME, INTERFACE
 from scx_gamer.dbus.client import BusClient
 from scx_gamer.libbpf import kernel
+from tests.processes import end
 from tests.vm.bus.conftest import ASK_S, owned
 from tests.vm.harness import kernel_state, wait_until
 
@@ -54,8 +54,7 @@ def service(
         sys.stderr.write(Path("/run/scx-gamer.log").read_text())
         raise
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        end(process, 60)
         log.close()
         wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 60)
         wait_until("no program left", lambda: set(kernel.names("prog").values()) <= before, 60)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.programs import running
 from tests.vm.bus.conftest import ASK_S, MANAGER, STRANGER, owned
 from tests.vm.bus.service import prop, service
 from tests.vm.harness import kernel_state, wait_until
@@ -18,14 +19,12 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def loader() -> Iterator[None]:
-    with service("always"):
-        process = subprocess.Popen(["/usr/bin/scx-gamer", "loader"], stdin=subprocess.DEVNULL)
-        try:
-            wait_until("the name", lambda: owned(NAME), 120, ASK_S)
-            yield
-        finally:
-            process.terminate()
-            assert process.wait(30) == 0
+    command = ["/usr/bin/scx-gamer", "loader"]
+    with service("always"), running(command, stdin=subprocess.DEVNULL) as process:
+        wait_until("the name", lambda: owned(NAME), 120, ASK_S)
+        yield
+        process.terminate()
+        assert process.wait(60) == 0
 
 
 def ask(user: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -21,6 +21,7 @@ import pytest
 
 from scx_gamer.libbpf import kernel
 from tests.programs import running
+from tests.vm.harness import wait_until
 
 PORT = 9715
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
@@ -62,13 +63,13 @@ class Cli:
 
     @contextmanager
     def running(self, mode: str) -> Iterator[subprocess.Popen[bytes]]:
-        with subprocess.Popen(self.argv("run", "--mode", mode), env=self.env) as process:
+        with running(self.argv("run", "--mode", mode), env=self.env) as process:
             try:
                 self.wait("attached" if mode == "always" else "idle")
                 yield process
             finally:
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(30) == 0
+                assert process.wait(60) == 0
 
 
 @pytest.fixture
@@ -194,10 +195,7 @@ def test_doctor_finds_this_machine_fit_and_changes_nothing(cli: Cli) -> None:
     levels = {finding["check"]: finding["level"] for finding in report["findings"]}
     assert levels["scheduler"] == levels["kernel"] == levels["hook drain"] == "ok", report
     assert done.returncode == report["exit"] == 0
-    deadline = time.monotonic() + 3
-    while (after := {k: kernel.ids(k) for k in kinds}) != before and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert after == before
+    wait_until("as before", lambda: {kind: kernel.ids(kind) for kind in kinds} == before)
     assert Path("/proc/modules").read_text().count("\n") == modules
 
 

@@ -97,7 +97,7 @@ def test_what_a_game_named_by_hand_started_before_is_in_it(
     wait_until("its children", lambda: len(children()) == 20)
     sup.ask("game_add", pid=pid)
     # the next look by itself is half a minute away
-    wait_until("their class", lambda: all(classes.get(c) == CLASS_GAME for c in children()), 15)
+    wait_until("their class", lambda: all(classes.get(c) == CLASS_GAME for c in children()), 20)
     sup.ask("game_remove", pid=pid)
 
 
@@ -121,16 +121,18 @@ def test_a_pid_that_is_used_again_is_another_process(
     exits = events(sup, "EXIT")
     # it hears of the game when another process has the pid already
     os.kill(sup.pid, signal.SIGSTOP)
-    pid = desk.start(game)
-    desk.kill(pid)
-    for _ in range(50):
-        LAST_PID.write_text(str(pid - 1))
-        again = desk.start(other)
-        if again == pid:
-            break
-        desk.kill(again)
-    assert again == pid
-    os.kill(sup.pid, signal.SIGCONT)
+    try:
+        pid = desk.start(game)
+        desk.kill(pid)
+        for _ in range(50):
+            LAST_PID.write_text(str(pid - 1))
+            again = desk.start(other)
+            if again == pid:
+                break
+            desk.kill(again)
+        assert again == pid
+    finally:
+        os.kill(sup.pid, signal.SIGCONT)
     wait_until("its events", lambda: events(sup, "EXIT") > exits, 60)
     time.sleep(0.5)
     assert classes.get(pid) is None and not sup.ask("explain", pid=pid)["game"]

@@ -99,4 +99,4 @@ def test_a_game_of_no_entry_is_found_when_it_opens_the_gpu(desk: Desk, sup: Supe
     took = time.monotonic() - began
     print(f"found {took:.2f} s after its exec")
     assert (told["rule"], told["name"]) == ("record", "Hollow")
-    assert took < 10, "not with the look of every 30 s"
+    assert took < 20, "not with the look of every 30 s"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.config.options import SupervisorOptions
-from tests.vm.harness import faulty, kernel_state, start_supervisor, wait_until
+from tests.vm.harness import faulty, kernel_state, restored, start_supervisor, wait_until
 
 QUICK = SupervisorOptions(mode="always", backoff_s=(0.5, 1.0, 2.0))
 
@@ -19,7 +19,7 @@ QUICK = SupervisorOptions(mode="always", backoff_s=(0.5, 1.0, 2.0))
 def test_sysrq_is_off_and_stays_off() -> None:
     with start_supervisor() as sup:
         Path("/proc/sysrq-trigger").write_text("S")
-        status = sup.wait_state("off", 20)
+        status = sup.wait_state("off")
         assert status["last_exit"]["kind"] == 67 and status["failures"] == 0
         time.sleep(2)
         assert kernel_state() == "disabled" and sup.state() == "off"
@@ -27,8 +27,8 @@ def test_sysrq_is_off_and_stays_off() -> None:
 
 @pytest.mark.needs("/sys/devices/system/cpu/cpu1/online")
 def test_cpu_hotplug_is_a_new_generation_that_is_not_counted() -> None:
-    online = Path("/sys/devices/system/cpu/cpu1/online")
-    with start_supervisor() as sup:
+    cpu1 = Path("/sys/devices/system/cpu/cpu1/online")
+    with start_supervisor() as sup, restored(cpu1) as online:
         for step, value in enumerate(("0", "1"), start=1):
             generation = sup.status()["generation"]
             online.write_text(value)
@@ -39,7 +39,7 @@ def test_cpu_hotplug_is_a_new_generation_that_is_not_counted() -> None:
                     status["state"] == "attached" and status["generation"] == generation + 1
                 )
 
-            wait_until("new generation", again, 30)
+            wait_until("new generation", again, 60)
             status = sup.status()
             assert status["failures"] == 0 and status["last_exit"]["kind"] == 66
             assert sup.ask("snapshot")["counters"]["restarts"] == step

@@ -30,6 +30,7 @@ from tests.vm.harness import (
     foreign_scheduler,
     kernel_state,
     launch,
+    restored,
     wait_until,
 )
 
@@ -171,7 +172,7 @@ def hang(patient: Patient) -> None:
     """The heartbeat stops; the kernel's side notices by itself."""
     before = patient.sup.status()["scheduler"]["effects_off"]
     os.kill(patient.sup.pid, signal.SIGSTOP)
-    time.sleep(4.5)
+    time.sleep(6)  # stale after 3 s
     os.kill(patient.sup.pid, signal.SIGCONT)
     began = time.monotonic()
     wait_until("effects on again", lambda: patient.sup.status()["scheduler"]["effects"] == 1, 60)
@@ -196,13 +197,13 @@ def stop_and_start(patient: Patient) -> None:
 
 def hotplug(patient: Patient) -> None:
     """The gap is from before the CPU's state is written to the kernel's word that we are back."""
-    online = Path("/sys/devices/system/cpu/cpu1/online")
-    for value, what in (("0", "gone"), ("1", "back")):
-        generation, times, began = patient.generation(), enabled_times(), time.monotonic()
-        online.write_text(value)
-        wait_enabled(times)
-        patient.note(f"without the scheduler when a CPU is {what}", began)
-        patient.attached(generation)
+    with restored(Path("/sys/devices/system/cpu/cpu1/online")) as online:
+        for value, what in (("0", "gone"), ("1", "back")):
+            generation, times, began = patient.generation(), enabled_times(), time.monotonic()
+            online.write_text(value)
+            wait_enabled(times)
+            patient.note(f"without the scheduler when a CPU is {what}", began)
+            patient.attached(generation)
 
 
 def wait_enabled(after: int) -> None:
@@ -344,8 +345,13 @@ def clock_jump(patient: Patient) -> None:
     for hours in (1, -1):
         time.clock_settime(time.CLOCK_REALTIME, time.time() + 3600 * hours)
         time.sleep(1.2)
-        status = patient.sup.status()
-        assert status["state"] == "attached" and status["scheduler"]["effects"] == 1
+
+        def as_before() -> bool:
+            status = patient.sup.status()
+            assert status["state"] == "attached"
+            return bool(status["scheduler"]["effects"] == 1)
+
+        wait_until("effects", as_before)
 
 
 def full_disk(patient: Patient) -> None:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
-import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -43,7 +43,8 @@ def test_removed_by_hand(sup: Supervised, cgroup: Make) -> None:
         sup, "net", "limit", str(pid), "--down", "8 Mbit/s", "--up", "500 kB/s", "--for", "1h"
     )
     assert done.returncode == 0, done.stderr
-    assert "8 Mbit/s down, 4 Mbit/s up, internet only, 3600 s left" in done.stdout
+    said = r"8 Mbit/s down, 4 Mbit/s up, internet only, (3600|35\d\d) s left"
+    assert re.search(said, done.stdout), done.stdout
     assert tree() == {group.path: PAIR}
     sup.ask("net_release", target=str(pid))
     assert tree() == {} and limits(sup) == {}
@@ -51,17 +52,18 @@ def test_removed_by_hand(sup: Supervised, cgroup: Make) -> None:
         sup.ask("net_release", target=str(pid))
 
 
-def test_detached_within_a_second_of_the_process(sup: Supervised, cgroup: Make) -> None:
-    group, took = cgroup("scxg-a"), []
+def test_detached_with_the_process_and_not_with_the_next_sweep(
+    sup: Supervised, cgroup: Make
+) -> None:
+    group = cgroup("scxg-a")
     for _ in range(3):
         process = group.sleeper()
         limit(sup, process.pid)
         process.kill()
-        began = time.monotonic()
-        wait_until("detached", lambda: tree() == {}, 60)
-        took.append(time.monotonic() - began)
-    print("detached", *(f"{1000 * s:.0f}" for s in took), "ms after the kill, as bpftool saw it")
-    assert statistics.median(took) < 1.0
+        process.wait(20)
+        for _ in range(2):  # the first may be answered before the end is heard of
+            sup.ask("net_status")
+        assert tree() == {}
     wait_until("forgotten", lambda: sup.ask("net_status")["wishes"] == [], 60)
 
 
@@ -151,7 +153,7 @@ def test_a_limited_cgroup_removed_under_us(sup: Supervised, cgroup: Make) -> Non
 
 def test_a_time_ends_a_limit(sup: Supervised, cgroup: Make) -> None:
     group = cgroup("scxg-a")
-    limit(sup, group.sleeper().pid, **{"for": "2s"})
+    limit(sup, group.sleeper().pid, **{"for": "5s"})
     assert tree() == {group.path: PAIR}
     wait_until("over", lambda: tree() == {}, 60)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from scx_gamer import control, metrics
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import Abi, find_object, kernel, object_btf
 from scx_gamer.libbpf._native import native
+from scx_gamer.scheduler.store import State
 from tests import programs
 from tests.vm.harness import Supervised, directories, faulty, start_supervisor, wait_until
 
@@ -179,9 +181,10 @@ def test_the_games_own_profile_comes_with_it_and_goes() -> None:
 def test_a_profile_under_which_alone_the_scheduler_fails_is_disabled() -> None:
     with directories() as root:
         (root / "state").mkdir()
+        chosen = {"schema": 1, **asdict(State(profile="lowlatency"))}  # before the first error
+        (root / "state/state.json").write_text(json.dumps(chosen))
         with running(root, env=faulty(fault_error_ms=1500), state="") as run:
             run.sup.wait_state("attached")
-            run.set("lowlatency")
             wait_until("disabled", lambda: "lowlatency" in run.profile()["disabled"], 60)
             assert run.profile()["active"] == "auto" and in_kernel() == DEFAULTS
             assert "profile lowlatency is disabled" in run.sup.text()

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,11 @@ from tests.typed import mismatches
 from tests.vm.harness import (
     SCHED_EXT,
     directories,
+    foreign_object,
     foreign_scheduler,
     kernel_state,
     launch,
+    scheduling,
     start_supervisor,
     wait_until,
 )
@@ -63,9 +66,9 @@ def test_kill_detaches_and_the_next_start_counts_it() -> None:
             generation = sup.status()["generation"]
             began = time.monotonic()
             os.kill(sup.pid, signal.SIGKILL)
-            wait_until("disabled", lambda: kernel_state() == "disabled", 5)
+            wait_until("disabled", lambda: kernel_state() == "disabled")
             print(f"disabled {1000 * (time.monotonic() - began):.0f} ms after SIGKILL")
-            sup.process.wait(5)
+            sup.process.wait(30)
         with start_supervisor(root=root) as sup:
             status = sup.status()
             assert status["unclean_ends"] == 1 and status["generation"] == generation + 1
@@ -77,12 +80,13 @@ def test_stopped_process_loses_its_effects_and_gets_them_back() -> None:
         wait_until("effects on", lambda: sup.status()["scheduler"]["effects"] == 1, 30)
         before = sup.status()["scheduler"]["effects_off"]  # 1 where attaching took longer than that
         os.kill(sup.pid, signal.SIGSTOP)
-        time.sleep(4.5)  # the heartbeat is stale after 3 s, the kernel looks every 100 ms
+        time.sleep(6)  # the heartbeat is stale after 3 s, the kernel looks every 100 ms
         os.kill(sup.pid, signal.SIGCONT)
         assert kernel_state() == "enabled"
         wait_until("effects on", lambda: sup.status()["scheduler"]["effects"] == 1, 30)
         status = sup.status()
-        assert status["scheduler"]["effects_off"] == before + 1 and status["state"] == "attached"
+        # more where the whole machine stood still as long
+        assert status["scheduler"]["effects_off"] > before and status["state"] == "attached"
 
 
 def test_terminate_in_idle_off_and_conflict() -> None:
@@ -111,24 +115,22 @@ def test_terminate_in_idle_off_and_conflict() -> None:
 
 def test_attaches_after_the_other_scheduler_and_not_between_two() -> None:
     """scx_loader ends one scheduler and loads the next. Whoever attaches in between would end its user's choice."""
-    free_s = 20.0  # a load alone takes some seconds in an emulated guest
-    with directories() as root:
+    free_s = 10.0
+    with directories() as root, foreign_object(b"another_one") as another, ExitStack() as stack:
         with foreign_scheduler():
             sup = launch(SupervisorOptions(mode="always", conflict_free_s=free_s), root)
+            stack.callback(sup.end)
             sup.wait_state("conflict")
-        try:
-            with foreign_scheduler(b"another_one"):
-                time.sleep(free_s + 5)
-                status = control.request("snapshot", path=sup.root / "run/control.sock")
-                assert status["state"] == "conflict" and status["counters"]["attaches"]["busy"] == 1
-                assert (SCHED_EXT / "root/ops").read_text().strip() == "another_one"
+        with scheduling(another):
+            time.sleep(free_s + 5)
+            status = sup.ask("snapshot")
+            assert status["state"] == "conflict" and status["counters"]["attaches"]["busy"] == 1
+            assert (SCHED_EXT / "root/ops").read_text().strip() == "another_one"
             began = time.monotonic()
-            cause = sup.wait_state("attached", 120)["cause"]
-            waited_s = time.monotonic() - began
-            print(f"attached {waited_s:.1f} s after the other scheduler's end")
-            assert waited_s >= free_s and "has ended" in cause
-        finally:
-            sup.end()
+        cause = sup.wait_state("attached", 120)["cause"]
+        waited_s = time.monotonic() - began
+        print(f"attached {waited_s:.1f} s after the other scheduler's end")
+        assert waited_s >= free_s and "has ended" in cause
 
 
 def test_second_interrupt_is_not_needed_and_the_first_detaches() -> None:
@@ -140,7 +142,10 @@ def test_second_interrupt_is_not_needed_and_the_first_detaches() -> None:
 def test_two_instances() -> None:
     with start_supervisor() as sup:
         second = launch(ALWAYS, sup.root)
-        assert second.process.wait(30) == 77
+        try:
+            assert second.process.wait(120) == 77
+        finally:
+            second.process.kill()
         assert "another supervisor" in sup.text() and sup.state() == "attached"
 
 
@@ -162,7 +167,7 @@ def test_kernel_without_sched_ext_is_unsupported() -> None:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 69, done.stderr
@@ -187,7 +192,7 @@ def test_game_by_pid_attaches_and_its_end_detaches() -> None:
         finally:
             os.killpg(game.pid, signal.SIGKILL)
             game.wait(10)
-        sup.wait_state("idle", 10)
+        sup.wait_state("idle")
         assert kernel_state() == "disabled" and sup.ask("games") == []
 
 
@@ -213,7 +218,7 @@ def test_a_suspend_asks_the_devices_again() -> None:
             Path("/sys/power/state").write_text("freeze")
         finally:
             pm_test.write_text("none")
-        wait_until("resync", lambda: sup.status()["sleeps"] == 1, 20)
+        wait_until("resync", lambda: sup.status()["sleeps"] == 1)
         after = sup.ask("snapshot")
         assert after["state"] == "attached"
         resyncs = [s["input_counters"].get("resyncs", 0) for s in (before, after)]

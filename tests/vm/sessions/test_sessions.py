@@ -89,7 +89,9 @@ def test_a_session_is_recorded_cut_by_a_kill_and_its_users_own() -> None:
 
             def longer() -> Any:
                 row = sup.ask("session", id=1)
-                enough = row["frames"] and row["frames"]["count"] > 200
+                enough = (
+                    row["frames"] and row["frames"]["count"] > 200 and len(row["timeline"]) >= 3
+                )
                 return row if enough and row["duration_s"] > played + 2 * EVERY_S else None
 
             row = wait_until("frames", longer, 60, 0.5)
@@ -111,7 +113,7 @@ def test_a_session_is_recorded_cut_by_a_kill_and_its_users_own() -> None:
             [held] = [one for one in row["held"] if one["program"] == "yes"]
             assert held["waited_s"] > 0 and held["ran_s"] > 0
             assert any(sample["taken_by"] for sample in row["timeline"])
-            assert len(row["timeline"]) >= 3 and row["timeline"][-1]["game_cpu"] > 0
+            assert any(sample["game_cpu"] for sample in row["timeline"])
             facts = sessions(sup)
             assert facts["write_errors"] == 0 and not facts["error"]
             print(

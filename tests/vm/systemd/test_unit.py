@@ -28,6 +28,10 @@ def active(state: str = "active") -> bool:
     return show("ActiveState")["ActiveState"] == state
 
 
+def restarts() -> int:
+    return int(show("NRestarts")["NRestarts"])
+
+
 def test_clean_and_closed() -> None:
     assert run("systemd-analyze", "verify", "--man=no", UNIT) == ""
     text = run("systemd-analyze", "security", "--no-pager", UNIT)
@@ -42,27 +46,27 @@ def test_hanging_supervisor_is_killed_and_the_kernel_schedules() -> None:
     # long enough for one attach on an emulated CPU beside another guest, the longest time without a beat
     drop_in("[Service]\nWatchdogSec=8\nRestartSec=1\n")
     attached()
-    hanging = pid()
+    hanging, before = pid(), restarts()
     began = time.monotonic()
     os.kill(hanging, signal.SIGSTOP)
     wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 60)
     print(f"the kernel's scheduler {time.monotonic() - began:.1f} s after the stop, watchdog 8 s")
-    assert "watchdog" in journal().lower()
+    wait_until("its cause", lambda: "watchdog" in journal().lower(), 60, 0.5)
     wait_until("another supervisor", lambda: pid() not in (0, hanging) and active(), 120)
     wait_until("the scheduler", lambda: kernel_state() == "enabled", 120)
-    assert show("NRestarts")["NRestarts"] == "1", journal()
+    assert restarts() > before, journal()
     assert status()["unclean_ends"] >= 1
 
 
 def test_a_crash_leaves_the_kernels_scheduler_and_comes_back() -> None:
     drop_in("[Service]\nRestartSec=1\n")
     attached()
-    first = pid()
+    first, before = pid(), restarts()
     os.kill(first, signal.SIGSEGV)
     wait_until("the kernel's scheduler", lambda: kernel_state() == "disabled", 30)
     wait_until("another supervisor", lambda: pid() not in (0, first) and active(), 120)
     wait_until("the scheduler", lambda: kernel_state() == "enabled", 120)
-    assert show("NRestarts")["NRestarts"] == "1"
+    assert restarts() == before + 1
 
 
 @pytest.fixture
@@ -92,7 +96,8 @@ def test_reload_takes_what_is_right_and_keeps_the_rest(config: Path) -> None:
         wait_until("a refusal", lambda: profile()["reloads"]["failed"] > failed, 60, 0.2)
         assert profile()["tunables"]["boost_keyboard_ms"] == 120
         assert (pid(), status()["generation"]) == (main, generation)
-        assert kernel_state() == "enabled" and "nonsense" in journal()
+        assert kernel_state() == "enabled"
+        wait_until("the cause", lambda: "nonsense" in journal(), 60, 0.5)
     finally:
         config.unlink(missing_ok=True)
 
@@ -116,7 +121,7 @@ def test_not_restarted_with_bad_configuration(config: Path) -> None:
         config.write_text("slice = 3\n")
         drop_in(QUICK)
         never_restarted(78)
-        assert "unknown key" in journal()
+        wait_until("the cause", lambda: "unknown key" in journal(), 60, 0.5)
     finally:
         config.unlink()
 
@@ -132,7 +137,7 @@ def test_not_restarted_with_what_a_restart_cannot_mend() -> None:
         run("systemctl", "reset-failed", UNIT)
     code_file.write_text("1")
     run("systemctl", "start", UNIT, check=False)
-    wait_until("a restart", lambda: int(show("NRestarts")["NRestarts"]) > 0, 60)
+    wait_until("a restart", lambda: restarts() > 0, 60)
     code_file.unlink()
 
 
