@@ -72,7 +72,7 @@ def slowest(results: Sequence[Result], count: int) -> list[str]:
 
 
 def red(results: Sequence[Result]) -> list[str]:
-    """What failed, by pytest's own lines; where it wrote none, the last that was said. A log that is cut shows it."""
+    """Return pytest's own lines of what failed, or the last lines where it wrote none, for logs that are cut."""
     lines = []
     for r in (r for r in results if r.failed):
         lines.append(f"RED {r.tier} {r.name}:")
