@@ -35,7 +35,7 @@ from scx_gamer.libbpf.btf import (
 from scx_gamer.libbpf.errors import BpfError
 
 TREE = Path(__file__).resolve().parents[1]
-OBJECTS = ("observe", "sched", "netlimit", "threads", "frames", "flips", "interference")
+OBJECTS = ("observe", "sched", "netlimit", "threads", "frames", "flips", "interference", "fences")
 # struct btf_header: magic, version 1, no flags, 24 bytes
 _BTF_HEADER = b"\x9f\xeb\x01\0\x18\0\0\0"
 # enum bpf_core_relo_kind

@@ -124,6 +124,10 @@ enum scxg_interference_limits {
 	SCXG_MAX_PROGRAMS = 1024, /* entries of the map `programs` */
 };
 
+enum scxg_gpu_limits {
+	SCXG_GPU_JOBS = 1024, /* slots of the map `jobs`; a power of two */
+};
+
 /* Tunables. Index into struct scxg_tunables.value; clamped in BPF to the limits below. */
 enum scxg_tunable {
 	SCXG_TUN_SLICE_US = 0,
@@ -382,6 +386,13 @@ struct scxg_flips {
 	u32 tgid;		      /* of who asked last */
 	u64 at_ns[SCXG_FLIP_SLOTS];   /* end of the newest, flip n in slot n % SCXG_FLIP_SLOTS */
 	u32 vblanks[SCXG_FLIP_SLOTS]; /* the screen's number of the vblank then; 0: none */
+};
+
+/* Map `gpu_work`, one entry: the work of the GPU for the game. */
+struct scxg_gpu_work {
+	u64 running; /* jobs that it has, << 56, and the time since it has any; 0: none */
+	u64 busy_ns; /* it had any, until the last time that it had none */
+	u64 jobs;    /* done */
 };
 
 /* Key of map `programs`: comm of a process's leader, and what the thread was to the policy. All 0: no room for more. */

@@ -233,6 +233,11 @@ enum scx_exit_kind {
 	SCX_EXIT_NONE = 0,
 };
 
+struct dma_fence {
+	__u64 context;
+	__u64 seqno;
+};
+
 struct scx_exit_info {
 	enum scx_exit_kind kind;
 	s64 exit_code;

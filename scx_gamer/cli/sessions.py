@@ -246,6 +246,7 @@ def flat(record: Mapping[str, Any]) -> dict[str, object]:
     row["exits"] = sum(record["exits"].values())
     row["held_back"] = _cell(" ".join(record["held_back"]))
     row["watts"] = summary.watts(record)
+    row["gpu_busy"] = summary.gpu_share(record)
     lost = record["taken"]
     row["taken_s"] = lost["others_s"] if lost else None
     row["taken_by"] = _cell(" ".join(one["program"] for one in lost["programs"])) if lost else None

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from scx_gamer.control.gpu import gpu_text
 from scx_gamer.control.placement import placement_text
 from scx_gamer.system.histogram import percentile_us
 from scx_gamer.system.text import ago, printable, time_text
@@ -130,10 +131,11 @@ def _frames(frames: FrameFacts) -> str:
         return f"not known: {whys[-1] if whys else 'a source is looked for'}"
     if not frames["count"]:
         return f"none yet (by {frames['source']})"
+    gpu = frames.get("gpu")  # a supervisor of an earlier version tells of none
     return (
         f"{frames['recent_fps']:.0f} a second; 1 % low {frames['low1_fps']:.0f},"
         f" 99 % within {frames['p99_ms']:.1f} ms (by {frames['source']})"
-    )
+    ) + (f"; GPU {gpu_text(gpu['busy'])}" if gpu and gpu["jobs"] else "")
 
 
 def _input(now: SnapshotBody) -> str:

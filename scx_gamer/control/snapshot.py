@@ -164,7 +164,15 @@ class FeedFacts(TypedDict):
     drains: int
 
 
-class FrameFacts(TypedDict):
+class GpuFacts(TypedDict):
+    """Work of the GPU for the game in the last ten seconds; 0 where none was seen."""
+
+    why: str  # it is unknown; empty while it is measured
+    busy: float  # share of the time in which it had a job of the game
+    jobs: int  # done
+
+
+class SourceFacts(TypedDict):
     """Frames of the active game since it began, and of the last ten seconds; 0 where none was seen."""
 
     source: str  # empty: none
@@ -181,6 +189,12 @@ class FrameFacts(TypedDict):
     longest_ms: float
     recent_fps: float
     recent_p99_ms: float
+
+
+class FrameFacts(SourceFacts):
+    """Frames of the active game, and the work of the GPU for games."""
+
+    gpu: GpuFacts
 
 
 class FrameBuckets(TypedDict):

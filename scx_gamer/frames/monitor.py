@@ -16,7 +16,7 @@ from scx_gamer.frames.sleeps import SleepSource, Threads
 from scx_gamer.frames.stats import FrameStats
 
 if TYPE_CHECKING:
-    from scx_gamer.control.snapshot import FrameFacts
+    from scx_gamer.control.snapshot import SourceFacts
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class FrameMonitor:
         """The frame time that a missed frame is counted against: the median; 0 while it is unknown."""
         return self.stats.quantile_ns(0.5) if self.stats.count >= _MIN_FRAMES else 0
 
-    def status(self) -> FrameFacts:
+    def status(self) -> SourceFacts:
         """Return `frames` of `status --json`."""
         source, stats, recent, target_ns = self.source, self.stats, self.recent, self.target_ns
         return {

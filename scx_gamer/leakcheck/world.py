@@ -31,7 +31,7 @@ PLACES = {
     "/run": ("scx", "tmp"),
     "/run/scx-gamer": ("",),
 }
-_OPTIONAL = ("netlimit", "threads", "frames", "flips", "interference")  # objects
+_OPTIONAL = ("netlimit", "threads", "frames", "flips", "interference", "fences")  # objects
 _NOT_OURS = ("pytest-of-", ".", "systemd-private-", "vng-", "virtme_")
 
 

@@ -157,7 +157,7 @@ class Supervisor:
         profile = self._open_profile(observe)
         watch = self._open_watch(stack)
         games = self._open_games(observe, profile, stack)
-        frames = GameFrames(self.loop, games)
+        frames = GameFrames(self.loop, games, observe)
         stack.callback(frames.close)
         observe.on("SCHED_EXIT", lambda _event: machine.check())
         observe.on("PREEMPT_STORM", self._on_storm)

@@ -44,6 +44,16 @@ class Power:
     seconds: float  # in which it was measured
 
 
+@dataclass(frozen=True)
+class Gpu:
+    """Work of the GPU for the game from `began_ns`, when a game had begun, to `at_ns`, of CLOCK_MONOTONIC."""
+
+    began_ns: int
+    at_ns: int
+    busy_ns: int  # in which it had a job of the game
+    jobs: int  # done
+
+
 class ProgramTimes(NamedTuple):
     """Times of a program's threads of one class, in nanoseconds; all but the longest ones count up."""
 
@@ -74,6 +84,7 @@ class Reading:
     held_back: frozenset[str] = frozenset()  # programs of class background
     power: Power | None = None
     programs: Programs | None = None  # None while nothing measures them
+    gpu: Gpu | None = None  # likewise
 
 
 @dataclass
@@ -136,6 +147,7 @@ def figures(base: Reading, now: Reading, longest_ns: Sequence[int]) -> Figures:
         "attaches": max(0, now.attaches - base.attaches),
         "exits": {k: n - base.exits.get(k, 0) for k, n in now.exits.items() if n > base.exits.get(k, 0)},
         "power": _power(base.power, now.power),
+        "gpu": _gpu(base.gpu, now.gpu),
         "taken": taken(base.programs, now.programs),
     }  # fmt: skip
 
@@ -263,6 +275,21 @@ def _power(base: Power | None, now: Power | None) -> Figures | None:
     return {"source": now.source, "joules": round(joules, 1), "seconds": round(seconds, 1)}
 
 
+def _gpu(base: Gpu | None, now: Gpu | None) -> Figures | None:
+    """Return the work after `base`, or all of it where the measurement began later; None without any."""
+    if now is None:
+        return None
+    if base is None or base.began_ns != now.began_ns:
+        base = Gpu(now.began_ns, now.began_ns, 0, 0)
+    if now.jobs == base.jobs:
+        return None
+    return {
+        "busy_s": round(max(0, now.busy_ns - base.busy_ns) / 1e9, 3),
+        "seconds": round((now.at_ns - base.at_ns) / 1e9, 3),
+        "jobs": now.jobs - base.jobs,
+    }
+
+
 # ---- the shape of what a database holds ----------------------------------------------------------
 
 _NUMBER = (int, float)
@@ -284,11 +311,16 @@ _FIGURES: dict[str, Any] = {
     "exits": {str: int},
     "held_back": [str],
     "power": {"source": str, "joules": _NUMBER, "seconds": _NUMBER, None: None},
+    "gpu": {"busy_s": _NUMBER, "seconds": _NUMBER, "jobs": int, None: None},
     "frames": {**_FRAMES, None: None},
     "taken": {"game_s": _NUMBER, "others_s": _NUMBER, "programs": [_TAKEN], None: None},
     "held": [_HELD, None],
 }
-_LATER: Figures = {"taken": None, "held": None}  # that records of earlier versions lack
+_LATER: Figures = {
+    "taken": None,
+    "held": None,
+    "gpu": None,
+}  # that records of earlier versions lack
 
 
 def parse(text: object) -> Figures:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scx_gamer.control.gpu import gpu_text
 from scx_gamer.sessions.record import CUT, FAVOURED, MAX_NAMES, RUNNING, merged, percentiles
 from scx_gamer.system.text import ago, printable, time_text
 
@@ -44,6 +45,12 @@ def watts(record: Record) -> float | None:
     """Return the mean power of the machine; None where nothing measures it."""
     power = record["power"]
     return float(power["joules"] / power["seconds"]) if power and power["seconds"] else None
+
+
+def gpu_share(record: Record) -> float | None:
+    """Return the share of the time in which the GPU had work of the game; None where nothing told."""
+    work = record.get("gpu")
+    return min(1.0, work["busy_s"] / work["seconds"]) if work and work["seconds"] else None
 
 
 def was_on(record: Record) -> bool:
@@ -116,6 +123,8 @@ def rows(record: Record) -> Iterator[tuple[str, str]]:
     ):
         if waits:
             yield f"waits, {name}", _times(waits) + f", longest {time_text(waits['longest_us'])}"
+    if (share := gpu_share(record)) is not None:
+        yield "GPU", gpu_text(share)
     if found := record["input"]:
         yield "input to run", _times(percentiles(found))
     yield "boosts", f"{record['boosts']} input windows opened"

@@ -75,7 +75,7 @@ POWER = {"wanted": "performance", "held": "performance", "why": ""}
 
 
 def test_no_status_has_more_than_eight_lines() -> None:
-    everything = attached(frames=FRAMES, comparison=COMPARED, power=POWER)
+    everything = attached(frames=FRAMES | GPU, comparison=COMPARED, power=POWER)
     assert len(told(everything)) == 8
     assert len(summary.lines(attached(frames=FRAMES), 120)) == 8
 
@@ -88,11 +88,17 @@ FRAMES: dict[str, Any] = {
     "low1_fps": 48.2,
     "p99_ms": 20.13,
 }
+GPU = {"gpu": {"why": "", "busy": 0.4, "jobs": 1234}}
 
 
 def test_frames_are_told_with_their_source_or_why_not() -> None:
     one = attached(frames=FRAMES)
     assert told(one)["frames"] == "60 a second; 1 % low 48, 99 % within 20.1 ms (by mangohud)"
+    assert told(attached(frames=FRAMES | GPU))["frames"].endswith(
+        "(by mangohud); GPU 40 % busy, and waits for the game"
+    )
+    idle = {"gpu": {"why": "", "busy": 0.0, "jobs": 0}}
+    assert "GPU" not in told(attached(frames=FRAMES | idle))["frames"]
     why = {"mangohud": "no log", "scheduler": "no thread wakes in step"}
     none = FRAMES | {"source": "", "why": why}
     assert told(attached(frames=none))["frames"] == "not known: no thread wakes in step"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer.control.snapshot import FrameFacts
+from scx_gamer.control.snapshot import SourceFacts
 from scx_gamer.frames.model import Frame, FrameError, FrameGame
 from scx_gamer.frames.monitor import FrameMonitor
 from tests.typed import mismatches
@@ -104,10 +104,10 @@ def test_statistics_are_of_one_game(clock: list[float]) -> None:
 
 def test_status_has_its_schema(clock: list[float]) -> None:
     monitor = FrameMonitor([Source("one", 10)])
-    assert not list(mismatches(monitor.status(), FrameFacts))
+    assert not list(mismatches(monitor.status(), SourceFacts))
     monitor.follow(game())
     seconds(monitor, clock, 2)
-    assert not list(mismatches(monitor.status(), FrameFacts))
+    assert not list(mismatches(monitor.status(), SourceFacts))
 
 
 def test_nothing_of_it_is_imported_before_a_game_runs() -> None:

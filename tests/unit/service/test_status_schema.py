@@ -39,6 +39,7 @@ sessions.write_max_ms sessions.error
 network network.available network.why network.wishes network.limits network.orphans
 frames frames.source frames.tells frames.cannot_tell frames.why frames.count frames.missed frames.target_ms
 frames.fps frames.low1_fps frames.low01_fps frames.p99_ms frames.longest_ms frames.recent_fps frames.recent_p99_ms
+frames.gpu frames.gpu.why frames.gpu.busy frames.gpu.jobs
 placement placement.home placement.why placement.home_s placement.away_s placement.moves
 placement.shield_s placement.shield_kicks
 comparison comparison.pid comparison.side comparison.trial comparison.pair comparison.since_s

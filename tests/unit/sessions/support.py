@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scx_gamer.sessions.database import Database
-from scx_gamer.sessions.record import ENDED, Power, Programs, Reading, Session
+from scx_gamer.sessions.record import ENDED, Gpu, Power, Programs, Reading, Session
 from scx_gamer.sessions.recorder import Playing
 
 CLASSES = ("normal", "game", "critical", "background", "kthread")
@@ -34,6 +34,7 @@ class Source:
     held_back: frozenset[str] = frozenset()
     power: Power | None = None
     programs: Programs | None = None
+    gpu: Gpu | None = None
     frames: dict[str, Any] | None = None  # of every game, as the recorder asks for them
 
     def figures(self, _key: object) -> dict[str, Any] | None:
@@ -72,6 +73,7 @@ class Source:
             held_back=self.held_back,
             power=self.power,
             programs=self.programs,
+            gpu=self.gpu,
         )
 
 

@@ -97,6 +97,16 @@ def test_what_was_not_measured_is_not_shown() -> None:
     assert not {"frames", "on time", "power", "waits, game", "input to run"} & rows.keys()
     rows = dict(summary.rows(one(FRAMES, power={"source": "rapl", "joules": 90.0, "seconds": 2.0})))
     assert rows["power"] == "45.0 W, as rapl tells" and rows["1 % low"] == "90.5 fps"
+    assert "GPU" not in rows
+    for busy_s, text in (
+        (29.0, "97 % busy, and sets the pace"),
+        (27.0, "90 % busy, and sets the pace"),
+        (12.0, "40 % busy, and waits for the game"),
+    ):
+        work = {"busy_s": busy_s, "seconds": 30.0, "jobs": 9}
+        played = one(FRAMES, gpu=work)
+        assert dict(summary.rows(played))["GPU"] == text
+        assert flat(played)["gpu_busy"] == busy_s / 30
 
 
 class Page(HTMLParser):

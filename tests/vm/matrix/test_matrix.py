@@ -94,9 +94,17 @@ def test_hooks_on_threads_at_no_higher_price() -> None:
         judge(read())
 
 
+# The small kernel has no fences, and no modules.
+GPU = f"/lib/modules/{os.uname().release}/kernel/drivers/gpu"
+
+
 @pytest.mark.parametrize(
-    "name", ["observe", "sched", "netlimit", "frames", "flips", "interference"]
-)
+    "name",
+    [
+        "observe", "sched", "netlimit", "frames", "flips", "interference",
+        pytest.param("fences", marks=pytest.mark.needs(GPU)),
+    ],
+)  # fmt: skip
 def test_the_verifier_takes_it_at_no_higher_price(name: str) -> None:
     with counted(name) as (obj, read):
         ready(obj)

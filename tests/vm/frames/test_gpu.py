@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The time in which a GPU works for the game, against fences of vgem that a process signals when it chooses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from scx_gamer.config.options import SupervisorOptions
+from tests.processes import end
+from tests.vm.frames.test_frames import HOOK_NS, STATS, frames
+from tests.vm.harness import hooks, start_supervisor, wait_until
+
+HOOKS = ("on_fence_init", "on_fence_signal")
+WINDOW_S = 13  # fill the ten seconds of the status
+OFF = 0.01  # a frame is 0.2 % of these, and a reading 20 us late
+
+# argv: node, ms for which a job waits, for which the GPU has it, and between frames. Of the two jobs of a frame, the
+# second begins in the first and ends after it. A job is a pair of fences as those of the kernel's GPU scheduler, of
+# consecutive contexts and one number. At its end it prints the seconds in which there was a job, of all, and the jobs.
+_GPU = """
+import fcntl, os, signal, struct, sys, time
+node = os.open(sys.argv[1], os.O_RDWR)
+queued, ran, idle = (float(word) / 1000 for word in sys.argv[2:])
+def call(way, nr, form, *fields):
+    data = bytearray(struct.pack(form, *fields))
+    fcntl.ioctl(node, way << 30 | len(data) << 16 | ord("d") << 8 | nr, data)
+    return struct.unpack(form, data)
+handle = call(3, 0xB2, "6IQ", 4, 4, 32, 0, 0, 0, 0)[4]
+def job():
+    return [call(3, 0x41, "4I", handle, 0, 0, 0)[2] for _ in range(2)]
+def done(fence):
+    call(1, 0x42, "2I", fence, 0)
+    return time.monotonic()
+over = []
+signal.signal(signal.SIGTERM, lambda *_: over.append(True))
+busy, jobs, began = 0, 0, time.monotonic()
+while not over:
+    first = job()
+    time.sleep(queued)
+    since = done(first[0])
+    time.sleep(ran / 2)
+    second = job()
+    done(second[0])
+    time.sleep(ran / 2)
+    done(first[1])
+    time.sleep(ran / 2)
+    busy += done(second[1]) - since
+    jobs += 2
+    time.sleep(idle)
+print(busy, time.monotonic() - began, jobs, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def node() -> str:
+    for module in ("gpu-sched", "vgem"):
+        subprocess.run(["modprobe", module], check=True, timeout=60)
+    [card] = Path("/sys/devices").glob("*/vgem/drm/card*")
+    return f"/dev/dri/{card.name}"
+
+
+@contextmanager
+def gpu(node: str, *ms: float) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [os.path.realpath(sys.executable), "-S", "-c", _GPU, node, *map(str, ms)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        end(process, 20)
+        assert process.stdout
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("ms", [(4, 6, 7), (1, 12, 0)])
+def test_the_gpu_works_for_the_game_while_it_has_a_job_of_it(
+    node: str, ms: tuple[float, ...]
+) -> None:
+    """Beside a program that is no game, whose GPU never rests."""
+    before = STATS.read_text()
+    STATS.write_text("1")
+    options = SupervisorOptions(mode="auto", session_every_s=1.0)
+    try:
+        with start_supervisor(options, state="idle") as sup, gpu(node, 0, 5, 0):
+            with gpu(node, *ms) as game:
+                sup.ask("game_add", pid=game.pid)
+                wait_until("the hooks", lambda: hooks(HOOKS[1]), 30, every_s=0.2)
+                time.sleep(WINDOW_S)
+                told = frames(sup)["gpu"]
+                costs = {
+                    name: one["run_time_ns"] / one["run_cnt"]
+                    for name in HOOKS
+                    for one in hooks(name)
+                }
+                game.terminate()
+                out, _ = game.communicate(timeout=20)
+            busy_s, total_s, jobs = map(float, out.split())
+            wait_until("the end of the hooks", lambda: not hooks(HOOKS[1]), 30, every_s=0.5)
+            [record] = sup.ask("sessions")
+        print(
+            f"MEASURED gpu: at work {told['busy']:.1%} of {busy_s / total_s:.1%}, {told['jobs']} jobs;"
+            f" recorded {json.dumps(record['gpu'])} of {busy_s:.2f} s, {jobs:.0f}; hooks"
+            f" { ({name: round(ns) for name, ns in costs.items()}) } ns a fence"
+        )
+        assert told["why"] == ""
+        assert told["busy"] == pytest.approx(busy_s / total_s, abs=OFF)
+        assert told["jobs"] == pytest.approx(10 * jobs / total_s, rel=0.05)
+        recorded = record["gpu"]
+        assert recorded["busy_s"] / recorded["seconds"] == pytest.approx(busy_s / total_s, abs=0.1)
+        assert all(ns < HOOK_NS for ns in costs.values()), costs
+    finally:
+        STATS.write_text(before)
