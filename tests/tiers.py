@@ -54,7 +54,7 @@ def test_jobs(plan: Plan, times: Times) -> list[Job]:
     found.sort(key=lambda job: -sum(expected[part] for part in job.parts))
     tiers = host.tiers(plan, "test").values()
     jobs = [*(job for tier in tiers for job in tier), *found]
-    # The parsers are short and wait for what is steady: they fill up the CPU beside the guests in virtual time.
+    # The parsers are short and steady: they fill up the CPUs beside what is alone, which comes after all others.
     return sorted(jobs, key=lambda job: job.tier == "fuzz")
 
 

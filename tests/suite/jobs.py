@@ -115,13 +115,17 @@ def pytest(
 
 
 class _Queue:
-    """The jobs that wait: the usual ones first, then those that are alone, with the steady ones on the other CPUs."""
+    """The jobs that wait: the usual ones first, then those that are alone, with the steady ones on the other CPUs.
+
+    A steady job that is listed before a usual one is begun in its turn.
+    """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         late = [job for job in jobs if job.alone or job.whole_machine]
         self._alone = deque(late)
-        self._steady = deque(job for job in jobs if job.steady and job not in late)
-        self._usual = deque(job for job in jobs if not job.steady and job not in late)
+        rest = [job for job in jobs if job not in late]
+        usual = max((n for n, job in enumerate(rest, 1) if not job.steady), default=0)
+        self._usual, self._steady = deque(rest[:usual]), deque(rest[usual:])
         self._running: list[Job] = []
         self._changed = threading.Condition()
 

@@ -143,10 +143,12 @@ def test_beside_a_job_that_measures_time_the_other_cpus_do_steady_work(workers: 
 
         return work
 
-    jobs = [watched.job(f"steady {n}", wait(steady, measures), steady=True) for n in range(4)]
-    jobs += [watched.job(f"alone {n}", wait(measures, steady), alone=True) for n in range(3)]
+    jobs = [watched.job("steady, in its turn", steady=True)]
     jobs += [watched.job(f"usual {n}") for n in range(4)]
-    assert len(results(jobs, workers)) == 11
+    jobs += [watched.job(f"steady {n}", wait(steady, measures), steady=True) for n in range(4)]
+    jobs += [watched.job(f"alone {n}", wait(measures, steady), alone=True) for n in range(3)]
+    assert len(results(jobs, workers)) == 12
+    assert "steady, in its turn" in watched.begun[:workers]
     companions = [name for n in range(3) for name in watched.beside[f"alone {n}"]]
     assert companions and {name.split()[0] for name in companions} == {"steady"}
 
