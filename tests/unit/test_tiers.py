@@ -245,6 +245,18 @@ def test_a_folder_whose_guest_dies_is_red_and_those_before_it_count(
     assert "it panicked" in found[1].output
 
 
+def test_a_folder_in_virtual_time_takes_as_long_as_it_takes_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = load()
+    (batch,) = batches(NEWEST, plan.chosen(["loads"]), {}, limit_s=1e9)
+    script = 'echo "1 passed in 70 s" >$SCX_GAMER_SCRATCH/loads.out; echo "0 70" >$SCX_GAMER_SCRATCH/loads.done'
+    monkeypatch.setattr(guests._Run, "_command", lambda _self, _scratch: ["sh", "-c", script])
+    found: list[Result] = []
+    guests._Run(batch, False, {"loads": 1.0}).follow(found.append)
+    assert (found[0].passed, found[0].failed) == (1, 0) and found[0].seconds < 70
+
+
 def test_times_are_those_of_the_last_run_and_survive_a_broken_file(tmp_path: Path) -> None:
     path = tmp_path / "times.json"
     path.write_text("{ not json")
