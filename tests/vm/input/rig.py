@@ -21,9 +21,8 @@ Scenario = Generator[float, None, None]
 GENERATION = 7
 LANES = ("KEYBOARD", "MOUSE", "GAMEPAD")
 LOOK_S = 0.05
-LATE_S = (
-    0.15  # a look and this are less than the quarter of a lease that is left when it is renewed
-)
+# A look and this are less than the quarter of a lease that is left when it is renewed.
+LATE_S = 0.15
 HOOKS = ("on_input", "on_inject")
 OPTIONAL = ("on_exec", "on_exit", "on_fork")
 
@@ -179,12 +178,16 @@ class Rig:
         yield from self.wait(lambda: not self.lane(lane, "held_until_ns") and not self.open(lane))
 
     def wait_device(self, name: str, present: bool = True) -> Scenario:
-        """Until the room listens to the device called `name`, or no longer does."""
-        yield from self.wait(
-            lambda: (
-                present == any(i.name == name and i.path is not None for i in self.room.devices())
-            )
-        )
+        """Until the room listens to the device called `name`, or no longer does, which is after sysfs has lost it."""
+
+        def done() -> bool:
+            listed = self.room.devices()
+            if present:
+                return any(one.name == name and one.path is not None for one in listed)
+            there = {one.number for one in listed}
+            return name not in {one.name for one in listed} and self.numbers() <= there
+
+        yield from self.wait(done)
 
     def numbers(self) -> set[int]:
         """Devices that the hook knows."""

@@ -25,7 +25,7 @@ def test_unplug_with_a_key_down(rig: Rig) -> None:
         assert len(rig.numbers() - numbers) == 1
         devices.key(keys, ecodes.KEY_W, 1)
         yield from rig.wait(lambda: rig.open("KEYBOARD"))
-        yield from rig.wait(lambda: bool(rig.room.held()))
+        yield from rig.wait(lambda: bool(rig.room.held() and rig.lane("KEYBOARD", "held_until_ns")))
         keys.close()
         yield from rig.wait_device("keys", present=False)
         # Taken back by a word of ours: without it the lease runs out, but stays.

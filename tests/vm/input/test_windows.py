@@ -22,7 +22,8 @@ def test_held_key(rig: Rig) -> None:
             devices.key(keys, ecodes.KEY_W, 1)
             yield from rig.wait(lambda: rig.open("KEYBOARD"))
             late = yield from rig.stay_open("KEYBOARD", 2.5)
-            assert 1 <= rig.lane("KEYBOARD", "opened") <= 1 + late
+            # 0: a poll saw the key before its event.
+            assert rig.lane("KEYBOARD", "opened") <= 1 + late
             assert len(rig.room.held()) == 1
             devices.key(keys, ecodes.KEY_W, 0)
             yield from rig.wait_closed("KEYBOARD")
