@@ -63,7 +63,6 @@ class Game:
     prefixes: set[tuple[int, str]] = field(default_factory=set)
     running: bool = False
     named_by_main: bool = False
-    drawing: bool = False  # its main process holds a render node
     ended_s: float | None = None
 
     @property

@@ -856,7 +856,6 @@ class Tracker:
         if not nodes:
             return
         if len(nodes) == 1:
-            drawing = [n for n in nodes if n.facts.draws]
             chosen = nodes[0]
         else:
             drawing = [n for n in nodes if self._draws(n.facts)]
@@ -871,7 +870,6 @@ class Tracker:
             chosen = max(wanted, key=self._activity)
         before, game.main = game.main, chosen.process
         other = (before.identity, before.argv) != (chosen.process.identity, chosen.process.argv)
-        game.drawing = bool(drawing)
         if (
             game.claim.rule == "proton" and not game.decision.app_id
         ):  # umu tells its child, not itself
