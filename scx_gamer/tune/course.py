@@ -21,11 +21,8 @@ from scx_gamer.compare.blocks import Block, Pairs, Plan, Result, Stage, block_of
 from scx_gamer.compare.live import TrialFailedError
 from scx_gamer.compare.words import CHANCE, chance, change
 
-RUNGS = (
-    4,
-    6,
-    8,
-)  # pairs that each trial gets before the next halving; the last one again and again
+# Pairs that each trial gets before the next halving; the last one again and again.
+RUNGS = (4, 6, 8)
 ROUNDS = 2
 # A block of a trial ends when it is worse than the last block without by more than one of these. It is the setting if
 # a block without, at once, is better by as much again, else the scene. After WORSE such blocks the trial is over.
