@@ -316,11 +316,8 @@ _FIGURES: dict[str, Any] = {
     "taken": {"game_s": _NUMBER, "others_s": _NUMBER, "programs": [_TAKEN], None: None},
     "held": [_HELD, None],
 }
-_LATER: Figures = {
-    "taken": None,
-    "held": None,
-    "gpu": None,
-}  # that records of earlier versions lack
+# Figures that records of earlier versions lack.
+_LATER: Figures = {"taken": None, "held": None, "gpu": None}
 
 
 def parse(text: object) -> Figures:
