@@ -277,9 +277,8 @@ def reading(
     programs: Programs | None,
 ) -> Reading:
     """Return the supervisor's figures of now."""
-    from scx_gamer.sessions.record import Gpu, Reading
+    from scx_gamer.sessions.record import Reading
 
-    gpu = services.frames.gpu_work()
     machine, observe = services.machine, services.observe
     classes = observe.abi.names("class")
     attempts = machine.counters()
@@ -297,7 +296,7 @@ def reading(
         held_back=services.games.held_back(),
         power=power,
         programs=programs,
-        gpu=Gpu(*gpu) if gpu is not None else None,
+        gpu=services.frames.gpu_work(),
     )
 
 

@@ -9,10 +9,13 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scx_gamer.sessions import SessionError
 from scx_gamer.system.histogram import percentile_us
+
+if TYPE_CHECKING:
+    from scx_gamer.frames.gpu import GpuWork
 
 RUNNING, ENDED, STOPPED, CUT = "running", "ended", "stopped", "cut"
 STATES = {
@@ -42,16 +45,6 @@ class Power:
     source: str  # "rapl": the packages of the CPUs; "battery": the whole machine
     joules: float
     seconds: float  # in which it was measured
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """Work of the GPU for the game from `began_ns`, when a game had begun, to `at_ns`, of CLOCK_MONOTONIC."""
-
-    began_ns: int
-    at_ns: int
-    busy_ns: int  # in which it had a job of the game
-    jobs: int  # done
 
 
 class ProgramTimes(NamedTuple):
@@ -84,7 +77,7 @@ class Reading:
     held_back: frozenset[str] = frozenset()  # programs of class background
     power: Power | None = None
     programs: Programs | None = None  # None while nothing measures them
-    gpu: Gpu | None = None  # likewise
+    gpu: GpuWork | None = None  # likewise; since a game had begun
 
 
 @dataclass
@@ -275,18 +268,16 @@ def _power(base: Power | None, now: Power | None) -> Figures | None:
     return {"source": now.source, "joules": round(joules, 1), "seconds": round(seconds, 1)}
 
 
-def _gpu(base: Gpu | None, now: Gpu | None) -> Figures | None:
+def _gpu(base: GpuWork | None, now: GpuWork | None) -> Figures | None:
     """Return the work after `base`, or all of it where the measurement began later; None without any."""
-    if now is None:
-        return None
-    if base is None or base.began_ns != now.began_ns:
-        base = Gpu(now.began_ns, now.began_ns, 0, 0)
-    if now.jobs == base.jobs:
+    if now is not None and base is not None and base.began_ns == now.began_ns:
+        now = now.since(base)
+    if now is None or not now.jobs:
         return None
     return {
-        "busy_s": round(max(0, now.busy_ns - base.busy_ns) / 1e9, 3),
-        "seconds": round((now.at_ns - base.at_ns) / 1e9, 3),
-        "jobs": now.jobs - base.jobs,
+        "busy_s": round(max(0, now.busy_ns) / 1e9, 3),
+        "seconds": round((now.at_ns - now.began_ns) / 1e9, 3),
+        "jobs": now.jobs,
     }
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scx_gamer.frames.gpu import GpuWork
 from scx_gamer.sessions.database import Database
-from scx_gamer.sessions.record import ENDED, Gpu, Power, Programs, Reading, Session
+from scx_gamer.sessions.record import ENDED, Power, Programs, Reading, Session
 from scx_gamer.sessions.recorder import Playing
 
 CLASSES = ("normal", "game", "critical", "background", "kthread")
@@ -34,7 +35,7 @@ class Source:
     held_back: frozenset[str] = frozenset()
     power: Power | None = None
     programs: Programs | None = None
-    gpu: Gpu | None = None
+    gpu: GpuWork | None = None
     frames: dict[str, Any] | None = None  # of every game, as the recorder asks for them
 
     def figures(self, _key: object) -> dict[str, Any] | None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from scx_gamer.frames.gpu import GpuWork
 from scx_gamer.sessions import SessionError
 from scx_gamer.sessions.power import PowerMeter
-from scx_gamer.sessions.record import FAVOURED, Gpu, Power, ProgramTimes, merged, parse
+from scx_gamer.sessions.record import FAVOURED, Power, ProgramTimes, merged, parse
 from tests.unit.sessions.support import FRAMES, Source, made
 
 
@@ -99,17 +100,19 @@ def test_programs_are_charged_with_their_part_of_the_session_alone() -> None:
 
 def test_the_work_of_the_gpu_is_that_of_the_session() -> None:
     s = 10**9
-    source = Source(gpu=Gpu(10 * s, 20 * s, 4 * s, 400))
+    source = Source(gpu=GpuWork(10 * s, 20 * s, 4 * s, 400))
     session = made(source)
-    source.gpu = Gpu(10 * s, 60 * s, 34 * s, 3400)
+    source.gpu = GpuWork(10 * s, 60 * s, 34 * s, 3400)
     session.advance(source.read())
     found = session.figures()
     assert found["gpu"] == {"busy_s": 30.0, "seconds": 40.0, "jobs": 3000}
     assert parse(json.dumps(found)) == found
-    source.gpu = Gpu(100 * s, 160 * s, 6 * s, 60)  # the reading at the begin was of an earlier game
+    source.gpu = GpuWork(
+        100 * s, 160 * s, 6 * s, 60
+    )  # the reading at the begin was of an earlier game
     session.advance(source.read())
     assert session.figures()["gpu"] == {"busy_s": 6.0, "seconds": 60.0, "jobs": 60}
-    source.gpu = Gpu(100 * s, 160 * s, 0, 0)  # on a driver that has no such jobs
+    source.gpu = GpuWork(100 * s, 160 * s, 0, 0)  # on a driver that has no such jobs
     session.advance(source.read())
     assert session.figures()["gpu"] is None
 
