@@ -75,6 +75,8 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Frame time", "s", [("p50", quantile("game_frame_seconds", "0.5")),
                              ("p99", quantile("game_frame_seconds", "0.99")),
                              ("p99.9", quantile("game_frame_seconds", "0.999"))]),
+        ("GPU at work for it", "percentunit", [("busy", g("game_gpu_busy_ratio"))]),
+        ("Jobs of the GPU for it", "ops", [("jobs", f"{g('game_gpu_jobs')} / 10")]),
     ],
     "How long tasks wait": [
         ("Runnable wait, p50", "s", [("{{class}}", quantile("wait_seconds", "0.5", "class"))]),

@@ -126,16 +126,20 @@ def _waits(now: SnapshotBody) -> str:
 
 
 def _frames(frames: FrameFacts) -> str:
+    gpu = frames.get("gpu")  # a supervisor of an earlier version tells of none
+    return _frame_times(frames) + (f"; GPU {gpu_text(gpu['busy'])}" if gpu and gpu["jobs"] else "")
+
+
+def _frame_times(frames: FrameFacts) -> str:
     if not frames["source"]:
         whys = list(frames["why"].values())
         return f"not known: {whys[-1] if whys else 'a source is looked for'}"
     if not frames["count"]:
         return f"none yet (by {frames['source']})"
-    gpu = frames.get("gpu")  # a supervisor of an earlier version tells of none
     return (
         f"{frames['recent_fps']:.0f} a second; 1 % low {frames['low1_fps']:.0f},"
         f" 99 % within {frames['p99_ms']:.1f} ms (by {frames['source']})"
-    ) + (f"; GPU {gpu_text(gpu['busy'])}" if gpu and gpu["jobs"] else "")
+    )
 
 
 def _input(now: SnapshotBody) -> str:

@@ -85,8 +85,12 @@ def _supervisor(snap: SnapshotBody) -> Iterator[Sample]:
     yield "retry_seconds", (), snap.get("retry_in_s") or 0
     yield "games", (), len(snap["games"])
     yield "game_active", (), bool(snap["games"])
-    if (frames := snap.get("frames")) and frames["source"]:
-        yield "game_fps", (frames["source"],), frames["recent_fps"]
+    if frames := snap.get("frames"):
+        if frames["source"]:
+            yield "game_fps", (frames["source"],), frames["recent_fps"]
+        if not frames["gpu"]["why"]:
+            yield "game_gpu_busy_ratio", (), frames["gpu"]["busy"]
+            yield "game_gpu_jobs", (), frames["gpu"]["jobs"]
     if "counters" in snap:
         yield from _each("attaches", snap["counters"]["attaches"])
         yield from _each("exits", dict.fromkeys(KIND_NAMES, 0) | snap["counters"]["exits"])

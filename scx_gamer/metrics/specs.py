@@ -71,6 +71,12 @@ SPECS: dict[str, Spec] = {
         "Frame times of the game since it began, by the source that tells.",
         ("source",),
     ),
+    "game_gpu_busy_ratio": _g(
+        "Share of the last ten seconds in which the GPU had a job of the game; absent where it is unknown."
+    ),
+    "game_gpu_jobs": _g(
+        "Jobs of the game that the GPU did in the last ten seconds; absent where they are unknown."
+    ),
     "hints": _c("Hints from user sessions, by kind.", "kind"),
     "hook_loaded": _g("1 if an optional BPF program is loaded.", "hook"),
     "input_path": _g("1 for the path that opens the windows.", "path"),

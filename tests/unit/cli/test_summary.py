@@ -102,6 +102,9 @@ def test_frames_are_told_with_their_source_or_why_not() -> None:
     why = {"mangohud": "no log", "scheduler": "no thread wakes in step"}
     none = FRAMES | {"source": "", "why": why}
     assert told(attached(frames=none))["frames"] == "not known: no thread wakes in step"
+    assert told(attached(frames=none | GPU))["frames"].endswith(
+        "in step; GPU 40 % busy, and waits for the game"
+    )
     assert told(attached(frames=FRAMES | {"count": 0}))["frames"] == "none yet (by mangohud)"
 
 

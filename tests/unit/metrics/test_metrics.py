@@ -60,7 +60,11 @@ def snapshot() -> dict[str, Any]:
             "thread_roles": {"input": 54},
         },
         "hooks": {"on_input": "ok", "on_exec": "refused"},
-        "frames": {"source": "mangohud", "recent_fps": 59.5},
+        "frames": {
+            "source": "mangohud",
+            "recent_fps": 59.5,
+            "gpu": {"why": "", "busy": 0.25, "jobs": 600},
+        },
         "frame_buckets": {
             "source": "mangohud",
             "at_most": {"0.01": 3, "0.02": 8},
@@ -244,6 +248,15 @@ def test_frames_are_a_histogram_of_their_source() -> None:
     body["frames"]["source"] = ""
     del body["frame_buckets"]
     assert not [key for key in values(body) if "game_f" in key]
+
+
+def test_the_gpu_is_told_without_frames_too_and_not_where_it_is_unknown() -> None:
+    body = snapshot()
+    body["frames"]["source"] = ""
+    name = f"{PREFIX}game_gpu"
+    assert (values(body)[f"{name}_busy_ratio"], values(body)[f"{name}_jobs"]) == (0.25, 600)
+    body["frames"]["gpu"] = {"why": "no driver", "busy": 0.0, "jobs": 0}
+    assert not [key for key in values(body) if key.startswith(name)]
 
 
 def test_a_supervisor_that_never_attached_can_be_scraped() -> None:

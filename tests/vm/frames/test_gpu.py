@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.vm.harness import hooks, start_supervisor, wait_until
 
 HOOKS = ("on_fence_init", "on_fence_signal")
 WINDOW_S = 13  # fill the ten seconds of the status
+METRICS = "127.0.0.1:9714"
 OFF = 0.01  # a frame is 0.2 % of these, and a reading 20 us late
 
 # argv: node, ms for which a job waits, for which the GPU has it, and between frames. Of the two jobs of a frame, the
@@ -82,6 +84,15 @@ def gpu(node: str, *ms: float) -> Iterator[subprocess.Popen[bytes]]:
         process.stdout.close()
 
 
+def scrape() -> dict[str, float]:
+    """The metrics of the GPU, by what they have behind their common prefix."""
+    with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    prefix = "scx_gamer_game_gpu_"
+    found = (line.removeprefix(prefix).split() for line in lines if line.startswith(prefix))
+    return {name: float(value) for name, value in found}
+
+
 @pytest.mark.parametrize("ms", [(4, 6, 7), (1, 12, 0)])
 def test_the_gpu_works_for_the_game_while_it_has_a_job_of_it(
     node: str, ms: tuple[float, ...]
@@ -89,14 +100,14 @@ def test_the_gpu_works_for_the_game_while_it_has_a_job_of_it(
     """Beside a program that is no game, whose GPU never rests."""
     before = STATS.read_text()
     STATS.write_text("1")
-    options = SupervisorOptions(mode="auto", session_every_s=1.0)
+    options = SupervisorOptions(mode="auto", session_every_s=1.0, metrics_address=METRICS)
     try:
         with start_supervisor(options, state="idle") as sup, gpu(node, 0, 5, 0):
             with gpu(node, *ms) as game:
                 sup.ask("game_add", pid=game.pid)
                 wait_until("the hooks", lambda: hooks(HOOKS[1]), 30, every_s=0.2)
                 time.sleep(WINDOW_S)
-                told = frames(sup)["gpu"]
+                told, scraped = frames(sup)["gpu"], scrape()
                 costs = {
                     name: one["run_time_ns"] / one["run_cnt"]
                     for name in HOOKS
@@ -106,15 +117,19 @@ def test_the_gpu_works_for_the_game_while_it_has_a_job_of_it(
                 out, _ = game.communicate(timeout=20)
             busy_s, total_s, jobs = map(float, out.split())
             wait_until("the end of the hooks", lambda: not hooks(HOOKS[1]), 30, every_s=0.5)
+            assert not scrape()
             [record] = sup.ask("sessions")
         print(
             f"MEASURED gpu: at work {told['busy']:.1%} of {busy_s / total_s:.1%}, {told['jobs']} jobs;"
-            f" recorded {json.dumps(record['gpu'])} of {busy_s:.2f} s, {jobs:.0f}; hooks"
+            f" scraped {scraped}; recorded {json.dumps(record['gpu'])} of {busy_s:.2f} s, {jobs:.0f}; hooks"
             f" { ({name: round(ns) for name, ns in costs.items()}) } ns a fence"
         )
         assert told["why"] == ""
         assert told["busy"] == pytest.approx(busy_s / total_s, abs=OFF)
         assert told["jobs"] == pytest.approx(10 * jobs / total_s, rel=0.05)
+        assert scraped == pytest.approx(
+            {"busy_ratio": busy_s / total_s, "jobs": 10 * jobs / total_s}, rel=0.05
+        )
         recorded = record["gpu"]
         assert recorded["busy_s"] / recorded["seconds"] == pytest.approx(busy_s / total_s, abs=0.1)
         assert all(ns < HOOK_NS for ns in costs.values()), costs
