@@ -9,6 +9,7 @@ from typing import Any
 
 from scx_gamer import control
 from scx_gamer.config.settings import ConfigError, load, tunable_limits
+from scx_gamer.control.gpu import gpu_text
 from scx_gamer.doctor import privileges
 from scx_gamer.doctor.model import FAIL, INFO, OK, WARN, Finding
 from scx_gamer.libbpf import Abi, find_object, object_btf
@@ -76,7 +77,7 @@ def supervisor() -> Iterator[Finding]:
             what = "a supervisor that was killed has left properties of units as they were for its game"
             yield Finding(WARN, "resources", what, "run as root: scx-gamer run --give-back")
         return
-    for check in (_state, _power, _resources, privileges.privileges, _profile, sessions):
+    for check in (_state, _power, _resources, _game, privileges.privileges, _profile, sessions):
         yield from check(status)
 
 
@@ -113,6 +114,21 @@ def _resources(status: Mapping[str, Any]) -> Iterator[Finding]:
             " in /etc/polkit-1/rules.d"
         )
         yield Finding(INFO, "resources", printable(str(why), 200), to_do)
+
+
+def _game(status: Mapping[str, Any]) -> Iterator[Finding]:
+    """Facts of the game that runs which this machine does not tell."""
+    if not status.get("games"):
+        return
+    if why := (status.get("detection") or {}).get("threads_why"):
+        to_do = "these roles go by names; docs/detection.md says what such a hook takes"
+        yield Finding(INFO, "game's threads", printable(str(why), 500), to_do)
+    gpu = (status.get("frames") or {}).get("gpu") or {}
+    if gpu.get("jobs"):
+        yield Finding(OK, "game's GPU", gpu_text(gpu["busy"]))
+    elif gpu:
+        why = printable(str(gpu["why"] or "it had no job of the game in ten seconds"), 200)
+        yield Finding(INFO, "game's GPU", f"not known: {why}", "docs/frames.md has the drivers")
 
 
 def sessions(status: Mapping[str, Any]) -> Iterator[Finding]:

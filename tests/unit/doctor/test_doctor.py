@@ -311,6 +311,29 @@ def test_the_power_profile_that_is_held(
     assert all(one.what.isprintable() for one in found)
 
 
+@pytest.mark.parametrize(
+    ("gpu", "level", "what"),
+    [
+        ({"why": "", "busy": 0.95, "jobs": 9}, "ok", "95 % busy, and sets the pace"),
+        ({"why": "", "busy": 0.0, "jobs": 0}, "info", "not known: it had no job of the game"),
+        ({"why": "no driver\x1b", "busy": 0.0, "jobs": 0}, "info", "not known: no driver\\x1b"),
+    ],
+)
+def test_what_is_not_known_of_the_game_that_runs(
+    monkeypatch: pytest.MonkeyPatch, gpu: dict[str, object], level: str, what: str
+) -> None:
+    answer = {
+        "state": "attached", "cause": "", "games": [{}], "frames": {"gpu": gpu},
+        "detection": {"threads_why": "on_drm_ioctl: no BTF\x1b"},
+    }  # fmt: skip
+    monkeypatch.setattr(control, "request", lambda _op, **_args: answer)
+    found = [one for one in ours.supervisor() if one.check.startswith("game's")]
+    assert [one.level for one in found] == ["info", level]
+    assert found[0].what == "on_drm_ioctl: no BTF\\x1b" and found[1].what.startswith(what)
+    answer |= {"games": []}
+    assert not [one for one in ours.supervisor() if one.check.startswith("game's")]
+
+
 def test_properties_that_are_held_or_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row = {"unit": "user.slice\x1b", "property": "MemoryLow", "value": 5, "before": 0}
     answer = {"state": "idle", "cause": "", "resources": {"held": [row], "why": "denied\x1b"}}
