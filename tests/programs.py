@@ -1,38 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs that tests run: how one is run, and where those of the guests are.
+"""Programs that tests run in guests, and where they are.
 
 A compiler takes ten seconds in a guest, so `make programs` builds them before.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 TREE = Path(__file__).parents[1]
 _E_MACHINE = slice(18, 20)  # of an ELF header
-
-
-@contextmanager
-def running(
-    command: Sequence[str | os.PathLike[str]], **options: Any
-) -> Iterator[subprocess.Popen[Any]]:
-    """Start a program, with the options of Popen; kill it and wait for its end when the block ends.
-
-    Popen's own context manager waits and kills nothing: where an assertion fails, it waits for ever beside a hog.
-    """
-    with subprocess.Popen(command, **options) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def built(source: Path) -> Path:

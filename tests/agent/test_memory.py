@@ -24,7 +24,7 @@ from scx_gamer.dbus import BUS_NAME
 from scx_gamer.dbus.units import SYSTEMD
 from tests.agent.support import listening, session
 from tests.agent.test_notice import Supervisor, connected
-from tests.programs import running
+from tests.processes import running
 
 MB = 1 << 20
 UID = os.getuid()

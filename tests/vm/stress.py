@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.programs import running
+from tests.processes import running
 
 _LOADS = ("cpu", "fork", "affinity")
 _WANTED = {"--affinity-delay": ["1"], "--affinity-pin": []}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from scx_gamer.bench import workload
-from tests.programs import running
+from tests.processes import running
 
 SHAPES = ["few", "chain30", "workers", "cpubound", "unlocked", "fps240", "desktop"]
 KINDS = [

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.system import procfs
-from tests.programs import running
+from tests.processes import running
 
 TOP = Path(__file__).resolve().parents[3]
 LATEST_S = 1.0  # after which the game starts, whatever the supervisor does

@@ -17,7 +17,7 @@ import pytest
 
 from scx_gamer.cli import topview
 from scx_gamer.cli.topview import View
-from tests.programs import running
+from tests.processes import running
 from tests.screen import Screen, on_screen
 
 TOP = Path(__file__).resolve().parents[3]

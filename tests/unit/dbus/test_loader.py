@@ -27,7 +27,7 @@ from scx_gamer.dbus.loader import ACTION, LOADER, MODES, NAME, PATH
 from scx_gamer.dbus.service import BusService, properties_of
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
 from tests.hostile import attack, values
-from tests.programs import running
+from tests.processes import running
 from tests.unit.dbus.conftest import Daemon, Turning, turning
 from tests.unit.dbus.test_service import wait
 

@@ -15,7 +15,7 @@ import pytest
 from scx_gamer.dbus.client import BusClient, NoService
 from scx_gamer.dbus.power import NAMES
 from scx_gamer.dbus.service import BusService
-from tests.programs import running
+from tests.processes import running
 from tests.unit.dbus.conftest import Daemon, Turning, turning
 from tests.unit.dbus.test_service import World, wait
 

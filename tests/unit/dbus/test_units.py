@@ -27,7 +27,7 @@ from scx_gamer.dbus.units import (
 )
 from scx_gamer.service.resources import Resources
 from scx_gamer.system.procfs import boot_id
-from tests.programs import running
+from tests.processes import running
 from tests.unit.dbus.conftest import Daemon, Turning, turning
 from tests.unit.dbus.test_power import owned
 from tests.unit.dbus.test_service import World, wait

@@ -26,7 +26,7 @@ from scx_gamer.doctor import (
 from scx_gamer.libbpf import BpfError
 from scx_gamer.scheduler import sysfs
 from scx_gamer.scheduler.machine import State
-from tests.programs import running
+from tests.processes import running
 
 TOP = Path(__file__).resolve().parents[3]
 GOOD = """

@@ -17,7 +17,7 @@ from scx_gamer.games.explain import explain, listing
 from scx_gamer.games.proc import MAX_TEXT_OF_USER, Process, ProcFs, Tree, parse_environ
 from scx_gamer.games.tracker import MAX_GAMES, MAX_GAMES_OF_USER, Tracker
 from scx_gamer.system.procfs import uids_of
-from tests.programs import running
+from tests.processes import running
 from tests.unit.games.trees import FakeProc
 
 DATA = detect.load(Path(__file__).parents[3] / "profiles" / "detect.toml")

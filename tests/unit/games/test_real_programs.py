@@ -21,7 +21,7 @@ from scx_gamer.games.proc import ProcFs, Tree
 from scx_gamer.games.tracker import Tracker
 from tests.agent.support import session
 from tests.java import class_file
-from tests.programs import running
+from tests.processes import running
 
 DATA = lists.load(Path(__file__).parents[3] / "profiles" / "detect.toml")
 DOOM, IWAD = "/usr/games/chocolate-doom", "/usr/share/games/doom/freedoom1.wad"

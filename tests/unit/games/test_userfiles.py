@@ -14,7 +14,7 @@ import pytest
 from scx_gamer.games import desktop, records, userfiles
 from scx_gamer.games.proc import ProcFs
 from scx_gamer.games.userfiles import Mounts, names_below, read_below, resolve
-from tests.programs import running
+from tests.processes import running
 
 ENTRY = "[Desktop Entry]\nType=Application\nName={}\nExec={}\nCategories=Game;\n"
 

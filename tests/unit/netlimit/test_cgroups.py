@@ -12,7 +12,7 @@ from scx_gamer.config.network import Target, parse_target
 from scx_gamer.netlimit import cgroups
 from scx_gamer.netlimit.cgroups import Hierarchy, Member
 from scx_gamer.system.procfs import cgroup_of, program_names, start_of
-from tests.programs import running
+from tests.processes import running
 
 ROOT_LINE = "29 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw"
 UNIFIED = "36 25 0:31 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"

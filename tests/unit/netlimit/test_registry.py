@@ -21,7 +21,7 @@ from scx_gamer.netlimit.cgroups import Member
 from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.registry import Registry, smallest
 from scx_gamer.system.loop import Loop
-from tests.programs import running
+from tests.processes import running
 
 SLOTS = 5
 

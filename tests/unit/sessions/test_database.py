@@ -16,7 +16,7 @@ import pytest
 from scx_gamer.sessions import SessionError
 from scx_gamer.sessions.database import MIGRATIONS, VERSION, Database, Sample, open_for_writing
 from scx_gamer.sessions.record import CUT, ENDED, RUNNING
-from tests.programs import running
+from tests.processes import running
 from tests.unit.sessions.support import Source, made, record
 
 TREE = Path(__file__).resolve().parents[3]

@@ -16,7 +16,7 @@ from scx_gamer.profiles import Game, load
 from scx_gamer.tune import dropin, store
 from scx_gamer.tune.course import Course
 from scx_gamer.tune.subject import Subject, subject_of
-from tests.programs import running
+from tests.processes import running
 from tests.unit.profiles.support import LIMITS
 from tests.unit.tune.test_course import kept
 

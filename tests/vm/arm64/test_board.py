@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scx_gamer.scheduler import topology
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import Supervised, start_supervisor, wait_until
 from tests.vm.vmlib.foreign import BIG, capacities
 

@@ -14,7 +14,7 @@ import pytest
 
 from scx_gamer.libbpf import Abi, Mapped, Object, find_object
 from scx_gamer.scheduler.attached import fit_ops
-from tests.programs import running
+from tests.processes import running
 
 SCHED_EXT = Path("/sys/kernel/sched_ext")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.programs import running
+from tests.processes import running
 from tests.vm.bus.conftest import ASK_S, MANAGER, STRANGER, owned
 from tests.vm.bus.service import prop, service
 from tests.vm.harness import kernel_state, wait_until

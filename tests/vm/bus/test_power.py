@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import running
+from tests.processes import running
 from tests.vm.bus.conftest import ASK_S, STRANGER, owned
 from tests.vm.bus.service import service
 from tests.vm.harness import wait_until

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from scx_gamer.libbpf import kernel
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import wait_until
 
 PORT = 9715

@@ -19,7 +19,7 @@ from scx_gamer import control
 from scx_gamer.libbpf import Abi, find_object, kernel, object_btf
 from scx_gamer.libbpf._native import native
 from scx_gamer.libbpf.abi import Layout
-from tests.programs import running
+from tests.processes import running
 from tests.vm.bus.service import service
 from tests.vm.harness import wait_until
 from tests.vm.hostile.attack import PROCESSES, attack

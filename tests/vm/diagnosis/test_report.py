@@ -15,7 +15,7 @@ import pytest
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.games.threads import NO_GAME
 from scx_gamer.libbpf import kernel
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import faulty, foreign_scheduler, start_supervisor, wait_until
 
 MAIN = (sys.executable, "-m", "scx_gamer")

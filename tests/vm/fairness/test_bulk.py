@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import built, running
+from tests.processes import running
+from tests.programs import built
 from tests.vm.attach.conftest import Life, attach
 
 GAME = Path(__file__).with_name("bulk.c")

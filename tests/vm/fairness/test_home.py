@@ -11,7 +11,7 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from tests.programs import running
+from tests.processes import running
 from tests.vm.attach.conftest import Life, attach, attached
 
 CPUS = os.cpu_count() or 1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import running
+from tests.processes import running
 from tests.vm.attach.conftest import Life, attach
 
 TICKS = os.sysconf("SC_CLK_TCK")

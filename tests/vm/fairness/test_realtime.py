@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import built, running
+from tests.processes import running
+from tests.programs import built
 from tests.vm.attach.conftest import Life, attach, attached
 
 PROGRAM = Path(__file__).with_name("realtime.c")

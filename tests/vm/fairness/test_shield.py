@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from scx_gamer.system.procfs import parse_stat, read
-from tests.programs import running
+from tests.processes import running
 from tests.vm.attach.conftest import Life, attach, attached
 
 CPUS = os.cpu_count() or 1

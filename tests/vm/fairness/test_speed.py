@@ -13,7 +13,8 @@ from statistics import median
 import pytest
 
 from scx_gamer.libbpf import Object
-from tests.programs import built, running
+from tests.processes import running
+from tests.programs import built
 from tests.vm.attach.conftest import Life, attach
 
 pytestmark = pytest.mark.needs("/sys/devices/system/cpu/cpu3")

@@ -23,7 +23,7 @@ import pytest
 
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import BpfError
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import (
     Supervised,
     directories,

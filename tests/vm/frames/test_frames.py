@@ -19,7 +19,7 @@ import pytest
 
 from scx_gamer.bench.workload import Workload, calibrate
 from scx_gamer.config.options import SupervisorOptions
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import Supervised, hooks, start_supervisor, wait_until
 
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from scx_gamer.scheduler import topology
-from tests.programs import running
+from tests.processes import running
 from tests.vm.vmlib.machines import SYSFS_CPU, Cpu, Machine, Move, find
 
 _LONG = 100_000  # rounds of a measured speed, some milliseconds

@@ -25,8 +25,7 @@ from scx_gamer.libbpf import Object, kernel
 from scx_gamer.netlimit import programs
 from scx_gamer.scheduler.store import State
 from scx_gamer.system.procfs import boot_id
-from tests.processes import end
-from tests.programs import running
+from tests.processes import end, running
 from tests.vm.harness import Supervised, wait_until
 
 TRAFFIC = Path(__file__).with_name("traffic.py")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import kernel_state, wait_until
 
 TOP = Path(__file__).resolve().parents[3]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import running
+from tests.processes import running
 from tests.screen import on_screen
 from tests.vm.harness import kernel_state, wait_until
 from tests.vm.package.conftest import (

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.pages import PAGES, TOP, commands_of
-from tests.programs import running
+from tests.processes import running
 from tests.screen import on_screen
 from tests.vm.harness import wait_until
 from tests.vm.systemd.conftest import DROP_IN, run, show, start, status

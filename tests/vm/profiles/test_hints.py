@@ -15,7 +15,7 @@ from typing import Any
 
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.service.session_hints import BURST
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import Supervised, open_tree, python_in, start_supervisor, wait_until
 
 USER, OTHER = 4711, 4712

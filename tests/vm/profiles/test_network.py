@@ -13,7 +13,7 @@ import pytest
 from scx_gamer.config import settings
 from scx_gamer.config.network import parse_rate
 from scx_gamer.config.options import SupervisorOptions
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import Supervised, start_supervisor, wait_until
 from tests.vm.netlimit.world import Cgroup
 

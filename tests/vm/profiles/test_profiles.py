@@ -24,7 +24,7 @@ from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import Abi, find_object, kernel, object_btf
 from scx_gamer.libbpf._native import native
 from scx_gamer.scheduler.store import State
-from tests import programs
+from tests import processes
 from tests.vm.harness import Supervised, directories, faulty, start_supervisor, wait_until
 
 ABI = Abi(object_btf(find_object("observe")))
@@ -161,7 +161,7 @@ def test_the_games_own_profile_comes_with_it_and_goes() -> None:
         shutil.copy("/bin/sleep", game)
         # as `exec` does it: the process is made a game first and becomes the program later
         script = 'read line; exec "$0" 300'
-        with programs.running(
+        with processes.running(
             ["/bin/sh", "-c", script, str(game)], stdin=subprocess.PIPE
         ) as process:
             run.sup.ask("game_add", pid=process.pid)

@@ -16,7 +16,7 @@ from evdev import UInput, ecodes
 
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import find_object
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import Supervised, directories, start_supervisor, wait_until
 from tests.vm.input import devices
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.programs import running
+from tests.processes import running
 
 BUSYBOX = "/bin/busybox"  # static: nothing to load
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from scx_gamer import control
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import wait_until
 from tests.vm.installed import PACKAGING
 from tests.vm.systemd.conftest import UNIT, drop_in, journal, run, show, start, status

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.programs import built, running
+from tests.processes import running
+from tests.programs import built
 from tests.vm.attach.conftest import attach, attached, events, refills
 from tests.vm.attach.test_attach import bound_ns
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import kernel
 from scx_gamer.system.procfs import stat_of
-from tests.programs import running
+from tests.processes import running
 from tests.vm.attach.conftest import Life, attach, gone
 from tests.vm.harness import start_supervisor, wait_until
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from scx_gamer import control
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import kernel_state, wait_until
 from tests.vm.systemd.conftest import UNIT, attached, drop_in, journal, run, show, start, status
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.programs import built, running
+from tests.processes import running
+from tests.programs import built
 
 TRACE = (sys.executable, "-m", "scx_gamer", "trace")
 TRACING = Path("/sys/kernel/tracing")

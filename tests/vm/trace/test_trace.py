@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scx_gamer.libbpf import kernel
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import start_supervisor, wait_until
 from tests.vm.trace.conftest import (
     EVENTS,

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from scx_gamer.libbpf import kernel
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import wait_until
 from tests.vm.input import devices
 from tests.vm.trace.conftest import (

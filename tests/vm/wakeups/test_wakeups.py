@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scx_gamer import control
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import kernel_state, wait_until
 from tests.vm.systemd.conftest import drop_in, show, start, status
 from tests.vm.user_manager import user_manager
