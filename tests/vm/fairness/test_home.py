@@ -51,14 +51,14 @@ def cpu_of(process: Popen[bytes]) -> int:
 
 
 def away(life: Life, *threads: Popen[bytes]) -> float:
-    """Return how many of the threads are away from home, as a mean of a second's looks.
+    """Return how many of the threads are away from home, as a mean of looks at two seconds.
 
     The scheduler's own sums say less: a turn counts when it ends, and one of a thread that is alone ends by chance.
     """
-    looks = 20
+    looks, seconds = 60, 2
     seen = 0
     for _ in range(looks):
-        life.sleep(1 / looks)
+        life.sleep(seconds / looks)
         seen += sum(cpu_of(thread) not in HOME for thread in threads)
     return seen / looks
 
@@ -75,7 +75,9 @@ def test_a_thread_that_never_sleeps_comes_home_beside_hogs(hogs: Callable[[int],
         hogs(2 * CPUS)
         thread = spin()
         life.sleep(1)
-        assert away(life, thread) < 0.2, "from a tick, or from the queue if a hog came between"
+        gone = away(life, thread)
+        print(f"MEASURED a thread beside hogs is away from home for {gone:.2f} of its time")
+        assert gone < 0.3, "half of it where nothing brings it back"
         assert attached()
 
 
