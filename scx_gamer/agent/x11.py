@@ -11,6 +11,7 @@ from typing import Any
 from scx_gamer.agent.model import FOCUS, AgentError, Report, pid_of
 
 _ACTIVE, _GAMESCOPE = "_NET_ACTIVE_WINDOW", "GAMESCOPE_FOCUSED_WINDOW"
+_MANAGER = "_NET_SUPPORTING_WM_CHECK"
 
 
 class X11:
@@ -75,6 +76,7 @@ class Server:
             root.change_attributes(event_mask=X.PropertyChangeMask)
             self._root, self._property_notify, self._any = root, X.PropertyNotify, X.AnyPropertyType
             self._window_atoms = [self._display.intern_atom(n) for n in (_GAMESCOPE, _ACTIVE)]
+            self._manager_atom = self._display.intern_atom(_MANAGER)
             self._pid_atom = self._display.intern_atom("_NET_WM_PID")
             self.is_gamescope = self._numbers(root, self._window_atoms[0]) is not None
             self._has_res = self._display.has_extension("X-Resource")
@@ -94,12 +96,17 @@ class Server:
         return changed
 
     def focused_pid(self) -> int:
-        """Return the pid of the focused window; 0 if none is focused or its pid is unknown."""
+        """Return the pid of the focused window; 0 if none is focused or its pid is unknown.
+
+        A window of the window manager's own is none: Mutter's stands for every window of Wayland that has the focus.
+        """
         try:
             for atom in self._window_atoms[0 if self.is_gamescope else 1 :]:
                 value = self._numbers(self._root, atom)
                 if value:
-                    return self.pid_of_window(int(value[0]))
+                    pid = self.pid_of_window(int(value[0]))
+                    manager = self._numbers(self._root, self._manager_atom) or [0]
+                    return pid if pid != self.pid_of_window(int(manager[0])) else 0
         except self._errors as err:
             raise AgentError(f"the X server has ended: {err}") from err
         return 0

@@ -128,6 +128,11 @@ def test_i3_by_its_socket_and_the_x_server() -> None:
     asyncio.run(scenario())
 
 
+def child_of(root: Any, name: str) -> int:
+    """Return the window of that name, 0 while there is none."""
+    return next((int(w.id) for w in root.query_tree().children if w.get_wm_name() == name), 0)
+
+
 def test_gamescopes_root_window() -> None:
     """gamescope itself wants a GPU; its property and the X server are the real ones."""
 
@@ -149,17 +154,40 @@ def test_gamescopes_root_window() -> None:
                 await ear.until((FOCUS, 0, True))
                 assert (adapter.name, ear.why) == ("gamescope", "")
                 pid = a_window(own, "game")
-                numbers: list[int] = []
-                while not numbers:
-                    numbers = [
-                        w.id for w in root.query_tree().children if w.get_wm_name() == "game"
-                    ]
-                    await asyncio.sleep(0.05)
-                focus(numbers[0])
+                window = own.wait_for("the game's window", lambda: child_of(root, "game"))
+                focus(window)
                 await ear.until((FOCUS, pid, True))
                 own.processes[-1].kill()
                 own.processes.pop().wait()
-                focus(numbers[0], 0)  # a window that is gone
+                focus(window, 0)  # a window that is gone
+                await ear.until((FOCUS, 0, True))
+            connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_window_of_the_window_manager_itself_is_no_focus() -> None:
+    """As Mutter has it in XWayland while a window of Wayland has the focus (test_gnome_shell.py)."""
+
+    async def scenario() -> None:
+        with x_server() as (own, name):
+            connection = display.Display(name)
+            root = connection.screen().root
+            check, nobody = (
+                root.create_window(-100, -100, 1, 1, 0, root.get_geometry().depth) for _ in range(2)
+            )
+
+            def write(name: str, window: int) -> None:
+                root.change_property(connection.intern_atom(name), Xatom.WINDOW, 32, [window])
+                connection.sync()
+
+            write("_NET_SUPPORTING_WM_CHECK", check.id)
+            async with listening(X11(name)) as ear:
+                pid = a_window(own, "game")
+                window = own.wait_for("the game's window", lambda: child_of(root, "game"))
+                write("_NET_ACTIVE_WINDOW", window)
+                await ear.until((FOCUS, pid, True))
+                write("_NET_ACTIVE_WINDOW", nobody.id)
                 await ear.until((FOCUS, 0, True))
             connection.close()
 
