@@ -73,7 +73,8 @@ class UserBus:
         self._bus.disconnect()
         if self._ended is not None:
             await asyncio.wait([self._ended], timeout=1)
-            # dbus-next leaves it open when the bus went away first
+            # dbus-next leaves both open: the stream always, the socket when the bus went away first
+            self._bus._stream.close()
             self._bus._sock.close()
             if self._ended.done() and not self._ended.cancelled():
                 self._ended.exception()  # looked at: a bus that went away is no surprise here

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The agent's connection, on Pythons whose typing has lost what dbus-next 0.2.3 imports."""
+"""The agent's connection: on Pythons whose typing has lost what dbus-next 0.2.3 imports, and its end."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+from scx_gamer.dbus.userbus import UserBus
 from tests.unit.dbus.conftest import Daemon
 
 TREE = Path(__file__).resolve().parents[3]
@@ -34,3 +38,20 @@ def test_the_agents_bus_works_on_python_3_15(bus: Daemon) -> None:
         capture_output=True, text=True, cwd=TREE, timeout=60, check=False,
     )  # fmt: skip
     assert done.stdout.split("\n")[:2] == ["True True None", "False"], done.stderr
+
+
+def test_its_end_closes_its_descriptor(bus: Daemon) -> None:
+    """Without a pass of the garbage collector, for which dbus-next would leave it."""
+
+    async def scenario() -> None:
+        async with UserBus(f"unix:path={bus.path}"):
+            pass
+
+    asyncio.run(scenario())  # imports, which open files
+    gc.disable()
+    try:
+        before = os.listdir("/proc/self/fd")
+        asyncio.run(scenario())
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        gc.enable()
