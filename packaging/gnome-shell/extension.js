@@ -12,12 +12,12 @@ export default class FocusReporter extends Extension {
 	enable() {
 		this._agent = null; // unique name, so that a later owner of the name is told anew
 		this._reported = null;
-		this._focusId = global.display.connect('notify::focus-window', () => this._report());
+		this._focusId = global.display.connect('notify::focus-window', () => this._reportFocus());
 		this._watchId = Gio.bus_watch_name(Gio.BusType.SESSION, AGENT, Gio.BusNameWatcherFlags.NONE,
 			(_bus, _name, owner) => {
 				this._agent = owner;
 				this._reported = null;
-				this._report();
+				this._reportFocus();
 			},
 			() => {
 				this._agent = null;
@@ -27,12 +27,16 @@ export default class FocusReporter extends Extension {
 	disable() {
 		Gio.bus_unwatch_name(this._watchId);
 		global.display.disconnect(this._focusId);
+		this._report(0); // also when the screen is locked
 		this._agent = this._watchId = this._focusId = null;
 	}
 
-	_report() {
+	_reportFocus() {
 		const window = global.display.focus_window;
-		const pid = window ? Math.max(window.get_pid(), 0) : 0;
+		this._report(window ? Math.max(window.get_pid(), 0) : 0);
+	}
+
+	_report(pid) {
 		if (this._agent === null || pid === this._reported)
 			return;
 		this._reported = pid;

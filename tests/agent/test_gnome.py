@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The extension for GNOME Shell, run by gjs on a real bus, and the adapter. GNOME Shell itself is not part of it."""
+"""The extension, run by gjs on a real bus, and the adapter. GNOME Shell itself is in test_gnome_shell.py."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def shell() -> Iterator[tuple[Session, str, Shell]]:
             gjs.end()
 
 
-async def owned(address: str) -> None:
+async def owned(address: str, name: str = SHELL) -> None:
     async with UserBus(address) as bus, asyncio.timeout(30):
-        while not await bus.owner(SHELL):
+        while not await bus.owner(name):
             await asyncio.sleep(0.05)
 
 
@@ -89,11 +89,13 @@ def test_the_extension_reports_to_each_agent_and_to_nobody_else() -> None:
                     gjs.say(-1)  # a window whose client has no pid
                     gjs.say(4711)
                     await ear.until((FOCUS, 4711, True))
+                    gjs.say("disable")
+                    await ear.until((FOCUS, 0, True))
+                    gjs.say("enable")
+                    await ear.until((FOCUS, 4711, True))
             gjs.say("disable")
             waiting = asyncio.create_task(until_ended(Gnome(address, None)))
-            async with UserBus(address) as bus, asyncio.timeout(30):
-                while not await bus.owner(AGENT):
-                    await asyncio.sleep(0.05)
+            await owned(address, AGENT)
             gjs.end()
             assert "GNOME Shell has ended" in await waiting
 
