@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Root file systems of other Debian suites, made once and kept in the cache.
 
-`python -m tests.vm.vmlib.root SUITE [-- CMD…]` prints the folder, or runs a command in it, with this tree in its place.
+`python -m tests.vm.vmlib.root SUITE [gnome] [-- CMD…]` prints the folder, or runs a command in it, with this tree in
+its place. `gnome` is a root of its own, for tests/agent/test_gnome_shell.py.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ FOR_COMMANDS = [
     "squashfuse",
 ]
 FOR_COMMANDS += ["squashfs-tools", "chocolate-doom", "freedoom", "busybox-static", "xvfb"]
+GNOME = ["gnome-shell", "xwayland", "weston", "dbus-daemon", "libgl1-mesa-dri", "python3-dbus-next"]
+GNOME += ["python3-xlib", "python3-pytest", "python3-pytest-timeout"]
 
 
 def folder_of(suite: str, packages: list[str] = PACKAGES, architecture: str = "") -> Path:
@@ -129,14 +132,17 @@ def main(arguments: list[str]) -> int:
     if os.geteuid() != 0:
         print("error: a root file system is made by root: use sudo", file=sys.stderr)
         return 77
+    suite, *rest = arguments
+    packages = PACKAGES + FOR_COMMANDS if rest else PACKAGES
+    if rest[:1] == ["gnome"]:
+        packages, rest = GNOME, rest[1:]
     try:
-        inside = arguments[1:2] == ["--"]
-        folder = root(arguments[0], PACKAGES + FOR_COMMANDS if inside else PACKAGES)
+        folder = root(suite, packages)
     except FetchError as err:
         print(f"error: {err}", file=sys.stderr)
         return 1
-    if inside:
-        return run(folder, arguments[2:])
+    if rest[:1] == ["--"]:
+        return run(folder, rest[1:])
     print(folder)
     return 0
 
