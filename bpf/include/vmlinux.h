@@ -311,6 +311,10 @@ enum scx_kick_flags {
 	SCX_KICK_PREEMPT = 2,
 };
 
+enum scx_pick_idle_cpu_flags {
+	SCX_PICK_IDLE_CORE = 1,
+};
+
 enum scx_wake_flags {
 	SCX_WAKE_SYNC = 16,
 };

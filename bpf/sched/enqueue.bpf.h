@@ -29,6 +29,31 @@ static __always_inline void kick_idle_cpu(struct task_struct *p, bool favoured)
 }
 
 /*
+ * Claim a CPU for a thread of the game that has to leave its own: an idle core, else the other half of its core, which
+ * its stop has just set free. Its data is there, and a task that takes a CPU from the game mostly runs for microseconds,
+ * while the other idle CPUs are beside the game's other threads. -1 if both are busy.
+ */
+static __always_inline s32 claim_beside(struct task_struct *p, bool homed, u64 now)
+{
+	s32 left = scx_bpf_task_cpu(p), cpu = sibling_of(left);
+	struct cpu_ctx *sibling = sibling_ctx(left);
+	s32 core;
+
+	if (!sibling)
+		return -1;
+	core = homed ? claim_idle(p, left, true, IDLE_CORE, now)
+		     : scx_bpf_pick_idle_cpu(
+			   p->cpus_ptr, scxg_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_CORE));
+	if (core < 0 && !sibling->run_since && bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+		scx_bpf_test_and_clear_cpu_idle(cpu); /* it may be claimed, as it was held */
+		core = cpu;
+	}
+	if (core >= 0)
+		mark_claimed(core, now);
+	return core;
+}
+
+/*
  * Requeue a preempted task that keeps its place. Apart from the rest of enqueue and short, because the preempting task
  * waits for it. Return false where there is more to decide.
  */
@@ -66,7 +91,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	struct search how;
 	struct place place = {.key = NO_KEY, .slice = SCXG_SLICE_MAX_NS};
 	u32 class_id;
-	bool pinned, wakes, keeps, homed;
+	bool pinned, wakes, keeps, homed, leaves;
 	s32 cpu, idle, victim;
 	struct cpu_ctx *cc;
 
@@ -83,6 +108,9 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	homed = !pinned && scxg_is_favoured(class_id) && is_home_kept(v.state, v.ctl, v.tun);
 	if (homed && !is_home(cpu) && bpf_cpumask_test_cpu(cpu_at(0), p->cpus_ptr))
 		cpu = cpu_at(0);
+	leaves = has_smt && !pinned && !wakes && scxg_is_favoured(class_id) &&
+		 !(enq_flags & (scxg_enum(scx_enq_flags, SCX_ENQ_LAST) |
+				scxg_enum(scx_enq_flags, SCX_ENQ_REENQ)));
 	view_read_window(&v);
 	keeps = !wakes && has_slice_left(v.tc);
 	/* A window may give the game an earlier key than the one it keeps. */
@@ -110,12 +138,16 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		idle = homed && !wakes && !is_home(scx_bpf_task_cpu(p))
 			   ? claim_idle(p, cpu, true, IDLE_THREAD, v.now)
 			   : -1;
+		if (idle < 0 && leaves)
+			idle = claim_beside(p, homed, v.now);
 		if (idle < 0 &&
 		    (!scxg_can_kick() || (enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_REENQ))))
 			idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 		if (idle >= 0) {
+			/* The stop of a thread of the game has woken the other half: it may have taken a task. */
 			scxg_insert(p, local_dsq_on(idle), SCXG_SLICE_MAX_NS,
-				    enq_flags | scxg_immed());
+				    enq_flags | scxg_immed() |
+					(leaves ? scxg_enum(scx_enq_flags, SCX_ENQ_PREEMPT) : 0));
 			return;
 		}
 	}

@@ -25,15 +25,6 @@ static __always_inline s32 try_free_core(struct task_struct *p, struct view *v, 
 	return me->best_cpu;
 }
 
-/* With SMT searches and the sibling know of a claim before the task runs. */
-static __always_inline void mark_claimed(s32 cpu, u64 now)
-{
-	struct cpu_ctx *chosen = has_smt ? get_cpu_ctx(cpu) : NULL;
-
-	if (chosen)
-		chosen->last_kick = now;
-}
-
 /* Insert into the local DSQ of a claimed idle CPU, which select_cpu returns. */
 static __always_inline void insert_idle(struct task_struct *p, const struct view *v)
 {

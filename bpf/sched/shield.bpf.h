@@ -63,6 +63,15 @@ __noinline bool is_core_taken(s32 cpu, u64 now)
 						now < sibling->last_kick + SCXG_KICK_PENDING_NS));
 }
 
+/* With SMT searches and the sibling know of a claim before the task runs. */
+static __always_inline void mark_claimed(s32 cpu, u64 now)
+{
+	struct cpu_ctx *chosen = has_smt ? get_cpu_ctx(cpu) : NULL;
+
+	if (chosen)
+		chosen->last_kick = now;
+}
+
 /* Return true if the running task stays beside the game: the game itself, and kernel threads, which do little. */
 static __always_inline bool is_shield_exempt(const struct cpu_ctx *cc)
 {
