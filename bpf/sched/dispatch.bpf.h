@@ -137,7 +137,7 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 		if (scxg_move_to_local(shared) || (cc->has_pinned && scxg_move_to_local(own)))
 			return;
 	}
-	if (latest != NO_KEY && !is_shield_exempt(cc))
+	if (latest != NO_KEY && !is_shield_exempt(cc, bpf_ktime_get_ns()))
 		return; /* nobody passes, the previous task neither: SCX_OPS_ENQ_LAST lets the CPU idle */
 	if (latest == NO_KEY && consume_remote(cpu, shared))
 		return;

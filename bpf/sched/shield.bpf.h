@@ -72,16 +72,22 @@ static __always_inline void mark_claimed(s32 cpu, u64 now)
 		chosen->last_kick = now;
 }
 
-/* Return true if the running task stays beside the game: the game itself, and kernel threads, which do little. */
-static __always_inline bool is_shield_exempt(const struct cpu_ctx *cc)
+/*
+ * Return true if the running task stays beside the game: the game itself, kernel threads that are bound to the CPU, and
+ * others as long as they do little.
+ */
+static __always_inline bool is_shield_exempt(const struct cpu_ctx *cc, u64 now)
 {
-	return cc->is_kthread || scxg_is_favoured(cc->class_id);
+	if (scxg_is_favoured(cc->class_id) || cc->class_id == SCXG_CLASS_KTHREAD)
+		return true;
+	return cc->is_kthread &&
+	       scxg_debt_ran(cc->debt_before, scxg_sub(now, cc->run_since)) < SCXG_DEBT_LIGHT_NS;
 }
 
 /* Return true if the running task may have its turn beside the game. */
 static __always_inline bool is_due(const struct cpu_ctx *cc, u64 now)
 {
-	return is_shield_exempt(cc) || (cc->key && cc->key <= scxg_latest_shielded_key(now));
+	return is_shield_exempt(cc, now) || (cc->key && cc->key <= scxg_latest_shielded_key(now));
 }
 
 /* Mark a shielded CPU as holding, so that the game's stop wakes it. Return false if the shield was lowered meanwhile. */
@@ -205,7 +211,7 @@ static __always_inline bool shield_tick(s32 cpu, struct cpu_ctx *cc, u64 slice, 
 		   has_passing_task(sibling_of(cpu), scxg_latest_shielded_key(now))) {
 		scxg_kick(sibling_of(cpu), scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
 	}
-	return sibling->shields && !is_shield_exempt(cc) &&
+	return sibling->shields && !is_shield_exempt(cc, now) &&
 	       (!is_due(cc, now) || now - cc->run_since >= slice);
 }
 
