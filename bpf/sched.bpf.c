@@ -24,12 +24,14 @@
  *   sched/speed.bpf.h       requests to schedutil, by class
  *   sched/preempt.bpf.h     search for a victim: the running task with the highest preempt score
  *   sched/place.bpf.h       key and slice; ways onto a busy CPU past its queue
- *   sched/share.bpf.h       shares by nice value while no game is active
+ *   sched/group.bpf.h       cgroups with a quota or a weight
+ *   sched/share.bpf.h       shares by nice value and cpu.weight while no game is active
+ *   sched/quota.bpf.h       quotas of cgroups: what a run costs, who has to wait
  *   sched/select_cpu.bpf.h  a wake-up: an idle CPU, a victim, the waker's CPU
  *   sched/enqueue.bpf.h     the task is queued; a CPU is kicked where it should take it at once
  *   sched/dispatch.bpf.h    a CPU takes the earliest key; other caches by their lead; tick
  *   sched/running.bpf.h     a task runs and stops: debt, bursts, waits
- *   sched/timer.bpf.h       heartbeat, queue lengths
+ *   sched/timer.bpf.h       heartbeat, queue lengths, the end of a wait for a quota
  *
  * To keep the starvation bound, no callback may
  *   - insert into a busy CPU's local DSQ ahead of an earlier key,
@@ -45,7 +47,9 @@
 #include "sched/speed.bpf.h"
 #include "sched/preempt.bpf.h"
 #include "sched/place.bpf.h"
+#include "sched/group.bpf.h"
 #include "sched/share.bpf.h"
+#include "sched/quota.bpf.h"
 #include "sched/select_cpu.bpf.h"
 #include "sched/enqueue.bpf.h"
 #include "sched/dispatch.bpf.h"
@@ -95,11 +99,14 @@ s32 BPF_PROG(scxg_init)
 	ret = create_dsqs(DSQ_CPU_BASE, nr_cpus);
 	if (ret)
 		return ret;
+	ret = create_dsqs(DSQ_HELD, 1);
+	if (ret)
+		return ret;
 	state->generation = generation;
 	state->attached_ns = bpf_ktime_get_ns();
 	state->effects = 1;
 	/* Without the timer scheduling is correct all the same: tick then watches the heartbeat. */
-	err = start_timer();
+	err = start_timers();
 	state->timer_failed = err ? -err : 0;
 	return 0;
 }
@@ -110,13 +117,16 @@ void BPF_PROG(scxg_exit, struct scx_exit_info *ei)
 	struct scxg_sched_state *state = get_sched_state();
 	struct scxg_exit_info *info;
 	struct timer_slot *slot;
-	u32 zero = 0;
+	u32 zero = 0, i;
 
 	if (state)
 		state->stopping = 1;
-	slot = get_timer_slot();
-	if (slot)
-		bpf_timer_cancel(&slot->timer);
+	bpf_for(i, TIMER_HOUSEKEEPING, TIMER_RELEASE + 1)
+	{
+		slot = get_timer_slot(i);
+		if (slot)
+			bpf_timer_cancel(&slot->timer);
+	}
 	info = bpf_map_lookup_elem(&exit_info, &zero);
 	if (!info)
 		return;
@@ -145,6 +155,10 @@ struct sched_ext_ops scx_gamer_ops = {
     .init_task = (void *)scxg_init_task,
     .exit_task = (void *)scxg_exit_task,
     .disable = (void *)scxg_disable,
+    .cgroup_init = (void *)scxg_cgroup_init,
+    .cgroup_exit = (void *)scxg_cgroup_exit,
+    .cgroup_set_weight = (void *)scxg_cgroup_set_weight,
+    .cgroup_set_bandwidth = (void *)scxg_cgroup_set_bandwidth,
     .init = (void *)scxg_init,
     .exit = (void *)scxg_exit,
     /* Exiting tasks are ours too: the kernel would run them on slices of its own making. */

@@ -438,6 +438,8 @@ struct scxg_cpu_stats {
 	u64 urgent;	    /* wake-ups of threads in step with a clock, within their share */
 	u64 urgent_refused; /* the same, beside the game, without a share left for all of them */
 	u64 home_moves;	    /* threads of the game that a tick sent to a CPU of home */
+	u64 quota_holds;    /* tasks that had to wait for a quota of their cgroup */
+	u64 quota_held_ns;  /* for so long */
 };
 
 /* Map `sched_state`, one entry, belongs to one sched object. */

@@ -41,6 +41,10 @@ bool scx_bpf_dsq_move_to_local(u64 dsq_id) __ksym __weak;
 bool scx_bpf_dsq_move_to_local___flags(u64 dsq_id, u64 enq_flags) __ksym __weak;
 bool scx_bpf_dsq_move_to_local___v2___flags(u64 dsq_id, u64 enq_flags) __ksym __weak;
 bool scx_bpf_consume(u64 dsq_id) __ksym __weak;
+/* 6.13 on; where they are missing no quota is enforced. */
+bool scx_bpf_dsq_move_vtime(struct bpf_iter_scx_dsq *it, struct task_struct *p, u64 dsq_id,
+			    u64 enq_flags) __ksym __weak;
+void scx_bpf_dsq_move_set_vtime(struct bpf_iter_scx_dsq *it, u64 vtime) __ksym __weak;
 bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice) __ksym __weak; /* 6.19 on */
 void scx_bpf_kick_cpu(s32 cpu,
 		      u64 flags) __ksym __weak;	 /* unusable where BTF keeps its hidden argument */
@@ -139,6 +143,12 @@ static __always_inline bool scxg_can_peek(void)
 {
 	return bpf_ksym_exists(bpf_iter_scx_dsq_new) && bpf_ksym_exists(bpf_iter_scx_dsq_next) &&
 	       bpf_ksym_exists(bpf_iter_scx_dsq_destroy);
+}
+
+static __always_inline bool scxg_can_move(void)
+{
+	return scxg_can_peek() && scxg_can_kick() && bpf_ksym_exists(scx_bpf_dsq_move_vtime) &&
+	       bpf_ksym_exists(scx_bpf_dsq_move_set_vtime);
 }
 
 /*

@@ -68,8 +68,13 @@
 #define SCXG_PRIO_IDLE 139     /* of nice 19 */
 #define SCXG_WEIGHT 1024       /* of nice 0 */
 #define SCXG_WEIGHT_IDLE 3     /* of SCHED_IDLE; kernel/sched/sched.h, WEIGHT_IDLEPRIO */
+#define SCXG_GROUP_WEIGHT 100  /* cpu.weight where none is set */
 /* The longest relative deadline of a task with less weight than nice 0 has, while no game is active. */
 #define SCXG_DEADLINE_LIGHT_NS (500 * SCXG_NS_PER_MS)
+
+/* The shortest and the longest time for which a task waits for a quota of its cgroup. */
+#define SCXG_HOLD_MIN_NS SCXG_NS_PER_MS
+#define SCXG_HOLD_MAX_NS (5000 * SCXG_NS_PER_MS)
 
 /* The inputs of the policy about a task that is queued. */
 struct scxg_facts {
@@ -413,6 +418,55 @@ static inline bool scxg_is_overdue(u64 far_key, u64 near_key)
 static inline bool scxg_may_insert_sync(u64 key, u64 head_key)
 {
 	return key <= head_key || key - head_key <= SCXG_SYNC_LEAD_NS;
+}
+
+/* The weight of one task of nice 0 in a cgroup, after that of the cgroups below it; as kernel/sched/ext.c has it. */
+static inline u64 scxg_group_weight(u64 below, u64 weight)
+{
+	return scxg_clamp(below * weight / SCXG_GROUP_WEIGHT, 1, SCXG_WEIGHT * 10000);
+}
+
+/* The part that a task has of its cgroup's weight, by its own and that of all that compute in it. */
+static inline u32 scxg_part_of_group(u64 group_weight, u32 weight, s64 load)
+{
+	u64 all = load > (s64)weight ? (u64)load : weight;
+
+	return scxg_clamp(group_weight * weight / all, 1, SCXG_WEIGHT * 10000);
+}
+
+/* What a run costs a quota: its time, times period / quota, in 1024ths; 0 without a quota, which the kernel gives as ~0. */
+static inline u64 scxg_quota_rate(u64 period_us, u64 quota_us)
+{
+	return quota_us ? (period_us << 10) / quota_us : 0;
+}
+
+static inline u64 scxg_quota_cost(u64 ran, u64 rate)
+{
+	return scxg_min(ran, SCXG_HOLD_MAX_NS) * rate >> 10;
+}
+
+/* What a quota pays in advance at most: for one period, and for the burst that it allows. */
+static inline u64 scxg_quota_saved(u64 period_us, u64 burst_us, u64 rate)
+{
+	return (period_us + (burst_us * rate >> 10)) * SCXG_NS_PER_US;
+}
+
+/* What a quota has paid at least when a run of `ran` ns ends, which is not charged yet. */
+static inline u64 scxg_quota_least(u64 saved, u64 ran, u64 now)
+{
+	return scxg_sub(now, scxg_min(ran, SCXG_HOLD_MAX_NS) + saved);
+}
+
+/* Until when it has paid after that run. */
+static inline u64 scxg_quota_until(u64 paid, u64 saved, u64 rate, u64 ran, u64 now)
+{
+	return scxg_max(paid, scxg_quota_least(saved, ran, now)) + scxg_quota_cost(ran, rate);
+}
+
+/* Until when a task waits for a quota that has paid until then; 0 if it may run. */
+static inline u64 scxg_hold(u64 until, u64 now)
+{
+	return until > now + SCXG_HOLD_MIN_NS ? scxg_min(until, now + SCXG_HOLD_MAX_NS) : 0;
 }
 
 /* Return true while the supervisor's last heartbeat counts. */

@@ -148,6 +148,23 @@ struct sched_entity {
 
 struct file;
 
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+struct task_group {
+	struct cgroup_subsys_state css;
+	struct task_group *parent;
+};
+
 struct task_struct {
 	unsigned int __state;
 	unsigned int flags;
@@ -158,6 +175,7 @@ struct task_struct {
 	unsigned short migration_disabled;
 	struct sched_entity se;
 	struct sched_ext_entity scx;
+	struct task_group *sched_task_group;
 	struct mm_struct *mm;
 	int exit_code;
 	pid_t pid;
@@ -254,6 +272,13 @@ struct scx_exit_task_args {
 	bool cancelled;
 };
 
+struct scx_cgroup_init_args {
+	u32 weight;
+	u64 bw_period_us; /* 6.17 on, as the following */
+	u64 bw_quota_us;
+	u64 bw_burst_us;
+};
+
 struct scx_cpu_release_args;
 
 struct scx_bpf_dsq_insert_vtime_args {
@@ -263,7 +288,7 @@ struct scx_bpf_dsq_insert_vtime_args {
 	u64 enq_flags;
 };
 
-/* The members of 6.12 that we use: a kernel that has more is none the wiser. */
+/* The members that we use: a kernel that has more is none the wiser, and fit_ops() leaves out what one lacks. */
 struct sched_ext_ops {
 	s32 (*select_cpu)(struct task_struct *p, s32 prev_cpu, u64 wake_flags);
 	void (*enqueue)(struct task_struct *p, u64 enq_flags);
@@ -279,6 +304,11 @@ struct sched_ext_ops {
 	s32 (*init_task)(struct task_struct *p, struct scx_init_task_args *args);
 	void (*exit_task)(struct task_struct *p, struct scx_exit_task_args *args);
 	void (*disable)(struct task_struct *p);
+	s32 (*cgroup_init)(struct cgroup *cgrp, struct scx_cgroup_init_args *args);
+	void (*cgroup_exit)(struct cgroup *cgrp);
+	void (*cgroup_set_weight)(struct cgroup *cgrp, u32 weight);
+	void (*cgroup_set_bandwidth)(struct cgroup *cgrp, u64 period_us, u64 quota_us,
+				     u64 burst_us);
 	s32 (*init)(void);
 	void (*exit)(struct scx_exit_info *info);
 	u32 dispatch_max_batch;

@@ -7,6 +7,7 @@
 #ifndef SCXG_SCHED_DISPATCH_H
 #define SCXG_SCHED_DISPATCH_H
 
+#include "quota.bpf.h"
 #include "share.bpf.h"
 #include "speed.bpf.h"
 
@@ -124,6 +125,8 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 #endif
 	if (!cc) /* never, with an array map */
 		return;
+	if (wants_cpu(prev) && is_quota_spent(prev, cc))
+		prev = NULL; /* SCX_OPS_ENQ_LAST: enqueue holds it */
 	latest = latest_key(cpu);
 	if (consume_overdue(cpu, cc, own, shared, latest))
 		return;
@@ -193,6 +196,10 @@ void BPF_PROG(scxg_tick, struct task_struct *p)
 	if (state->timer_failed)
 		state->effects = scxg_is_heartbeat_fresh(ctl->heartbeat_ns, now);
 	update_speed(cpu, cc, now);
+	if (is_quota_spent(p, cc)) {
+		scxg_set_slice(p, 0);
+		return;
+	}
 	slice = scxg_slice(cc->class_id, state->effects && ctl->game_active, tun);
 	if (shield_tick(cpu, cc, slice, now, state, ctl)) {
 		scxg_set_slice(p, 0);

@@ -7,6 +7,8 @@
 #define SCXG_SCHED_ENQUEUE_H
 
 #include "place.bpf.h"
+#include "quota.bpf.h"
+#include "share.bpf.h"
 
 /* The CPU whose cache @p is queued at. */
 static __always_inline s32 queue_cpu(const struct task_struct *p)
@@ -65,7 +67,7 @@ static __always_inline bool requeue_preempted(struct task_struct *p, u64 enq_fla
 	u32 class_id;
 
 	if ((enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_WAKEUP)) || !state || !stats ||
-	    !scxg_can_kick() || is_pinned(p))
+	    !scxg_can_kick() || is_pinned(p) || (nr_quotas && held_until(p, 0)))
 		return false;
 	tc = get_task_ctx(p, scxg_control());
 	if (!has_slice_left(tc))
@@ -92,6 +94,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 	struct place place = {.key = NO_KEY, .slice = SCXG_SLICE_MAX_NS};
 	u32 class_id;
 	bool pinned, wakes, keeps, homed, leaves;
+	u64 until;
 	s32 cpu, idle, victim;
 	struct cpu_ctx *cc;
 
@@ -123,6 +126,15 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		v.tc->owed = 0; /* it is in the key */
 	}
 	mark_queued(&v, &place);
+	until = nr_quotas ? held_until(p, 0) : 0;
+	if (until && v.tc) {
+		v.tc->queued_ns = 0; /* this wait is not ours */
+		v.tc->held_ns = v.now;
+		uncount_weight(v.tc);
+		v.stats->quota_holds++;
+		scxg_insert_vtime(p, DSQ_HELD, place.slice, until, enq_flags);
+		return;
+	}
 
 	if (pinned) {
 		/* The kernel does not call select_cpu for it, so its CPU may well be idle. */
@@ -190,6 +202,9 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 		scxg_kick(victim, scxg_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		return;
 	}
+	/* Dispatch passed it over for a quota that has paid since: this CPU is about to idle. */
+	if (nr_quotas && (enq_flags & scxg_enum(scx_enq_flags, SCX_ENQ_LAST)))
+		scxg_kick(scx_bpf_task_cpu(p), scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
 	if (!pinned)
 		kick_idle_cpu(p, scxg_is_favoured(class_id));
 	else if (is_shielded(cpu)) /* it may sleep, claimed; dispatch knows who passes */

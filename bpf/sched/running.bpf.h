@@ -6,6 +6,7 @@
 #ifndef SCXG_SCHED_RUNNING_H
 #define SCXG_SCHED_RUNNING_H
 
+#include "quota.bpf.h"
 #include "share.bpf.h"
 #include "shield.bpf.h"
 #include "speed.bpf.h"
@@ -117,6 +118,8 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	tc->used += ran;
 	tc->stopped_ns = now;
 	tc->debt = scxg_debt_ran(tc->debt, ran);
+	if (nr_quotas)
+		charge_quotas(p, ran, now);
 	if (tc->beat.steady)
 		charge_urgency(tc, ran, now);
 	/*

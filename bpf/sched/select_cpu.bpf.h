@@ -4,6 +4,7 @@
 #define SCXG_SCHED_SELECT_CPU_H
 
 #include "place.bpf.h"
+#include "quota.bpf.h"
 
 /*
  * Preempt a victim on a core where the game does not compute, rather than take `idle`, whose sibling does. Return the
@@ -89,6 +90,8 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 
 	if (!view_init(&v, p))
 		return scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	if (nr_quotas && held_until(p, 0))
+		return prev_cpu; /* enqueue holds it */
 	class_id = v.facts.class_id;
 	homed = is_home_kept(v.state, v.ctl, v.tun);
 	/* A waker of the game goes on working after the wake-up: its CPU is not about to be free. */

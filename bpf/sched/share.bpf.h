@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Shares by weight (nice) of tasks that compute, while no game is active. A task that stops and wants to go on owes the
+ * Shares by weight (nice, cpu.weight) of tasks that compute, while no game is active. A task that stops and wants to go on owes the
  * turns that its weight leaves to others (policy.h), and goes on if the head of the queue owes still more. Where all
  * weights are that of nice 0 nobody owes anything, and two sums that are 0 are all that is read of this.
  */
 #ifndef SCXG_SCHED_SHARE_H
 #define SCXG_SCHED_SHARE_H
 
+#include "group.bpf.h"
 #include "place.bpf.h"
 
 /* The sum of what tasks that compute weigh more than nice 0: by CPU of those pinned to one, then by cache of the others. */
@@ -18,19 +19,42 @@ static __always_inline s64 *extra_at(u32 place)
 	return &extra_weight[place < 2 * SCXG_MAX_CPUS ? place : 0];
 }
 
-/* The task sleeps, goes, or is about to be counted elsewhere. */
-static __always_inline void uncount_weight(struct task_ctx *tc)
+static __always_inline void uncount_extra(struct task_ctx *tc)
 {
 	if (tc->extra)
 		__sync_fetch_and_add(extra_at(tc->extra_at), -(s64)tc->extra);
 	tc->extra = 0;
 }
 
+/* Count a task that computes in the load of its cgroup; 0: not any more. */
+static __always_inline void count_load(struct task_ctx *tc, u64 id, u32 weight)
+{
+	struct group *group;
+
+	if (tc->loaded == weight && (!weight || tc->loaded_at == id))
+		return;
+	group = tc->loaded ? bpf_map_lookup_elem(&groups, &tc->loaded_at) : NULL;
+	if (group)
+		__sync_fetch_and_add(&group->load, -(s64)tc->loaded);
+	group = weight ? bpf_map_lookup_elem(&groups, &id) : NULL;
+	if (group)
+		__sync_fetch_and_add(&group->load, (s64)weight);
+	tc->loaded = group ? weight : 0;
+	tc->loaded_at = id;
+}
+
+/* The task sleeps, goes, or waits for a quota. */
+static __always_inline void uncount_weight(struct task_ctx *tc)
+{
+	uncount_extra(tc);
+	count_load(tc, 0, 0);
+}
+
 static __always_inline void count_weight(struct task_ctx *tc, s32 extra, u32 place)
 {
 	if (tc->extra == extra && (!extra || tc->extra_at == place))
 		return;
-	uncount_weight(tc);
+	uncount_extra(tc);
 	__sync_fetch_and_add(extra_at(place), (s64)extra);
 	tc->extra = extra;
 	tc->extra_at = place;
@@ -46,6 +70,24 @@ static __always_inline u32 llc_place(s32 cpu)
 static __always_inline bool differ_weights(s32 cpu)
 {
 	return *extra_at(cpu) || *extra_at(llc_place(cpu));
+}
+
+/* Return true if @p is, or is still counted, in a cgroup with a weight. */
+static __always_inline bool is_weighted(struct task_struct *p, struct task_ctx *tc)
+{
+	if (nr_weights)
+		find_groups(p, tc);
+	else
+		tc->weighted = 0;
+	return tc->weighted || tc->loaded;
+}
+
+static __always_inline u32 part_of_group(const struct task_ctx *tc, u32 weight)
+{
+	u64 id = tc->loaded_at;
+	struct group *group = bpf_map_lookup_elem(&groups, &id);
+
+	return group ? scxg_part_of_group(tc->group_weight, weight, group->load) : weight;
 }
 
 /*
@@ -65,6 +107,9 @@ __noinline s64 owed_after(struct task_struct *p __arg_trusted, s32 cpu, u64 ran,
 		return 0;
 	/* The kernel's word for it is coarse: nice 19 has 1 of 100. */
 	share.weight = p->policy == SCHED_IDLE ? SCXG_WEIGHT_IDLE : scxg_weight(p->static_prio);
+	count_load(tc, tc->weighted, tc->weighted ? share.weight : 0);
+	if (tc->loaded)
+		share.weight = part_of_group(tc, share.weight);
 	lack = SCXG_WEIGHT - (s64)share.weight;
 	pinned = is_pinned(p);
 	count_weight(tc, -lack, pinned ? (u32)cpu : llc_place(cpu));
@@ -87,7 +132,7 @@ static __always_inline void charge_share(struct task_struct *p, struct task_ctx 
 	/* Kernel threads work for others, whatever their nice value: a worker of nice -20 would delay a hog by its bound. */
 	if (tc->debt < SCXG_DEBT_HOG_NS || p->flags & PF_KTHREAD)
 		return;
-	if (p->scx.weight == 100 && !tc->extra && !differ_weights(cpu))
+	if (!is_weighted(p, tc) && p->scx.weight == 100 && !tc->extra && !differ_weights(cpu))
 		tc->owed = 0;
 	else
 		tc->owed = owed_after(p, cpu, ran, !has_slice_left(tc));

@@ -7,6 +7,7 @@
 #include "classify.h"
 
 #define MATURITY_MAX 1000
+#define MAX_QUOTAS 4 /* on the way from a task's cgroup to the root */
 
 struct task_ctx {
 	u64 generation;
@@ -32,6 +33,15 @@ struct task_ctx {
 	s64 owed;    /* time that it leaves to others for its weight */
 	s32 extra;   /* counted for it in extra_weight[extra_at] */
 	u32 extra_at;
+	u32 loaded; /* counted for it in the load of its cgroup, `loaded_at` */
+	u32 nr_quotas;
+	u64 loaded_at;
+	u64 tg; /* for which group the following was found, and when (group.bpf.h) */
+	u64 groups_epoch;
+	u64 quotas[MAX_QUOTAS]; /* ids of cgroups, as `weighted`; 0: none */
+	u64 weighted;
+	u64 group_weight; /* of nice 0 in it, alone */
+	u64 held_ns;	  /* since when it waits for a quota */
 };
 
 /* The policy's knowledge of a task. Read and written by the callbacks only. */

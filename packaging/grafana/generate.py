@@ -101,6 +101,8 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         ("Where the game runs", "short", [("home, CPUs", rate("game_home_seconds_total")),
                                           ("elsewhere, CPUs", rate("game_away_seconds_total")),
                                           ("moved home", rate("home_moves_total"))]),
+        ("Waits for a quota", "short", [("tasks", rate("quota_held_seconds_total")),
+                                        ("begun", rate("quota_holds_total"))]),
         ("Contexts", "short", [("missing", g("context_missing_total")), ("reset", g("context_resets_total"))]),
     ],
     "Input": [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scx_gamer.libbpf._native import native
-from scx_gamer.libbpf.btf import KIND_ENUM, KIND_ENUM64, KIND_FUNC
+from scx_gamer.libbpf.btf import KIND_ENUM, KIND_ENUM64, KIND_FUNC, KIND_STRUCT
 from scx_gamer.libbpf.errors import BpfError
 from scx_gamer.system.closing import Closing
 
@@ -60,6 +60,17 @@ class KernelBtf(Closing):
                 found[self._name(word[0])] = word[1] | (word[2] << 32 if words == 3 else 0)
             return found
         return {}
+
+    def members(self, name: str) -> frozenset[str]:
+        """Return the names of a struct's members; empty if the kernel has no such struct."""
+        type_id = self._id(name, KIND_STRUCT)
+        if type_id < 0:
+            return frozenset()
+        address, t = self._type(type_id)
+        return frozenset(
+            self._name(C.c_uint32.from_address(address + 12 + 12 * i).value)
+            for i in range(t.info & 0xFFFF)
+        )
 
     def parameters(self, function: str) -> list[str]:
         """Return the names of a function's parameters; empty if the kernel has no such function."""

@@ -121,6 +121,8 @@ SPECS: dict[str, Spec] = {
     "urgent": _c("Wake-ups of threads in step with a clock that went before the game's work."),
     "urgent_refused": _c("The same that did not, because such threads had used up their share."),
     "home_moves": _c("Running threads of the game that were moved to a CPU of its home."),
+    "quota_holds": _c("Tasks that had to wait for the quota of a cgroup (cpu.max)."),
+    "quota_held_seconds": _c("For how long such tasks waited."),
     "game_home_seconds": _c(
         "CPU time of the game on the CPUs of its home: all of it where all CPUs are alike."
     ),

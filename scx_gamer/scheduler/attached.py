@@ -26,8 +26,12 @@ from scx_gamer.system.paths import checkout_variable
 
 OPS = "scx_gamer_ops"
 OPS_FLAGS = ("SCX_OPS_ENQ_EXITING", "SCX_OPS_ENQ_MIGRATION_DISABLED")  # the second from 6.15 on
-CPU_RELEASE = "scxg_cpu_release"  # of kernels before 7.1
+QUOTA_CALLBACK = "cgroup_set_bandwidth"  # from 6.17 on
+WEIGHT_CALLBACK = "cgroup_set_weight"  # where the kernel has CONFIG_EXT_GROUP_SCHED
+QUOTA_KFUNCS = ("scx_bpf_kick_cpu", "scx_bpf_dsq_move_vtime", "scx_bpf_dsq_move_set_vtime")
+CGROUP_CALLBACKS = ("cgroup_init", "cgroup_exit", WEIGHT_CALLBACK, QUOTA_CALLBACK)
 LAST_OPS_FLAGS = ("SCX_OPS_ENQ_LAST",)
+OLD_OPS_FLAGS = ("SCX_OPS_HAS_CGROUP_WEIGHT",)  # before 6.15; later kernels warn of it
 LOADS = 3  # of one attach at most: after one during which a CPU came or went, there is another
 TEST_OBJECT = "SCX_GAMER_SCHED_OBJECT"  # path of a test build
 TEST_RODATA = "SCX_GAMER_SCHED_RODATA"  # its switches: fault_error_ms=3000,…
@@ -45,27 +49,51 @@ def _test_build() -> tuple[Path | None, dict[str, int]]:
 
 
 @cache
-def _kernel_enums() -> tuple[Mapping[str, int], Mapping[str, int]]:
-    """Return scx_ops_flags and scx_enq_flags of the running kernel; read once, because its BTF has 130 000 types."""
+def _kernel_types() -> tuple[Mapping[str, int], Mapping[str, int], frozenset[str]]:
+    """Return scx_ops_flags, scx_enq_flags and the members of sched_ext_ops of the running kernel.
+
+    Read once, because its BTF has 130 000 types.
+    """
     with KernelBtf() as kernel:
-        return kernel.enum("scx_ops_flags"), kernel.enum("scx_enq_flags")
+        return (
+            kernel.enum("scx_ops_flags"),
+            kernel.enum("scx_enq_flags"),
+            kernel.members("sched_ext_ops"),
+        )
+
+
+def kept_controls() -> frozenset[str]:
+    """Return the CPU controls of cgroups that the scheduler can keep on the running kernel; raises BpfError."""
+    _, _, callbacks = _kernel_types()
+    kept = {"cpu.weight"} if WEIGHT_CALLBACK in callbacks else set()
+    with KernelBtf() as kernel:
+        hidden = any(map(kernel.has_hidden_argument, QUOTA_KFUNCS))
+    return frozenset(kept | ({"cpu.max"} if QUOTA_CALLBACK in callbacks and not hidden else set()))
 
 
 def fit_ops(obj: Object, *, last: bool = False) -> None:
     """Fit the ops to the running kernel; raises BpfError.
 
     The flags ask for the tasks that the kernel would otherwise give slices of its own; with `last` for the last task
-    of a CPU too, because it may have to wait while the sibling runs the game, or to move to the game's home. A flag
-    that this kernel's BTF lacks is left out, because the kernel refuses a scheduler with an unknown flag. So is a
-    callback that a kernel with SCX_ENQ_IMMED does not need and warns of.
+    of a CPU too, because it may have to wait while the sibling runs the game, or to move to the game's home; and where
+    there are quotas, for one of them. A flag that this kernel's BTF lacks is left out, because the kernel refuses a
+    scheduler with an unknown flag. So are callbacks that it lacks, and one that a kernel with SCX_ENQ_IMMED does not
+    need and warns of.
     """
-    known, enq_flags = _kernel_enums()
-    members = {
-        "flags": sum(known.get(name, 0) for name in OPS_FLAGS + (LAST_OPS_FLAGS if last else ()))
-    }
-    if "SCX_ENQ_IMMED" in enq_flags and CPU_RELEASE in obj.programs:
-        members["cpu_release"] = 0
-        obj.programs[CPU_RELEASE].set_autoload(False)
+    known, enq_flags, callbacks = _kernel_types()
+    last |= QUOTA_CALLBACK in callbacks
+    flags = OPS_FLAGS + (LAST_OPS_FLAGS if last else ())
+    if WEIGHT_CALLBACK in callbacks and OPS_FLAGS[-1] not in known:
+        flags += OLD_OPS_FLAGS
+    members = {"flags": sum(known.get(name, 0) for name in flags)}
+    dropped = set(CGROUP_CALLBACKS) - callbacks
+    if "SCX_ENQ_IMMED" in enq_flags:
+        dropped.add("cpu_release")
+    for name in dropped:
+        program = obj.programs.get(f"scxg_{name}")
+        if program is not None:
+            members[name] = 0
+            program.set_autoload(False)
     obj.set_struct_ops(OPS, "sched_ext_ops", **members)
 
 

@@ -62,6 +62,8 @@ class Answer:
     paid_until: int
     may_be_urgent: int
     may_all_be_urgent: int
+    quota_until: int
+    hold: int
 
 
 FIELDS = [
@@ -92,6 +94,7 @@ FIELDS = [
     "steady",
     "paid",
     "smt",
+    "quota",
 ]
 DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0, 1)
 

@@ -9,14 +9,14 @@
 struct request {
 	u64 burst, burst_avg, maturity, class_id, game_active, window_open, now, wait, index, value,
 	    far, near, debt, slept, w_class_id, w_debt, is_short, is_kthread, pending, worker,
-	    urgent, r_urgent, woke, period, steady, paid, smt;
+	    urgent, r_urgent, woke, period, steady, paid, smt, quota;
 	u64 tun[SCXG_NR_TUNABLES];
 };
 
 struct answer {
 	u64 rel, credit, key, slice, burst_avg, gives_way, bucket, clamped, boost, overdue, ran,
 	    paid, handed, us, after_kick, beats, beat_period, beat_steady, paid_until,
-	    may_be_urgent, may_all_be_urgent;
+	    may_be_urgent, may_all_be_urgent, quota_until, hold;
 };
 
 int main(void)
@@ -48,6 +48,7 @@ int main(void)
 		};
 		struct scxg_tunables tun;
 		struct answer a;
+		u64 rate;
 
 		for (int i = 0; i < SCXG_NR_TUNABLES; i++)
 			tun.value[i] = r.tun[i];
@@ -75,6 +76,11 @@ int main(void)
 		    .may_be_urgent = scxg_may_be_urgent(&f, r.paid, r.now, r.smt != 0),
 		    .may_all_be_urgent = scxg_may_all_be_urgent(r.paid, r.now),
 		};
+		/* The period in us; the burst that the quota allows as `value`. */
+		rate = scxg_quota_rate(r.period, r.quota);
+		a.quota_until = scxg_quota_until(r.paid, scxg_quota_saved(r.period, r.value, rate),
+						 rate, r.burst, r.now);
+		a.hold = scxg_hold(a.quota_until, r.now);
 		a.beat_period = beat.period_ns;
 		a.beat_steady = beat.steady;
 		fwrite(&a, sizeof(a), 1, stdout);

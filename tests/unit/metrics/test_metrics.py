@@ -150,7 +150,7 @@ _CLASS_FIELDS = (
 _PLACED_FIELDS = ("game_home_ns", "game_away_ns")  # sums of run_ns over some CPUs, not of the ABI
 _PLAIN_FIELDS = (
     *("slice_cuts", "keep_running", "steals", "boosted", "shield_kicks", "shield_ns", "home_moves"),
-    *("ctx_missing", "ctx_reset", "urgent", "urgent_refused"),
+    *("ctx_missing", "ctx_reset", "urgent", "urgent_refused", "quota_holds", "quota_held_ns"),
     "events_lost",
 )
 
