@@ -6,11 +6,13 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from scx_gamer.doctor.model import INFO, OK, WARN, Finding
-from scx_gamer.libbpf import Abi, find_object, object_btf
+from scx_gamer.libbpf import Abi, BpfError, find_object, object_btf
+from scx_gamer.scheduler.attached import kept_controls
 from scx_gamer.system import inotify, procfs
 from scx_gamer.system.files import read_text
 from scx_gamer.system.text import printable
@@ -60,23 +62,42 @@ def clocksource(
         yield Finding(OK, "clock", printable(name))
 
 
-# Controls that the kernel leaves to a sched_ext scheduler, and their values while nothing is set. Ours acts on none.
+# Controls that the kernel leaves to a sched_ext scheduler, and their values while nothing is set.
 _CPU_CONTROLS = {"cpu.max": "max", "cpu.weight": "100", "cpu.idle": "0"}
 # Limits of the frequency, which schedutil keeps under every scheduler.
 _FREQUENCY_CONTROLS = {"cpu.uclamp.min": "0.00", "cpu.uclamp.max": "max"}
 _CGROUPS = 2000  # looked at
 
 
-def cpu_controls(mount: Path | None = None) -> Iterator[Finding]:
-    """CPU controls of cgroups with processes, which have no effect under our scheduler."""
+_KEPT = {"cpu.max": "bounds all but the game", "cpu.weight": "counts while no game runs"}
+
+
+def cpu_controls(
+    mount: Path | None = None, kept: frozenset[str] | None = None
+) -> Iterator[Finding]:
+    """CPU controls of cgroups with processes: those that our scheduler keeps, and those without effect."""
     found = _set_controls(_CPU_CONTROLS, mount)
     if not found:
         yield Finding(OK, "CPU controls", "no cgroup has cpu.max, cpu.weight or cpu.idle set")
         return
-    what = f"no effect while scx-gamer schedules: {_some(_named(found))}"
-    quota = any("cpu.max" in controls for controls in found.values())
-    to_do = "docs/policy.md says what stands in for each: AllowedCPUs= limits, nice orders"
-    yield Finding(WARN if quota else INFO, "CPU controls", what, to_do)
+    if kept is None:
+        with suppress(BpfError):
+            kept = kept_controls()
+    kept = kept or frozenset()
+    for control in sorted(kept):
+        names = sorted(name for name, controls in found.items() if control in controls)
+        if names:
+            yield Finding(INFO, control, f"{_KEPT[control]}: {_some(names)}")
+    ignored = {
+        name: left
+        for name, controls in found.items()
+        if (left := [control for control in controls if control not in kept])
+    }
+    if ignored:
+        what = f"no effect while scx-gamer schedules: {_some(_named(ignored))}"
+        quota = any("cpu.max" in controls for controls in ignored.values())
+        to_do = "docs/policy.md says what stands in for each: AllowedCPUs= limits, nice orders"
+        yield Finding(WARN if quota else INFO, "CPU controls", what, to_do)
 
 
 def frequency_controls(mount: Path | None = None) -> Iterator[Finding]:

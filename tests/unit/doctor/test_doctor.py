@@ -223,22 +223,42 @@ def cgroup(mount: Path, name: str, populated: int = 1, **values: str) -> None:
         file(mount / name / f"cpu.{name_of}", values.get(name_of, unset) + "\n")
 
 
+NONE: frozenset[str] = frozenset()
+
+
 def test_cpu_controls_that_have_no_effect_are_one_line(tmp_path: Path) -> None:
     cgroup(tmp_path, "app.slice")
     (tmp_path / "no-controller.scope").mkdir()
-    assert only(machine.cpu_controls(tmp_path)).level == "ok"
+    assert only(machine.cpu_controls(tmp_path, NONE)).level == "ok"
     cgroup(tmp_path, "gone.service", populated=0, max="20000 100000")
-    assert only(machine.cpu_controls(tmp_path)).level == "ok"
+    assert only(machine.cpu_controls(tmp_path, NONE)).level == "ok"
     cgroup(tmp_path, "app.slice/a\x1b.scope", weight="20")
-    found = only(machine.cpu_controls(tmp_path))
+    found = only(machine.cpu_controls(tmp_path, NONE))
     assert (found.level, "a\\x1b.scope (cpu.weight)" in found.what) == ("info", True)
     for number in range(4):
         cgroup(tmp_path, f"app.slice/b{number}.service", max="20000 100000", idle="1", weight="0")
-    found = only(machine.cpu_controls(tmp_path))
+    found = only(machine.cpu_controls(tmp_path, NONE))
     assert found.level == "warn"
     assert "b0.service (cpu.max, cpu.weight, cpu.idle)" in found.what
     assert "and 2 more" in found.what
     assert "b3" not in found.what
+
+
+def test_cpu_controls_that_are_kept_say_for_whom(tmp_path: Path) -> None:
+    cgroup(tmp_path, "a.service", max="20000 100000", weight="20", idle="1")
+    cgroup(tmp_path, "b.service", max="20000 100000")
+    kept = frozenset({"cpu.max", "cpu.weight"})
+    found = {finding.check: finding for finding in machine.cpu_controls(tmp_path, kept)}
+    assert found["cpu.max"].what == "bounds all but the game: a.service, b.service"
+    assert found["cpu.weight"].what == "counts while no game runs: a.service"
+    assert found["CPU controls"].what == "no effect while scx-gamer schedules: a.service (cpu.idle)"
+    assert {finding.level for finding in found.values()} == {"info"}
+    found = {
+        finding.check: finding
+        for finding in machine.cpu_controls(tmp_path, frozenset({"cpu.weight"}))
+    }
+    assert found["CPU controls"].level == "warn"
+    assert "a.service (cpu.max, cpu.idle), b.service (cpu.max)" in found["CPU controls"].what
 
 
 def test_utilization_clamps_bound_the_frequency_only(tmp_path: Path) -> None:
