@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.programs import running
+from tests.processes import running
 from tests.vm.harness import wait_until
 
 MOUNT = Path("/sys/fs/cgroup")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.system.procfs import pids, read
-from tests.programs import running
+from tests.processes import running
 from tests.vm.attach.conftest import attach, attached
 from tests.vm.fairness.test_shield import SPIN, share
 
