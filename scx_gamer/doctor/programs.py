@@ -12,6 +12,7 @@ from scx_gamer.doctor.kernel import missing_capabilities
 from scx_gamer.doctor.model import FAIL, INFO, OK, WARN, Finding
 from scx_gamer.libbpf import BpfError, Object, find_object
 from scx_gamer.scheduler import sysfs
+from scx_gamer.scheduler.attached import fit_ops
 from scx_gamer.system.exit_codes import UNSUPPORTED
 from scx_gamer.system.text import printable
 
@@ -66,6 +67,7 @@ def scheduler() -> Iterator[Finding]:
     if sysfs.unsupported():
         return
     with Object.open(find_object("sched")) as trial:
+        fit_ops(trial)
         to_do = "this kernel's verifier does not take it: run scx-gamer report and send it to us"
         yield from _tried(trial, "scheduler", "", to_do)
 

@@ -21,6 +21,7 @@ from typing import Any
 from scx_gamer import control
 from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.libbpf import Object, find_object
+from scx_gamer.scheduler.attached import fit_ops
 from scx_gamer.system.procfs import stat_of
 from tests.processes import end
 
@@ -237,6 +238,7 @@ def foreign_object(name: bytes) -> Iterator[Object]:
         path = Path(folder, "other.bpf.o")
         path.write_bytes(changed)
         with Object.open(path) as obj:
+            fit_ops(obj)
             count = os.sysconf("SC_NPROCESSORS_CONF")
             obj.set_rodata(nr_cpus=count)
             obj.maps["cpu_stats"].set_max_entries(count)

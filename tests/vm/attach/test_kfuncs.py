@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scx_gamer.libbpf import BpfError, Object, find_object
+from scx_gamer.scheduler.attached import fit_ops
 from tests.core_check import FORMS
 from tests.vm.attach.conftest import attached
 
@@ -26,7 +27,9 @@ def without(names: tuple[str, ...], folder: Path) -> Path:
 
 @pytest.mark.parametrize("what", FORMS)
 def test_no_form_of_a_kfunc_is_a_load_that_fails(what: str, tmp_path: Path) -> None:
-    with Object.open(without(FORMS[what], tmp_path)) as obj, pytest.raises(BpfError) as caught:
-        obj.load()
+    with Object.open(without(FORMS[what], tmp_path)) as obj:
+        fit_ops(obj)
+        with pytest.raises(BpfError) as caught:
+            obj.load()
     assert FORMS[what][-1].replace("scx_bpf_", "scx_gone") in caught.value.log
     assert not attached()
