@@ -26,8 +26,8 @@ struct {
 
 static u64 nr_quotas;
 static u64 nr_weights;
-static u64
-    groups_epoch; /* a quota or a weight came, changed or went: tasks look for theirs again */
+/* Grows when a quota or a weight comes, changes or goes: tasks look for theirs again. */
+static u64 groups_epoch;
 
 /*
  * Find what @p is subject to: the quotas of its cgroup and of those above, the nearest first, the nearest with a weight,
@@ -122,8 +122,8 @@ static __always_inline void set_quota(u64 id, u64 period_us, u64 quota_us, u64 b
 	if (!group)
 		return;
 	group->saved_ns = scxg_quota_saved(period_us, burst_us, rate);
-	group->paid_ns =
-	    scxg_min(group->paid_ns, bpf_ktime_get_ns()); /* not the old quota's debt */
+	/* Without the old quota's debt. */
+	group->paid_ns = scxg_min(group->paid_ns, bpf_ktime_get_ns());
 	set_value(&group->rate, rate, &nr_quotas);
 }
 

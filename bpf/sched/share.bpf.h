@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Shares by weight (nice, cpu.weight) of tasks that compute, while no game is active. A task that stops and wants to go on owes the
- * turns that its weight leaves to others (policy.h), and goes on if the head of the queue owes still more. Where all
- * weights are that of nice 0 nobody owes anything, and two sums that are 0 are all that is read of this.
+ * Shares by weight (nice, cpu.weight) of tasks that compute, while no game is active. A task that stops and wants to go
+ * on owes the turns that its weight leaves to others (policy.h), and goes on if the head of the queue owes still more.
+ * Where all weights are that of nice 0 nobody owes anything, and two sums that are 0 are all that is read of this.
  */
 #ifndef SCXG_SCHED_SHARE_H
 #define SCXG_SCHED_SHARE_H

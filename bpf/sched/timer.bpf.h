@@ -78,8 +78,8 @@ static __always_inline void count_queue(u64 dsq, u64 now, u64 *queued, u64 *olde
 
 #define RELEASE_SCAN 4096		    /* held tasks that one pass looks at */
 #define RELEASE_GAP_NS (5 * SCXG_NS_PER_MS) /* between two passes, at most */
-#define RELEASE_LINGER_NS                                                                          \
-	(300 * SCXG_NS_PER_MS) /* the passes go on for so long after the last held task */
+/* The passes go on for so long after the last held task. */
+#define RELEASE_LINGER_NS (300 * SCXG_NS_PER_MS)
 
 static volatile s64 release_left;
 static u64 last_held_ns; /* when a pass last saw a held task */
@@ -90,7 +90,7 @@ static __always_inline void release(struct bpf_iter_scx_dsq *it, struct task_str
 {
 	struct task_ctx *tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
 	struct scxg_cpu_stats *stats = this_cpu_stats();
-	s32 idle = -1;
+	s32 idle;
 	u64 held;
 
 	if (!tc || !stats)
@@ -102,12 +102,11 @@ static __always_inline void release(struct bpf_iter_scx_dsq *it, struct task_str
 	tc->key += held;
 	tc->queued_ns = now;
 	stats->quota_held_ns += held;
-	/* Not kick_idle_cpu: a global function has no RCU section here. A core that idles is not shielded. */
-	if (has_smt)
-		idle = scx_bpf_pick_idle_cpu(
-		    p->cpus_ptr, scxg_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_CORE));
-	if (idle < 0)
-		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	/*
+	 * Not kick_idle_cpu: a global function has no RCU section here. The kernel picks a core that idles
+	 * first, which is not shielded.
+	 */
+	idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 	if (idle >= 0)
 		scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
 }

@@ -33,9 +33,8 @@ pytestmark = [pytest.mark.programs("gnome-shell", "Xwayland"), pytest.mark.timeo
 @contextmanager
 def gnome_shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Session, str]]:
     """Yield a session with the shell as after a login, and its bus. The extension is installed and not enabled."""
-    x_sockets = Path(
-        "/tmp/.X11-unix"
-    )  # made at boot; without it the shell has no XWayland and ends
+    # Made at boot; without it the shell has no XWayland and ends.
+    x_sockets = Path("/tmp/.X11-unix")
     if not x_sockets.exists():
         x_sockets.mkdir()
         x_sockets.chmod(0o1777)

@@ -107,9 +107,8 @@ def test_the_work_of_the_gpu_is_that_of_the_session() -> None:
     found = session.figures()
     assert found["gpu"] == {"busy_s": 30.0, "seconds": 40.0, "jobs": 3000}
     assert parse(json.dumps(found)) == found
-    source.gpu = GpuWork(
-        100 * s, 160 * s, 6 * s, 60
-    )  # the reading at the begin was of an earlier game
+    # The reading at the begin was of an earlier game.
+    source.gpu = GpuWork(100 * s, 160 * s, 6 * s, 60)
     session.advance(source.read())
     assert session.figures()["gpu"] == {"busy_s": 6.0, "seconds": 60.0, "jobs": 60}
     source.gpu = GpuWork(100 * s, 160 * s, 0, 0)  # on a driver that has no such jobs
