@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Jobs of a run: a queue over the CPUs, first come first served; what measures time comes last, beside little."""
+"""Jobs of a run: a queue over the CPUs, first come first served; what measures time runs beside little."""
 
 from __future__ import annotations
 
@@ -115,9 +115,10 @@ def pytest(
 
 
 class _Queue:
-    """The jobs that wait: the usual ones first, then those that are alone, with the steady ones on the other CPUs.
+    """The jobs that wait. One that is alone begins as soon as all that run are steady, or at the end.
 
-    A steady job that is listed before a usual one is begun in its turn.
+    While it runs, the other CPUs have steady ones, or wait. A steady job that is listed before a usual one is begun in
+    its turn; those that follow the last usual one fill up the end.
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
@@ -132,18 +133,22 @@ class _Queue:
     def _next(self) -> Job | None:
         if any(job.whole_machine for job in self._running):
             return None
-        if self._usual:
-            return self._usual.popleft()
-        if self._alone and all(
-            job.steady and not self._alone[0].whole_machine for job in self._running
-        ):
+        if self._alone and self._may_begin(self._alone[0]):
             return self._alone.popleft()
+        if self._usual and not any(job.alone for job in self._running):
+            return self._usual.popleft()
         return self._steady.popleft() if self._steady else None
+
+    def _may_begin(self, alone: Job) -> bool:
+        """Return True if that job disturbs no job and no job disturbs it."""
+        if alone.whole_machine or not self._running:
+            return not (self._running or self._usual)
+        return all(job.steady for job in self._running)
 
     def take(self) -> Job | None:
         """The next job, for which it may have to wait; None when there is none."""
         with self._changed:
-            while (job := self._next()) is None and (self._alone or self._steady):
+            while (job := self._next()) is None and (self._usual or self._alone or self._steady):
                 self._changed.wait()
             if job is not None:
                 self._running.append(job)

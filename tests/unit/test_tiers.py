@@ -143,14 +143,35 @@ def test_beside_a_job_that_measures_time_the_other_cpus_do_steady_work(workers: 
 
         return work
 
-    jobs = [watched.job("steady, in its turn", steady=True)]
+    jobs = [watched.job("steady in its turn", steady=True)]
     jobs += [watched.job(f"usual {n}") for n in range(4)]
     jobs += [watched.job(f"steady {n}", wait(steady, measures), steady=True) for n in range(4)]
     jobs += [watched.job(f"alone {n}", wait(measures, steady), alone=True) for n in range(3)]
     assert len(results(jobs, workers)) == 12
-    assert "steady, in its turn" in watched.begun[:workers]
+    assert "steady in its turn" in watched.begun[:workers]
     companions = [name for n in range(3) for name in watched.beside[f"alone {n}"]]
     assert companions and {name.split()[0] for name in companions} == {"steady"}
+
+
+def test_a_job_that_measures_time_begins_beside_a_long_steady_one_and_then_the_others_wait() -> (
+    None
+):
+    """Else it would be left for the end, where one CPU has nothing to do."""
+    watched = Watched()
+    begun, ended = threading.Event(), threading.Event()
+
+    def measure() -> None:
+        begun.set()
+        time.sleep(0.3)  # in which the steady one ends, and a worker asks for more
+        ended.set()
+
+    jobs = [
+        watched.job("steady", lambda: begun.wait(10), steady=True),
+        *(watched.job(f"usual {n}", lambda: ended.wait(10)) for n in range(2)),
+        watched.job("alone", measure, alone=True),
+    ]
+    assert len(results(jobs)) == 4
+    assert watched.begun[:2] == ["steady", "alone"] and watched.beside["alone"] == {"steady"}
 
 
 @pytest.mark.parametrize("alone", [False, True])
