@@ -14,7 +14,7 @@ PAGE = (TOP / "docs/faults.md").read_text()
 NO_FAULT = {
     "test_gauges_count_live_tasks_and_end_at_zero",
     "test_a_hog_is_charged_all_of_its_runtime",
-    "test_twenty_restarts_leave_everything_flat",
+    "test_restarts_leave_everything_flat",
 }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Devices that go in the middle, come a hundred times, flood, or lose events."""
+"""Devices that go in the middle, come again and again, flood, or lose events."""
 
 from __future__ import annotations
 
@@ -57,17 +57,19 @@ def test_unplug_amid_motion(rig: Rig, writer: Callable[[int, float], Writer]) ->
     rig.play(scenario())
 
 
-def test_hundred_plug_cycles(rig: Rig) -> None:
+def test_plug_cycles_leave_everything_flat(rig: Rig) -> None:
+    """Each cycle ends as it began, so that more of them would find no more."""
+
     def scenario() -> Scenario:
         numbers, open_fds, added = rig.numbers(), fds(), rig.room.counters["added"]
         known = rig.room.lanes()
-        for _ in range(100):
+        for _ in range(30):
             pad = devices.gamepad()
             yield from rig.wait(lambda: len(rig.numbers()) > len(numbers))
             pad.close()
             yield from rig.wait(lambda: rig.numbers() == numbers)
             assert rig.room.lanes() == known
-        assert rig.room.counters["added"] - added == 100
+        assert rig.room.counters["added"] - added == 30
         assert rig.room.counters["errors"] == 0
         assert fds() == open_fds
 

@@ -36,7 +36,7 @@ def test_beside_another_scheduler_it_cannot_judge() -> None:
 @pytest.mark.small_kernel
 def test_kmemleak_finds_its_own_sample_and_nothing_of_ours() -> None:
     module = Path(os.environ["SCX_GAMER_KERNEL_DIR"], "kmemleak-test.ko")
-    report = check.run_kmemleak(CYCLES, module)
+    report = check.run_kmemleak(CYCLES // 2, module)  # it names single objects, not a rise
     print(report)
     assert report.verdict == "clean", report.findings
     assert report.figures["control"] >= 5

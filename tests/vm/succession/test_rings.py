@@ -13,6 +13,7 @@ from scx_gamer.observe.observer import Observer
 from scx_gamer.scheduler import topology
 from scx_gamer.scheduler.attached import AttachedScheduler
 from scx_gamer.system.loop import Loop
+from tests.vm.promises.meters import BUSYBOX
 
 
 @pytest.fixture
@@ -59,14 +60,7 @@ def test_full_event_ring(observe: Observer) -> None:
     life = AttachedScheduler(observe, topology.read(), 5)
     try:
         for _ in range(120):
-            subprocess.run(
-                [
-                    "sh",
-                    "-c",
-                    "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do /bin/true; done",
-                ],
-                check=True,
-            )
+            subprocess.run(["sh", "-c", 20 * f"{BUSYBOX} true; "], check=True)
             if observe.control.get("events_lost"):
                 break
         assert observe.control.get("events_lost") > 0 and life.ended() is None
