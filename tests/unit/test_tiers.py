@@ -84,6 +84,13 @@ def test_a_batch_ends_where_it_would_take_too_long() -> None:
     assert max(len(b.folders) for b in packed) == 2
 
 
+def test_folders_in_virtual_time_share_a_guest_for_longer() -> None:
+    virtual = [f for f in load().folders.values() if f.guest.steady and not f.own_guest]
+    one, other = [f for f in virtual if f.cpus == 4][:2]
+    assert len(batches(NEWEST, [one, other], {one.name: 400.0, other.name: 400.0})) == 1
+    assert len(batches(NEWEST, [one, other], {one.name: 600.0, other.name: 600.0})) == 2
+
+
 def test_an_unknown_folder_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESTS", "attach nonsense")
     with pytest.raises(PlanError, match="no folder nonsense"):
