@@ -85,9 +85,9 @@ class Life:
     def sleep(self, seconds: float) -> None:
         """With the heartbeat kept up, and while the scheduler holds."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while (left := end - time.monotonic()) > 0:
             self.beat()
-            time.sleep(0.2)
+            time.sleep(min(0.2, left))
             assert attached() or self.ended()
 
     def wait(self, what: Callable[[], bool]) -> None:

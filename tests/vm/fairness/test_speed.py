@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -66,7 +66,7 @@ def test_full_speed_for_the_game_and_for_others_what_they_use(
         assert [targets(cpu) for cpu in (0, 1, 2)] == [FULL] * 3, "nothing is requested"
         switch(life, 1)
         life.sleep(0.5)
-        seen = [_samples(life, targets, cpu) for cpu in (0, 1, 2)]
+        seen = _samples(life, targets, (0, 1, 2))
         print(f"targets: game {seen[0]}, light {seen[1]}, spinning {seen[2]}")
         # Other tasks run there too now and then, of real time among them, whose use does not count.
         assert median(seen[0]) == median(seen[2]) == FULL
@@ -80,9 +80,12 @@ def switch(life: Life, value: int) -> None:
     life.tunables.set(f"value[{life.abi.constants['SCXG_TUN_CPUPERF']}]", value)
 
 
-def _samples(life: Life, targets: Callable[[int], int], cpu: int) -> list[int]:
-    found = []
+def _samples(
+    life: Life, targets: Callable[[int], int], cpus: Sequence[int]
+) -> list[tuple[int, ...]]:
+    """Return ten looks at each CPU's target."""
+    looks = []
     for _ in range(10):
-        life.sleep(0.05)
-        found.append(targets(cpu))
-    return found
+        life.sleep(0.2)
+        looks.append([targets(cpu) for cpu in cpus])
+    return list(zip(*looks, strict=True))
