@@ -99,5 +99,5 @@ def test_without_the_setting_nobody_goes_there() -> None:
     """Three threads are at least one more than home has CPUs, wherever they begin; then there is room."""
     with at_home(home=0) as (life, spin):
         without_one_at_home([spin() for _ in range(3)])
-        life.sleep(2)
+        life.sleep(1)
         assert attached() and life.total("home_moves") == 0, "home by chance counts as none"

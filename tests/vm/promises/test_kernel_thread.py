@@ -15,7 +15,7 @@ import pytest
 from scx_gamer.system.procfs import pids, read
 from tests.processes import running
 from tests.vm.attach.conftest import attach, attached
-from tests.vm.fairness.test_shield import SPIN, share
+from tests.vm.fairness.test_shield import SPIN, shares
 
 THP = Path("/sys/kernel/mm/transparent_hugepage")
 pytestmark = pytest.mark.needs(str(THP / "khugepaged"))
@@ -49,11 +49,11 @@ def test_a_kernel_thread_that_computes_leaves_the_games_sibling() -> None:
             life.observe.maps["classes"].update(game.pid.to_bytes(4, sys.byteorder), entry)
         pid = stack.enter_context(busy_khugepaged({1, 3}))
         life.sleep(0.5)
-        alone = share(life, pid)
+        (alone,) = shares(life, pid)
         life.control.set("class_epoch", 1)
         life.control.set("game_active", 1)
         life.sleep(0.5)
-        beside = share(life, pid)
+        (beside,) = shares(life, pid)
         print(f"khugepaged {alone:.2f} of a CPU without a game, {beside:.2f} beside one")
         assert attached()
     assert alone > 0.8
