@@ -6,17 +6,15 @@
  * A flip is over when its event is sent to who asked. Every driver of 6.12 to 7.2 sends it through the function hooked here;
  * the tracepoint drm_vblank_event_delivered does not tell a flip from a vblank that a program waits for.
  *
- * Probes, because DRM is a module in many kernels: fentry needs the BTF of the module, which the kernel gives to
- * CAP_SYS_ADMIN alone (bpf_btf_get_fd_by_id()). So no field of DRM's own structs is read: the call that announces the event
- * has it as an argument, and its layout is that of include/uapi/drm/drm.h. Probes of the kind `multi`, because Debian lets
- * nobody else than CAP_SYS_ADMIN make one of the other kind: that takes perf_event_open() (kernel.perf_event_paranoid is 3).
+ * Probes, because DRM is a module in many kernels (probes.h). So no field of DRM's own structs is read: the call that
+ * announces the event has it as an argument, and its layout is that of include/uapi/drm/drm.h.
  */
 #include "vmlinux.h"
-#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
 #include "mapped.h"
+#include "probes.h"
 
 #define DRM_EVENT_FLIP_COMPLETE 2
 
@@ -32,12 +30,6 @@ char _license[] SEC("license") = "GPL";
 MAPPED_ARRAY(flips, struct scxg_flips, SCXG_MAX_SCREENS);
 
 enum scxg_flip_limits scxg_anchor_flip_limits = 0;
-
-/* Argument @nr of the probed function, of an architecture that has register @x86 or an array of registers. */
-#define ARGUMENT(ctx, nr, x86)                                                                     \
-	(bpf_core_field_exists(struct pt_regs___x86_64, x86)                                       \
-	     ? (u64)BPF_CORE_READ((struct pt_regs___x86_64 *)(ctx), x86)                           \
-	     : BPF_CORE_READ((struct pt_regs___aarch64 *)(ctx), regs[nr]))
 
 /* The entry of a screen, a free one if it has none yet. */
 static __always_inline struct scxg_flips *of_screen(u64 screen)
@@ -63,7 +55,7 @@ static __always_inline struct scxg_flips *of_screen(u64 screen)
 SEC("kprobe.multi/drm_event_reserve_init")
 int on_flip_request(void *ctx)
 {
-	struct drm_event_vblank *at = (void *)ARGUMENT(ctx, 3, cx), event;
+	struct drm_event_vblank *at = (void *)SCXG_ARG3(ctx), event;
 	struct scxg_flip_request *request;
 	struct scxg_flips *of;
 
@@ -71,13 +63,13 @@ int on_flip_request(void *ctx)
 	    event.type != DRM_EVENT_FLIP_COMPLETE)
 		return 0;
 	/* The struct of a device is longer than the number of an object of it. */
-	of = of_screen(ARGUMENT(ctx, 0, di) + event.crtc_id);
+	of = of_screen(SCXG_ARG0(ctx) + event.crtc_id);
 	if (!of)
 		return 0;
 	of->tgid = bpf_get_current_pid_tgid() >> 32;
 	request = &of->requests[of->nr_requests++ & (SCXG_FLIP_REQUESTS - 1)];
 	request->sequence_at = (u64)&at->sequence;
-	request->pending = ARGUMENT(ctx, 2, dx);
+	request->pending = SCXG_ARG2(ctx);
 	return 0;
 }
 
@@ -98,7 +90,7 @@ static __always_inline void count(struct scxg_flips *of, struct scxg_flip_reques
 SEC("kprobe.multi/drm_send_event_timestamp_locked")
 int on_flip_event(void *ctx)
 {
-	u64 pending = ARGUMENT(ctx, 1, si);
+	u64 pending = SCXG_ARG1(ctx);
 	u32 i, j;
 
 	for (i = 0; i < SCXG_MAX_SCREENS; i++) {

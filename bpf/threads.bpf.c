@@ -4,12 +4,12 @@
  * wake-up hook is on a hot path. Each hook is a program of its own and may be missing.
  */
 #include "vmlinux.h"
-#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
 #include "abi.h"
 #include "policy.h"
+#include "probes.h"
 #include "shared_maps.h"
 
 char _license[] SEC("license") = "GPL";
@@ -218,19 +218,20 @@ int BPF_PROG(on_wakeup, struct task_struct *p)
 }
 
 /*
- * Whoever has read from an input device begins a chain: the compositor, an input daemon, or the game itself. At the
- * end of the call: one that waits for input in it begins long before there is any.
+ * evdev_read(file, buffer, count, pos): whoever has read from an input device begins a chain, the compositor, an input
+ * daemon, or the game itself. At the end of the call: one that waits for input in it begins long before there is any.
+ * Before Linux 6.14, more than two such calls a CPU that wait at a time keep the next ones from being seen
+ * (fprobe_init_rethook()).
  */
-SEC("fexit/evdev_read")
-int BPF_PROG(on_evdev_read, struct file *file, char *buffer, unsigned long count, long long *pos,
-	     long ret)
+SEC("kretprobe.multi/evdev_read")
+int on_evdev_read(void *ctx)
 {
 	struct task_struct *p = bpf_get_current_task_btf();
 	struct scxg_thread *thread;
 	struct facts *f;
 	u64 now;
 
-	if (ret <= 0)
+	if ((long)SCXG_RETURNED(ctx) <= 0)
 		return 0;
 	f = bpf_task_storage_get(&thread_facts, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!f)
@@ -245,11 +246,12 @@ int BPF_PROG(on_evdev_read, struct file *file, char *buffer, unsigned long count
 	return 0;
 }
 
-SEC("fentry/drm_ioctl")
-int BPF_PROG(on_drm_ioctl, struct file *file, unsigned int cmd)
+/* drm_ioctl(file, cmd, argument) */
+SEC("kprobe.multi/drm_ioctl")
+int on_drm_ioctl(void *ctx)
 {
 	struct task_struct *p = bpf_get_current_task_btf();
-	u32 number = cmd & 0xff;
+	u32 cmd = SCXG_ARG1(ctx), number = cmd & 0xff;
 	struct facts *f;
 
 	if (((cmd >> 8) & 0xff) != DRM_IOCTL_TYPE)

@@ -353,9 +353,9 @@ enum scx_ent_flags {
 	SCX_TASK_QUEUED = 1,
 };
 
-/* At a kprobe: the registers that hold arguments. */
+/* At a kprobe: the registers that hold arguments, and what a function returns. */
 struct pt_regs___x86_64 {
-	unsigned long di, si, dx, cx;
+	unsigned long di, si, dx, cx, ax;
 };
 
 struct pt_regs___aarch64 {

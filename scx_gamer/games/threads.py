@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from scx_gamer.games.lists import DetectData, matches
 from scx_gamer.libbpf import Abi, BpfError, find_object
@@ -24,8 +23,6 @@ _TID = struct.Struct("<I")
 _MOST = 256  # threads of one process that are named
 _MS = 1e-6  # of a nanosecond
 NO_GAME = "no game runs"
-# Hooks on functions that are often in a module, and only there once it is loaded.
-_MODULES = {"on_evdev_read": "evdev", "on_drm_ioctl": "drm"}
 # Runs in every wake-up of the machine, before the task that wakes up: 0.6 us of the game's. So it looks when a game
 # begins and once in EVERY_S, for as long as the slowest period takes to show, and for longer when somebody asks.
 _WAKEUPS = "on_wakeup"
@@ -66,15 +63,9 @@ class ThreadWatch:
     """Open while a game runs, and looks at wake-ups unless it rests. Raises BpfError if no hook can be had."""
 
     def __init__(self, observe: Observer) -> None:
-        absent = {
-            hook: f"{module} is not loaded"
-            for hook, module in _MODULES.items()
-            if not Path("/sys/module", module).exists()
-        }
         with ExitStack() as stack:
-            obj, hooks, refused = load_hooks(find_object("threads"), absent, shared=observe.maps)
+            obj, hooks, self.unavailable = load_hooks(find_object("threads"), shared=observe.maps)
             stack.enter_context(obj)
-            self.unavailable = absent | refused
             self._wakeups = stack.enter_context(ExitStack())
             self._kept: dict[int, list[Row]] = {}
             self._kept_until_ns = 0

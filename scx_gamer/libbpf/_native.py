@@ -118,7 +118,14 @@ class OpenOpts(C.Structure):
 class KprobeMultiOpts(C.Structure):
     """`struct bpf_kprobe_multi_opts` up to the last member in use; `sz` is its size."""
 
-    _fields_ = [("sz", SIZE), ("syms", PTR), ("addrs", PTR), ("cookies", PTR), ("cnt", SIZE)]
+    _fields_ = [
+        ("sz", SIZE),
+        ("syms", PTR),
+        ("addrs", PTR),
+        ("cookies", PTR),
+        ("cnt", SIZE),
+        ("retprobe", C.c_bool),
+    ]
 
 
 class TestRunOpts(C.Structure):

@@ -14,7 +14,7 @@ _HINTS = {
     _errno.EACCES: "the verifier rejected it, or the capability CAP_BPF is missing",
     _errno.EBUSY: "another scheduler is loaded: see /sys/kernel/sched_ext/root/ops",
     _errno.ENOENT: "this kernel lacks a function or type that the program needs",
-    _errno.ESRCH: "this kernel lacks a function or type that the program needs",
+    _errno.ESRCH: "this kernel lacks a function or type that the program needs, or its module is not loaded",
     _errno.EINVAL: "this kernel rejected an argument",
     _errno.ENOMEM: "not enough memory, or the locked-memory limit is too low",
     _errno.EOPNOTSUPP: "this kernel does not support it",

@@ -217,14 +217,17 @@ class Program:
     def attach(self) -> Link:
         """Attach to the hook of the program's section name."""
         section = bytes(native()("bpf_program__section_name", self._handle))
-        if section.startswith(b"kprobe.multi/"):
-            return self._attach_function(section.partition(b"/")[2])
+        kind, _, function = section.partition(b"/")
+        if kind in (b"kprobe.multi", b"kretprobe.multi"):
+            return self._attach_function(function, at_return=kind == b"kretprobe.multi")
         return Link(native().pointer(f"attaching {self.name}", "bpf_program__attach", self._handle))
 
-    def _attach_function(self, function: bytes) -> Link:
+    def _attach_function(self, function: bytes, *, at_return: bool) -> Link:
         """Attach to a function that the kernel finds: libbpf reads /proc/kallsyms, which takes CAP_SYSLOG."""
         names = (C.c_char_p * 1)(function)
-        opts = KprobeMultiOpts(C.sizeof(KprobeMultiOpts), C.addressof(names), cnt=1)
+        opts = KprobeMultiOpts(
+            C.sizeof(KprobeMultiOpts), C.addressof(names), cnt=1, retprobe=at_return
+        )
         return Link(
             native().pointer(
                 f"attaching {self.name}", "bpf_program__attach_kprobe_multi_opts", self._handle, None,

@@ -12,7 +12,7 @@ TREE = Path(__file__).resolve().parents[3]
 SOURCES = sorted((TREE / "bpf").glob("*.bpf.c"))
 # Tracepoints with BTF and functions of the kernel, the scheduler, network of a cgroup, and a call of our own.
 KERNEL_ONLY = re.compile(
-    r"^(tp_btf/\w+|f(entry|exit)/\w+|kprobe\.multi/\w+|struct_ops(\.s)?/\w+|\.struct_ops\.link|cgroup(_skb)?/\w+|iter/\w+|syscall|license|\.maps)$"
+    r"^(tp_btf/\w+|f(entry|exit)/\w+|k(ret)?probe\.multi/\w+|struct_ops(\.s)?/\w+|\.struct_ops\.link|cgroup(_skb)?/\w+|iter/\w+|syscall|license|\.maps)$"
 )
 FORBIDDEN = re.compile(
     r"ptrace\(|PTRACE_|process_vm_(read|write)v|/mem[\"'}]|LD_PRELOAD|bpf_probe_write_user|bpf_probe_read_user|"

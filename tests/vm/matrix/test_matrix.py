@@ -7,7 +7,6 @@ import ctypes as C
 import os
 import platform
 import re
-import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ import pytest
 from scx_gamer.leakcheck import check
 from scx_gamer.libbpf import Object, find_object
 from scx_gamer.libbpf._native import native
-from scx_gamer.observe.observer import working_hooks
 from scx_gamer.scheduler.attached import OPS, fit_ops, program_costs
 from tests.vm.attach.conftest import attach, gone, refills
 from tests.vm.stress import stress
@@ -39,10 +37,8 @@ def series() -> str:
 
 
 @contextmanager
-def counted(
-    name: str, hooks: frozenset[str] | None = None
-) -> Iterator[tuple[Object, Callable[[], dict[str, tuple[int, int]]]]]:
-    """An object ready to load (of its programs only `hooks`), and afterwards instructions and states by program."""
+def counted(name: str) -> Iterator[tuple[Object, Callable[[], dict[str, tuple[int, int]]]]]:
+    """An object ready to load, and afterwards instructions and states by program."""
     library = C.CDLL(native().path)
     set_log, set_level = library["bpf_program__set_log_buf"], library["bpf_program__set_log_level"]
     set_log.argtypes, set_level.argtypes = (
@@ -52,7 +48,6 @@ def counted(
     with Object.open(find_object(name)) as obj:
         buffers = {}
         for program in obj.programs.values():
-            program.set_autoload(hooks is None or program.name in hooks)
             buffers[program.name] = C.create_string_buffer(1 << 16)
             assert set_log(program._handle, buffers[program.name], 1 << 16) == 0
             assert set_level(program._handle, LOG_STATS) == 0
@@ -80,20 +75,6 @@ def ready(obj: Object, *, placed: bool = False) -> None:
         obj.maps["cpu_stats"].set_max_entries(cpus)
 
 
-def test_hooks_on_threads_at_no_higher_price() -> None:
-    """Each may be missing: what they hang on may be a module that is not here."""
-    subprocess.run(["modprobe", "-q", "drm"], check=False, timeout=60)
-    path = find_object("threads")
-    with Object.open(path) as obj:
-        programs = frozenset(obj.programs)
-    hooks, refused = working_hooks(path, programs)
-    print(f"hooks {sorted(hooks)}; not here: {refused}")
-    assert "on_wakeup" in hooks
-    with counted("threads", hooks) as (obj, read):
-        obj.load()
-        judge(read())
-
-
 # The small kernel has no fences, and no modules.
 GPU = f"/lib/modules/{os.uname().release}/kernel/drivers/gpu"
 
@@ -101,7 +82,7 @@ GPU = f"/lib/modules/{os.uname().release}/kernel/drivers/gpu"
 @pytest.mark.parametrize(
     "name",
     [
-        "observe", "sched", "netlimit", "frames", "flips", "interference",
+        "observe", "sched", "netlimit", "threads", "frames", "flips", "interference",
         pytest.param("fences", marks=pytest.mark.needs(GPU)),
     ],
 )  # fmt: skip

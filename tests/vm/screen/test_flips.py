@@ -27,18 +27,6 @@ from tests.vm.harness import start_supervisor, wait_until
 
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 HOOKS = ("on_flip_request", "on_flip_event")
-# What the unit has, as an ordinary user: of a module's functions, these capabilities reach kprobes only.
-UNIT = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"] + [
-    f"--{which}=-all,+bpf,+perfmon" for which in ("bounding-set", "inh-caps", "ambient-caps")
-]
-READ = """
-import time
-from scx_gamer.frames.flips import FlipSource
-from scx_gamer.frames.model import FrameGame
-source = FlipSource(patience_s=0)
-source.open(FrameGame(1, 0, frozenset({1})))
-source.read(), time.sleep(1.5), print(len(source.read()), source.tells)
-"""
 SECONDS = 18
 SEED = 1
 SHORTEST_NS = 20e6  # a frame of the window takes 25 ms at least
@@ -99,17 +87,6 @@ def stats_of(frames: list[Frame]) -> FrameStats:
     stats = FrameStats()
     stats.add(frames)
     return stats
-
-
-def test_the_unit_may_hook_them(desktop: dict[str, str]) -> None:
-    with window(desktop, 30):
-        done = subprocess.run(
-            [*UNIT, sys.executable, "-c", READ], capture_output=True, text=True, check=False, timeout=60
-        )  # fmt: skip
-    print(done.stdout, done.stderr)
-    assert done.returncode == 0
-    flips, told = done.stdout.split(maxsplit=1)
-    assert int(flips) > 3 and "weston asked for" in told
 
 
 def test_flips_are_the_frames_of_the_only_window(desktop: dict[str, str]) -> None:
