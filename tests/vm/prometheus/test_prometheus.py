@@ -24,6 +24,8 @@ from scx_gamer.games.rules import RANKS
 from scx_gamer.metrics import PREFIX, SPECS
 from scx_gamer.scheduler.exits import KIND_NAMES
 from scx_gamer.service.session_hints import RESULTS
+from tests.vm.frames.test_frames import _OVERLAID
+from tests.vm.frames.test_gpu import _GPU
 from tests.vm.harness import Supervised, directories, start_supervisor, wait_until
 
 PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
@@ -31,7 +33,8 @@ RULES = PACKAGING / "prometheus/scx-gamer.rules.yml"
 DASHBOARD = PACKAGING / "grafana/scx-gamer.json"
 pytestmark = pytest.mark.timeout(600)
 TARGET, SERVER = "127.0.0.1:9714", "127.0.0.1:9795"
-
+# Logs a frame each 20 ms, and has jobs of a GPU that take 5 ms.
+GAME = '"$1" -S -c "$2" "$3" 1 5 14 & "$1" -S -c "$4" "$5" 20 & wait'
 
 FROM_THE_START = (
     ("detections", "rule", RANKS),
@@ -130,21 +133,27 @@ def test_rules_and_metrics_are_clean(supervisor: Supervised) -> None:
 
 
 def test_every_query_has_an_answer(
-    supervisor: Supervised, capsys: pytest.CaptureFixture[str]
+    supervisor: Supervised, node: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    python = os.path.realpath(sys.executable)
     with ExitStack() as stack:
         folder = stack.enter_context(directories())
         began = time.monotonic()
         server = Prometheus(folder)
         stack.callback(server.close)
         game = subprocess.Popen(
-            [sys.executable, "-S", "-c", "import time\nwhile True: time.sleep(0.02)"],
+            ["sh", "-c", GAME, "sh", python, _GPU, node, _OVERLAID, str(folder / "frames.csv")],
             start_new_session=True,
-        )
+        )  # fmt: skip
         stack.callback(game.wait, 10)
         stack.callback(os.killpg, game.pid, 9)
         supervisor.ask("game_add", pid=game.pid)
-        wait_until("frames", lambda: supervisor.status()["frames"]["count"], 90, 1)
+
+        def is_known() -> bool:
+            told = supervisor.status().get("frames") or {"count": 0}
+            return bool(told["count"] and told["gpu"]["jobs"])
+
+        wait_until("frames, and the GPU's work for them", is_known, 90, 1)
         wait_until("four scrapes", lambda: server.scrapes() >= 4, 240, 1)
         with capsys.disabled():
             print(f"\nfour scrapes after {time.monotonic() - began:.0f} s")
