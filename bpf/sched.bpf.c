@@ -29,9 +29,10 @@
  *   sched/quota.bpf.h       quotas of cgroups: what a run costs, who has to wait
  *   sched/select_cpu.bpf.h  a wake-up: an idle CPU, a victim, the waker's CPU
  *   sched/enqueue.bpf.h     the task is queued; a CPU is kicked where it should take it at once
+ *   sched/release.bpf.h     the end of a wait for a quota
  *   sched/dispatch.bpf.h    a CPU takes the earliest key; other caches by their lead; tick
  *   sched/running.bpf.h     a task runs and stops: debt, bursts, waits
- *   sched/timer.bpf.h       heartbeat, queue lengths, the end of a wait for a quota
+ *   sched/timer.bpf.h       heartbeat, queue lengths
  *
  * To keep the starvation bound, no callback may
  *   - insert into a busy CPU's local DSQ ahead of an earlier key,
@@ -52,6 +53,7 @@
 #include "sched/quota.bpf.h"
 #include "sched/select_cpu.bpf.h"
 #include "sched/enqueue.bpf.h"
+#include "sched/release.bpf.h"
 #include "sched/dispatch.bpf.h"
 #include "sched/running.bpf.h"
 #include "sched/timer.bpf.h"

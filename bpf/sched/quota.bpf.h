@@ -3,7 +3,7 @@
  * CPU time that a cgroup may have: cpu.max, a leaky bucket for each quota (policy.h). A run moves the time until which the
  * quota has paid. While that lies ahead, tasks of the cgroup and of those below it wait in a DSQ that no CPU takes from,
  * in the order of that time, each behind the runs charged before it came. A timer moves them to their queues
- * (timer.bpf.h), after SCXG_HOLD_MAX_NS at the latest: the starvation bound comes before the quota.
+ * (release.bpf.h), after SCXG_HOLD_MAX_NS at the latest: the starvation bound comes before the quota.
  *
  * The game, critical programs and kernel threads are neither charged nor held: what waits for them is what the player
  * sees. A task that ends or is in a section of the kernel that must not migrate is not held, because others wait for it.

@@ -83,6 +83,22 @@ MAPPED_ARRAY(sched_state, struct scxg_sched_state, 1);
 /* The reason why it ended: written once by exit, read by Python after the SCHED_EXIT event. */
 MAPPED_ARRAY(exit_info, struct scxg_exit_info, 1);
 
+struct timer_slot {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, u32);
+	__type(value, struct timer_slot);
+} timers SEC(".maps");
+
+enum timer_index {
+	TIMER_HOUSEKEEPING = 0,
+	TIMER_RELEASE = 1,
+};
+
 static __always_inline struct scxg_cpu_stats *get_cpu_stats(u32 cpu)
 {
 	return bpf_map_lookup_elem(&cpu_stats, &cpu);
@@ -105,6 +121,11 @@ static __always_inline struct scxg_sched_state *get_sched_state(void)
 	u32 zero = 0;
 
 	return bpf_map_lookup_elem(&sched_state, &zero);
+}
+
+static __always_inline struct timer_slot *get_timer_slot(u32 index)
+{
+	return bpf_map_lookup_elem(&timers, &index);
 }
 
 /* Emit an event; count it as lost when the ring is full. */
