@@ -38,6 +38,8 @@ def gnome_shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Session, str]
     if not x_sockets.exists():
         x_sockets.mkdir()
         x_sockets.chmod(0o1777)
+    # Where systemd runs; else the shell cannot lock.
+    Path("/run/systemd/seats").mkdir(parents=True, exist_ok=True)
     with session() as own:
         shutil.copytree(SOURCE, own.folder / "share/gnome-shell/extensions" / EXTENSION)
         address = own.bus()
@@ -52,6 +54,9 @@ def gnome_shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Session, str]
             "XDG_DATA_DIRS": f"{own.folder}/share:/usr/share",
             "XDG_SESSION_TYPE": "wayland",
         }
+        manager = Path(__file__).with_name("gnome").joinpath("manager.js").read_text()
+        own.start("gjs", "-m", str(own.write("manager.js", manager)))
+        own.wait_for("its name", lambda: "owned" in (own.folder / "log").read_text())
         arguments = ("--headless", "--virtual-monitor", "1280x720", "--wayland-display", "wl-gnome")
         own.start("gnome-shell", *arguments)
 
@@ -100,6 +105,16 @@ async def extension(address: str, verb: str) -> None:
     async with UserBus(address) as bus:
         extensions = (SHELL, "/org/gnome/Shell", f"{SHELL}.Extensions")
         assert await bus.call(*extensions, f"{verb}Extension", "s", [EXTENSION])
+
+
+async def lock(address: str, locked: bool) -> None:
+    """Lock the screen, or unlock it as after the password."""
+    async with UserBus(address) as bus:
+        screen = (f"{SHELL}.ScreenShield", "/org/gnome/ScreenSaver", "org.gnome.ScreenSaver")
+        if locked:
+            await bus.call(*screen, "Lock")
+        else:
+            await bus.call(*screen, "SetActive", "b", [False])
 
 
 def adapter(own: Session) -> Adapter:
@@ -171,13 +186,41 @@ def test_enabled_and_disabled_while_windows_are_open(monkeypatch: pytest.MonkeyP
     asyncio.run(scenario())
 
 
+def test_a_locked_screen_takes_the_focus_until_it_is_unlocked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        with gnome_shell(monkeypatch) as (own, address):
+            await close_overview(address)
+            await extension(address, "Enable")
+            game = own.start(*CLIENT).pid
+            async with listening(adapter(own)) as ear:
+                await ear.until((FOCUS, game, True))
+                await lock(address, True)
+                await ear.until((FOCUS, 0, True))
+                await lock(address, False)
+                await ear.until((FOCUS, game, True))
+                assert ear.why == ""
+                await lock(address, True)
+                await ear.until((FOCUS, 0, True))
+            monkeypatch.setattr(gnome, "FIRST_S", 0.1)
+            async with listening(adapter(own)) as ear:  # an agent that starts while it is locked
+                await ear.until((FOCUS, 0, True))
+                assert ear.why == WHY
+                await lock(address, False)
+                await ear.until((FOCUS, game, True))
+                assert ear.why == ""
+
+    asyncio.run(scenario())
+
+
 def test_a_shell_that_ends_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         with gnome_shell(monkeypatch) as (own, address):
             waiting = asyncio.create_task(until_ended(adapter(own)))
             await owned(address, AGENT)
-            own.processes[1].kill()
+            own.processes[-1].kill()
             assert "GNOME Shell has ended" in await waiting
-            own.processes.pop(1).wait(5)
+            own.processes.pop().wait(5)
 
     asyncio.run(scenario())
