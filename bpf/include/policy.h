@@ -62,6 +62,7 @@
 #define SCXG_URGENT_OWED_NS                                                                        \
 	(256 * SCXG_NS_PER_MS) /* the longest time that a share is paid back for */
 #define SCXG_BEATS 8	       /* wake-ups in step that make a beat */
+#define SCXG_LINKS 8	       /* threads of a chain that are urgent, the one in step among them */
 #define SCXG_MATURE 4	       /* sleeps after which the average is believed */
 #define SCXG_PRIO_MIN 100      /* static_prio of nice -20 */
 #define SCXG_PRIO_BULK 135     /* of nice 15 */
@@ -251,12 +252,16 @@ struct scxg_beat {
 /*
  * Take a wake-up into a beat. Return true for one that is steady by now: threads that a sound card, a video mode or a
  * timer wakes are, with an interval left out where they are late, and threads that wait for each other are not.
+ * Beside the game a thread may wake up again in the first half of a period, because threads that it woke answer it: that
+ * counts neither for the beat nor against it.
  */
-static inline bool scxg_beats(struct scxg_beat *beat, u64 now)
+static inline bool scxg_beats(struct scxg_beat *beat, u64 now, bool beside)
 {
 	u64 interval = scxg_sub(now, beat->woke_ns), period = beat->period_ns;
 	u64 off = interval > period ? interval - period : period - interval;
 
+	if (beside && interval < period / 2)
+		return beat->steady >= SCXG_BEATS;
 	beat->woke_ns = now;
 	if (off <= period >> 3) {
 		beat->period_ns = period - (period >> 3) + (interval >> 3);
@@ -271,6 +276,18 @@ static inline bool scxg_beats(struct scxg_beat *beat, u64 now)
 				      : 0;
 	}
 	return beat->steady >= SCXG_BEATS;
+}
+
+/*
+ * The place of a waking thread in a chain behind a clock: 1 if it is in step itself, else behind its waker's; 0 for none.
+ * What a thread in step wakes is the rest of the same work, so it is as urgent, if it is known. The chain ends, because two
+ * threads may wake each other for ever.
+ */
+static inline u32 scxg_link(const struct scxg_facts *f, bool beats, u32 waker)
+{
+	if (beats)
+		return 1;
+	return waker && waker < SCXG_LINKS && f->maturity >= SCXG_MATURE ? waker + 1 : 0;
 }
 
 /*
@@ -301,7 +318,7 @@ static inline u64 scxg_core_ns(u64 ns, bool smt)
 }
 
 /*
- * Return true if a thread in step is urgent now: beside the game within its share of a core, which pays until `paid`, in the
+ * Return true if a thread in step, or behind one, is urgent now: beside the game within its share of a core, which pays until `paid`, in the
  * game and for critical programs if it answers as well. Workers of a frame are in step, too, but they are what the game has
  * to wait for.
  */

@@ -83,7 +83,7 @@ __noinline u32 preempt_score_on(struct task_struct *p __arg_trusted, s32 cpu,
 		r.class_id = cc->class_id;
 		r.is_short = cc->is_short;
 		r.is_kthread = cc->is_kthread;
-		r.is_urgent = cc->is_urgent;
+		r.is_urgent = cc->urgent_link;
 		score = scxg_preempt_score(&how->facts, &r);
 	} else if (shielded && favoured && cc->held) {
 		/* Kept free for the game, but perhaps claimed: then no search for an idle CPU finds it. */

@@ -71,7 +71,7 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 	cc->is_kthread = !!(p->flags & PF_KTHREAD);
 	cc->burst_before = tc ? tc->burst : 0;
 	cc->debt_before = tc ? tc->debt : 0;
-	cc->is_urgent = tc && tc->is_urgent;
+	cc->urgent_link = tc ? tc->urgent_link : 0;
 	cc->is_short = tc && scxg_is_responsive(tc->maturity, tc->burst, tc->burst_avg);
 	/* Last: from here on other CPUs take the fields above for those of the running task. */
 	barrier();
@@ -120,7 +120,7 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	tc->debt = scxg_debt_ran(tc->debt, ran);
 	if (nr_quotas)
 		charge_quotas(p, ran, now);
-	if (tc->beat.steady)
+	if (tc->beat.steady || tc->urgent_link)
 		charge_urgency(tc, ran, now);
 	/*
 	 * A running task is also dequeued, and put back at once, where its affinity, nice value or group changes. It did

@@ -49,7 +49,7 @@ struct cpu_ctx {
 	u32 class_id;
 	u32 is_short;
 	u16 is_kthread;
-	u16 is_urgent;
+	u16 urgent_link;
 	u32 has_pinned; /* its per-CPU DSQ may hold a task; guarded by the lock of its run queue */
 	/* In a cache line apart from what a search for a victim reads. */
 	u32 best_score; /* scratch of best_victim, of the CPU that searches */

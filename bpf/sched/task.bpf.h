@@ -27,7 +27,7 @@ struct task_ctx {
 	u32 counted; /* 1 + class under which it is counted in tasks[], 0 if not counted */
 	s32 last_cpu;
 	u32 is_bulk;
-	u32 is_urgent; /* from its last wake-up on */
+	u32 urgent_link; /* since its last wake-up, scxg_link(); 0: not urgent */
 	struct scxg_beat beat;
 	u64 paid_ns; /* until when its share has paid for its runs */
 	s64 owed;    /* time that it leaves to others for its weight */
@@ -142,35 +142,48 @@ static __always_inline void charge_all(u64 ran, u64 now)
 	__sync_fetch_and_add(&urgent_paid_ns, ran * SCXG_URGENT_PART / nr_cpus);
 }
 
+/* The link of the task that runs on this CPU, for the one that it wakes; 0 in the game, whose workers are behind no clock. */
+static __always_inline u32 link_of_waker(u64 now)
+{
+	struct cpu_ctx *me = get_cpu_ctx(bpf_get_smp_processor_id());
+
+	if (!me || !me->run_since || scxg_is_favoured(me->class_id) ||
+	    me->burst_before + scxg_sub(now, me->run_since) >= SCXG_URGENT_BURST_NS)
+		return 0;
+	return me->urgent_link;
+}
+
 /*
- * Return true if a waking task is urgent. What the burst is expected to take is charged to the share of all at once,
- * because a thousand tasks may wake up before the first of them stops.
+ * Return the link of a waking task if it is urgent, else 0. What the burst is expected to take is charged to the share of
+ * all at once, because a thousand tasks may wake up before the first of them stops.
  */
-static __always_inline bool claim_urgency(struct task_ctx *tc, const struct scxg_facts *f, u64 now)
+static __always_inline u32 claim_urgency(struct task_ctx *tc, const struct scxg_facts *f, u64 now)
 {
 	struct scxg_cpu_stats *stats = this_cpu_stats();
+	bool beside = !scxg_is_favoured(f->class_id);
+	u32 link =
+	    scxg_link(f, scxg_beats(&tc->beat, now, beside), beside ? link_of_waker(now) : 0);
 
-	if (!stats || !scxg_beats(&tc->beat, now) ||
-	    !scxg_may_be_urgent(f, tc->paid_ns, now, has_smt))
-		return false;
-	if (!scxg_is_favoured(f->class_id)) {
+	if (!stats || !link || !scxg_may_be_urgent(f, tc->paid_ns, now, has_smt))
+		return 0;
+	if (beside) {
 		if (!scxg_may_all_be_urgent(urgent_paid_ns, now)) {
 			stats->urgent_refused++;
-			return false;
+			return 0;
 		}
 		charge_all(tc->burst_avg + SCXG_URGENT_WAKE_NS, now);
 	}
 	stats->urgent++;
-	return true;
+	return link;
 }
 
-/* A task in step stopped after a run: charge it, and all of its burst that was not expected. */
+/* A task in step, or behind one, stopped after a run: charge it, and all of its burst that was not expected. */
 static __always_inline void charge_urgency(struct task_ctx *tc, u64 ran, u64 now)
 {
 	u64 expected = tc->burst_avg + SCXG_URGENT_WAKE_NS;
 
 	tc->paid_ns = scxg_paid(tc->paid_ns, scxg_core_ns(ran, has_smt), now);
-	if (tc->is_urgent && !scxg_is_favoured(tc->class_id) && tc->burst > expected)
+	if (tc->urgent_link && !scxg_is_favoured(tc->class_id) && tc->burst > expected)
 		charge_all(scxg_min(ran, tc->burst - expected), now);
 }
 
@@ -198,11 +211,11 @@ __noinline u32 gather_facts(struct scxg_facts *f __arg_nonnull, struct task_ctx 
 		tc->debt = scxg_debt_slept(tc->debt, slept);
 		tc->owed = tc->owed > (s64)slept ? tc->owed - (s64)slept : 0;
 		tc->asleep_ns = 0;
-		tc->is_urgent = f->game_active && claim_urgency(tc, f, now);
+		tc->urgent_link = f->game_active ? claim_urgency(tc, f, now) : 0;
 	}
 	f->debt = tc->debt;
 	f->owed = f->game_active ? 0 : tc->owed;
-	f->is_urgent = tc->is_urgent && f->burst < SCXG_URGENT_BURST_NS;
+	f->is_urgent = tc->urgent_link && f->burst < SCXG_URGENT_BURST_NS;
 	return f->class_id;
 }
 

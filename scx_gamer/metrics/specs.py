@@ -118,7 +118,9 @@ SPECS: dict[str, Spec] = {
     "keep_running": _c("Times dispatch found nobody else and the task went on."),
     "steals": _c("Tasks taken from another cache's queue."),
     "boosted": _c("Enqueues with an input window open."),
-    "urgent": _c("Wake-ups of threads in step with a clock that went before the game's work."),
+    "urgent": _c(
+        "Wake-ups of threads in step with a clock, or in a chain behind one, that went before the game's work."
+    ),
     "urgent_refused": _c("The same that did not, because such threads had used up their share."),
     "home_moves": _c("Running threads of the game that were moved to a CPU of its home."),
     "quota_holds": _c("Tasks that had to wait for the quota of a cgroup (cpu.max)."),

@@ -59,11 +59,13 @@ class Answer:
     beats: int
     beat_period: int
     beat_steady: int
+    beat_woke: int
     paid_until: int
     may_be_urgent: int
     may_all_be_urgent: int
     quota_until: int
     hold: int
+    link: int
 
 
 FIELDS = [
@@ -95,6 +97,8 @@ FIELDS = [
     "paid",
     "smt",
     "quota",
+    "beside",
+    "waker_link",
 ]
 DEFAULTS = (3000, 1000, 60, 24, 250, 50, 100, 100, 0, 0, 1)
 

@@ -9,14 +9,14 @@
 struct request {
 	u64 burst, burst_avg, maturity, class_id, game_active, window_open, now, wait, index, value,
 	    far, near, debt, slept, w_class_id, w_debt, is_short, is_kthread, pending, worker,
-	    urgent, r_urgent, woke, period, steady, paid, smt, quota;
+	    urgent, r_urgent, woke, period, steady, paid, smt, quota, beside, waker_link;
 	u64 tun[SCXG_NR_TUNABLES];
 };
 
 struct answer {
 	u64 rel, credit, key, slice, burst_avg, gives_way, bucket, clamped, boost, overdue, ran,
-	    paid, handed, us, after_kick, beats, beat_period, beat_steady, paid_until,
-	    may_be_urgent, may_all_be_urgent, quota_until, hold;
+	    paid, handed, us, after_kick, beats, beat_period, beat_steady, beat_woke, paid_until,
+	    may_be_urgent, may_all_be_urgent, quota_until, hold, link;
 };
 
 int main(void)
@@ -71,10 +71,11 @@ int main(void)
 		    .paid = scxg_debt_slept(r.debt, r.slept),
 		    .handed = scxg_may_insert_sync(r.far, r.near),
 		    .us = scxg_us(r.wait),
-		    .beats = scxg_beats(&beat, r.now),
+		    .beats = scxg_beats(&beat, r.now, r.beside != 0),
 		    .paid_until = scxg_paid(r.paid, scxg_core_ns(r.burst, r.smt != 0), r.now),
 		    .may_be_urgent = scxg_may_be_urgent(&f, r.paid, r.now, r.smt != 0),
 		    .may_all_be_urgent = scxg_may_all_be_urgent(r.paid, r.now),
+		    .link = scxg_link(&f, r.steady >= SCXG_BEATS, (u32)r.waker_link),
 		};
 		/* The period in us; the burst that the quota allows as `value`. */
 		rate = scxg_quota_rate(r.period, r.quota);
@@ -83,6 +84,7 @@ int main(void)
 		a.hold = scxg_hold(a.quota_until, r.now);
 		a.beat_period = beat.period_ns;
 		a.beat_steady = beat.steady;
+		a.beat_woke = beat.woke_ns;
 		fwrite(&a, sizeof(a), 1, stdout);
 		fflush(stdout);
 	}

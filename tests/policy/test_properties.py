@@ -214,13 +214,13 @@ def test_a_thread_in_step_takes_a_cpu_from_all_that_compute(
     assert (score == 0) == bool(taken)
 
 
-def in_step(policy: Policy, intervals: Sequence[int]) -> list[bool]:
+def in_step(policy: Policy, intervals: Sequence[int], beside: int = 0) -> list[bool]:
     """For each wake-up after an interval, whether the thread is in step by then."""
     now, woke, period, steady, found = 10**12, 0, 0, 0, []
     for interval in intervals:
         now += interval
-        a = policy(woke=woke, period=period, steady=steady, now=now)
-        woke, period, steady = now, a.beat_period, a.beat_steady
+        a = policy(woke=woke, period=period, steady=steady, now=now, beside=beside)
+        woke, period, steady = a.beat_woke, a.beat_period, a.beat_steady
         found.append(bool(a.beats))
     return found
 
@@ -241,10 +241,44 @@ def test_a_clock_is_found_while_every_fourth_period_is_lost(policy: Policy) -> N
     assert all(found[-3:])
 
 
-def test_no_clock_is_found_in_chance(policy: Policy) -> None:
+@pytest.mark.parametrize("beside", [0, 1])
+def test_no_clock_is_found_in_chance(policy: Policy, beside: int) -> None:
     chance = random.Random(1)
-    found = in_step(policy, [chance.randrange(2 * MS, 8 * MS) for _ in range(4000)])
-    assert sum(found) < 40
+    uniform = [chance.randrange(2 * MS, 8 * MS) for _ in range(4000)]
+    assert sum(in_step(policy, uniform, beside)) < 40
+    for mean in (MS // 5, MS, 4 * MS):
+        arrivals = [int(chance.expovariate(1 / mean)) for _ in range(4000)]
+        assert sum(in_step(policy, arrivals, beside)) < 40
+
+
+def test_a_thread_beside_the_game_may_wait_for_those_that_it_woke(policy: Policy) -> None:
+    """Twice or three times in a period; in the game, where workers do so, such a thread is in no step."""
+    for answers in ([300_000], [300_000, 2 * MS]):
+        period = [*answers, 10 * MS - sum(answers)]
+        assert all(in_step(policy, [0, *period * 20], beside=1)[-10:])
+        assert not any(in_step(policy, [0, *period * 20]))
+
+
+@many
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
+def test_a_chain_behind_a_clock_ends(
+    policy: Policy, maturity: int, waker: int, steady: int
+) -> None:
+    link = policy(maturity=maturity, waker_link=waker, steady=steady).link
+    if steady >= 8:
+        assert link == 1
+    else:
+        assert link == (waker + 1 if 0 < waker < 8 and maturity >= 4 else 0)
+
+
+def test_two_threads_that_wake_each_other_are_urgent_for_eight_turns_of_a_clock(
+    policy: Policy,
+) -> None:
+    link, urgent = 1, 0
+    for _ in range(100):
+        link = policy(maturity=99, waker_link=link).link
+        urgent += link > 0
+    assert urgent == 7
 
 
 @pytest.mark.parametrize("period", [MS // 4, 80 * MS])
