@@ -161,6 +161,8 @@ struct sched_ext_ops scx_gamer_ops = {
     .cgroup_exit = (void *)scxg_cgroup_exit,
     .cgroup_set_weight = (void *)scxg_cgroup_set_weight,
     .cgroup_set_bandwidth = (void *)scxg_cgroup_set_bandwidth,
+    .cgroup_set_idle = (void *)scxg_cgroup_set_idle,
+    .cgroup_move = (void *)scxg_cgroup_move,
     .init = (void *)scxg_init,
     .exit = (void *)scxg_exit,
     /* Exiting tasks are ours too: the kernel would run them on slices of its own making. */

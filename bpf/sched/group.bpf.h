@@ -6,7 +6,6 @@
 #include "task.bpf.h"
 
 #define MAX_GROUPS 1024
-#define GROUP_DEPTH 32 /* levels of cgroups that are looked at */
 
 struct group {
 	u64 rate;     /* what a run costs, scxg_quota_rate(); 0: no quota */
@@ -159,6 +158,19 @@ void BPF_PROG(scxg_cgroup_set_bandwidth, struct cgroup *cgrp, u64 period_us, u64
 	      u64 burst_us)
 {
 	set_quota(cgrp->kn->id, period_us, quota_us, burst_us);
+}
+
+/* 6.19 on, as above. Tasks look for it again; what is set before the attach they find by themselves. */
+SEC("struct_ops/scxg_cgroup_set_idle")
+void BPF_PROG(scxg_cgroup_set_idle, struct cgroup *cgrp, bool idle)
+{
+	__sync_fetch_and_add(&idle_epoch, 1);
+}
+
+SEC("struct_ops/scxg_cgroup_move")
+void BPF_PROG(scxg_cgroup_move, struct task_struct *p, struct cgroup *from, struct cgroup *to)
+{
+	forget_class(p);
 }
 
 SEC("struct_ops.s/scxg_cgroup_exit")

@@ -106,9 +106,9 @@ __noinline s64 owed_after(struct task_struct *p __arg_trusted, s32 cpu, u64 ran,
 	if (!tc || !state || !ctl)
 		return 0;
 	/* The kernel's word for it is coarse: nice 19 has 1 of 100. */
-	share.weight = p->policy == SCHED_IDLE ? SCXG_WEIGHT_IDLE : scxg_weight(p->static_prio);
+	share.weight = tc->is_idle ? SCXG_WEIGHT_IDLE : scxg_weight(p->static_prio);
 	count_load(tc, tc->weighted, tc->weighted ? share.weight : 0);
-	if (tc->loaded)
+	if (tc->loaded && !tc->is_idle)
 		share.weight = part_of_group(tc, share.weight);
 	lack = SCXG_WEIGHT - (s64)share.weight;
 	pinned = is_pinned(p);
@@ -132,7 +132,8 @@ static __always_inline void charge_share(struct task_struct *p, struct task_ctx 
 	/* Kernel threads work for others, whatever their nice value: a worker of nice -20 would delay a hog by its bound. */
 	if (tc->debt < SCXG_DEBT_HOG_NS || p->flags & PF_KTHREAD)
 		return;
-	if (!is_weighted(p, tc) && p->scx.weight == 100 && !tc->extra && !differ_weights(cpu))
+	if (!is_weighted(p, tc) && p->scx.weight == 100 && !tc->is_idle && !tc->extra &&
+	    !differ_weights(cpu))
 		tc->owed = 0;
 	else
 		tc->owed = owed_after(p, cpu, ran, !has_slice_left(tc));

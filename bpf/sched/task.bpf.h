@@ -7,7 +7,8 @@
 #include "classify.h"
 
 #define MATURITY_MAX 1000
-#define MAX_QUOTAS 4 /* on the way from a task's cgroup to the root */
+#define GROUP_DEPTH 32 /* levels of cgroups that are looked at */
+#define MAX_QUOTAS 4   /* on the way from a task's cgroup to the root */
 
 struct task_ctx {
 	u64 generation;
@@ -27,6 +28,7 @@ struct task_ctx {
 	u32 counted; /* 1 + class under which it is counted in tasks[], 0 if not counted */
 	s32 last_cpu;
 	u32 is_bulk;
+	u32 is_idle;	 /* SCHED_IDLE, or in a cgroup with cpu.idle */
 	u32 urgent_link; /* since its last wake-up, scxg_link(); 0: not urgent */
 	struct scxg_beat beat;
 	u64 paid_ns; /* until when its share has paid for its runs */
@@ -74,12 +76,33 @@ static __always_inline void count_task_as(struct scxg_sched_state *state, struct
 	tc->counted = class_id + 1;
 }
 
+/* Grows when the cpu.idle of a cgroup changes: tasks are classified again. */
+static u64 idle_epoch;
+
+/* Return true for SCHED_IDLE, and in a cgroup with cpu.idle or below one. Global, as in queue.bpf.h. */
+__noinline int has_idle_policy(struct task_struct *p __arg_trusted)
+{
+	struct task_group *tg = p->sched_task_group;
+	u32 i;
+
+	bpf_for(i, 0, GROUP_DEPTH)
+	{
+		if (!tg)
+			break;
+		if (bpf_core_field_exists(tg->idle) && tg->idle)
+			return 1;
+		tg = tg->parent;
+	}
+	return p->policy == SCHED_IDLE;
+}
+
 /* Return the task's context, its class up to date; NULL without storage. One lookup per callback. */
 static __always_inline struct task_ctx *get_task_ctx(struct task_struct *p,
 						     struct scxg_control *ctl)
 {
 	struct scxg_sched_state *state;
 	struct task_ctx *tc;
+	u64 epoch;
 
 #ifdef SCXG_FAULTS
 	if (fault_storage)
@@ -88,7 +111,8 @@ static __always_inline struct task_ctx *get_task_ctx(struct task_struct *p,
 	tc = bpf_task_storage_get(&task_ctxs, p, NULL, 0);
 	if (!tc || !ctl)
 		return NULL;
-	if (tc->generation == generation && tc->class_epoch == ctl->class_epoch)
+	epoch = ctl->class_epoch + idle_epoch;
+	if (tc->generation == generation && tc->class_epoch == epoch)
 		return tc;
 	state = get_sched_state();
 	if (!state)
@@ -103,8 +127,11 @@ static __always_inline struct task_ctx *get_task_ctx(struct task_struct *p,
 		tc->last_cpu = -1;
 		tc->debt = SCXG_DEBT_NEW_NS;
 	}
-	tc->class_epoch = ctl->class_epoch;
+	tc->class_epoch = epoch;
 	tc->class_id = scxg_classify(p, &tc->is_bulk);
+	tc->is_idle = has_idle_policy(p);
+	if (tc->is_idle && tc->class_id == SCXG_CLASS_NORMAL && !tc->is_bulk)
+		tc->class_id = SCXG_CLASS_BACKGROUND;
 	count_task_as(state, tc, tc->class_id);
 	return tc;
 }

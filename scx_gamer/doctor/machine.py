@@ -68,7 +68,11 @@ _CPU_CONTROLS = {"cpu.max": "max", "cpu.weight": "100", "cpu.idle": "0"}
 _FREQUENCY_CONTROLS = {"cpu.uclamp.min": "0.00", "cpu.uclamp.max": "max"}
 _CGROUPS = 2000  # looked at
 # What those that our scheduler keeps do, on the kernels that tell it of them.
-_KEPT = {"cpu.max": "bounds all but the game", "cpu.weight": "counts while no game runs"}
+_KEPT = {
+    "cpu.max": "bounds all but the game",
+    "cpu.weight": "counts while no game runs",
+    "cpu.idle": "comes after all others, as SCHED_IDLE does",
+}
 
 
 def cpu_controls(

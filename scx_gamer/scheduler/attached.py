@@ -28,8 +28,11 @@ OPS = "scx_gamer_ops"
 OPS_FLAGS = ("SCX_OPS_ENQ_EXITING", "SCX_OPS_ENQ_MIGRATION_DISABLED")  # the second from 6.15 on
 QUOTA_CALLBACK = "cgroup_set_bandwidth"  # from 6.17 on
 WEIGHT_CALLBACK = "cgroup_set_weight"  # where the kernel has CONFIG_EXT_GROUP_SCHED
+IDLE_CALLBACK = "cgroup_set_idle"  # from 6.19 on
 QUOTA_KFUNCS = ("scx_bpf_kick_cpu", "scx_bpf_dsq_move_vtime", "scx_bpf_dsq_move_set_vtime")
-CGROUP_CALLBACKS = ("cgroup_init", "cgroup_exit", WEIGHT_CALLBACK, QUOTA_CALLBACK)
+CGROUP_CALLBACKS = (
+    "cgroup_init", "cgroup_exit", "cgroup_move", WEIGHT_CALLBACK, QUOTA_CALLBACK, IDLE_CALLBACK,
+)  # fmt: skip
 LAST_OPS_FLAGS = ("SCX_OPS_ENQ_LAST",)
 OLD_OPS_FLAGS = ("SCX_OPS_HAS_CGROUP_WEIGHT",)  # before 6.15; later kernels warn of it
 LOADS = 3  # of one attach at most: after one during which a CPU came or went, there is another
@@ -65,10 +68,11 @@ def _kernel_types() -> tuple[Mapping[str, int], Mapping[str, int], frozenset[str
 def kept_controls() -> frozenset[str]:
     """Return the CPU controls of cgroups that the scheduler can keep on the running kernel; raises BpfError."""
     _, _, callbacks = _kernel_types()
-    kept = {"cpu.weight"} if WEIGHT_CALLBACK in callbacks else set()
+    told = {"cpu.weight": WEIGHT_CALLBACK, "cpu.max": QUOTA_CALLBACK, "cpu.idle": IDLE_CALLBACK}
+    kept = {control for control, callback in told.items() if callback in callbacks}
     with KernelBtf() as kernel:
         hidden = any(map(kernel.has_hidden_argument, QUOTA_KFUNCS))
-    return frozenset(kept | ({"cpu.max"} if QUOTA_CALLBACK in callbacks and not hidden else set()))
+    return frozenset(kept - ({"cpu.max"} if hidden else set()))
 
 
 def fit_ops(obj: Object, *, last: bool = False) -> None:

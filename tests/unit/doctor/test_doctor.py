@@ -253,6 +253,11 @@ def test_cpu_controls_that_are_kept_say_for_whom(tmp_path: Path) -> None:
     assert found["cpu.weight"].what == "counts while no game runs: a.service"
     assert found["CPU controls"].what == "no effect while scx-gamer schedules: a.service (cpu.idle)"
     assert {finding.level for finding in found.values()} == {"info"}
+    told = {
+        finding.check: finding for finding in machine.cpu_controls(tmp_path, kept | {"cpu.idle"})
+    }
+    assert told["cpu.idle"].what == "comes after all others, as SCHED_IDLE does: a.service"
+    assert "CPU controls" not in told
     found = {
         finding.check: finding
         for finding in machine.cpu_controls(tmp_path, frozenset({"cpu.weight"}))
