@@ -10,6 +10,24 @@ from typing import Any
 
 from scx_gamer.bench.workload import Workload
 
+# Kind and tasks per CPU.
+LOADS = {
+    "none": ("none", 1.0),
+    "hogs-0.5": ("hogs", 0.5),
+    "hogs-1": ("hogs", 1.0),
+    "hogs-2": ("hogs", 2.0),
+    "hogs-8": ("hogs", 8.0),
+    "compile": ("compile", 1.0),
+    "forkexec": ("forkexec", 1.0),
+    "messaging": ("messaging", 1.0),
+    "pipes": ("pipes", 3.0),
+    "pingpong": ("pipes", 0.01),  # one pair on any number of CPUs
+    "memory": ("memory", 1.0),
+    "pinned": ("pinned", 1.0),
+    "browser": ("browser", 4.0),
+}
+SHAPES = ("few", "chain30", "workers", "cpubound", "unlocked", "fps240", "desktop")
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -89,14 +107,6 @@ class Cell:
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def of_json(cls, values: dict[str, Any]) -> "Cell":
-        """Parse the result of json(). Raises TypeError for unknown fields."""
-        latencies = {
-            key: Quantiles(**values[key]) for key in ("frame_latency_us", "input_latency_us")
-        }
-        return cls(**{**values, **latencies})
 
 
 def run_once(

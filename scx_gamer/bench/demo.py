@@ -19,6 +19,7 @@ from typing import Any
 from scx_gamer.bench.cells import Cell, Spec, median_cell, run_once
 from scx_gamer.bench.session import (
     CLI,
+    OURS,
     Session,
     kernel_has_sched_ext,
     loaded_scheduler,
@@ -28,7 +29,6 @@ from scx_gamer.bench.session import (
 from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
 from scx_gamer.system.exit_codes import INTERRUPTED
 
-OURS = "scx_gamer"
 DEFAULT = "default"
 _EMULATED_PERIOD_US = 66667  # 15 fps: what emulated CPUs, a quarter of a host's each, can deliver
 

@@ -9,9 +9,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scx_gamer.bench.cells import Cell, Spec, run_once
-from scx_gamer.bench.matrix import LOADS, OURS, Stage
-from scx_gamer.bench.session import CLI, Session, kernel_has_sched_ext, need_root, query
+from scx_gamer.bench.cells import LOADS, Cell, Spec, run_once
+from scx_gamer.bench.session import (
+    CLI,
+    OURS,
+    Session,
+    Stage,
+    kernel_has_sched_ext,
+    need_root,
+    query,
+)
 from scx_gamer.bench.verdict import Verdict, judge
 from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
 from scx_gamer.system.exit_codes import UNSUPPORTED

@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from scx_gamer.system.closing import Closing
 from scx_gamer.system.files import read_text
 
 CLI = child.python("scx_gamer.cli")
-_CGROUP = Path("/sys/fs/cgroup")
+OURS = "scx_gamer"
 _SCHED_EXT = Path("/sys/kernel/sched_ext")
-_MAP_TYPE_STRUCT_OPS = 26  # include/uapi/linux/bpf.h
 _ANSWER_S = 60.0  # beside hogs and without our scheduler, an answer waits for all of them
 _POLL_S = 0.1
 _READY_S = 60.0
@@ -130,32 +129,6 @@ class Session(Closing):
         self._stack.close()
 
 
-class Attached:
-    """A sched_ext object file, attached from construction to close(). Raises BenchError."""
-
-    def __init__(self, path: Path) -> None:
-        # import libbpf here: runs without an object file do not need it
-        from scx_gamer.libbpf import BpfError, Object
-
-        with ExitStack() as stack:
-            try:
-                obj = stack.enter_context(Object.open(path))
-                ops = [m for m in obj.maps.values() if m.type == _MAP_TYPE_STRUCT_OPS]
-                if len(ops) != 1:
-                    raise BenchError(
-                        f"{path} has {len(ops)} struct_ops maps", hint="exactly one is needed"
-                    )
-                obj.load()
-                stack.enter_context(ops[0].attach_struct_ops())
-            except BpfError as e:
-                raise BenchError(str(e), errno=e.errno) from e
-            self._stack = stack.pop_all()
-
-    def close(self) -> None:
-        """Detach and unload; idempotent."""
-        self._stack.close()
-
-
 def wait_kernel(name: str | None, timeout_s: float = 30.0) -> None:
     """Wait until `name` is attached (empty: until none is; None: until any is). Raises BenchError."""
     deadline = time.monotonic() + timeout_s
@@ -171,21 +144,35 @@ def wait_kernel(name: str | None, timeout_s: float = 30.0) -> None:
         time.sleep(_POLL_S)
 
 
-@contextmanager
-def scope(name: str) -> Iterator[tuple[str, ...]]:
-    """A cgroup with the cpu controller; yields the prefix of a command that runs in it. Raises BenchError."""
-    path = _CGROUP / f"scx-gamer-bench-{name}.scope"
-    try:
-        if "cpu" not in (_CGROUP / "cgroup.controllers").read_text().split():
-            raise BenchError(f"{_CGROUP} has no cpu controller", hint="boot with cgroup v2")
-        (_CGROUP / "cgroup.subtree_control").write_text("+cpu")
-        path.mkdir()
-    except OSError as e:
-        raise BenchError(f"{path} could not be made: {e.strerror}", errno=e.errno or 0) from e
-    try:
-        yield "sh", "-c", f'echo $$ >{path}/cgroup.procs && exec "$0" "$@"'
-    finally:
-        path.rmdir()
+class Stage:
+    """The attached scheduler. `switch` replaces it only by another one."""
+
+    def __init__(self, *, attached: bool) -> None:
+        self._now = OURS if attached else ""
+
+    def switch(self, scheduler: str) -> None:
+        """Attach a scheduler, or none for an empty name. Raises BenchError."""
+        if scheduler == self._now:
+            return
+        self.close()
+        if scheduler:
+            self._attach(scheduler)
+        self._now = scheduler
+
+    def close(self) -> None:
+        """Return to the kernel's own scheduler. Idempotent."""
+        if self._now:
+            self._detach()
+        self._now = ""
+        if kernel_has_sched_ext():
+            wait_kernel("")
+
+    def _attach(self, scheduler: str) -> None:
+        query("start")
+        wait_kernel(scheduler)
+
+    def _detach(self) -> None:
+        query("stop")
 
 
 def need_root() -> None:

@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
             return
         from scx_gamer.bench import pairs as runs
         from scx_gamer.bench import report as pages
-        from scx_gamer.bench.matrix import SHAPES
+        from scx_gamer.bench.cells import SHAPES
 
         if shape not in SHAPES:
             raise typer.BadParameter(f"--shape is {shape!r}; use one of {', '.join(SHAPES)}")

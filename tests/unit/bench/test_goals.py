@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from scx_gamer.bench.cells import Cell, Quantiles
-from scx_gamer.bench.goals import checks
-from scx_gamer.bench.matrix import CONTENDERS, LOADS, SHAPES, write_json
+from scx_gamer.bench.cells import LOADS, SHAPES, Cell, Quantiles
 from tests.vm.lockstep.bench import LONG, SHORT, Guests, Part
+from tests.vm.lockstep.goals import checks
+from tests.vm.lockstep.matrix import CONTENDERS, cell_of, write_json
 from tests.vm.lockstep.selftest import differences
 
 
@@ -99,7 +99,7 @@ def test_nothing_is_promised_without_a_reference() -> None:
 
 def test_a_cell_survives_its_json() -> None:
     one = cell("hogs-2", "scx_gamer", oldest_waiter_ms=4.5)
-    assert Cell.of_json(one.json()) == one
+    assert cell_of(one.json()) == one
 
 
 def test_parts_are_merged_in_the_order_of_the_loads(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scx_gamer.bench import matrix, session
 from scx_gamer.bench.workload import BenchError
+from tests.vm.lockstep import matrix
 
 
 @pytest.mark.usefixtures("program")
@@ -56,19 +56,19 @@ def test_bad_names_are_one_line(
 def test_scopes_need_a_cpu_controller(
     controllers: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_CGROUP", tmp_path)
+    monkeypatch.setattr(matrix, "_CGROUP", tmp_path)
     if controllers is not None:
         (tmp_path / "cgroup.controllers").write_text(controllers)
     before = list(tmp_path.iterdir())
-    with pytest.raises(BenchError, match=says), session.scope("game"):
+    with pytest.raises(BenchError, match=says), matrix.scope("game"):
         pass
     assert list(tmp_path.iterdir()) == before
 
 
 def test_a_scope_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_CGROUP", tmp_path)
+    monkeypatch.setattr(matrix, "_CGROUP", tmp_path)
     (tmp_path / "cgroup.controllers").write_text("cpu memory")
-    with session.scope("game") as prefix:
+    with matrix.scope("game") as prefix:
         folder = next(p for p in tmp_path.iterdir() if p.is_dir())
         assert f"{folder}/cgroup.procs" in prefix[-1]
         said = subprocess.run([*prefix, "echo", "a b"], capture_output=True, text=True, check=True)

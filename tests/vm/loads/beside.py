@@ -6,9 +6,10 @@ from __future__ import annotations
 from functools import cache
 
 from scx_gamer.bench.cells import Cell
-from scx_gamer.bench.goals import checks
-from scx_gamer.bench.matrix import CONTENDERS, OURS, run_matrix, show
+from scx_gamer.bench.session import OURS
 from scx_gamer.bench.workload import calibrate
+from tests.vm.lockstep.goals import checks
+from tests.vm.lockstep.matrix import CONTENDERS, run_matrix, show
 
 PROMISED = {"frames on time", "frame p99, us", "1 % low, fps", "audio underruns"}
 

@@ -18,9 +18,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scx_gamer.bench.cells import Cell
-from scx_gamer.bench.goals import checks
-from scx_gamer.bench.matrix import HEAD, LOADS, SHAPES, write_json
+from scx_gamer.bench.cells import LOADS, SHAPES, Cell
+from tests.vm.lockstep.goals import checks
+from tests.vm.lockstep.matrix import HEAD, cell_of, write_json
 from tests.vm.vmlib import machines
 
 TREE = Path(__file__).resolve().parents[3]
@@ -103,7 +103,7 @@ class Guests:
         command = [
             str(TREE / "tests/vm/run"), "--lockstep", *part.guest,
             "--timeout", str(self._timeout_s), "--scratch", str(scratch), "--", "tests/vm/lockstep/warm",
-            "build/venv/bin/python", "-m", "scx_gamer.bench.matrix",
+            "build/venv/bin/python", "-m", "tests.vm.lockstep.matrix",
             "--calibration", str(LOOPS_PER_US), "--output", str(scratch / "bench.json"),
             "--loads", part.loads, "--shapes", part.shapes,
             "--schedulers", part.schedulers or self._schedulers, *self._arguments,
@@ -157,7 +157,7 @@ class Guests:
         for part in parts:
             path = self._folder / part.name / "bench.json"
             if path.exists():
-                found = [Cell.of_json(c) for c in json.loads(path.read_text())]
+                found = [cell_of(c) for c in json.loads(path.read_text())]
                 cells += [replace(cell, machine=part.machine) for cell in found]
         order = list(LOADS)
         return sorted(

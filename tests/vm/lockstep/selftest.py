@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scx_gamer.bench.cells import Cell
+from tests.vm.lockstep.matrix import cell_of
 from tests.vm.vmlib import machines
 
 TREE = Path(__file__).resolve().parents[3]
@@ -62,7 +63,7 @@ def cells_agree() -> bool:
             ]  # fmt: skip
             if subprocess.run(command, cwd=TREE, check=False).returncode:
                 return False
-            boots.append([Cell.of_json(c) for c in json.loads(output.read_text())])
+            boots.append([cell_of(c) for c in json.loads(output.read_text())])
     worst = 0.0
     for one, two in zip(*boots, strict=True):
         for name, a, b, off in differences(one, two):

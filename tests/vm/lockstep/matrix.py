@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`python -m scx_gamer.bench.matrix`: loads x shapes x schedulers, interleaved, into bench.json.
+"""`python -m tests.vm.lockstep.matrix`: loads x shapes x schedulers, interleaved, into bench.json.
 
 Meant for the lockstep VM, where one percent is a difference; runs on any machine with sched_ext.
 """
@@ -9,23 +9,28 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from scx_gamer.bench.cells import Cell, Spec, median_cell, run_once
+from scx_gamer.bench.cells import LOADS, SHAPES, Cell, Quantiles, Spec, median_cell, run_once
 from scx_gamer.bench.session import (
     CLI,
-    Attached,
+    OURS,
     Session,
+    Stage,
     kernel_has_sched_ext,
     need_root,
     query,
-    scope,
     wait_kernel,
 )
 from scx_gamer.bench.workload import BenchError, calibrate, start_mouse
+from scx_gamer.libbpf import BpfError, Object, find_object
 from scx_gamer.system.exit_codes import INTERRUPTED
+
+_CGROUP = Path("/sys/fs/cgroup")
+_MAP_TYPE_STRUCT_OPS = 26  # include/uapi/linux/bpf.h
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,6 @@ class Contender:
     scopes: bool = False
 
 
-OURS = "scx_gamer"
 CONTENDERS = {
     c.name: c
     for c in (
@@ -56,22 +60,6 @@ CONTENDERS = {
         Contender("unmarked", (), OURS),
     )
 }
-LOADS = {
-    "none": ("none", 1.0),
-    "hogs-0.5": ("hogs", 0.5),
-    "hogs-1": ("hogs", 1.0),
-    "hogs-2": ("hogs", 2.0),
-    "hogs-8": ("hogs", 8.0),
-    "compile": ("compile", 1.0),
-    "forkexec": ("forkexec", 1.0),
-    "messaging": ("messaging", 1.0),
-    "pipes": ("pipes", 3.0),
-    "pingpong": ("pipes", 0.01),  # one pair on any number of CPUs
-    "memory": ("memory", 1.0),
-    "pinned": ("pinned", 1.0),
-    "browser": ("browser", 4.0),
-}
-SHAPES = ("few", "chain30", "workers", "cpubound", "unlocked", "fps240", "desktop")
 
 
 def show(cell: Cell) -> str:
@@ -91,44 +79,67 @@ HEAD = (
 )
 
 
-class Stage:
-    """The attached scheduler. `switch` replaces it only for a contender with another one."""
+class Attached:
+    """A sched_ext object file, attached from construction to close(). Raises BenchError."""
 
-    def __init__(self, *, attached: bool) -> None:
-        self._attached: Attached | None = None
-        self._now = OURS if attached else ""
-
-    def switch(self, scheduler: str) -> None:
-        """Attach a contender's scheduler. Raises BenchError."""
-        if scheduler == self._now:
-            return
-        self.close()
-        if scheduler == OURS:
-            query("start")
-            wait_kernel(OURS)
-        elif scheduler:
-            self._attached = Attached(_object(scheduler))
-            wait_kernel(None)
-        self._now = scheduler
+    def __init__(self, path: Path) -> None:
+        with ExitStack() as stack:
+            try:
+                obj = stack.enter_context(Object.open(path))
+                ops = [m for m in obj.maps.values() if m.type == _MAP_TYPE_STRUCT_OPS]
+                if len(ops) != 1:
+                    raise BenchError(
+                        f"{path} has {len(ops)} struct_ops maps", hint="exactly one is needed"
+                    )
+                obj.load()
+                stack.enter_context(ops[0].attach_struct_ops())
+            except BpfError as e:
+                raise BenchError(str(e), errno=e.errno) from e
+            self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Return to the kernel's own scheduler. Idempotent."""
+        """Detach and unload; idempotent."""
+        self._stack.close()
+
+
+class ObjectStage(Stage):
+    """A stage on which object files can be attached too."""
+
+    def __init__(self, *, attached: bool) -> None:
+        super().__init__(attached=attached)
+        self._attached: Attached | None = None
+
+    def _attach(self, scheduler: str) -> None:
+        if scheduler == OURS:
+            super()._attach(scheduler)
+        else:
+            path = Path(scheduler) if "/" in scheduler else find_object(scheduler)
+            self._attached = Attached(path)
+            wait_kernel(None)
+
+    def _detach(self) -> None:
         attached, self._attached = self._attached, None
         if attached is not None:
             attached.close()
-        elif self._now == OURS:
-            query("stop")
-        self._now = ""
-        if kernel_has_sched_ext():
-            wait_kernel("")
+        else:
+            super()._detach()
 
 
-def _object(scheduler: str) -> Path:
-    if "/" in scheduler:
-        return Path(scheduler)
-    from scx_gamer.libbpf import find_object
-
-    return find_object(scheduler)
+@contextmanager
+def scope(name: str) -> Iterator[tuple[str, ...]]:
+    """A cgroup with the cpu controller; yields the prefix of a command that runs in it. Raises BenchError."""
+    path = _CGROUP / f"scx-gamer-bench-{name}.scope"
+    try:
+        if "cpu" not in (_CGROUP / "cgroup.controllers").read_text().split():
+            raise BenchError(f"{_CGROUP} has no cpu controller", hint="boot with cgroup v2")
+        (_CGROUP / "cgroup.subtree_control").write_text("+cpu")
+        path.mkdir()
+    except OSError as e:
+        raise BenchError(f"{path} could not be made: {e.strerror}", errno=e.errno or 0) from e
+    try:
+        yield "sh", "-c", f'echo $$ >{path}/cgroup.procs && exec "$0" "$@"'
+    finally:
+        path.rmdir()
 
 
 def run_matrix(
@@ -142,7 +153,7 @@ def run_matrix(
         if session is not None:
             session.wait_scheduler(OURS)
             stack.enter_context(start_mouse(1000))
-        stage = Stage(attached=session is not None)
+        stage = ObjectStage(attached=session is not None)
         stack.callback(stage.close)
         for load in loads:
             kind, per_cpu = LOADS[load]
@@ -182,6 +193,12 @@ def write_json(path: Path, cells: Sequence[Cell]) -> None:
     os.replace(scratch, path)
 
 
+def cell_of(values: dict[str, Any]) -> Cell:
+    """Return the cell of its json(). Raises TypeError for unknown fields."""
+    latencies = {key: Quantiles(**values[key]) for key in ("frame_latency_us", "input_latency_us")}
+    return Cell(**{**values, **latencies})
+
+
 def _names(text: str, known: Sequence[str], what: str) -> list[str]:
     names = [n.strip() for n in text.split(",") if n.strip()]
     for name in names:
@@ -193,7 +210,7 @@ def _names(text: str, known: Sequence[str], what: str) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scx_gamer.bench.matrix", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.vm.lockstep.matrix", description=__doc__)
     parser.add_argument("--loads", default="none,hogs-2,pipes")
     parser.add_argument("--shapes", default="few")
     parser.add_argument("--schedulers", default="default,scx_gamer")

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from scx_gamer.bench.cells import Cell
+from scx_gamer.bench.session import OURS
 
-OURS = "scx_gamer"
 UNMARKED = "unmarked"
 
 
