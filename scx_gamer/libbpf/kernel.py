@@ -9,8 +9,11 @@ from __future__ import annotations
 import ctypes as C
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from scx_gamer.libbpf._native import native
 from scx_gamer.libbpf.btf import KIND_ENUM, KIND_ENUM64, KIND_FUNC, KIND_STRUCT
@@ -19,6 +22,10 @@ from scx_gamer.system.closing import Closing
 
 BTF = Path("/sys/kernel/btf/vmlinux")
 BTF_HINT = "use a kernel with CONFIG_DEBUG_INFO_BTF=y"
+LINK_CGROUP, LINK_STRUCT_OPS = 3, 9  # enum bpf_link_type
+CGROUP_TYPES = {"ingress": 0, "egress": 1, "sock_create": 2}  # enum bpf_attach_type
+
+Info = TypeVar("Info", bound=C.Structure)
 
 
 class _BtfType(C.Structure):
@@ -175,30 +182,25 @@ class _BtfInfo(C.Structure):
     ]
 
 
-LINK_RAW_TRACEPOINT, LINK_TRACING, LINK_CGROUP, LINK_STRUCT_OPS = 1, 2, 3, 9  # enum bpf_link_type
-CGROUP_TYPES = {"ingress": 0, "egress": 1, "sock_create": 2}  # enum bpf_attach_type
-
-
 def prog_info(fd: int) -> dict[str, int | str]:
     """Return id, name, verified_insns, run_time_ns, run_cnt and recursion_misses of a loaded program. Raises BpfError.
 
     recursion_misses counts events for which it was not run because it was already running on that CPU.
     """
-    info = _ProgInfo()
-    _info(fd, info)
-    return {
-        "id": info.id,
-        "name": info.name.decode("ascii", "replace"),
-        "verified_insns": info.verified_insns,
-        "run_time_ns": info.run_time_ns,
-        "run_cnt": info.run_cnt,
-        "recursion_misses": info.recursion_misses,
-    }
+    info = _info(fd, _ProgInfo())
+    fields = ("id", "verified_insns", "run_time_ns", "run_cnt", "recursion_misses")
+    return {"name": _text(info.name), **{field: getattr(info, field) for field in fields}}
 
 
-def _info(fd: int, info: C.Structure) -> None:
+def _info(fd: int, info: Info) -> Info:
+    """Fill in the information about an object. Raises BpfError."""
     size = C.c_uint32(C.sizeof(info))
     native().check("BPF object info", "bpf_obj_get_info_by_fd", fd, C.byref(info), C.byref(size))
+    return info
+
+
+def _text(name: bytes) -> str:
+    return name.decode("ascii", "replace")
 
 
 def ids(kind: str) -> list[int]:
@@ -220,77 +222,49 @@ def names(kind: str) -> dict[int, str]:
     A link has the name of its program or map. BTF of kernel modules is left out; BTF with our types is named `scxg`. An
     object that is freed meanwhile is left out.
     """
-    describe = {"prog": _prog_name, "map": _map_name, "link": _link_name, "btf": _btf_name}[kind]
     found: dict[int, str] = {}
     for number in ids(kind):
-        fd = native()(f"bpf_{kind}_get_fd_by_id", number)
-        if fd < 0:
-            continue
-        try:
-            name = describe(fd)
-        except BpfError:
-            continue
-        finally:
-            os.close(fd)
-        if name is not None:
-            found[number] = name
+        with suppress(BpfError), _opened(kind, number) as fd:
+            name = None if fd is None else _name(kind, fd)
+            if name is not None:
+                found[number] = name
     return found
 
 
-def _name_of(kind: str, number: int) -> str:
+@contextmanager
+def _opened(kind: str, number: int) -> Iterator[int | None]:
+    """Yield a descriptor of the object with this id; None if the object was freed meanwhile."""
     fd = native()(f"bpf_{kind}_get_fd_by_id", number)
     if fd < 0:
-        return f"{kind} {number}"
+        yield None
+        return
     try:
-        return _map_name(fd) if kind == "map" else _prog_name(fd)
+        yield fd
     finally:
         os.close(fd)
 
 
-def _prog_name(fd: int) -> str:
-    info = _ProgInfo()
-    _info(fd, info)
-    return str(info.name.decode("ascii", "replace"))
-
-
-def _map_name(fd: int) -> str:
-    info = _MapInfo()
-    _info(fd, info)
-    return str(info.name.decode("ascii", "replace"))
-
-
-def _link_name(fd: int) -> str:
-    info = _LinkInfo()
-    _info(fd, info)
-    if info.type == LINK_STRUCT_OPS:
-        return _name_of("map", info.struct_ops_map_id)
-    return _name_of("prog", info.prog_id)
-
-
-def link_types() -> dict[str, int]:
-    """Return the name of each link's program or map → its enum bpf_link_type. Raises BpfError."""
-    found: dict[str, int] = {}
-    for number in ids("link"):
-        fd = native()("bpf_link_get_fd_by_id", number)
-        if fd < 0:
-            continue
-        try:
-            info = _LinkInfo()
-            _info(fd, info)
-            found[_link_name(fd)] = info.type
-        finally:
-            os.close(fd)
-    return found
+def _name(kind: str, fd: int) -> str | None:
+    if kind == "prog":
+        return _text(_info(fd, _ProgInfo()).name)
+    if kind == "map":
+        return _text(_info(fd, _MapInfo()).name)
+    if kind == "btf":
+        return _btf_name(fd)
+    info = _info(fd, _LinkInfo())
+    of, number = (
+        ("map", info.struct_ops_map_id) if info.type == LINK_STRUCT_OPS else ("prog", info.prog_id)
+    )
+    with _opened(of, number) as target:
+        return f"{of} {number}" if target is None else _name(of, target)
 
 
 def _btf_name(fd: int) -> str | None:
-    info = _BtfInfo()
-    _info(fd, info)
+    info = _info(fd, _BtfInfo())
     if info.kernel_btf:
         return None
     blob = C.create_string_buffer(info.btf_size)
-    again = _BtfInfo(btf=C.addressof(blob), btf_size=info.btf_size)
-    _info(fd, again)
+    _info(fd, _BtfInfo(btf=C.addressof(blob), btf_size=info.btf_size))
     return "scxg" if b"scxg_" in blob.raw else ""
 
 
@@ -322,42 +296,37 @@ def programs_on(cgroup_fd: int, attach_type: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class CgroupLink:
-    """A link of a program to a cgroup. `cgroup` is 0 after the cgroup was removed."""
+class LinkFacts:
+    """A link of a program. `cgroup`: of a LINK_CGROUP, 0 after the cgroup was removed."""
 
     id: int
+    type: int  # enum bpf_link_type
     program: int
     cgroup: int
 
 
-def cgroup_links() -> list[CgroupLink]:
-    """Return all links to cgroups. Raises BpfError, also for EPERM."""
+def links() -> list[LinkFacts]:
+    """Return all links. Raises BpfError, also for EPERM."""
     found = []
     for number in ids("link"):
-        fd = native()("bpf_link_get_fd_by_id", number)
-        if fd < 0:  # closed between the two calls
-            continue
-        try:
-            info = _LinkInfo()
-            _info(fd, info)
-        finally:
-            os.close(fd)
-        if info.type == LINK_CGROUP:
-            cgroup = info.struct_ops_map_id | info.pad2 << 32  # a u64 of the same union
-            found.append(CgroupLink(info.id, info.prog_id, cgroup))
+        with _opened("link", number) as fd:
+            if fd is not None:
+                info = _info(fd, _LinkInfo())
+                cgroup = info.struct_ops_map_id | info.pad2 << 32  # a u64 of the same union
+                found.append(LinkFacts(info.id, info.type, info.prog_id, cgroup))
     return found
 
 
-def detach_link(number: int) -> bool:
-    """Detach a link by its id, even if another process holds it. Return False if there is no such link."""
-    fd = native()("bpf_link_get_fd_by_id", number)
-    if fd < 0:
-        return False
-    try:
-        native().check(f"detaching link {number}", "bpf_link_detach", fd)
-    finally:
-        os.close(fd)
-    return True
+def cgroup_links() -> list[LinkFacts]:
+    """Return all links to cgroups. Raises BpfError, also for EPERM."""
+    return [link for link in links() if link.type == LINK_CGROUP]
+
+
+def detach_link(number: int) -> None:
+    """Detach a link by its id, even if another process holds it; one that is gone is detached. Raises BpfError."""
+    with _opened("link", number) as fd:
+        if fd is not None:
+            native().check(f"detaching link {number}", "bpf_link_detach", fd)
 
 
 def detach_program(program: int, cgroup_fd: int, attach_type: int) -> None:

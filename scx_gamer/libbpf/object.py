@@ -8,7 +8,7 @@ import errno
 import mmap
 import os
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +26,7 @@ from scx_gamer.libbpf._native import (
     trim_heap,
 )
 from scx_gamer.libbpf.abi import Layout, Mapped, format_code
-from scx_gamer.libbpf.btf import Btf
+from scx_gamer.libbpf.btf import Btf, Field
 from scx_gamer.libbpf.errors import BpfError
 from scx_gamer.system.closing import Closing
 
@@ -180,6 +180,14 @@ class Map:
         except OSError as err:
             raise BpfError(f"map {self.name}: mmap", err.errno or 0) from err
         return Mapped(memory, layout, stride, self.max_entries)
+
+    def write_initial(self, writes: Iterable[tuple[int, bytes]]) -> None:
+        """Write bytes at offsets into the value that the map will have after the load."""
+        size = C.c_size_t()
+        address = native().pointer(self.name, "bpf_map__initial_value", self._handle, C.byref(size))
+        memory = memoryview((C.c_char * size.value).from_address(address)).cast("B")
+        for offset, data in writes:
+            memory[offset : offset + len(data)] = data
 
     def attach_struct_ops(self) -> Link:
         """Register a struct_ops map. Raises BpfError, with EBUSY if another scheduler is loaded."""
@@ -350,50 +358,29 @@ class Object(Closing):
         section = next((m for name, m in self.maps.items() if name.endswith(".rodata")), None)
         if section is None:
             raise BpfError(f"{self.path.name} has no .rodata")
-        size = C.c_size_t()
-        address = native().pointer(
-            "rodata", "bpf_map__initial_value", section._handle, C.byref(size)
-        )
-        memory = memoryview((C.c_char * size.value).from_address(address)).cast("B")
         variables = self.btf.variables(".rodata")
         writes: list[tuple[int, bytes]] = []  # check all of them before the first write
         for name, value in values.items():
             field = variables.get(name)
             if field is None:
                 raise BpfError(f"{self.path.name} has no constant {name}")
-            elements = [value] if isinstance(value, int) else list(value)
+            elements = [value] if isinstance(value, int) else value
             if len(elements) > (field.count or 1):
                 raise BpfError(
                     f"constant {name} has {field.count or 1} elements, not {len(elements)}"
                 )
-            try:
-                data = struct.pack(f"<{len(elements)}{format_code(field)}", *elements)
-            except struct.error as err:
-                raise BpfError(f"constant {name}: {err}") from err
-            writes.append((field.offset, data))
-        for offset, data in writes:
-            memory[offset : offset + len(data)] = data
+            writes.append(_packed(f"constant {name}", field, elements))
+        section.write_initial(writes)
 
     def set_struct_ops(self, map_name: str, struct_name: str, **members: int) -> None:
         """Write scalar members of a struct_ops map, before the load only. Raises BpfError."""
         self._owner.require_open(map_name)
         if self._loaded:
             raise BpfError(f"{map_name} cannot change after the load")
-        layout = self.btf.struct(struct_name)
-        size = C.c_size_t()
-        address = native().pointer(
-            map_name, "bpf_map__initial_value", self.maps[map_name]._handle, C.byref(size)
+        fields = self.btf.struct(struct_name).fields
+        self.maps[map_name].write_initial(
+            [_packed(f"{map_name}.{name}", fields[name], [v]) for name, v in members.items()]
         )
-        memory = memoryview((C.c_char * size.value).from_address(address)).cast("B")
-        writes: list[tuple[int, bytes]] = []
-        for name, value in members.items():
-            field = layout.fields[name]
-            try:
-                writes.append((field.offset, struct.pack(f"<{format_code(field)}", value)))
-            except struct.error as err:
-                raise BpfError(f"{map_name}.{name}: {err}") from err
-        for offset, data in writes:
-            memory[offset : offset + len(data)] = data
 
     def load(self, shared: Mapping[str, Map] = MappingProxyType({})) -> None:
         """Create the maps, but for those that `shared` has by the same name, and verify the programs.
@@ -421,6 +408,14 @@ class Object(Closing):
         if handle:
             native()("bpf_object__close", handle)
             trim_heap()
+
+
+def _packed(what: str, field: Field, values: Sequence[int]) -> tuple[int, bytes]:
+    """Return the offset of a field and the bytes of its first elements. Raises BpfError."""
+    try:
+        return field.offset, struct.pack(f"<{len(values)}{format_code(field)}", *values)
+    except struct.error as err:
+        raise BpfError(f"{what}: {err}") from err
 
 
 @contextmanager

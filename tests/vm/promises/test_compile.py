@@ -49,7 +49,7 @@ def test_a_compile_takes_as_long_as_without(desk: Desk) -> None:
     project(folder)
     compile_s(folder)  # reads the compiler into memory
     took: tuple[list[float], list[float]] = ([], [])  # without, with
-    assert not kernel.link_types(), "no supervisor runs"
+    assert not kernel.links(), "no supervisor runs"
     for _ in range(PAIRS // 2):  # one pair begins without it, the next with it
         took[0].append(compile_s(folder))
         with start_supervisor(SupervisorOptions(mode="auto"), env=desk.env, state="idle") as sup:
