@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scx_gamer.cli import output
+from scx_gamer.cli import output, remote
 from scx_gamer.cli.options import Json
 from scx_gamer.system.exit_codes import FAILED
 from scx_gamer.system.text import printable
@@ -65,7 +65,6 @@ def plan_of(minutes: float, seconds: float) -> Plan:
 
 
 def _compare(wanted: str, minutes: float, seconds: float, *, as_json: bool) -> None:
-    from scx_gamer.cli import remote
     from scx_gamer.compare import words
     from scx_gamer.compare.blocks import Comparison
     from scx_gamer.compare.live import LiveStage

@@ -21,10 +21,10 @@ def run(mode: str | None, config: str | None, give_back: bool = False) -> int:
     settings = load(None if config is None else Path(config))
     if mode is not None:
         settings = settings.with_mode(mode)
-    from scx_gamer.libbpf import Abi, find_object, object_btf
+    from scx_gamer.libbpf import shipped_abi
     from scx_gamer.service import supervisor
 
-    settings.check_tunables(Abi(object_btf(find_object("observe"))).constants)
+    settings.check_tunables(shipped_abi().constants)
     return supervisor.main(settings)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from scx_gamer.cli import output
+from scx_gamer.cli import output, remote
 from scx_gamer.cli.options import Json
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _readers(found: list[DeviceInfo]) -> Mapping[str, int]:
 
     if os.geteuid() != 0:
         return {}
-    status = _ask("status")
+    status = remote.ask("status")
     pid = status.get("pid") if isinstance(status, dict) else None
     nodes = {info.event for info in found if info.event and info.lanes.each()}
     return holders(nodes, but=pid if isinstance(pid, int) else 0)
@@ -93,20 +93,9 @@ def _state(entry: Mapping[str, object]) -> str:
     return "-"
 
 
-def _ask(operation: str) -> object:
-    """Return a running supervisor's answer; None when none answers."""
-    from scx_gamer import control
-    from scx_gamer.cli import remote
-
-    try:
-        return remote.request(operation)
-    except (control.ControlError, OSError):
-        return None
-
-
 def _watched() -> dict[int, dict[str, object]]:
     """Return the answer of a running supervisor about its devices; empty when none answers."""
-    answer = _ask("devices")
+    answer = remote.ask("devices")
     return {
         d["number"]: {key: d.get(key) for key in ("path", "rate_hz", "grabbed")}
         for d in (answer if isinstance(answer, list) else ())

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scx_gamer.cli import output
+from scx_gamer.cli import output, remote
 from scx_gamer.cli.options import Json
 from scx_gamer.system.text import printable
 
@@ -20,7 +20,6 @@ def register(app: typer.Typer) -> None:
     def metrics_() -> None:
         """Print one scrape of the running supervisor."""
         from scx_gamer import metrics
-        from scx_gamer.cli import remote
 
         print(metrics.text_of(remote.request("snapshot")), end="")
 

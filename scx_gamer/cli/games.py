@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from scx_gamer.cli import output
+from scx_gamer.cli import output, remote
 from scx_gamer.cli.options import Json, Pid
 from scx_gamer.system import procfs
 
@@ -27,8 +27,6 @@ def register(app: typer.Typer) -> None:
     @group.command("list")
     def list_(as_json: Json = False) -> None:
         """List the games the supervisor knows."""
-        from scx_gamer.cli import remote
-
         games = remote.request("games")
         if as_json:
             output.as_json(games)
@@ -43,22 +41,16 @@ def register(app: typer.Typer) -> None:
     @group.command("add")
     def add(pid: Pid) -> None:
         """Make a running process, and what it starts, a game."""
-        from scx_gamer.cli import remote
-
         remote.request("game_add", pid=pid)
 
     @group.command("remove")
     def remove(pid: Pid) -> None:
         """Take back what add said, or say that a game that was found is none."""
-        from scx_gamer.cli import remote
-
         remote.request("game_remove", pid=pid)
 
     @group.command("explain")
     def explain(pid: Pid, as_json: Json = False) -> None:
         """Say why a process is a game or is none: evidence, tree, classes and threads."""
-        from scx_gamer.cli import remote
-
         answer = remote.request("explain", pid=pid)
         if isinstance(answer, dict) and answer.get("threads_earlier"):
             time.sleep(SEEN_S)
@@ -76,8 +68,6 @@ def register(app: typer.Typer) -> None:
         as_json: Json = False,
     ) -> None:
         """Say why nothing is found while you play: the processes most like a game, and the facts they lack."""
-        from scx_gamer.cli import remote
-
         answers = [remote.request("explain", pid=pid) for pid in likeliest(name)]
         if as_json:
             output.as_json(answers)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scx_gamer import control
 from scx_gamer.cli import output
 from scx_gamer.cli.options import Json
 from scx_gamer.config.network import format_rate
@@ -63,8 +64,6 @@ def register(app: typer.Typer) -> None:
         ] = "cgroup",
     ) -> None:
         """Limit a program's traffic to a rate now."""
-        from scx_gamer import control
-
         asked: dict[str, Any] = {
             "target": target,
             "down": down,
@@ -85,8 +84,6 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """End a limit set by `net limit`, or all of them."""
-        from scx_gamer import control
-
         try:
             answer = control.request("net_release", target=target)
         except control.ControlError as err:
@@ -100,8 +97,6 @@ def register(app: typer.Typer) -> None:
     @group.command("status")
     def status(as_json: Json = False) -> None:
         """Show the limits, their targets and the limited traffic."""
-        from scx_gamer import control
-
         answer = control.request("net_status")
         if as_json:
             output.as_json(answer)
@@ -113,8 +108,6 @@ def register(app: typer.Typer) -> None:
 
 def _rates(seconds: float) -> list[dict[str, Any]]:
     """Return the rates of each cgroup between two readings of the meter."""
-    from scx_gamer import control
-
     first = control.request("net_measure")
     if sys.stderr.isatty():
         print(f"measuring for {seconds:g} s ...", end="\r", file=sys.stderr, flush=True)

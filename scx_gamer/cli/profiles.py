@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scx_gamer.cli import output
+from scx_gamer.cli import output, remote
 from scx_gamer.cli.options import Json
 from scx_gamer.system.exit_codes import BAD_CONFIG
 
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
     @group.command("list")
     def list_(as_json: Json = False) -> None:
         """List the profiles, the games each one is for, and the active one."""
-        found, _limits = _load()
+        found = _load()
         active = _active()
         rows = [
             {
@@ -41,19 +41,10 @@ def register(app: typer.Typer) -> None:
         if as_json:
             output.as_json({"profiles": rows, "errors": [str(e) for e in found.errors]})
             return
+        head = ("name", "title", "for", "settings", "origin")
         output.table(
-            ("", "NAME", "TITLE", "FOR", "SETTINGS", "ORIGIN"),
-            (
-                (
-                    "*" if r["active"] else "",
-                    r["name"],
-                    r["title"],
-                    r["for"],
-                    r["settings"],
-                    r["origin"],
-                )
-                for r in rows
-            ),
+            ["", *(h.upper() for h in head)],
+            (["*" if row["active"] else "", *(row[h] for h in head)] for row in rows),
         )
         for error in found.errors:
             print(f"invalid: {error}")
@@ -61,7 +52,7 @@ def register(app: typer.Typer) -> None:
     @group.command("show")
     def show(name: str, as_json: Json = False) -> None:
         """Show the games, settings, reasons and files of a profile."""
-        found, _limits = _load()
+        found = _load()
         profile = found.get(name)
         if as_json:
             output.as_json(_as_dict(profile))
@@ -105,8 +96,6 @@ def register(app: typer.Typer) -> None:
         as_json: Json = False,
     ) -> None:
         """Use a profile from now on; auto returns to the profile of the running game."""
-        from scx_gamer.cli import remote
-
         answer = remote.request("profile_set", name=name, sticky=not once)
         if as_json:
             output.as_json(answer)
@@ -123,9 +112,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Show the differences between a profile and the configuration or another profile."""
         from scx_gamer.config.settings import load as load_config
-        from scx_gamer.profiles import diff
+        from scx_gamer.profiles import Difference, diff
 
-        found, _limits = _load()
+        found = _load()
         config = load_config()
         base: dict[str, object] = {
             "mode": config.mode,
@@ -135,8 +124,6 @@ def register(app: typer.Typer) -> None:
         right = found.get(other or name)
         changed = diff(left, right)
         if other:  # a setting of the first profile alone returns to the configuration's value
-            from scx_gamer.profiles import Difference
-
             changed += [
                 Difference(setting, value, base.get(setting), f"set by {name} alone")
                 for setting, value in found.get(name).settings.items()
@@ -162,27 +149,20 @@ def register(app: typer.Typer) -> None:
 
 def _limits() -> Limits:
     from scx_gamer.config.settings import tunable_limits
-    from scx_gamer.libbpf import Abi, find_object, object_btf
+    from scx_gamer.libbpf import shipped_abi
 
-    return tunable_limits(Abi(object_btf(find_object("observe"))).constants)
+    return tunable_limits(shipped_abi().constants)
 
 
-def _load() -> tuple[ProfileSet, Limits]:
+def _load() -> ProfileSet:
     from scx_gamer.profiles import folders, load
 
-    limits = _limits()
-    return load(limits, *folders()), limits
+    return load(_limits(), *folders())
 
 
 def _active() -> str:
     """Return the active profile of the running supervisor; empty without one."""
-    from scx_gamer import control
-    from scx_gamer.cli import remote
-
-    try:
-        answer = remote.request("status")
-    except (control.ControlError, OSError):
-        return ""
+    answer = remote.ask("status")
     profile = answer.get("profile") if isinstance(answer, dict) else None
     return str(profile.get("active", "")) if isinstance(profile, dict) else ""
 
@@ -222,7 +202,7 @@ def _validate(files: list[Path] | None) -> list[ConfigError]:
     from scx_gamer.profiles.load import MAX_BYTES
 
     if not files:
-        found, _ = _load()
+        found = _load()
         return [*found.errors, *check_set(found), *without_reason(found)]
     limits = _limits()
     errors: list[ConfigError] = []

@@ -63,6 +63,14 @@ def request(op: str, *, timeout_s: float | None = None, **args: Any) -> Any:
             raise bus_error from None
 
 
+def ask(op: str) -> Any:
+    """Return the result of an operation without arguments; None where no supervisor answers it."""
+    try:
+        return request(op)
+    except (ControlError, OSError):
+        return None
+
+
 def _by_socket(op: str, timeout_s: float | None, args: Mapping[str, Any]) -> Any:
     return control.request(op, timeout_s=timeout_s or _TIMEOUT_S, **args)
 

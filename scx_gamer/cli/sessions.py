@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scx_gamer import control
 from scx_gamer.cli import output
 from scx_gamer.cli.commands import UsageError
 from scx_gamer.cli.options import Json
@@ -143,8 +144,6 @@ def register(app: typer.Typer) -> None:
 
 def _ask(op: str, **args: Any) -> Any:
     """Ask the supervisor. While none runs, root reads the database itself."""
-    from scx_gamer import control
-
     try:
         return control.request(op, **args)
     except control.ControlError as err:

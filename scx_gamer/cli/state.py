@@ -7,7 +7,8 @@ import shutil
 import sys
 import time
 
-from scx_gamer.cli import output
+from scx_gamer import control
+from scx_gamer.cli import output, remote
 from scx_gamer.cli.commands import UsageError
 from scx_gamer.system.exit_codes import NOT_RUNNING
 
@@ -43,8 +44,7 @@ def restart() -> int:
 
 def _show(form: str, *, clear: bool) -> None:
     """Print the status once, as the option `form` wants it. With `clear`, no supervisor is a state, and no error."""
-    from scx_gamer import control
-    from scx_gamer.cli import remote, summary
+    from scx_gamer.cli import summary
     from scx_gamer.service import hud
 
     try:
@@ -71,8 +71,6 @@ def _show(form: str, *, clear: bool) -> None:
 
 
 def _request(op: str) -> int:
-    from scx_gamer.cli import remote
-
     answer = remote.request(op)
     state = answer.get("state") if isinstance(answer, dict) else None
     if state:

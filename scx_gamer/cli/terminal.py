@@ -11,7 +11,7 @@ import sys
 import termios
 import time
 import tty
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 from scx_gamer.system.errors import ScxGamerError
@@ -64,12 +64,7 @@ class Terminal:
         self._enter_screen()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._leave_screen()

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from scx_gamer.cli import remote
+from scx_gamer.control import ControlError
+
 if TYPE_CHECKING:
     from scx_gamer.control.snapshot import SnapshotBody
-
 
 _FIRST_S = 0.5  # until the first rates
 
@@ -39,15 +41,12 @@ def register(app: typer.Typer) -> None:
 
 
 def _snapshot() -> SnapshotBody:
-    from scx_gamer.cli import remote
-
     answer = remote.request("snapshot")
     return cast("SnapshotBody", answer if isinstance(answer, dict) else {})
 
 
 def _watch(terminal: Any, first: SnapshotBody, delay: float) -> None:
     from scx_gamer.cli import topview
-    from scx_gamer.control import ControlError
     from scx_gamer.metrics import shipped_names
 
     classes = shipped_names().classes

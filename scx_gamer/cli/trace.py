@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scx_gamer.cli import output
+from scx_gamer.cli import output, remote
 from scx_gamer.cli.options import Json
 from scx_gamer.system.exit_codes import USAGE
 from scx_gamer.system.text import printable
@@ -65,7 +65,6 @@ def _game(pid: int | None) -> int:
     """Return `pid`, or the first game that the supervisor knows. Raises TraceError if no game runs."""
     if pid is not None:
         return pid
-    from scx_gamer.cli import remote
     from scx_gamer.trace import TraceError
 
     games = remote.request("games")

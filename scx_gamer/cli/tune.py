@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scx_gamer import __version__
-from scx_gamer.cli import output
+from scx_gamer.cli import output, remote
 from scx_gamer.cli.compare import Now, Shortest, Wanted, check_named, find_game, plan_of
 from scx_gamer.cli.options import Json
 from scx_gamer.system.exit_codes import NO_PERMISSION, USAGE
@@ -67,8 +67,6 @@ def register(app: typer.Typer) -> None:
 
 
 def _games() -> list[GameFacts]:
-    from scx_gamer.cli import remote
-
     found: list[GameFacts] = remote.request("games")
     return found
 
@@ -122,17 +120,16 @@ class Session:
 
     def run(self, plan: Plan) -> None:
         """Go on with the course of the game until it is done or the time is over. Raises ScxGamerError."""
-        from scx_gamer.cli import remote
         from scx_gamer.compare.blocks import TimeOverError
         from scx_gamer.compare.live import TrialStage
         from scx_gamer.config.settings import tunable_limits
-        from scx_gamer.libbpf import Abi, find_object, object_btf
+        from scx_gamer.libbpf import shipped_abi
         from scx_gamer.profiles import folders
         from scx_gamer.system.paths import paths
         from scx_gamer.tune import dropin, store
         from scx_gamer.tune.course import Tuner, trials
 
-        constants = Abi(object_btf(find_object("observe"))).constants
+        constants = shipped_abi().constants
         limits = tunable_limits(constants)
         defaults = {name: constants[f"SCXG_DEF_{name.upper()}"] for name in limits}
         self._check_names(limits)

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from scx_gamer.doctor.model import INFO, OK, WARN, Finding
-from scx_gamer.libbpf import Abi, BpfError, find_object, object_btf
+from scx_gamer.libbpf import BpfError, shipped_abi
 from scx_gamer.scheduler.attached import kept_controls
 from scx_gamer.system import inotify, procfs
 from scx_gamer.system.files import read_text
@@ -113,7 +113,7 @@ def frequency_controls(mount: Path | None = None) -> Iterator[Finding]:
 
 def nice_values(pids: Iterable[int] | None = None) -> Iterator[Finding]:
     """Processes whose nice value has no effect while a game is active: neither 0 nor background."""
-    background = Abi(object_btf(find_object("observe")))["BACKGROUND_NICE"]
+    background = shipped_abi()["BACKGROUND_NICE"]
     found: list[str] = []
     for pid in procfs.pids() if pids is None else pids:
         try:

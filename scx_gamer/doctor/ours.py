@@ -12,7 +12,7 @@ from scx_gamer.config.settings import ConfigError, load, tunable_limits
 from scx_gamer.control.gpu import gpu_text
 from scx_gamer.doctor import privileges
 from scx_gamer.doctor.model import FAIL, INFO, OK, WARN, Finding
-from scx_gamer.libbpf import Abi, find_object, object_btf
+from scx_gamer.libbpf import shipped_abi
 from scx_gamer.system.exit_codes import BAD_CONFIG, NOT_RUNNING
 from scx_gamer.system.paths import paths
 from scx_gamer.system.text import printable
@@ -52,7 +52,7 @@ def configuration() -> Iterator[Finding]:
     """The files in /etc."""
     try:
         settings = load()
-        settings.check_tunables(Abi(object_btf(find_object("observe"))).constants)
+        settings.check_tunables(shipped_abi().constants)
     except ConfigError as error:
         where_what = f"{error.where}: {error.what}"
         yield Finding(FAIL, "configuration", where_what, error.hint, BAD_CONFIG)
@@ -149,7 +149,7 @@ def profiles() -> Iterator[Finding]:
     """The profiles, shipped and in /etc."""
     from scx_gamer import profiles as room
 
-    limits = tunable_limits(Abi(object_btf(find_object("observe"))).constants)
+    limits = tunable_limits(shipped_abi().constants)
     found = room.load(limits, *room.folders())
     for error in (*found.errors, *room.check_set(found)):
         yield Finding(FAIL, "profiles", f"{error.where}: {error.what}", error.hint, BAD_CONFIG)

@@ -9,7 +9,16 @@ from scx_gamer.libbpf.abi import Abi, Layout, Mapped, StructView
 from scx_gamer.libbpf.btf import Btf, Field, StructLayout, object_btf
 from scx_gamer.libbpf.errors import BpfError, LibbpfTooOld
 from scx_gamer.libbpf.kernel import KernelBtf
-from scx_gamer.libbpf.object import Link, Map, Object, Program, Runner, attaching, find_object
+from scx_gamer.libbpf.object import (
+    Link,
+    Map,
+    Object,
+    Program,
+    Runner,
+    attaching,
+    find_object,
+    shipped_abi,
+)
 from scx_gamer.libbpf.rings import RingBuffer, UserRing
 
 __all__ = [
@@ -33,4 +42,5 @@ __all__ = [
     "attaching",
     "find_object",
     "object_btf",
+    "shipped_abi",
 ]

@@ -25,8 +25,8 @@ from scx_gamer.libbpf._native import (
     native,
     trim_heap,
 )
-from scx_gamer.libbpf.abi import Layout, Mapped, format_code
-from scx_gamer.libbpf.btf import Btf, Field
+from scx_gamer.libbpf.abi import Abi, Layout, Mapped, format_code
+from scx_gamer.libbpf.btf import Btf, Field, object_btf
 from scx_gamer.libbpf.errors import BpfError
 from scx_gamer.system.closing import Closing
 
@@ -42,6 +42,11 @@ def find_object(name: str) -> Path:
     raise BpfError(
         f"BPF object {name} is not built", hint="run make bpf, or install the package again"
     )
+
+
+def shipped_abi() -> Abi:
+    """Return the constants and structs of the objects that are installed. Raises BpfError."""
+    return Abi(object_btf(find_object("observe")))
 
 
 class Link(Closing):

@@ -35,9 +35,9 @@ class Names:
 @functools.cache
 def shipped_names() -> Names:
     """Names of the enums in the object that is loaded. Raises BpfError without one."""
-    from scx_gamer.libbpf import Abi, find_object, object_btf
+    from scx_gamer.libbpf import shipped_abi
 
-    abi = Abi(object_btf(find_object("observe")))
+    abi = shipped_abi()
     return Names(abi.names("class"), abi.names("msg"), abi.names("path"))
 
 
