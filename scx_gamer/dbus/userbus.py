@@ -7,7 +7,6 @@ import asyncio
 import typing
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from scx_gamer.system.errors import ScxGamerError
@@ -67,9 +66,7 @@ class UserBus:
         self._ended = asyncio.ensure_future(self._bus.wait_for_disconnect())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._bus.disconnect()
         if self._ended is not None:
             await asyncio.wait([self._ended], timeout=1)

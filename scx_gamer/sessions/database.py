@@ -16,11 +16,11 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from scx_gamer.sessions import SessionError
 from scx_gamer.sessions.record import CUT, MAX_TEXT, RUNNING, STATES, Session, parse
+from scx_gamer.system.closing import Closing
 from scx_gamer.system.text import printable
 
 log = logging.getLogger(__name__)
@@ -78,17 +78,15 @@ class Sample(NamedTuple):
 _FIELDS: tuple[tuple[str, ...], ...] = ((), (), Sample._fields[:-2], Sample._fields)
 
 
-class Database:
+class Database(Closing):
     """An open database; `create` makes or upgrades it, else it is only read."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path, self._writes = path, create
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             if create:
-                # its log and index files take over the mode
-                os.close(
-                    os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-                )
+                os.close(os.open(path, flags, 0o600))  # its log and index files take over the mode
         except OSError as err:
             raise SessionError(f"cannot open {path}: {err.strerror}", err.errno or 0) from err
         with _translated(path):
@@ -135,14 +133,6 @@ class Database:
         if version < 0:  # 32 bits of the file's header, which sqlite does not check
             raise sqlite3.DatabaseError(f"malformed schema version {version}")
         return version
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close it, with all that was written on the disk."""
@@ -345,10 +335,8 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as err:
         raise SessionError(f"{path}: {printable(str(err), 200)}") from err
-    except (
-        UnicodeError,
-        OverflowError,
-    ) as err:  # a text that is not UTF-8, a number of more than 64 bits
+    # a text that is not UTF-8, a number of more than 64 bits
+    except (UnicodeError, OverflowError) as err:
         raise SessionError(f"{path}: {type(err).__name__}") from err
 
 

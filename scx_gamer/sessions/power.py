@@ -75,9 +75,8 @@ def _packages(powercap: Path) -> list[tuple[Path, float]]:
     """Return the folder and the range in joules of each CPU package whose counter is readable."""
     found = []
     for path in sorted(powercap.glob("intel-rapl:*"))[: 4 * _MAX_PACKAGES]:
-        if (read_text(path / "name") or "").startswith("package-") and read_number(
-            path / "energy_uj"
-        ) is not None:
+        package = (read_text(path / "name") or "").startswith("package-")
+        if package and read_number(path / "energy_uj") is not None:
             found.append((path, (read_number(path / "max_energy_range_uj") or 0) / 1e6))
     return found[:_MAX_PACKAGES]
 
@@ -86,10 +85,8 @@ def _charge_j(battery: Path) -> float | None:
     energy_uwh = read_number(battery / "energy_now")
     if energy_uwh is not None:
         return energy_uwh / 1e6 * _WH
-    charge_uah, voltage_uv = (
-        read_number(battery / "charge_now"),
-        read_number(battery / "voltage_now"),
-    )
+    charge_uah = read_number(battery / "charge_now")
+    voltage_uv = read_number(battery / "voltage_now")
     if charge_uah is None or voltage_uv is None:
         return None
     return charge_uah / 1e6 * voltage_uv / 1e6 * _WH

@@ -174,11 +174,8 @@ class Recorder:
     def _tick(self) -> None:
         now = self._advance()
         before, self._sampled = self._sampled or now, now
-        for (
-            _,
-            session,
-        ) in self._running.values():  # at the end of a game its profile is no longer active
-            session.profile = now.profile
+        for _, session in self._running.values():
+            session.profile = now.profile  # at the end of a game its profile is no longer active
         self._write(sample(before, now))
         self._timer = self._loop.call_later(self._limits.every_s, self._tick, name="sessions")
 

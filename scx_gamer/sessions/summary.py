@@ -97,15 +97,8 @@ def _program(one: Mapping[str, Any]) -> str:
 def rows(record: Record) -> Iterator[tuple[str, str]]:
     """Return the figures of a record as (name, text). A figure that was not measured is left out."""
     yield "game", title(record) + (f" (AppID {record['app_id']})" if record["app_id"] else "")
-    yield (
-        "lasted",
-        ago(record["duration_s"])
-        + (
-            {RUNNING: ", and runs", CUT: ", then the supervisor was killed"}.get(
-                record["state"], ""
-            )
-        ),
-    )
+    end = {RUNNING: ", and runs", CUT: ", then the supervisor was killed"}
+    yield "lasted", ago(record["duration_s"]) + end.get(record["state"], "")
     yield "profile", record["profile"] or "none"
     yield "scheduler", _scheduler(record)
     if frames := record["frames"]:
