@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from scx_gamer.doctor.model import FAIL, OK, WARN, Finding
 from scx_gamer.scheduler import sysfs
+from scx_gamer.system import procfs
 from scx_gamer.system.exit_codes import NO_PERMISSION
 from scx_gamer.system.text import printable
 
@@ -19,8 +19,6 @@ _RENICERS = {
     "system76-schedu": "system76-scheduler",
     "gamemoded": "gamemode",
 }
-
-PROC = Path("/proc")
 
 
 def other_scheduler() -> Iterator[Finding]:
@@ -34,7 +32,7 @@ def other_scheduler() -> Iterator[Finding]:
         yield Finding(OK, "another scheduler", "none" if not name else "ours is loaded")
 
 
-def scheduler_services(proc: Path = PROC) -> Iterator[Finding]:
+def scheduler_services(proc: Path = procfs.PROC) -> Iterator[Finding]:
     """Programs that load a scheduler of their own whenever they are asked."""
     running = {c for c in commands(proc) if c.startswith("scx_") and c != sysfs.OURS}
     for name in sorted(running):
@@ -45,7 +43,7 @@ def scheduler_services(proc: Path = PROC) -> Iterator[Finding]:
         yield Finding(OK, "scheduler services", "none runs")
 
 
-def renicers(proc: Path = PROC) -> Iterator[Finding]:
+def renicers(proc: Path = procfs.PROC) -> Iterator[Finding]:
     """Daemons that change priorities behind our back."""
     running = {_RENICERS[name] for name in commands(proc) if name in _RENICERS}
     for name in sorted(running):
@@ -55,14 +53,6 @@ def renicers(proc: Path = PROC) -> Iterator[Finding]:
         yield Finding(OK, "renicing daemons", "none runs")
 
 
-def commands(proc: Path = PROC) -> set[str]:
+def commands(proc: Path = procfs.PROC) -> set[str]:
     """Names of all processes, as /proc/PID/comm has them."""
-    found: set[str] = set()
-    for entry in os.listdir(proc):
-        if entry.isdecimal():
-            try:
-                raw = (proc / entry / "comm").read_bytes()
-            except OSError:  # it ended between the two reads
-                continue
-            found.add(raw.rstrip(b"\n").decode("ascii", "replace"))
-    return found
+    return {procfs.comm_of(pid, proc) for pid in procfs.pids(proc)}

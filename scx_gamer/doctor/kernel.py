@@ -16,6 +16,7 @@ from scx_gamer.libbpf.kernel import BTF, BTF_HINT
 from scx_gamer.scheduler import sysfs
 from scx_gamer.system.exit_codes import NO_PERMISSION, UNSUPPORTED
 from scx_gamer.system.files import read_text
+from scx_gamer.system.procfs import capabilities_of
 
 _OPTIONS = (
     "CONFIG_SCHED_CLASS_EXT",
@@ -109,9 +110,7 @@ def jit() -> Iterator[Finding]:
 
 def missing_capabilities() -> list[str]:
     """Return the capabilities that loading programs needs and this process lacks."""
-    status = Path("/proc/self/status").read_text()
-    match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
-    caps = int(match[1], 16) if match else 0
+    caps = capabilities_of(os.getpid()) or 0
     needed = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_NET_ADMIN": 12}
     if caps >> 21 & 1:  # CAP_SYS_ADMIN holds the first two
         return []

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from scx_gamer.doctor.model import INFO, OK, WARN, Finding
@@ -35,23 +34,10 @@ EXTRAS = (
 )
 
 
-def of_process(pid: int, proc: Path = procfs.PROC) -> int | None:
-    """Return the effective capabilities of a process; None for one that is gone."""
-    try:
-        text = procfs.read(pid, "status", proc, 4096).decode("ascii", "replace")
-    except OSError:
-        return None
-    fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-    try:
-        return int(fields.get("CapEff", ""), 16)
-    except ValueError:
-        return None
-
-
 def privileges(status: Mapping[str, Any]) -> Iterator[Finding]:
     """Report for each such feature whether the supervisor of that status may."""
     pid = status.get("pid")
-    held = of_process(pid) if type(pid) is int else None
+    held = procfs.capabilities_of(pid) if type(pid) is int else None
     if held is None:
         return
     limits_asked = bool((status.get("network") or {}).get("why"))

@@ -100,14 +100,14 @@ def network_limit() -> Iterator[Finding]:
         yield Finding(OK, name, "no program of ours is on any cgroup")
         return
     where = ", ".join(sorted({printable(path, 64) for path, *_rest in left})[:4])
-    if _supervised():
+    if _is_supervised():
         yield Finding(OK, name, f"{len(left)} programs at work on {where}")
     else:
         what = f"{len(left)} programs of ours are on {where} though no supervisor runs"
         yield Finding(WARN, name, what, "sudo scx-gamer net release")
 
 
-def _supervised() -> bool:
+def _is_supervised() -> bool:
     try:
         control.request("net_status", timeout_s=5.0)
     except control.ControlError:

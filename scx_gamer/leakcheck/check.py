@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from scx_gamer.leakcheck import cycle, kmemleak, memory, world
@@ -50,13 +50,7 @@ class Report:
 
     def as_dict(self) -> dict[str, object]:
         """Return the report in the schema of `leakcheck --json`."""
-        return {
-            "schema": 1,
-            "verdict": self.verdict,
-            "findings": list(self.findings),
-            "figures": self.figures,
-            "notes": list(self.notes),
-        }
+        return {"schema": 1, **asdict(self)}
 
 
 class Complaints(FdOwner):

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -91,12 +92,9 @@ def parse(text: str) -> list[Record]:
     return found
 
 
-def groups(records: Iterable[Record]) -> dict[tuple[int, tuple[str, ...]], int]:
+def groups(records: Iterable[Record]) -> Counter[tuple[int, tuple[str, ...]]]:
     """Return the number of records of each group."""
-    found: dict[tuple[int, tuple[str, ...]], int] = {}
-    for record in records:
-        found[record.group] = found.get(record.group, 0) + 1
-    return found
+    return Counter(record.group for record in records)
 
 
 class Kmemleak:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -16,6 +16,7 @@ from scx_gamer.system.procfs import PROC
 _OF_THREADS = frozenset(
     {"task_struct", "cred_jar", "signal_cache", "sighand_cache", "pid", "vmap_area"}
 )
+# Figures in kB, which a leak in the kernel would raise.
 MEMINFO = ("Slab", "SUnreclaim", "KernelStack", "VmallocUsed", "Percpu")
 
 
@@ -32,25 +33,15 @@ def slabinfo(text: str) -> dict[str, int]:
     return found
 
 
-def meminfo(text: str) -> dict[str, int]:
-    """Return the figures of MEMINFO in kB, which a leak in the kernel would raise."""
+def kilobytes(text: str, names: Collection[str]) -> dict[str, int]:
+    """Return the named figures, in kB, of /proc/meminfo or /proc/PID/status."""
     found: dict[str, int] = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")
         value = rest.split()[:1]
-        if name in MEMINFO and value and value[0].isdecimal():
+        if name in names and value and value[0].isdecimal():
             found[name] = int(value[0][:18])
     return found
-
-
-def resident_kb(text: str) -> int:
-    """Return VmRSS of a /proc/PID/status in kB; 0 if it has none."""
-    for line in text.splitlines():
-        name, _, rest = line.partition(":")
-        value = rest.split()[:1]
-        if name == "VmRSS" and value and value[0].isdecimal():
-            return int(value[0][:18])
-    return 0
 
 
 def workers(proc: Path = PROC) -> tuple[int, int]:
@@ -72,8 +63,9 @@ def sample(proc: Path = PROC) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     try:
-        found["resident"] = resident_kb((proc / "self/status").read_text("utf-8", "replace"))
-        found.update(meminfo((proc / "meminfo").read_text("utf-8", "replace")))
+        status = kilobytes((proc / "self/status").read_text("utf-8", "replace"), ("VmRSS",))
+        found["resident"] = status.get("VmRSS", 0)
+        found.update(kilobytes((proc / "meminfo").read_text("utf-8", "replace"), MEMINFO))
         pool, threads = workers(proc)
         if "KernelStack" in found and threads:
             found["KernelStack"] -= pool * found["KernelStack"] / threads

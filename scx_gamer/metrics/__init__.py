@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Prometheus exposition: metric names, samples, the text format and the exporter. Imports `scheduler` and `system`."""
 
-from scx_gamer.metrics.exposition import open_exporter, process, scrape, text_of
+from scx_gamer.metrics.exposition import open_exporter, process, text_of
 from scx_gamer.metrics.samples import Names, shipped_names, wait_buckets
 from scx_gamer.metrics.specs import PREFIX, SPECS, STANDARD
 
@@ -12,7 +12,6 @@ __all__ = [
     "Names",
     "open_exporter",
     "process",
-    "scrape",
     "shipped_names",
     "text_of",
     "wait_buckets",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from scx_gamer.metrics.exporter import Exporter
 from scx_gamer.metrics.samples import (
@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 
     from scx_gamer.control.snapshot import SnapshotBody
 
-
-class Source(Protocol):
-    """The source of values: Supervisor.snapshot(). It only reads, because input interrupts it."""
-
-    def snapshot(self) -> SnapshotBody: ...
+Snapshot: TypeAlias = "Callable[[], SnapshotBody]"
 
 
 def families(snap: SnapshotBody, names: Names | None = None) -> Iterator[Metric]:
@@ -106,13 +102,16 @@ class _Alone:
         yield self.metric
 
 
-def parts(source: Source, names: Names | None = None) -> Iterator[bytes]:
-    """One scrape in the text format, in parts of little work each; the first is empty."""
+def parts(snapshot: Snapshot, names: Names | None = None) -> Iterator[bytes]:
+    """One scrape in the text format, in parts of little work each; the first is empty.
+
+    Input interrupts `snapshot`, which therefore only reads.
+    """
     from prometheus_client import generate_latest
     from prometheus_client.core import GaugeMetricFamily
 
     begin = time.monotonic()
-    snap = source.snapshot()
+    snap = snapshot()
     spent = time.monotonic() - begin
     yield b""
     begin = time.monotonic()
@@ -126,29 +125,14 @@ def parts(source: Source, names: Names | None = None) -> Iterator[bytes]:
     yield generate_latest(_Alone(took))
 
 
-def scrape(source: Source, names: Names | None = None) -> bytes:
-    """One scrape as a whole."""
-    return b"".join(parts(source, names))
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A snapshot that came over the control socket."""
-
-    body: SnapshotBody
-
-    def snapshot(self) -> SnapshotBody:
-        return self.body
-
-
-def text_of(snapshot: SnapshotBody) -> str:
+def text_of(snapshot: SnapshotBody, names: Names | None = None) -> str:
     """One scrape of a snapshot that is already here."""
-    return scrape(Taken(snapshot)).decode()
+    return b"".join(parts(lambda: snapshot, names)).decode()
 
 
-def open_exporter(loop: Loop, source: Source, address: str, port: int) -> Exporter:
-    """Serve `source` on a loopback address until close(). Raises ExporterError."""
-    return Exporter(loop, address.strip("[]"), port, functools.partial(parts, source))
+def open_exporter(loop: Loop, snapshot: Snapshot, address: str, port: int) -> Exporter:
+    """Serve snapshots on a loopback address until close(). Raises ExporterError."""
+    return Exporter(loop, address.strip("[]"), port, functools.partial(parts, snapshot))
 
 
 @functools.cache

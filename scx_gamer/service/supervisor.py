@@ -318,7 +318,8 @@ class Supervisor:
             from scx_gamer import metrics
 
             host, _, port = self._options.metrics_address.rpartition(":")
-            stack.enter_context(metrics.open_exporter(self.loop, self._status, host, int(port)))
+            exporter = metrics.open_exporter(self.loop, self._status.snapshot, host, int(port))
+            stack.enter_context(exporter)
 
     # ---- the machine's way to the kernel -----------------------------------------------------
 

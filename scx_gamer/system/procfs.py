@@ -20,7 +20,7 @@ _CGROUP_BYTES = 65536
 _DELETED = " (deleted)"
 COMM_LENGTH = 15  # TASK_COMM_LEN - 1
 _PROCESSOR = 36  # field of stat, counted from the one after comm
-_STATUS_BYTES = 4096  # of stat and of status, whose Uid: line is among the first ten
+_STATUS_BYTES = 4096  # of stat and of status
 
 
 def read(pid: int, name: str, proc: Path = PROC, limit: int = -1) -> bytes:
@@ -174,15 +174,26 @@ def last_cpu_of(pid: int, tid: int, proc: Path = PROC) -> int | None:
 
 def uids_of(pid: int, proc: Path = PROC) -> set[int]:
     """Return the real, effective and saved uid of a process; empty if it is gone."""
+    fields = _status_of(pid, b"Uid:", proc)[:3]
+    return {int(f) for f in fields if f.isdigit()} if len(fields) == 3 else set()
+
+
+def capabilities_of(pid: int, proc: Path = PROC) -> int | None:
+    """Return the effective capabilities of a process, a bit each; None if it is gone."""
+    try:
+        return int(_status_of(pid, b"CapEff:", proc)[0], 16)
+    except (IndexError, ValueError):
+        return None
+
+
+def _status_of(pid: int, name: bytes, proc: Path) -> list[bytes]:
+    """Return the words of a line of /proc/PID/status; none if the process is gone."""
     try:
         text = read(pid, "status", proc, _STATUS_BYTES)
     except OSError:
-        return set()
-    for line in text.split(b"\n"):
-        if line.startswith(b"Uid:"):
-            fields = line.split()[1:4]
-            return {int(f) for f in fields if f.isdigit()} if len(fields) == 3 else set()
-    return set()
+        return []
+    lines = (line for line in text.split(b"\n") if line.startswith(name))
+    return next(lines, b"").split()[1:]
 
 
 MAX_MAPS_BYTES = 4 << 20  # of /proc/PID/maps: 40 000 mappings

@@ -217,8 +217,7 @@ def slabinfo(_scratch: Path) -> Target:
         text = data.decode("utf-8", "replace")
         found = [
             *memory.slabinfo(text).values(),
-            *memory.meminfo(text).values(),
-            memory.resident_kb(text),
+            *memory.kilobytes(text, (*memory.MEMINFO, "VmRSS")).values(),
         ]
         assert all(value >= 0 for value in found)
 

@@ -21,19 +21,19 @@ def test_each_is_told(
 ) -> None:
     (tmp_path / "7").mkdir()
     (tmp_path / "7/status").write_text(f"Name:\tx\nCapPrm:\t0\nCapEff:\t{mask:016x}\n")
-    real = privileges.of_process
-    monkeypatch.setattr(privileges, "of_process", lambda pid: real(pid, tmp_path))
+    real = procfs.capabilities_of
+    monkeypatch.setattr(procfs, "capabilities_of", lambda pid: real(pid, tmp_path))
     found = list(privileges.privileges({"pid": 7}))
     assert [one.level for one in found] == levels
     assert all(bool(one.to_do) == (one.level != OK) for one in found)
 
 
 def test_a_process_that_is_gone_or_odd_is_none(tmp_path: Path) -> None:
-    assert privileges.of_process(2**22 + 1) is None
+    assert procfs.capabilities_of(2**22 + 1) is None
     (tmp_path / "7").mkdir()
     (tmp_path / "7/status").write_text("CapEff:\tnonsense\n")
-    assert privileges.of_process(7, tmp_path) is None
-    assert privileges.of_process(1, procfs.PROC) is not None
+    assert procfs.capabilities_of(7, tmp_path) is None
+    assert procfs.capabilities_of(1, procfs.PROC) is not None
 
 
 def test_the_unit_has_them_only_with_their_drop_ins() -> None:

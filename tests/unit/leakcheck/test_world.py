@@ -137,11 +137,11 @@ task_struct           10     12   9728    3    8 : tunables    0    0    0 : sla
 
 def test_slabs_and_meminfo() -> None:
     assert memory.slabinfo(SLABINFO) == {"kmalloc-64": 64000, "task_struct": 97280}
-    assert memory.meminfo("MemTotal: 5 kB\nSlab:  123 kB\nPercpu: 9 kB\n") == {
+    assert memory.kilobytes("MemTotal: 5 kB\nSlab:  123 kB\nPercpu: 9 kB\n", memory.MEMINFO) == {
         "Slab": 123,
         "Percpu": 9,
     }
-    assert memory.resident_kb("Name:\tx\nVmRSS:\t 1234 kB\n") == 1234
+    assert memory.kilobytes("Name:\tx\nVmRSS:\t 1234 kB\n", ["VmRSS"]) == {"VmRSS": 1234}
 
 
 @settings(max_examples=300, deadline=None)
@@ -151,5 +151,4 @@ def test_slabs_and_meminfo() -> None:
 def test_any_text_is_taken(lines: list[str]) -> None:
     text = "\n".join(lines)
     assert all(value >= 0 for value in memory.slabinfo(text).values())
-    assert all(value >= 0 for value in memory.meminfo(text).values())
-    assert memory.resident_kb(text) >= 0
+    assert all(value >= 0 for value in memory.kilobytes(text, memory.MEMINFO).values())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scx_gamer import metrics
-from scx_gamer.metrics import PREFIX, SPECS, STANDARD, Names, scrape, wait_buckets
+from scx_gamer.metrics import PREFIX, SPECS, STANDARD, Names, text_of, wait_buckets
 
 TOP = Path(__file__).resolve().parents[3]
 NAMES = Names(
@@ -22,7 +22,7 @@ NAMES = Names(
 BUCKETS = 32
 
 
-def snapshot() -> dict[str, Any]:
+def snapshot() -> Any:
     """The shape of Supervisor.snapshot(), attached, with numbers that differ from each other."""
     by_class = {name: [n * 10 + c for c in range(5)] for n, name in enumerate(_CLASS_FIELDS, 1)}
     plain = {name: [n] for n, name in enumerate((*_PLAIN_FIELDS, *_PLACED_FIELDS), 100)}
@@ -155,17 +155,9 @@ _PLAIN_FIELDS = (
 )
 
 
-class Fixed:
-    def __init__(self, body: dict[str, Any]) -> None:
-        self.body = body
-
-    def snapshot(self) -> Any:
-        return self.body
-
-
-def values(body: dict[str, Any]) -> dict[str, float]:
+def values(body: Any) -> dict[str, float]:
     """Sample line -> value, as a scraper sees them."""
-    text = scrape(Fixed(body), NAMES).decode()
+    text = text_of(body, NAMES)
     lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in lines}
 
@@ -227,7 +219,7 @@ def test_states_and_kernel_truth_move() -> None:
 
 
 def test_all_specs_are_exported_and_nothing_else() -> None:
-    text = scrape(Fixed(snapshot()), NAMES).decode()
+    text = text_of(snapshot(), NAMES)
     typed = {
         (match[1].removesuffix("_total") if match[2] == "counter" else match[1], match[2])
         for match in re.finditer(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
@@ -279,7 +271,7 @@ def test_a_supervisor_that_never_attached_can_be_scraped() -> None:
 def test_hostile_labels_are_made_safe() -> None:
     body = snapshot()
     body["hooks"] = {'a"\n\x1b[2J': "ok"}
-    assert "\x1b" not in scrape(Fixed(body), NAMES).decode()
+    assert "\x1b" not in text_of(body, NAMES)
 
 
 def test_histogram_is_cumulative_and_in_seconds() -> None:
