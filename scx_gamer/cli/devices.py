@@ -55,7 +55,7 @@ def _entries() -> list[dict[str, object]]:
     from scx_gamer.input import Overrides, overrides_of, scan_devices
 
     try:
-        overrides = overrides_of(load().input.lanes)
+        overrides = overrides_of(load().input_lanes)
     except ConfigError:
         overrides = Overrides()  # `doctor` and the supervisor tell what is wrong with it
     found = scan_devices(overrides=overrides)

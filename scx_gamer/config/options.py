@@ -27,7 +27,7 @@ class SupervisorOptions:
     settle_max_s: float = 8.0  # longest wait for the end of a burst of hotplug
     conflict_free_s: float = 5.0  # without another scheduler, before ours is attached after it
     quick_restart_s: float = 1.0  # an attachment shorter than this lengthens the next settle time
-    tunables: dict[str, int] = field(default_factory=dict)  # by lower-case name of scxg_tunable
+    tunables: Mapping[str, int] = field(default_factory=dict)  # by lower-case name of scxg_tunable
     config_dir: str = ""  # read again on SIGHUP; empty: no configuration files
     mode_fixed: bool = False  # set by the command line, so files do not change it
     network: Mapping[str, object] = field(default_factory=dict)  # by key; empty: no limits

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from scx_gamer.config import network, toml
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.config.rules import FLAG, Rule, choice, number
 from scx_gamer.config.toml import ConfigError, Document, suggest
 from scx_gamer.system.text import printable
@@ -39,62 +40,10 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class MetricsConfig:
-    """The `[metrics]` section."""
+class Config(SupervisorOptions):
+    """The merged configuration: the supervisor's options, and the files that say so."""
 
-    enabled: bool
-    address: str
-    port: int
-
-
-@dataclass(frozen=True)
-class DbusConfig:
-    """The `[dbus]` section."""
-
-    enabled: bool
-
-
-@dataclass(frozen=True)
-class InputConfig:
-    """The `[input]` section."""
-
-    kernel_path: bool
-    lanes: Mapping[str, str]  # name or vendor:product of a device -> its lane
-
-
-@dataclass(frozen=True)
-class GamesConfig:
-    all_users: bool  # games of users without a seat count too
-    visible_to: str  # "seat" or "all"
-
-
-@dataclass(frozen=True)
-class SessionsConfig:
-    """The `[sessions]` section."""
-
-    keep: bool
-    days: int
-    size_mb: int
-
-
-@dataclass(frozen=True)
-class Config:
-    """The merged configuration. `tunables` maps a lower-case name to a value in the unit that the name ends with."""
-
-    mode: str
-    metrics: MetricsConfig
-    dbus: DbusConfig
-    input: InputConfig
-    games: GamesConfig
-    sessions: SessionsConfig
-    network: Mapping[str, object]  # by key of network.RULES; a profile may override it
-    power: str  # of POWER_PROFILES; a profile may override it
-    on_battery: str  # name of a profile, or none
-    resources: Mapping[str, int]  # by key of RESOURCES; a profile may override it
-    tunables: Mapping[str, int]
-    files: tuple[Path, ...]
-    directory: Path
-    mode_fixed: bool = False  # set by the command line, so files do not change it
+    files: tuple[Path, ...] = ()
     _where: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def with_mode(self, mode: str) -> Config:
@@ -230,36 +179,29 @@ def load(directory: Path | None = None, vendor: Path | None = None) -> Config:
         values.update(more)
         where.update(more_where)
         files.append(path)
+    address, port = _text(values["metrics.address"]), values["metrics.port"]
+    host = f"[{address}]" if ":" in address else address
     return Config(
         mode=_text(values["mode"]),
-        metrics=MetricsConfig(
-            enabled=values["metrics.enabled"] is True,
-            address=_text(values["metrics.address"]),
-            port=_number(values["metrics.port"]),
-        ),
-        dbus=DbusConfig(enabled=values["dbus.enabled"] is True),
-        input=InputConfig(
-            kernel_path=values["input.kernel_path"] is True,
-            lanes=_lanes(values["input.lanes"]),
-        ),
-        games=GamesConfig(
-            all_users=values["games.all_users"] is True,
-            visible_to=_text(values["games.visible_to"]),
-        ),
-        power=_text(values["power.profile"]),
-        on_battery=_text(values["power.on_battery"]),
-        resources=MappingProxyType({key: _number(values[f"resources.{key}"]) for key in RESOURCES}),
-        sessions=SessionsConfig(
-            keep=values["sessions.keep"] == "on",
-            days=_number(values["sessions.days"]),
-            size_mb=_number(values["sessions.size_mb"]),
-        ),
-        network=MappingProxyType({key: values[f"network.{key}"] for key in network.RULES}),
+        kernel_input=values["input.kernel_path"] is True,
+        input_lanes=_lanes(values["input.lanes"]),
+        all_users=values["games.all_users"] is True,
+        games_visible_to=_text(values["games.visible_to"]),
+        metrics_address=f"{host}:{port}" if values["metrics.enabled"] is True else "",
+        # a supervisor in directories of its own is not the one on the bus
+        bus=values["dbus.enabled"] is True and not os.environ.get("SCX_GAMER_RUNTIME_DIR"),
         tunables=MappingProxyType(
             {name: _number(values[f"tunables.{name}"]) for name in sorted(tunables)}
         ),
+        config_dir=str(admin),
+        network=MappingProxyType({key: values[f"network.{key}"] for key in network.RULES}),
+        power=_text(values["power.profile"]),
+        on_battery=_text(values["power.on_battery"]),
+        resources=MappingProxyType({key: _number(values[f"resources.{key}"]) for key in RESOURCES}),
+        sessions=values["sessions.keep"] == "on",
+        session_days=_number(values["sessions.days"]),
+        session_mb=_number(values["sessions.size_mb"]),
         files=tuple(files),
-        directory=admin,
         _where=MappingProxyType(where),
     )
 

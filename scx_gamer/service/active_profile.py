@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from scx_gamer.config.network import NetworkSettings, settings_of
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.config.settings import ConfigError
 from scx_gamer.config.toml import Document
 from scx_gamer.observe.control_ring import Sender
@@ -29,19 +29,6 @@ log = logging.getLogger(__name__)
 FAILURES = 2  # errors of the scheduler under one profile, and no other, that disable it
 
 
-@dataclass(frozen=True)
-class Base:
-    """The settings that hold without a profile: the configuration's, or the defaults of abi.h."""
-
-    mode: str
-    tunables: Mapping[str, int]
-    network: Mapping[str, object]  # values of [network], or empty
-    input_lanes: Mapping[str, str] = field(default_factory=dict)  # of devices, as [input] has them
-    power: str = "none"  # power profile to hold while a game runs
-    on_battery: str = "none"  # profile of ours while the machine runs on battery
-    resources: Mapping[str, int] = field(default_factory=dict)  # by key of [resources]
-
-
 class ActiveProfile:
     """The choice among the profiles: by the user (`chosen`), a program's hold, the games, and failures."""
 
@@ -50,12 +37,12 @@ class ActiveProfile:
         feed: Sender,
         constants: Mapping[str, int],
         limits: Limits,
-        base: Base,
-        read_base: Callable[[], Base],
+        base: SupervisorOptions,
+        read_base: Callable[[], SupervisorOptions],
         on_change: Callable[[str], None],
         where: tuple[Path, Path] | None = None,
     ) -> None:
-        """Begin with `base`; reload() calls `read_base`, which may raise ConfigError.
+        """Begin with `base`, which holds without a profile; reload() calls `read_base`, which may raise ConfigError.
 
         `on_change(cause)` is called after another profile, or another mode, came into force.
         """

@@ -31,7 +31,7 @@ from scx_gamer.scheduler.exits import ExitRecord
 from scx_gamer.scheduler.machine import INACTIVE, Attached, Machine, State
 from scx_gamer.scheduler.store import StateStore
 from scx_gamer.service import hud
-from scx_gamer.service.active_profile import ActiveProfile, Base
+from scx_gamer.service.active_profile import ActiveProfile
 from scx_gamer.service.change_queue import ChangeQueue
 from scx_gamer.service.comparison import Comparison
 from scx_gamer.service.game_frames import GameFrames
@@ -53,7 +53,6 @@ from scx_gamer.system.safe_log import SafeFormatter
 from scx_gamer.system.sd_notify import Notifier
 
 if TYPE_CHECKING:
-    from scx_gamer.config.settings import Config
     from scx_gamer.input.monitor import InputMonitor
     from scx_gamer.service.bus_signals import BusSignals
 
@@ -213,8 +212,8 @@ class Supervisor:
             observe.feed,
             constants,
             tunable_limits(constants),
-            base_of(options),
-            partial(read_base, options, constants),
+            options,
+            partial(read_options, options, constants),
             self._changes.profile_changed,
             self._profile_folders(),
         )
@@ -465,55 +464,20 @@ def _no_input(why: str) -> str:
     return why
 
 
-def base_of(options: SupervisorOptions) -> Base:
-    """Return the settings that the supervisor was started with."""
-    return Base(
-        options.mode, options.tunables, options.network, options.input_lanes, options.power,
-        options.on_battery, options.resources,
-    )  # fmt: skip
-
-
-def read_base(options: SupervisorOptions, constants: Mapping[str, int]) -> Base:
-    """Read the settings that hold without a profile; without a folder, they are the options'. Raises ConfigError."""
+def read_options(options: SupervisorOptions, constants: Mapping[str, int]) -> SupervisorOptions:
+    """Read the options again from the folder that they came from, if from one. Raises ConfigError."""
     if not options.config_dir:
-        return base_of(options)
+        return options
     config = load(Path(options.config_dir))
     config.check_tunables(constants)
-    base = base_of(options_of(config))
-    return replace(base, mode=options.mode) if options.mode_fixed else base
+    return replace(config, mode=options.mode) if options.mode_fixed else config
 
 
-def options_of(config: Config) -> SupervisorOptions:
-    """The part of the configuration that is ours."""
-    metrics = config.metrics
-    host = f"[{metrics.address}]" if ":" in metrics.address else metrics.address
-    return SupervisorOptions(
-        mode=config.mode,
-        games_visible_to=config.games.visible_to,
-        kernel_input=config.input.kernel_path,
-        all_users=config.games.all_users,
-        metrics_address=f"{host}:{metrics.port}" if metrics.enabled else "",
-        bus=config.dbus.enabled and not os.environ.get("SCX_GAMER_RUNTIME_DIR"),
-        tunables=dict(config.tunables),
-        config_dir=str(config.directory),
-        mode_fixed=config.mode_fixed,
-        network=config.network,
-        power=config.power,
-        on_battery=config.on_battery,
-        resources=config.resources,
-        input_lanes=config.input.lanes,
-        sessions=config.sessions.keep,
-        session_days=config.sessions.days,
-        session_mb=config.sessions.size_mb,
-    )
-
-
-def main(config: Config | SupervisorOptions) -> int:
+def main(options: SupervisorOptions) -> int:
     """Run in the foreground; the exit code. Raises what Supervisor.run() raises, with the daemon's exit code."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(SafeFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    options = config if isinstance(config, SupervisorOptions) else options_of(config)
     try:
         return Supervisor(options, paths()).run()
     except BpfError as err:

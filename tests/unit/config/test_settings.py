@@ -57,17 +57,17 @@ def test_shipped_file_is_in_its_own_limits(etc: Path) -> None:
 
 def test_nothing_in_etc_is_the_shipped_file(etc: Path) -> None:
     got = load(etc)
-    assert (got.mode, got.metrics.address, got.input.kernel_path) == ("auto", "127.0.0.1", True)
+    assert (got.mode, got.metrics_address, got.kernel_input) == ("auto", "", True)
     assert got.files == (settings.vendor_file(),)
 
 
 def test_later_files_win_key_by_key(etc: Path) -> None:
     write(etc, 'mode = "always"\n[metrics]\nport = 1000\n')
     write(etc, "[metrics]\nport = 2000\n", "conf.d/20-b.toml")
-    write(etc, "[metrics]\nport = 3000\nenabled = false\n", "conf.d/10-a.toml")
+    write(etc, '[metrics]\nport = 3000\naddress = "::1"\nenabled = true\n', "conf.d/10-a.toml")
     write(etc, "[metrics]\nport = 4000\n", "conf.d/30-c.toml.bak")
     got = load(etc)
-    assert (got.mode, got.metrics.port, got.metrics.enabled) == ("always", 2000, False)
+    assert (got.mode, got.metrics_address) == ("always", "[::1]:2000")
 
 
 def test_an_admins_drop_in_masks_the_vendors(
@@ -145,7 +145,7 @@ def test_the_usual_folder_need_not_exist_when_it_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCX_GAMER_CONFIG_DIR", str(tmp_path / "absent"))
-    assert load(load().directory) == load()
+    assert load(Path(load().config_dir)) == load()
 
 
 _KEYS = st.sampled_from(["mode", "metrics", "port", "tunables", "slice_us", "input", "x", "a.b"])

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from scx_gamer.config.options import SupervisorOptions
 from scx_gamer.config.settings import ConfigError
 from scx_gamer.profiles import Game, ProfileError
-from scx_gamer.service.active_profile import ActiveProfile, Base
+from scx_gamer.service.active_profile import ActiveProfile
 from tests.unit.profiles.support import LIMITS, constants
 
 CONSTANTS = constants()
@@ -29,7 +30,7 @@ class World:
         self.queued: dict[int, int] = {}
         self.messages = 0
         self.said: list[str] = []
-        self.base = Base("auto", {"bg_delay_ms": 33}, {})
+        self.base = SupervisorOptions("auto", tunables={"bg_delay_ms": 33})
         self.base_error: ConfigError | None = None
         self.tuning = ActiveProfile(
             self,
@@ -44,7 +45,7 @@ class World:
     def write(self, name: str, text: str) -> None:
         (self.vendor / f"{name}.toml").write_text(text)
 
-    def ask(self) -> Base:
+    def ask(self) -> SupervisorOptions:
         if self.base_error:
             raise self.base_error
         return self.base
@@ -106,7 +107,7 @@ def test_on_battery_the_administrators_profile_holds_for_all_games(world: World)
     world.tuning.set_games([Game(5)])
     world.tuning.set_on_battery(True)
     assert world.tuning.name == "fast" and not world.tuning.follows_power_source
-    world.base = Base("auto", {}, {}, on_battery="power")
+    world.base = SupervisorOptions("auto", on_battery="power")
     world.tuning.reload("test")
     assert world.tuning.follows_power_source
     assert (world.tuning.name, world.tuning.why) == ("power", "the machine runs on battery")
@@ -116,7 +117,7 @@ def test_on_battery_the_administrators_profile_holds_for_all_games(world: World)
     world.tuning.choose("auto")
     world.tuning.set_on_battery(False)
     assert world.tuning.why == "appid 5 of the game that runs"
-    world.base = Base("auto", {}, {}, on_battery="gone")
+    world.base = SupervisorOptions("auto", on_battery="gone")
     world.tuning.reload("test")
     world.tuning.set_on_battery(True)
     assert world.tuning.name == "fast"
@@ -134,7 +135,7 @@ def test_reload_takes_the_new_values(world: World) -> None:
     world.tuning.choose("power")
     world.write("power", "[tunables]\nslice_us = 9000\n")
     assert world.tuning.reload("test") and world.told("slice_us") == 9000
-    world.base = Base("always", {"bg_delay_ms": 44}, {})
+    world.base = SupervisorOptions("always", tunables={"bg_delay_ms": 44})
     assert world.tuning.reload("test") and world.told("bg_delay_ms") == 44
     assert world.tuning.mode == "always" and world.tuning.reloads == {"ok": 2, "failed": 0}
 

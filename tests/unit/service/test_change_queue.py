@@ -15,7 +15,7 @@ from scx_gamer.profiles import Game
 from scx_gamer.scheduler.errors import AttachFailed
 from scx_gamer.scheduler.exits import KIND_ERROR, ExitRecord
 from scx_gamer.scheduler.machine import Machine, State
-from scx_gamer.service.active_profile import FAILURES, ActiveProfile, Base
+from scx_gamer.service.active_profile import FAILURES, ActiveProfile
 from scx_gamer.service.comparison import Comparison
 from scx_gamer.service.services import Services
 from scx_gamer.service.supervisor import Supervisor
@@ -152,7 +152,7 @@ class Daemon:
         paths.create()
         sup = OnAnyKernel(SupervisorOptions(), paths)
         sup.store.load()
-        base = Base("auto", {}, NETWORK)
+        base = SupervisorOptions("auto", network=NETWORK)
         machine = Machine(SupervisorOptions(), sup, sup.loop, sup.store, "boot", sup._state_changed)
         profile = ActiveProfile(
             anything, constants(), LIMITS, base, lambda: base, sup._changes.profile_changed,
@@ -219,15 +219,17 @@ def test_power_is_held_while_a_game_runs_with_the_profile_s_own_value(daemon: Da
     (daemon.profile._where[0] / "fast.toml").write_text(
         '[match]\nappid = [5]\n[power]\nprofile = "power-saver"\n[resources]\nmemory_low_mb = 7\n'
     )
-    daemon.profile._read_base = lambda: Base("auto", {}, NETWORK, power="performance")
+    daemon.profile._read_base = lambda: SupervisorOptions(
+        "auto", network=NETWORK, power="performance"
+    )
     daemon.sup._reload("test")
     daemon.sup._changes.apply()
     daemon.world.take()
 
     assert daemon.world.source_watched is False
     all_games = {"memory_low_mb": 0, "background_io_weight": 50}
-    daemon.profile._read_base = lambda: Base(
-        "auto", {}, NETWORK, {}, "performance", "fast", all_games
+    daemon.profile._read_base = lambda: SupervisorOptions(
+        network=NETWORK, power="performance", on_battery="fast", resources=all_games
     )
     daemon.sup._reload("test")
     daemon.play(Game(6))
@@ -272,7 +274,7 @@ def test_a_failure_disables_its_profile_outside_of_the_transition(daemon: Daemon
 
 
 def test_a_reload_that_changes_the_mode_attaches(daemon: Daemon) -> None:
-    daemon.profile._read_base = lambda: Base("always", {}, NETWORK)
+    daemon.profile._read_base = lambda: SupervisorOptions("always", network=NETWORK)
     daemon.sup._reload("test")
     daemon.sup._changes.apply()
     assert daemon.machine.state is State.ATTACHED
