@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scx_gamer.system import inotify
 from scx_gamer.system.errors import ScxGamerError
-from scx_gamer.system.loop import Loop, Timer
+from scx_gamer.system.loop import NO_TIMER, Loop
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class FolderWatch:
         self._folders = folders
         self._on_change = on_change
         self._watched: dict[Path, int] = {}
-        self._timer: Timer | None = None
+        self._timer = NO_TIMER
         self._first_ns = 0
         self.changes = 0
         with ExitStack() as stack:
@@ -57,7 +57,7 @@ class FolderWatch:
             self._notify = notify
             loop.add_fd(notify.fileno(), self._on_readable, name="configuration folders")
             stack.callback(loop.remove_fd, notify.fileno())
-            stack.callback(self._cancel)
+            stack.callback(lambda: self._timer.cancel())
             self._arm()
             self._stack = stack.pop_all()
 
@@ -95,25 +95,18 @@ class FolderWatch:
         if not relevant:
             return
         now = self._loop.now_ns()
-        if self._timer is None:
+        if not self._timer.pending:
             self._first_ns = now
-        else:
-            self._timer.cancel()
+        self._timer.cancel()
         left = LONGEST_S - (now - self._first_ns) / 1e9
         self._timer = self._loop.call_later(
             min(QUIET_S, max(0.0, left)), self._settled, name="configuration settled"
         )
 
     def _settled(self) -> None:
-        self._timer = None
         self.changes += 1
         self._arm()
         self._on_change()
-
-    def _cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def close(self) -> None:
         self._stack.close()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scx_gamer.dbus import BusError, wire
-from scx_gamer.system.loop import Loop, Timer
+from scx_gamer.system.loop import NO_TIMER, Loop, Timer
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Connection:
         self._unsent = bytearray()
         self._serial = 0
         self._pending: dict[int, tuple[Reply, Timer]] = {}
-        self._again: Timer | None = None
+        self._again = NO_TIMER
         self.name = ""
         self.refused = 0
         self._lib = wire.library()
@@ -177,12 +177,11 @@ class Connection:
                 handled += 1
                 if handled == _PER_PASS:
                     break
-        if self._again is None:
+        if not self._again.pending:
             self._again = self._loop.call_later(0, self._more, name="bus backlog")
         return True
 
     def _more(self) -> None:
-        self._again = None
         try:
             self._work()
         except BusError as err:
@@ -253,9 +252,8 @@ class Connection:
         sock, self._sock = self._sock, None
         if sock is None:
             return
-        for timer in (self._giving_up, self._again):
-            if timer is not None:
-                timer.cancel()
+        self._giving_up.cancel()
+        self._again.cancel()
         for _, timer in self._pending.values():
             timer.cancel()
         self._pending.clear()

@@ -28,7 +28,7 @@ from scx_gamer.dbus.polkit import Authority
 from scx_gamer.dbus.power import PowerHold
 from scx_gamer.dbus.source import PowerSource
 from scx_gamer.system.exit_codes import USAGE
-from scx_gamer.system.loop import Loop, Timer
+from scx_gamer.system.loop import NO_TIMER, Loop
 from scx_gamer.system.procfs import start_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class BusService(Endpoint):
         self.source = PowerSource(on_battery)
         self._units: UnitHold | None = None
         self._refused = 0  # by connections that are gone
-        self._timer: Timer | None = None
+        self._timer = NO_TIMER
         self._failures = 0
         self._closed = False
         self._told: dict[str, Any] = {}
@@ -79,7 +79,6 @@ class BusService(Endpoint):
     # ---- the connection --------------------------------------------------------------------
 
     def _connect(self) -> None:
-        self._timer = None
         try:
             self._bus = Connection(
                 self._loop,
@@ -352,9 +351,7 @@ class BusService(Endpoint):
         self.source.lost()
         if self._units is not None:
             self._units.lost()
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        self._timer.cancel()
         bus, self._bus = self._bus, None
         if bus is not None:
             bus.close()

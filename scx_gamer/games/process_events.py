@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scx_gamer.system.inotify import DELETE_SELF, ISDIR, ONLYDIR, OPEN, Inotify
-from scx_gamer.system.loop import Loop, Timer
+from scx_gamer.system.loop import NO_TIMER, Loop
 
 POLL_S = 1.0
 _YOUNG_POLLS = 3  # a process that forked before a poll may exec after it
@@ -151,7 +151,7 @@ class GpuOpens:
         self._call = call
         self._folder = folder
         self._inotify: Inotify | None = None
-        self._timer: Timer | None = None
+        self._timer = NO_TIMER
         self._quiet_s = self.QUIET_S
         self._rested_ns = 0
 
@@ -176,7 +176,6 @@ class GpuOpens:
         self._call()
 
     def _rested(self) -> None:
-        self._timer = None
         self._rested_ns = self._loop.now_ns()
         if self._inotify is not None:
             self._loop.add_fd(self._inotify.fileno(), self._opened, name="opens of a GPU")
@@ -195,7 +194,7 @@ class GpuOpens:
         inotify, self._inotify = self._inotify, None
         if inotify is None:
             return
-        if self._timer is not None:
+        if self._timer.pending:
             self._timer.cancel()
         else:
             self._loop.remove_fd(inotify.fileno())
@@ -217,7 +216,6 @@ class Poll:
         self._pids = pids
         self._period_s = period_s
         self._known: dict[int, int] = dict.fromkeys(pids(), _YOUNG_POLLS)
-        self._timer: Timer | None = None
         self._arm()
 
     def _arm(self) -> None:
@@ -236,6 +234,4 @@ class Poll:
         self._arm()
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from scx_gamer.input.acts import Source
 from scx_gamer.input.classify import EV_ABS, EV_REL
@@ -26,6 +26,7 @@ from scx_gamer.input.reader import (
     Batch,
     Reader,
 )
+from scx_gamer.system.loop import NO_TIMER, Timer
 
 _HANGUP = select.EPOLLHUP | select.EPOLLERR
 _PAUSE_MIN_MS, _PAUSE_MAX_MS = 5, 100
@@ -33,14 +34,10 @@ _PAUSE_MIN_MS, _PAUSE_MAX_MS = 5, 100
 _AT_ONCE = 8
 
 
-class MonitorTimer(Protocol):
-    def cancel(self) -> None: ...
-
-
 class MonitorLoop(FdLoop, Protocol):
     """The part of the event loop that input needs."""
 
-    def call_later(self, delay_s: float, callback: Callable[[], None], *, name: str) -> Any: ...
+    def call_later(self, delay_s: float, callback: Callable[[], None], *, name: str) -> Timer: ...
 
     def add_signal(
         self, number: int, callback: Callable[[], None], *, in_signal_handler: Callable[[], None]
@@ -67,7 +64,7 @@ class Device:
     reader: Reader | None = None
     held: int = 0  # enum scxg_held by lane, as the kernel was told
     acts: int = 0  # as counted by the kernel when its node was left closed
-    unmask: MonitorTimer | None = None
+    unmask: Timer = NO_TIMER
     flooded: bool = False
     reports: int = 0
     sampled_ns: int = 0
@@ -145,9 +142,7 @@ class Listener:
 
     def remove(self, device: Device) -> None:
         """And close its reader."""
-        if device.unmask is not None:
-            device.unmask.cancel()
-            device.unmask = None
+        device.unmask.cancel()
         reader, device.reader = device.reader, None
         if reader is None:
             return
@@ -237,7 +232,7 @@ class Listener:
         opened = _lanes_of(device, got)
         if not flood and not (motion and motion <= opened):
             return NO_BATCH
-        if device.unmask is not None or not self._mask(
+        if device.unmask.pending or not self._mask(
             device, MASK_NOTHING if flood else device.mask & ~MASK_MOTION
         ):
             return NO_BATCH
@@ -252,7 +247,6 @@ class Listener:
         return self._read(device)
 
     def _resume(self, device: Device) -> None:
-        device.unmask = None
         flooded, device.flooded = device.flooded, False
         if not self._mask(device, device.mask):
             return

@@ -28,9 +28,10 @@ from scx_gamer.input.devices import (
 )
 from scx_gamer.input.held import Held
 from scx_gamer.input.hotplug import Hotplug
-from scx_gamer.input.listener import ControlFeed, Device, Listener, MonitorLoop, MonitorTimer
+from scx_gamer.input.listener import ControlFeed, Device, Listener, MonitorLoop
 from scx_gamer.input.reader import open_reader
 from scx_gamer.system.errors import ScxGamerError
+from scx_gamer.system.loop import NO_TIMER
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class InputMonitor:
         self._present: set[int] = set()  # with those that nobody listens to
         self._active: set[int] = set()
         self._game = False
-        self._timer: MonitorTimer | None = None
+        self._timer = NO_TIMER
         self._windows: Any = None
         self._tunables: Any = None
         self._control: Any = None
@@ -175,9 +176,7 @@ class InputMonitor:
         self._listener = None
 
     def _release(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
         self._active.clear()
         with ExitStack() as all_of_them:  # one that fails does not keep the others
             for number in list(self._devices):
@@ -339,7 +338,7 @@ class InputMonitor:
         self._arm(self._poll_s)
 
     def _arm(self, delay_s: float) -> None:
-        if self._timer is None:
+        if not self._timer.pending:
             self._timer = self._loop.call_later(delay_s, self._tick, name="held keys")
 
     def resync(self) -> None:
@@ -360,7 +359,6 @@ class InputMonitor:
             self.resync()
 
     def _tick(self) -> None:
-        self._timer = None
         if not self._game:
             self._active.clear()
             return

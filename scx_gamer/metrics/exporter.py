@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from scx_gamer.system.closing import Closing
 from scx_gamer.system.errors import ScxGamerError
-from scx_gamer.system.loop import Loop, Timer
+from scx_gamer.system.loop import NO_TIMER, Loop, Timer
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Exporter(Closing):
         self._served: list[_Connection] = []
         self._parts: Iterator[bytes] | None = None
         self._body = bytearray()
-        self._timer: Timer | None = None
+        self._timer = NO_TIMER
         self._cached = b""
         self._cached_ns = 0
         self.scrapes = 0
@@ -95,9 +95,8 @@ class Exporter(Closing):
         self._stack.close()
 
     def _hang_up(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._parts = None
+        self._timer.cancel()
+        self._parts = None
         gc.enable()
         for fd in list(self._open):
             self._drop(fd)
@@ -192,11 +191,10 @@ class Exporter(Closing):
     # ---- one scrape, in parts --------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        if self._timer is None and (self._parts is not None or self._waiting):
+        if not self._timer.pending and (self._parts is not None or self._waiting):
             self._timer = self._loop.call_later(0.0005, self._step, name="scrape")
 
     def _step(self) -> None:
-        self._timer = None
         answer, count = b"", 0
         try:
             if self._parts is None:

@@ -19,7 +19,7 @@ from scx_gamer.netlimit.cgroups import Member
 from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.programs import Programs, remove_leftovers
 from scx_gamer.netlimit.registry import NO_TRAFFIC, Entry, Registry
-from scx_gamer.system.loop import Loop, Timer
+from scx_gamer.system.loop import NO_TIMER, Loop, Timer
 from scx_gamer.system.procfs import COMM_LENGTH, comm_of, program_names
 from scx_gamer.system.text import printable
 
@@ -40,7 +40,7 @@ class LimitRequest:
     origin: str
     target: Target
     limit: Limit
-    timer: Timer | None = None
+    timer: Timer = NO_TIMER  # until it expires
     refused: dict[str, str] = field(default_factory=dict)  # cgroup -> why
 
     @property
@@ -60,8 +60,7 @@ class TrafficLimiter:
         self._programs: Programs | None = None
         self._registry: Registry | None = None
         self._stack = ExitStack()
-        self._timer: Timer | None = None
-        self._meter_timer: Timer | None = None
+        self._timer = self._meter_timer = NO_TIMER
         self.refusals = 0
         self.leftovers = 0
         self.error = ""  # reason why no traffic can be limited
@@ -125,9 +124,7 @@ class TrafficLimiter:
             else:
                 self._hold(request)
             raise
-        if request.timer is not None:
-            request.timer.cancel()
-            request.timer = None
+        request.timer.cancel()
         if for_s is not None:
             request.timer = self._loop.call_later(
                 for_s, lambda: self._expire(request), name="net limit"
@@ -161,12 +158,10 @@ class TrafficLimiter:
 
     def _expire(self, request: LimitRequest) -> None:
         log.info("the limit of %s expired", printable(str(request.target)))
-        request.timer = None
         self._end(request)
 
     def _end(self, request: LimitRequest) -> None:
-        if request.timer is not None:
-            request.timer.cancel()
+        request.timer.cancel()
         self._requests.pop(request.key, None)
         if self._registry is not None:
             self._registry.release(request.key)
@@ -290,9 +285,7 @@ class TrafficLimiter:
     def _schedule_sweep(self) -> None:
         """Schedule the next sweep while there are requests or stuck cgroups."""
         stuck = self._registry is not None and self._registry.stuck
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
         if self._requests or stuck:
             self._timer = self._loop.call_later(SWEEP_S, self._sweep, name="network limit")
 
@@ -312,8 +305,7 @@ class TrafficLimiter:
         except BpfError as err:
             raise NetError(f"cannot measure traffic: {err}", err.errno) from err
         now = time.monotonic_ns()
-        if self._meter_timer is not None:
-            self._meter_timer.cancel()
+        self._meter_timer.cancel()
         self._meter_timer = self._loop.call_later(METER_S, self._stop_meter, name="net meter")
         games = set(self._game_pids())
         rows = []
@@ -343,12 +335,11 @@ class TrafficLimiter:
         return {"time_ns": now, "cgroups": rows}
 
     def _stop_meter(self) -> None:
-        self._meter_timer = None
         if self._programs is not None:
             self._programs.stop_meter()
 
     def _shown(self, request: LimitRequest) -> dict[str, object]:
-        left = None if request.timer is None else (request.timer.due_ns - Loop.now_ns()) / 1e9
+        left_s = (request.timer.due_ns - Loop.now_ns()) / 1e9
         return {
             "target": str(request.target),
             "origin": request.origin,
@@ -357,7 +348,7 @@ class TrafficLimiter:
             "down_bytes_per_s": request.limit.down,
             "up_bytes_per_s": request.limit.up,
             "processes": self._held(request),
-            "left_s": None if left is None else round(left, 1),
+            "left_s": round(left_s, 1) if request.timer.pending else None,
             "refused": [{"cgroup": path, "why": why} for path, why in request.refused.items()],
         }
 
@@ -403,10 +394,8 @@ class TrafficLimiter:
 
     def close(self) -> None:
         """Cancel the timers, end all limits and detach all programs."""
-        for timer in (self._timer, self._meter_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._meter_timer = None
+        self._timer.cancel()
+        self._meter_timer.cancel()
         for request in list(self._requests.values()):
             self._end(request)
         self._stack.close()

@@ -16,6 +16,7 @@ from scx_gamer.profiles import ProfileError
 from scx_gamer.scheduler.machine import Cancel, Clock, Machine, State
 from scx_gamer.system.budget import Budget
 from scx_gamer.system.exit_codes import FAILED, NO_PERMISSION, USAGE
+from scx_gamer.system.loop import NO_TIMER
 
 if TYPE_CHECKING:
     from scx_gamer.control.snapshot import ComparisonFacts
@@ -82,7 +83,7 @@ class Comparison:
         self._budget = Budget(_PAUSES_PER_S, _PAUSES, clock.now_ns)
         self._left_as: tuple[object, ...] = ()  # the machine, after the last request
         self._began_ns = 0
-        self._timer: Cancel | None = None
+        self._timer: Cancel = NO_TIMER
         self._unsubscribe: Callable[[], None] = _nothing
         self._source = ""
         self._frames: list[Frame] = []
@@ -168,8 +169,7 @@ class Comparison:
         """Forget what runs, and leave the scheduler alone."""
         self._try({})
         self._id, self._frames, self._source, self._paused = "", [], "", False
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
         unsubscribe()
 
@@ -224,8 +224,7 @@ class Comparison:
         self._trial = found
 
     def _renew(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         self._timer = self._clock.call_later(
             LEASE_S, lambda: self.end("the comparison gave no sign of life"), name="comparison"
         )

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from scx_gamer.games.detector import GameDetector
-from scx_gamer.system.loop import Loop, Timer
+from scx_gamer.system.loop import NO_TIMER, Loop
 
 if TYPE_CHECKING:
     from scx_gamer.control.snapshot import FrameBuckets, FrameFacts, GpuFacts
@@ -27,7 +27,7 @@ class GameFrames:
         self._gpu: GpuMeter | None = None
         self._gpu_why = ""  # it is None
         self._works: deque[GpuWork] = deque(maxlen=RECENT + 1)
-        self._timer: Timer | None = None
+        self._timer = NO_TIMER
         self._listeners: list[Listener] = []
         self.monitor: FrameMonitor | None = None
 
@@ -37,11 +37,10 @@ class GameFrames:
 
     def games_changed(self) -> None:
         """Begin to read frames if a game runs."""
-        if self._timer is None and self._games.tracker.games:
+        if not self._timer.pending and self._games.tracker.games:
             self._timer = self._loop.call_later(READ_EVERY_S, self._tick, name="frames")
 
     def _tick(self) -> None:
-        self._timer = None
         tracker = self._games.tracker
         game = tracker.active
         if game is None or not tracker.games:  # the active one may have ended a moment ago
@@ -97,9 +96,7 @@ class GameFrames:
 
     def close(self) -> None:
         """End with the game."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        self._timer.cancel()
         monitor, self.monitor = self.monitor, None
         if monitor is not None:
             monitor.close()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scx_gamer.control import ControlError
 from scx_gamer.system.exit_codes import FAILED, USAGE
+from scx_gamer.system.loop import NO_TIMER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from scx_gamer.service.services import Services
     from scx_gamer.sessions.record import Power, Programs, Reading
     from scx_gamer.sessions.recorder import Key, Recorder
-    from scx_gamer.system.loop import Loop, Timer
+    from scx_gamer.system.loop import Loop
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class Sessions:
         self._recorder: Recorder | None = None
         self._unavailable = ""  # why there is no recorder
         self._interference: Interference | None = None  # while a game runs
-        self._charging: Timer | None = None  # until it is opened
+        self._charging = NO_TIMER  # until it is opened
         self.frames = SessionFrames(self._active)
 
     def _active(self) -> Key | None:
@@ -140,7 +141,7 @@ class Sessions:
                 return
         from scx_gamer.sessions.recorder import Playing
 
-        if found and self._charging is None:
+        if found and self._charging is NO_TIMER:
             self._charging = self._loop.call_later(_CHARGE_AFTER_S, self._charge, name="charge")
         self._recorder.update(
             Playing(
@@ -183,9 +184,8 @@ class Sessions:
         return {key: ProgramTimes(**times) for key, times in found.items()}
 
     def _close_interference(self) -> None:
-        timer, self._charging = self._charging, None
-        if timer is not None:
-            timer.cancel()
+        self._charging.cancel()
+        self._charging = NO_TIMER
         interference, self._interference = self._interference, None
         if interference is not None:
             interference.close()

@@ -25,10 +25,11 @@ from scx_gamer.sessions.record import (
     figures,
     merged,
 )
+from scx_gamer.system.loop import NO_TIMER
 from scx_gamer.system.text import printable
 
 if TYPE_CHECKING:
-    from scx_gamer.system.loop import Loop, Timer
+    from scx_gamer.system.loop import Loop
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class Recorder:
         self._running: dict[Key, tuple[Playing, Session]] = {}
         self._ended: deque[tuple[Session, str, float]] = deque(maxlen=_MAX_WAITING)
         self._db: Database | None = None
-        self._timer: Timer | None = None
+        self._timer = NO_TIMER
         self._sampled: Reading | None = None  # the reading of the last sample
         self._refused_keys: set[Key] = set()
         self.error = ""  # of the last write; empty if it worked
@@ -120,7 +121,7 @@ class Recorder:
             self._begin(found[key], now)
         if self._ended:
             self._write(None)
-        if self._running and self._timer is None:
+        if self._running and not self._timer.pending:
             self._sampled = now
             self._timer = self._loop.call_later(self._limits.every_s, self._tick, name="sessions")
         elif not self._running:
@@ -215,9 +216,7 @@ class Recorder:
 
     def _rest(self) -> None:
         """Hold nothing while no game runs. A session that could not be written waits for the next one's writes."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
         self._drop()
         self._sampled = None
 

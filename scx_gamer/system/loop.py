@@ -56,9 +56,18 @@ class Timer:
         self.name = name
         self.cancelled = False
 
+    @property
+    def pending(self) -> bool:
+        """True until the callback is called or dropped."""
+        return not self.cancelled
+
     def cancel(self) -> None:
         """Drop the call; does nothing after it."""
         self.cancelled = True
+
+
+NO_TIMER = Timer(0, lambda: None, "none")  # what an owner has before its first timer
+NO_TIMER.cancel()
 
 
 class Loop(Closing):

@@ -15,24 +15,27 @@ from scx_gamer.games.model import Game
 from scx_gamer.games.proc import Process
 from scx_gamer.games.rules import Decision
 from scx_gamer.service.game_frames import READ_EVERY_S, RECENT, GameFrames
-from scx_gamer.system.loop import Loop
+from scx_gamer.system.loop import Loop, Timer
 
 
 class Later:
     """Timers of a loop whose time stands still."""
 
     def __init__(self) -> None:
-        self.due: list[Callable[[], None]] = []
+        self.due: list[Timer] = []
 
     def call_later(self, delay_s: float, call: Callable[[], None], name: str) -> Any:
         assert delay_s == READ_EVERY_S and name == "frames"
-        self.due.append(call)
-        return SimpleNamespace(cancel=lambda: self.due.remove(call))
+        self.due.append(Timer(0, call, name))
+        return self.due[-1]
 
     def second(self) -> None:
-        (call,) = self.due
-        self.due.clear()
-        call()
+        (timer,) = self.pending()
+        timer.cancel()
+        timer.callback()
+
+    def pending(self) -> list[Timer]:
+        return [timer for timer in self.due if timer.pending]
 
 
 def a_game(pid: int) -> Game:
@@ -97,7 +100,7 @@ def test_the_frames_of_the_active_game_are_read_while_it_runs(
     games = cast(Any, SimpleNamespace(tracker=tracker, threads=threads))
     frames = GameFrames(cast(Loop, loop), games, cast(Any, None))
     frames.games_changed()
-    assert not loop.due and frames.status() is None and frames.buckets() is None
+    assert not loop.pending() and frames.status() is None and frames.buckets() is None
     tracker.active = a_game(1 << 22)
     tracker.games = [tracker.active]
     frames.games_changed()
@@ -110,8 +113,8 @@ def test_the_frames_of_the_active_game_are_read_while_it_runs(
     loop.second()
     tracker.games = []  # it ended, and may come back: it is the active one for a while
     loop.second()
-    assert not loop.due and frames.status() is None
+    assert not loop.pending() and frames.status() is None
     tracker.games = [tracker.active]
     frames.games_changed()
     frames.close()
-    assert not loop.due
+    assert not loop.pending()

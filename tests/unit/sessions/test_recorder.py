@@ -29,10 +29,10 @@ TREE = Path(__file__).resolve().parents[3]
 
 
 class Timer:
-    cancelled = False
+    pending = True
 
     def cancel(self) -> None:
-        self.cancelled = True
+        self.pending = False
 
 
 class Loop:
@@ -51,7 +51,8 @@ class Loop:
     def turn(self) -> None:
         due, self.due = self.due, []
         for timer, call in due:
-            if not timer.cancelled:
+            if timer.pending:
+                timer.cancel()
                 call()
 
 
