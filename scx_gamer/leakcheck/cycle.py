@@ -16,6 +16,7 @@ from scx_gamer.scheduler import topology
 from scx_gamer.scheduler.attached import AttachedScheduler
 from scx_gamer.scheduler.errors import AttachBusy, AttachFailed, AttachUnsupported
 from scx_gamer.system.errors import ScxGamerError
+from scx_gamer.system.files import open_directory
 from scx_gamer.system.loop import Loop
 
 RUN_S = 0.1
@@ -66,8 +67,7 @@ def _limit(stack: ExitStack) -> None:
     except OSError:
         return
     stack.callback(folder.rmdir)
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    stack.callback(os.close, fd)
+    fd = stack.enter_context(open_directory(folder))
     with suppress(BpfError):  # optional: the kernel may lack these programs
         programs = Programs()
         stack.callback(programs.close)

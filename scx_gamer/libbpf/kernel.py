@@ -19,6 +19,7 @@ from scx_gamer.libbpf._native import native
 from scx_gamer.libbpf.btf import KIND_ENUM, KIND_ENUM64, KIND_FUNC, KIND_STRUCT
 from scx_gamer.libbpf.errors import BpfError
 from scx_gamer.system.closing import Closing
+from scx_gamer.system.files import open_directory
 
 BTF = Path("/sys/kernel/btf/vmlinux")
 BTF_HINT = "use a kernel with CONFIG_DEBUG_INFO_BTF=y"
@@ -270,11 +271,8 @@ def _btf_name(fd: int) -> str | None:
 
 def cgroup_programs(cgroup: Path) -> dict[str, list[int]]:
     """Return the ids of programs attached to a cgroup itself, by attach type. Raises BpfError, OSError."""
-    fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with open_directory(cgroup) as fd:
         found = {name: programs_on(fd, kind) for name, kind in CGROUP_TYPES.items()}
-    finally:
-        os.close(fd)
     return {name: numbers for name, numbers in found.items() if numbers}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from scx_gamer.netlimit.cgroups import Member
 from scx_gamer.netlimit.errors import NetError
 from scx_gamer.netlimit.programs import Programs, remove_leftovers
 from scx_gamer.netlimit.registry import NO_TRAFFIC, Entry, Registry
+from scx_gamer.system.files import open_directory
 from scx_gamer.system.loop import NO_TIMER, Loop, Timer
 from scx_gamer.system.procfs import COMM_LENGTH, comm_of, program_names
 from scx_gamer.system.text import printable
@@ -103,7 +103,7 @@ class TrafficLimiter:
 
     def limit(self, target: Target, limit: Limit, for_s: float | None) -> dict[str, object]:
         """Limit a target until release(), for a time, or until its processes ended. Raises NetError."""
-        self._open()
+        registry = self._open()
         request = LimitRequest("user", target, limit)
         known = self._requests.get(request.key)
         if known is None and len(self._requests) >= _MAX_REQUESTS:
@@ -115,12 +115,12 @@ class TrafficLimiter:
         request.refused.clear()
         try:
             members = self._hold(request)
-            if not self._required().held(request.key):
+            if not registry.held(request.key):
                 raise NetError(*self._no_match_error(request, members))
         except NetError:
             request.limit = before
             if known is None:
-                self._required().release(request.key)
+                registry.release(request.key)
             else:
                 self._hold(request)
             raise
@@ -192,10 +192,6 @@ class TrafficLimiter:
         self._stack.callback(self._registry.close)
         return self._registry
 
-    def _required(self) -> Registry:
-        assert self._registry is not None
-        return self._registry
-
     def _hold(self, request: LimitRequest) -> list[Member]:
         """Limit the processes that match the request now, and return all matches. Raises NetError."""
         registry = self._open()
@@ -232,7 +228,9 @@ class TrafficLimiter:
         games = pids & set(self._game_pids())
         if games:
             pid = min(games)
-            return f"it contains the game (process {pid}, {printable(self._comm(pid), 32)})"
+            return (
+                f"it contains the game (process {pid}, {printable(comm_of(pid, self._proc), 32)})"
+            )
         names = {name.lower() for name in self._protected}
         names |= {name[:COMM_LENGTH] for name in names}
         for pid in sorted(pids) if names else ():
@@ -241,9 +239,6 @@ class TrafficLimiter:
                     shown = printable(name, 64)
                     return f"it contains {shown} (process {pid}), which is protected"
         return ""
-
-    def _comm(self, pid: int) -> str:
-        return comm_of(pid, self._proc)
 
     def _on_last_exit(self, key: str) -> None:
         """Look for processes that joined the unit since the last sweep, because its last limited one ended."""
@@ -293,14 +288,11 @@ class TrafficLimiter:
 
     def measure(self) -> dict[str, object]:
         """Return the bytes of each cgroup since the meter started: at the first call, until METER_S after the last."""
-        self._open()
+        registry = self._open()
         assert self._programs is not None and self._mount is not None
         try:
-            root = os.open(self._mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
+            with open_directory(self._mount) as root:
                 self._programs.start_meter(root)
-            finally:
-                os.close(root)
             counted = self._programs.metered()
         except BpfError as err:
             raise NetError(f"cannot measure traffic: {err}", err.errno) from err
@@ -318,17 +310,16 @@ class TrafficLimiter:
             if not pids and number not in counted:
                 continue
             down, up = counted.get(number, (0, 0))
+            names = {comm_of(pid, self._proc) for pid in pids[:_MAX_NAMED]} - {""}
             rows.append(
                 {
                     "cgroup": f"/{cgroup.relative_to(self._mount)}".replace("/.", "/"),
                     "id": number,
                     "processes": len(pids),
-                    "programs": sorted({self._comm(pid) for pid in pids[:_MAX_NAMED]} - {""})[
-                        :_MAX_NAMES
-                    ],
+                    "programs": sorted(names)[:_MAX_NAMES],
                     "down_bytes": down,
                     "up_bytes": up,
-                    "limited": number in self._required().entries,
+                    "limited": number in registry.entries,
                     "game": bool(games & set(pids)),
                 }
             )
@@ -380,7 +371,7 @@ class TrafficLimiter:
         }
 
     def counters(self) -> dict[str, object]:
-        """Return the counters of the metrics. Thread-safe."""
+        """Return the counters of the metrics."""
         registry = self._registry
         totals = registry.totals() if registry is not None else NO_TRAFFIC
         return {

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import logging
-import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from scx_gamer.libbpf import Abi, BpfError, Link, Object, StructView, find_object, kernel
 from scx_gamer.netlimit import cgroups
+from scx_gamer.system.files import open_directory
 
 log = logging.getLogger(__name__)
 
@@ -152,20 +152,14 @@ def leftovers(mount: Path) -> list[tuple[str, str, int, int]]:
     if not ours:
         return found
     for folder in (mount, *cgroups.descendants(mount)):
-        try:
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:  # removed meanwhile
-            continue
-        try:
-            path = "/" if folder == mount else f"/{folder.relative_to(mount)}"
+        path = "/" if folder == mount else f"/{folder.relative_to(mount)}"
+        with suppress(OSError), open_directory(folder) as fd:  # it may be removed meanwhile
             for kind in TYPES:
                 found.extend(
                     (path, ours[number], number, kind)
                     for number in kernel.programs_on(fd, kind)
                     if number in ours
                 )
-        finally:
-            os.close(fd)
     return found
 
 
@@ -177,9 +171,6 @@ def remove_leftovers(mount: Path) -> int:
         if link.program in programs:
             kernel.detach_link(link.id)
     for path, _name, number, kind in leftovers(mount) if found else ():
-        fd = os.open(mount / path.lstrip("/"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with open_directory(mount / path.lstrip("/")) as fd:
             kernel.detach_program(number, fd, kind)
-        finally:
-            os.close(fd)
     return len(found)

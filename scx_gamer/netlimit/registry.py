@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -86,7 +85,7 @@ class Hold:
 
 @dataclass
 class Entry:
-    """One limited cgroup."""
+    """One limited cgroup, or a stuck one: our programs could not be detached. Its slot stays taken and has no limit."""
 
     cgroup: int
     path: str
@@ -96,17 +95,6 @@ class Entry:
     attachment: Attached
     holds: dict[Holder, Hold] = field(default_factory=dict)
     limit: Limit | None = None
-
-
-@dataclass
-class StuckCgroup:
-    """A cgroup from which our programs could not be detached. Its slot stays taken and has no limit."""
-
-    cgroup: int
-    path: str
-    cgroup_fd: int
-    slot: int
-    attachment: Attached
 
 
 def smallest(limits: list[Limit]) -> Limit:
@@ -143,11 +131,9 @@ class Registry:
         self._free = list(range(kernel.slot_count - 1, 0, -1))
         self._serial = 0
         self.entries: dict[int, Entry] = {}
-        self.stuck: dict[int, StuckCgroup] = {}
+        self.stuck: dict[int, Entry] = {}
         self.stuck_total = 0
         self._ended = dict(NO_TRAFFIC)
-        # makes the move from `entries` to `_ended` atomic for totals()
-        self._counting = threading.Lock()
 
     # ---- limiting ------------------------------------------------------------------------------
 
@@ -329,10 +315,9 @@ class Registry:
         """Close the links, verify that the programs are detached, and remove the entry or keep it as stuck."""
         for lane in LANES.values():
             self._kernel.slot(entry.slot).set(f"lane[{lane}].rate", 0)
-        with self._counting:
-            self.entries.pop(entry.cgroup, None)
-            for key, value in self._counts(entry.slot).items():
-                self._ended[key] += value
+        self.entries.pop(entry.cgroup, None)
+        for key, value in self.counts(entry).items():
+            self._ended[key] += value
         try:
             entry.attachment.use_slot(0)
         except BpfError as err:
@@ -341,14 +326,13 @@ class Registry:
             entry.attachment.close()
         except BpfError as err:
             log.warning("cannot detach from %s: %s", printable(entry.path), err)
-        stuck = StuckCgroup(entry.cgroup, entry.path, entry.cgroup_fd, entry.slot, entry.attachment)
-        if self._try_release(stuck):
+        if self._try_release(entry):
             return
-        self.stuck[entry.cgroup] = stuck
+        self.stuck[entry.cgroup] = entry
         self.stuck_total += 1
         log.warning("%s still runs our programs after the detach; retrying", printable(entry.path))
 
-    def _try_release(self, stuck: StuckCgroup) -> bool:
+    def _try_release(self, stuck: Entry) -> bool:
         """Return True if none of our programs is left on the cgroup, and then free its slot and fd."""
         try:
             if stuck.attachment.remaining():
@@ -373,21 +357,17 @@ class Registry:
 
     # ---- counters ------------------------------------------------------------------------------
 
-    def _counts(self, slot: int) -> dict[tuple[str, str], int]:
-        view = self._kernel.slot(slot)
-        return {(lane, name): view.get(f"lane[{LANES[lane]}].{name}") for lane, name in self._ended}
-
     def counts(self, entry: Entry) -> dict[tuple[str, str], int]:
         """Return the counters of one limit by direction and name."""
-        return self._counts(entry.slot)
+        view = self._kernel.slot(entry.slot)
+        return {(lane, name): view.get(f"lane[{LANES[lane]}].{name}") for lane, name in self._ended}
 
     def totals(self) -> dict[tuple[str, str], int]:
-        """Return the counters of all limits, ended ones included. Thread-safe."""
-        with self._counting:
-            sums = dict(self._ended)
-            for entry in self.entries.values():
-                for key, value in self._counts(entry.slot).items():
-                    sums[key] += value
+        """Return the counters of all limits, ended ones included."""
+        sums = dict(self._ended)
+        for entry in self.entries.values():
+            for key, value in self.counts(entry).items():
+                sums[key] += value
         return sums
 
     def held(self, request: str) -> int:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -21,6 +22,16 @@ def read_number(path: Path | str) -> int | None:
     """Return the number in a file; None if it is unreadable or holds no decimal digits alone."""
     text = read_text(path) or ""
     return int(text) if text.isascii() and text.isdecimal() else None
+
+
+@contextmanager
+def open_directory(path: Path) -> Iterator[int]:
+    """Yield a descriptor of a directory. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _remove(path: str) -> None:
@@ -53,8 +64,5 @@ def write_atomic(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
         _remove(temporary)
         raise
     if sync:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with open_directory(path.parent) as directory:
             os.fsync(directory)
-        finally:
-            os.close(directory)
