@@ -90,32 +90,27 @@ def _answers(path: Path) -> bool:
 
 def focus_adapter(env: Environment) -> Adapter | None:
     """Return the adapter of the session's desktop. X11 is last: under a compositor it shows XWayland windows only."""
+    windows = _Windows(env.get("DISPLAY", ""))
     if env.get("SWAYSOCK"):
-        return I3(env["SWAYSOCK"], "sway", _pid_of_window(env))
+        return I3(env["SWAYSOCK"], "sway", windows)
     if env.get("HYPRLAND_INSTANCE_SIGNATURE") and env.get("XDG_RUNTIME_DIR"):
         name = env["HYPRLAND_INSTANCE_SIGNATURE"].replace("/", "")
         return Hyprland(Path(env["XDG_RUNTIME_DIR"], "hypr", name))
     if env.get("NIRI_SOCKET"):
         return Niri(env["NIRI_SOCKET"])
-    desktops, bus = (
-        env.get("XDG_CURRENT_DESKTOP", "").split(":"),
-        env.get("DBUS_SESSION_BUS_ADDRESS"),
-    )
+    desktops = env.get("XDG_CURRENT_DESKTOP", "").split(":")
+    bus = env.get("DBUS_SESSION_BUS_ADDRESS")
     if "KDE" in desktops and bus:
         return KWin(bus)
     wayland = env.get("XDG_SESSION_TYPE") == "wayland"
     if "GNOME" in desktops and wayland and bus:
         return Gnome(bus, X11(env["DISPLAY"]) if env.get("DISPLAY") else None)
     if env.get("I3SOCK"):
-        return I3(env["I3SOCK"], "i3", _pid_of_window(env))
+        return I3(env["I3SOCK"], "i3", windows)
     if env.get("DISPLAY"):
         compositor = printable(desktops[0], 40) or "the compositor"
         return X11(env["DISPLAY"], compositor if wayland else "")
     return None
-
-
-def _pid_of_window(env: Environment) -> _Windows:
-    return _Windows(env.get("DISPLAY", ""))
 
 
 class _Windows:

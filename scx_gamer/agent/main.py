@@ -26,8 +26,6 @@ from scx_gamer.system.text import printable
 log = logging.getLogger(__name__)
 
 _BACKOFF_S = (1.0, 5.0, 30.0)
-
-
 NOTICES = ("all", "start", "end", "none")  # about games
 
 
@@ -38,20 +36,15 @@ def adapters(env: Environment, notices: str = "all") -> list[Adapter]:
         found.append(Desktop(env))
         if env.get("HOME"):
             found.append(OverlayLine(paths().hud_file, copy_of(env)))
-    if env.get("DBUS_SESSION_BUS_ADDRESS"):
-        found.append(GameMode(env["DBUS_SESSION_BUS_ADDRESS"]))
+    if session := env.get("DBUS_SESSION_BUS_ADDRESS"):
         system = env.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
-        found.append(Notice(env["DBUS_SESSION_BUS_ADDRESS"], system))
+        found += [GameMode(session), Notice(session, system)]
         if runtime := env.get("XDG_RUNTIME_DIR"):
             file = Path(runtime) / "scx-gamer-units.json"
-            found.append(GameMemory(env["DBUS_SESSION_BUS_ADDRESS"], system, file))
+            found.append(GameMemory(session, system, file))
         at_start, at_end = notices in ("all", "start"), notices in ("all", "end")
         if at_start or at_end:
-            found.append(
-                SessionNotice(
-                    env["DBUS_SESSION_BUS_ADDRESS"], system, at_start=at_start, at_end=at_end
-                )
-            )
+            found.append(SessionNotice(session, system, at_start=at_start, at_end=at_end))
     return found
 
 

@@ -59,16 +59,14 @@ class Notice(_Notifier):
         owner = await system.owner(BUS_NAME)
         if not owner:
             return None
-
         try:
             if await self._value(system, owner, "State") != FALLBACK:
                 return None
             kind, _code, reason = await self._value(system, owner, "LastExit")
-        except UserBusError as err:
+        except UserBusError:
             if await system.owner(BUS_NAME) == owner:
                 raise
-            del err  # the supervisor ended meanwhile
-            return None
+            return None  # the supervisor ended meanwhile
         return ": ".join(printable(str(part), _MAX_TEXT) for part in (kind, reason) if part)
 
 

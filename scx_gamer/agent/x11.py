@@ -118,12 +118,9 @@ class Server:
         try:
             return self._pid_by_resource(window) or self._pid_by_property(window)
         except self._errors as err:
-            if self._is_x_error(err):  # the window was closed
+            if isinstance(err, self._errors[0]):  # an XError: the window was closed
                 return 0
             raise AgentError(f"the X server has ended: {err}") from err
-
-    def _is_x_error(self, err: BaseException) -> bool:
-        return isinstance(err, self._errors[0])
 
     def _pid_by_resource(self, window: int) -> int:
         if not self._has_res:

@@ -31,6 +31,7 @@ ERRORS = {
 }
 _PER_SECOND, _BURST = 50.0, 100.0  # calls of one user, over all connections; root has no limit
 _SHORT = 512  # bytes: such a frame is decoded at once
+OWNED = (1, 4)  # answers of RequestName: it is ours, and was already
 _INTROSPECT = (f"{DBUS}.Introspectable", "Introspect", "")
 
 Spelling = Callable[[str], str]

@@ -16,7 +16,7 @@ from typing import Any
 
 from scx_gamer.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, wire
 from scx_gamer.dbus.connection import Connection
-from scx_gamer.dbus.endpoint import DBUS, ERRORS, PROPERTIES, Call, Endpoint
+from scx_gamer.dbus.endpoint import DBUS, ERRORS, OWNED, PROPERTIES, Call, Endpoint
 from scx_gamer.dbus.interface import interfaces, parse
 from scx_gamer.dbus.polkit import Authority
 from scx_gamer.system.errors import ScxGamerError
@@ -33,7 +33,6 @@ NOTHING = "unknown"  # CurrentScheduler where no scheduler is active
 _ON = ("idle", "attached", "backoff")  # states in which the supervisor attaches, or will
 _ANSWER_S = 20.0  # an attach takes seconds on a slow machine; callers wait 25 s by default
 _FAILED = f"{DBUS}.Error.Failed"
-_OWNED = (1, 4)  # answers of RequestName: it is ours, and was already
 _TAKE = 1 | 4  # whoever wants the name may have it; without it no waiting in line
 
 
@@ -102,7 +101,7 @@ class Loader(Endpoint):
     def _requested(self, reply: Any, error: str) -> None:
         if reply is None:
             self._end(f"{NAME} is not to be had: {error}")
-        elif reply.body[0] in _OWNED:
+        elif reply.body[0] in OWNED:
             self._named = True
             self._told = self._properties()
         else:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scx_gamer.dbus import wire
-from scx_gamer.dbus.connection import Connection
+from scx_gamer.dbus.connection import CALL_TIMEOUT_S, Connection
 
 _INTERACTIVE_TIMEOUT_S = 120.0  # a person types a password
 _KNOWN_USERS = 256
@@ -86,12 +86,8 @@ class Authority:
                 then(False, f"polkit cannot be asked ({error}); as root it works without")
                 return
             allowed, challenge = bool(reply.body[0][0]), bool(reply.body[0][1])
-            then(
-                allowed,
-                "it takes a password"
-                if challenge
-                else f"polkit denies {action.rpartition('.')[2]}",
-            )
+            denied = f"polkit denies {action.rpartition('.')[2]}"
+            then(allowed, "it takes a password" if challenge else denied)
 
         lib = wire.library()
         name = "org.freedesktop.PolicyKit1"
@@ -105,7 +101,5 @@ class Authority:
             [subject, action, {}, 1 if interactive else 0, ""],
             start=True,
         )
-        if interactive:
-            self._bus.call(message, answered, _INTERACTIVE_TIMEOUT_S)
-        else:
-            self._bus.call(message, answered)
+        timeout_s = _INTERACTIVE_TIMEOUT_S if interactive else CALL_TIMEOUT_S
+        self._bus.call(message, answered, timeout_s)

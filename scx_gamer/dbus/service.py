@@ -21,7 +21,7 @@ from scx_gamer.dbus import (
     wire,
 )
 from scx_gamer.dbus.connection import Connection
-from scx_gamer.dbus.endpoint import DBUS, ERRORS, PROPERTIES, Call, Endpoint, Spelling
+from scx_gamer.dbus.endpoint import DBUS, ERRORS, OWNED, PROPERTIES, Call, Endpoint, Spelling
 from scx_gamer.dbus.holds import Holds
 from scx_gamer.dbus.interface import interfaces
 from scx_gamer.dbus.polkit import Authority
@@ -67,7 +67,7 @@ class BusService(Endpoint):
         self._holds = Holds(hold)
         self.power = PowerHold()
         self.source = PowerSource(on_battery)
-        self._units: UnitHold | None = None
+        self._followers: list[PowerHold | PowerSource | UnitHold] = [self.power, self.source]
         self._refused = 0  # by connections that are gone
         self._timer = NO_TIMER
         self._failures = 0
@@ -99,10 +99,8 @@ class BusService(Endpoint):
         self._refused += self._bus.refused if self._bus is not None else 0
         self._bus = self._authority = None
         self._holds.clear()
-        self.power.lost()
-        self.source.lost()
-        if self._units is not None:
-            self._units.lost()
+        for one in self._followers:
+            one.lost()
         if not self._closed:
             delay = _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
             self._failures += 1
@@ -127,7 +125,7 @@ class BusService(Endpoint):
             log.warning("the bus will not tell who leaves: %s", error)
 
     def _named(self, reply: Any, error: str) -> None:
-        if reply is None or reply.body[0] not in (1, 4):
+        if reply is None or reply.body[0] not in OWNED:
             why = error or "somebody else has the name"
             bus, self._bus = self._bus, None
             if bus is not None:
@@ -139,20 +137,18 @@ class BusService(Endpoint):
         self._told = dict(self._properties())
         log.info("on the bus as %s", BUS_NAME)
         if self._bus is not None:
-            self.power.connected(self._bus)
-            self.source.connected(self._bus)
-            if self._units is not None:
-                self._units.connected(self._bus)
+            for one in self._followers:
+                one.connected(self._bus)
         self._request_name(old_name(BUS_NAME), self._old_named)
 
     def add_units(self, hold: UnitHold) -> None:
         """Have `hold` follow the connection."""
-        self._units = hold
+        self._followers.append(hold)
         if self.connected and self._bus is not None:
             hold.connected(self._bus)
 
     def _old_named(self, reply: Any, error: str) -> None:
-        if reply is None or reply.body[0] not in (1, 4):
+        if reply is None or reply.body[0] not in OWNED:
             why = error or "somebody else has it"
             log.warning("the deprecated bus name %s is unavailable: %s", old_name(BUS_NAME), why)
 
@@ -347,10 +343,8 @@ class BusService(Endpoint):
         """Leave the bus, and let go of every hold."""
         self._closed = True
         self.connected = False
-        self.power.lost()
-        self.source.lost()
-        if self._units is not None:
-            self._units.lost()
+        for one in self._followers:
+            one.lost()
         self._timer.cancel()
         bus, self._bus = self._bus, None
         if bus is not None:

@@ -131,10 +131,10 @@ class UserBus:
         rule = f"type='signal',sender='{_BUS}',member='NameOwnerChanged',arg0='{name}'"
 
         def look(message: Any) -> None:
-            if (message.sender, message.member) == (_BUS, "NameOwnerChanged") and message.body[
-                0
-            ] == name:
-                call(str(message.body[2]))
+            if (message.sender, message.member) == (_BUS, "NameOwnerChanged"):
+                changed, _, owner = message.body
+                if changed == name:
+                    call(str(owner))
 
         self._bus.add_message_handler(look)
         await self._match(rule)

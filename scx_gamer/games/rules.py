@@ -786,24 +786,13 @@ def _by_sandbox(state: State, facts: Facts, ctx: Context) -> State:
         name, _, part = snap.partition(".")
         entry = boxes.get(f"snap:{name}.{part or name}")
         if entry is not None and entry.game:
-            return _with_entry(
-                state,
-                facts,
-                ctx,
-                entry,
-                f"the snap {snap.rstrip('.')} is {entry.name}, a Game",
-                name,
-            )
+            evidence = f"the snap {snap.rstrip('.')} is {entry.name}, a Game"
+            return _with_entry(state, facts, ctx, entry, evidence, name)
     if facts.words.program.startswith("app_process") and process.argv:
         entry = boxes.get(f"android:{process.argv[0]}")
         if entry is not None and entry.game:
-            return _with_entry(
-                state,
-                facts,
-                ctx,
-                entry,
-                f"the Android package {process.argv[0]} is {entry.name}, a Game",
-            )
+            evidence = f"the Android package {process.argv[0]} is {entry.name}, a Game"
+            return _with_entry(state, facts, ctx, entry, evidence)
     entry = boxes.get(f"contained:{file_name(live_path(process.exe))}")
     if entry is not None and entry.game and facts.role == "" and _in_container(process):
         return _with_entry(

@@ -23,13 +23,14 @@ from scx_gamer.input.devices import (
     SYSFS,
     DeviceInfo,
     overrides_of,
+    read_capabilities,
     read_device,
     scan_devices,
 )
 from scx_gamer.input.held import Held
 from scx_gamer.input.hotplug import Hotplug
 from scx_gamer.input.listener import ControlFeed, Device, Listener, MonitorLoop
-from scx_gamer.input.reader import open_reader
+from scx_gamer.input.reader import Reader
 from scx_gamer.system.errors import ScxGamerError
 from scx_gamer.system.loop import NO_TIMER
 
@@ -268,9 +269,8 @@ class InputMonitor:
         if device.reader is not None or self._listener is None or info.event is None:
             return
         try:
-            device.reader = open_reader(
-                info.event, info.kind, f"{self._sysfs}/input{info.number}", info.lanes.abs
-            )
+            caps = read_capabilities(f"{self._sysfs}/input{info.number}")
+            device.reader = Reader(info.event, info.kind, caps, info.lanes.abs)
             device.reader.note_rest(self._noted_rest(device))
             self._listener.add(device)
         except OSError as err:

@@ -21,7 +21,6 @@ from scx_gamer.input.acts import (
     dead_permille,
 )
 from scx_gamer.input.classify import ABS_X, EV_ABS, EV_KEY, EV_REL, Capabilities, Kind, Lane
-from scx_gamer.input.devices import read_capabilities
 from scx_gamer.input.held import Held, HeldState, held_axes
 from scx_gamer.system.closing import FdOwner
 
@@ -160,8 +159,3 @@ def _as_limits(info: tuple[int, int, int, int, int, int]) -> Limits:
 
 def _limits(fd: int, codes: frozenset[int]) -> dict[int, Limits]:
     return {code: _as_limits(_absinfo(fd, code)) for code in sorted(codes)}
-
-
-def open_reader(node: str, kind: Kind, device: str, lane: Lane) -> Reader:
-    """Open the node of /sys/class/input/inputN, whose axes open `lane`; raises OSError."""
-    return Reader(node, kind, read_capabilities(device), lane)

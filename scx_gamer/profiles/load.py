@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -110,10 +110,7 @@ def read(name: str, limits: Limits, vendor: Path, admin: Path) -> Profile | None
     documents = [toml.read(path, MAX_BYTES) for path in files if not _is_disabled(path)]
     profile = of_documents(name, documents, limits)
     shipped = all(path.is_relative_to(vendor) for path in files)
-    return Profile(
-        profile.name, profile.title, profile.match, profile.settings, profile.why, profile.where,
-        tuple(files), shipped,
-    )  # fmt: skip
+    return replace(profile, files=tuple(files), vendor=shipped)
 
 
 def _is_disabled(path: Path) -> bool:
@@ -220,10 +217,8 @@ def check_set(found: ProfileSet) -> list[ProfileError]:
     errors: list[ProfileError] = []
     claimed: dict[tuple[bool, str], Profile] = {}
     for profile in found.profiles.values():
-        marks = [("appid", m) for m in profile.match.appid] + [
-            ("exe", m) for m in profile.match.exe
-        ]
-        for kind, mark in marks:
+        match = profile.match
+        for kind, mark in [*(("appid", m) for m in match.appid), *(("exe", m) for m in match.exe)]:
             other = claimed.setdefault((profile.vendor, f"{kind} {mark}"), profile)
             if other is not profile:
                 where = profile.where.get(f"match.{kind}", profile.name)

@@ -22,7 +22,7 @@ SLEPT_S = 1.5  # a beat that is later than a busy machine makes it
 
 
 class Heartbeat:
-    """Beats every `period_s` from start() on, for as long as the loop runs, and then calls `on_beat`."""
+    """Beats every `period_s` from the first beat() on, for as long as the loop runs, and then calls `on_beat`."""
 
     def __init__(
         self,
@@ -41,10 +41,7 @@ class Heartbeat:
         self._last = 0, 0  # boot time, and how much of it was spent suspended
         self.sleeps = 0  # suspends, and stops of this process
 
-    def start(self) -> None:
-        self._beat()
-
-    def _beat(self) -> None:
+    def beat(self) -> None:
         """Beat once; check the scheduler as well, because the event of its end may be lost."""
         if self._machine.attached is not None:
             self._feed.send("HEARTBEAT")
@@ -55,7 +52,7 @@ class Heartbeat:
         if self._notifier.watchdog_s is not None:
             self._notifier.watchdog()
             delay = min(delay, self._notifier.watchdog_s / 2)
-        self._loop.call_later(delay, self._beat, name="heartbeat")
+        self._loop.call_later(delay, self.beat, name="heartbeat")
 
     def _resync_after_sleep(self) -> None:
         """Query the held keys after a suspend or a stop of this process, because key releases were missed."""

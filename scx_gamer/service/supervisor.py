@@ -109,7 +109,7 @@ class Supervisor:
             gc.freeze()  # GC passes skip the objects of now; input waits for a pass
             self._start()
             if not self.loop.stopped:
-                self.services.heartbeat.start()
+                self.services.heartbeat.beat()
                 self.loop.run()
             self._notifier.stopping()
         return self._exit_code

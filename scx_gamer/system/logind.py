@@ -28,15 +28,16 @@ def _library() -> ctypes.CDLL | None:
 
 def active(uid: int) -> bool | None:
     """Return True if a session of the user is active on any seat, None if logind does not run."""
-    library = _library()
-    if library is None or not SEATS.is_dir() or not any(SEATS.iterdir()):
-        return None
-    return int(library.sd_uid_get_seats(uid, 1, None)) > 0
+    return _has_seats(uid, require_active=True)
 
 
 def has_seat(uid: int) -> bool | None:
     """Return True if the user has a session on any seat, active or not, None if logind does not run."""
+    return _has_seats(uid, require_active=False)
+
+
+def _has_seats(uid: int, *, require_active: bool) -> bool | None:
     library = _library()
     if library is None or not SEATS.is_dir() or not any(SEATS.iterdir()):
         return None
-    return int(library.sd_uid_get_seats(uid, 0, None)) > 0
+    return int(library.sd_uid_get_seats(uid, require_active, None)) > 0

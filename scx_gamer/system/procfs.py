@@ -8,6 +8,7 @@ CPython's table of interned strings does not shrink when those are freed.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -219,19 +220,24 @@ def words_of(pid: int, proc: Path = PROC, limit: int = 4096) -> str:
     return raw.replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()
 
 
+def open_files(pid: int, proc: Path = PROC) -> Iterator[str]:
+    """Return the paths of a process's descriptors, of the first MAX_DESCRIPTORS. Raises OSError."""
+    with os.scandir(f"{proc}/{pid}/fd") as entries:
+        paths = [entry.path for _, entry in zip(range(MAX_DESCRIPTORS), entries, strict=False)]
+    return map(link, paths)
+
+
 def has_gpu(pid: int, proc: Path = PROC) -> bool:
     """Return True if the process holds a GPU's device open.
 
     The descriptors of other users take CAP_DAC_READ_SEARCH. Without it, a GPU that is mapped will do.
     """
     try:
-        with os.scandir(f"{proc}/{pid}/fd") as entries:
-            names = [entry.name for _, entry in zip(range(MAX_DESCRIPTORS), entries, strict=False)]
+        return any(path.startswith(_GPUS) for path in open_files(pid, proc))
     except PermissionError:
         return _maps_gpu(pid, proc)
     except OSError:
         return False
-    return any(_target(f"{proc}/{pid}/fd/{name}").startswith(_GPUS) for name in names)
 
 
 def _maps_gpu(pid: int, proc: Path) -> bool:
@@ -242,7 +248,8 @@ def _maps_gpu(pid: int, proc: Path) -> bool:
     return any(f" {gpu}" in maps for gpu in _GPUS)
 
 
-def _target(path: str) -> str:
+def link(path: str) -> str:
+    """Return the target of a link; empty if it is unreadable or gone."""
     try:
         return os.readlink(path)
     except OSError:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from scx_gamer.games import records
 from scx_gamer.games.userfiles import Mounts
 from scx_gamer.profiles import Game
+from scx_gamer.system import procfs
 from scx_gamer.system.text import printable
 from scx_gamer.tune.store import MAX_TEXT
 
@@ -34,15 +35,14 @@ class Subject:
 def subject_of(pid: int, name: str, app_id: str) -> Subject:
     """Return the game whose main process is `pid`. Its version is unknown where /proc does not tell it."""
     number = int(app_id) if app_id.isdecimal() and len(app_id) <= 20 else 0
-    links = {link: _link(pid, link) for link in ("exe", "cwd")}
-    exe = links["exe"].removesuffix(" (deleted)")
+    exe = procfs.link(f"/proc/{pid}/exe").removesuffix(" (deleted)")
     argv = _argv(pid)
     windows = next((word for word in argv if word.lower().endswith(".exe")), "")
     programs = sorted(
         Game(0, exe, argv).programs(), key=lambda one: not one.lower().endswith(".exe")
     )
     program = "" if number else printable(programs[0] if programs else name, MAX_TEXT - len("exe "))
-    paths = (records.path_of(windows), exe, links["cwd"] + "/")
+    paths = (records.path_of(windows), exe, procfs.link(f"/proc/{pid}/cwd") + "/")
     version = ""
     if number:
         mounts = Mounts.of()
@@ -53,17 +53,9 @@ def subject_of(pid: int, name: str, app_id: str) -> Subject:
     return Subject(name, number, program, version[:_MAX_VERSION])
 
 
-def _link(pid: int, name: str) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/{name}")
-    except OSError:
-        return ""
-
-
 def _argv(pid: int) -> tuple[str, ...]:
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read(_MAX_CMDLINE).split(b"\0")
+        words = procfs.read(pid, "cmdline", limit=_MAX_CMDLINE).split(b"\0")
     except OSError:
         return ()
     return tuple(word.decode("utf-8", "replace") for word in words)
