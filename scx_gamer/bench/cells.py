@@ -4,7 +4,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from statistics import median
 from typing import Any
 
@@ -74,12 +74,7 @@ class Quantiles:
 
     @classmethod
     def median_of(cls, many: Sequence["Quantiles"]) -> "Quantiles":
-        return cls(
-            median(q.p50 for q in many),
-            median(q.p99 for q in many),
-            median(q.p999 for q in many),
-            median(q.max for q in many),
-        )
+        return cls(*map(median, zip(*map(astuple, many), strict=True)))
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,7 @@ def run_phase(plan: Plan, session: Session, *, ours: bool) -> Cell:
     def on_line(line: dict[str, Any]) -> None:
         show_line(loaded_scheduler() or DEFAULT, line)
 
-    cell = run_once(plan.spec, name, marked=True, game_prefix=[*CLI, "exec", "--"], on_line=on_line)
-    return cell
+    return run_once(plan.spec, name, marked=True, game_prefix=[*CLI, "exec", "--"], on_line=on_line)
 
 
 def table(cells: list[Cell]) -> str:

@@ -25,17 +25,15 @@ _ID = typer.Argument(
     metavar="ID", min=1, max=(1 << 63) - 1, help="A session's number, as of the list."
 )
 Id = Annotated[int, _ID]
+_HEAD = ("ID", "BEGAN", "GAME", "LASTED", "FPS", "1 % LOW", "ON TIME", "WAITS, 99 %", "STATE")
+_PLAIN = (
+    "id", "uid", "game", "app_id", "profile", "began", "duration_s", "state", "attached_s", "boosts",
+    "attaches",
+)  # fmt: skip
 _NUMBERS = ("count", "mean_us", "p50_us", "p99_us", "p999_us", "longest_us")
 _FRAMES = (
-    "source",
-    "count",
-    "mean_fps",
-    "low_1_fps",
-    "low_01_fps",
-    "missed",
-    "target_ms",
-    "longest_ms",
-)
+    "source", "count", "mean_fps", "low_1_fps", "low_01_fps", "missed", "target_ms", "longest_ms",
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -190,18 +188,7 @@ def _print_list(count: int, as_json: bool) -> None:
     elif not rows:
         print("no sessions yet: one is recorded while a game runs")
     else:
-        head = (
-            "ID",
-            "BEGAN",
-            "GAME",
-            "LASTED",
-            "FPS",
-            "1 % LOW",
-            "ON TIME",
-            "WAITS, 99 %",
-            "STATE",
-        )
-        output.table(head, map(_row, rows))
+        output.table(_HEAD, map(_row, rows))
 
 
 def _row(record: Mapping[str, Any]) -> tuple[object, ...]:
@@ -226,22 +213,7 @@ def flat(record: Mapping[str, Any]) -> dict[str, object]:
     from scx_gamer.sessions import summary
     from scx_gamer.sessions.record import merged, percentiles
 
-    row: dict[str, object] = {
-        key: _cell(record[key])
-        for key in (
-            "id",
-            "uid",
-            "game",
-            "app_id",
-            "profile",
-            "began",
-            "duration_s",
-            "state",
-            "attached_s",
-            "boosts",
-            "attaches",
-        )
-    }
+    row: dict[str, object] = {key: _cell(record[key]) for key in _PLAIN}
     row["exits"] = sum(record["exits"].values())
     row["held_back"] = _cell(" ".join(record["held_back"]))
     row["watts"] = summary.watts(record)

@@ -28,15 +28,9 @@ LANES = ("none", "keyboard", "mouse", "gamepad")
 PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 MAX_LANES, MAX_DEVICE_NAME = 64, 80  # of [input] lanes: entries, and characters of a device's name
 __all__ = [
-    "MODES",
-    "Config",
-    "ConfigError",
-    "config_dir",
-    "limits",
-    "load",
-    "tunable_limits",
+    "MODES", "Config", "ConfigError", "config_dir", "limits", "load", "tunable_limits",
     "vendor_file",
-]
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

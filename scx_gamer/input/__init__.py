@@ -6,12 +6,6 @@ from scx_gamer.input.devices import DeviceInfo, Overrides, overrides_of, scan_de
 from scx_gamer.input.monitor import InputError, InputMonitor
 
 __all__ = [
-    "DeviceInfo",
-    "InputError",
-    "InputMonitor",
-    "Kind",
-    "Lane",
-    "Overrides",
-    "overrides_of",
+    "DeviceInfo", "InputError", "InputMonitor", "Kind", "Lane", "Overrides", "overrides_of",
     "scan_devices",
-]
+]  # fmt: skip

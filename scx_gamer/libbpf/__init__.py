@@ -22,25 +22,7 @@ from scx_gamer.libbpf.object import (
 from scx_gamer.libbpf.rings import RingBuffer, UserRing
 
 __all__ = [
-    "Abi",
-    "BpfError",
-    "Btf",
-    "Field",
-    "KernelBtf",
-    "Layout",
-    "LibbpfTooOld",
-    "Link",
-    "Map",
-    "Mapped",
-    "Object",
-    "Program",
-    "RingBuffer",
-    "Runner",
-    "StructLayout",
-    "StructView",
-    "UserRing",
-    "attaching",
-    "find_object",
-    "object_btf",
-    "shipped_abi",
-]
+    "Abi", "BpfError", "Btf", "Field", "KernelBtf", "Layout", "LibbpfTooOld", "Link", "Map",
+    "Mapped", "Object", "Program", "RingBuffer", "Runner", "StructLayout", "StructView", "UserRing",
+    "attaching", "find_object", "object_btf", "shipped_abi",
+]  # fmt: skip

@@ -6,13 +6,6 @@ from scx_gamer.metrics.samples import Names, shipped_names, wait_buckets
 from scx_gamer.metrics.specs import PREFIX, SPECS, STANDARD
 
 __all__ = [
-    "PREFIX",
-    "SPECS",
-    "STANDARD",
-    "Names",
-    "open_exporter",
-    "process",
-    "shipped_names",
-    "text_of",
+    "PREFIX", "SPECS", "STANDARD", "Names", "open_exporter", "process", "shipped_names", "text_of",
     "wait_buckets",
-]
+]  # fmt: skip

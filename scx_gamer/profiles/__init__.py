@@ -23,21 +23,7 @@ from scx_gamer.profiles.model import (
 )
 
 __all__ = [
-    "AUTO",
-    "GENERAL",
-    "Difference",
-    "Found",
-    "Game",
-    "Match",
-    "Profile",
-    "ProfileError",
-    "ProfileSet",
-    "check_set",
-    "diff",
-    "files_of",
-    "folders",
-    "load",
-    "of_documents",
-    "read",
+    "AUTO", "GENERAL", "Difference", "Found", "Game", "Match", "Profile", "ProfileError",
+    "ProfileSet", "check_set", "diff", "files_of", "folders", "load", "of_documents", "read",
     "without_reason",
-]
+]  # fmt: skip

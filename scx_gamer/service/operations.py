@@ -50,18 +50,18 @@ class Operations:
                 cast("list[GameFacts]", self._services.games.listing()), uid
             ),
             "explain": self._explain,
-            "profiles": lambda _request, _uid: self._profiles(),
+            "profiles": self._profiles,
             "snapshot": lambda _request, uid: self._seen(self._status.snapshot(), uid),
             "hint": self._services.hints.take,
             "sessions": self._services.sessions.records,
             "session": self._services.sessions.record,
             "session_delete": self._services.sessions.delete,
             "start": self._start,
-            "stop": lambda _request, _uid: self.stop(),
-            "restart": lambda _request, _uid: self.restart(),
-            "reload": lambda _request, _uid: self.reload(),
+            "stop": self._stop,
+            "restart": self._restart,
+            "reload": self._reload_files,
             "game_add": self._game_add,
-            "game_remove": lambda request, _uid: self.remove_game(pid_of(request)),
+            "game_remove": self._game_remove,
             "profile_set": self._profile_set,
             "compare": lambda request, uid: self._compared(
                 self._services.comparison.hold(request, uid)
@@ -91,21 +91,18 @@ class Operations:
         if not isinstance(profile, str):
             raise ControlError("give the profile's name as text: profile", USAGE)
         if profile:
-            self.set_profile(profile, sticky=False)
-        return self.start()
-
-    def start(self) -> StatusBody:
+            self._use_profile(profile, sticky=False)
         machine = self._services.machine
         machine.user_start()
         if machine.state is State.CONFLICT:
             raise ControlError(machine.cause, NO_PERMISSION)
         return self._applied()
 
-    def stop(self) -> StatusBody:
+    def _stop(self, _request: Request, _uid: int) -> StatusBody:
         self._services.machine.user_stop()
         return self._applied()
 
-    def restart(self) -> StatusBody:
+    def _restart(self, _request: Request, _uid: int) -> StatusBody:
         machine = self._services.machine
         if machine.off:
             raise ControlError("the scheduler is switched off: use `scx-gamer start`", FAILED)
@@ -123,16 +120,14 @@ class Operations:
         pid, start = pid_of(request), request.get("start")
         if start is not None and start != start_of(pid):
             raise ControlError(f"process {pid} is another one meanwhile", FAILED)
-        return self.add_game(pid, "named by the user")
-
-    def add_game(self, pid: int, reason: str) -> StatusBody:
         try:
-            self._services.games.add(pid, reason)
+            self._services.games.add(pid, "named by the user")
         except GameError as err:
             raise ControlError(str(err), FAILED, err.errno) from err
         return self._applied()
 
-    def remove_game(self, pid: int) -> StatusBody:
+    def _game_remove(self, request: Request, _uid: int) -> StatusBody:
+        pid = pid_of(request)
         if not self._services.games.remove(pid):
             raise ControlError(f"{pid} is no game: see `scx-gamer games list`", FAILED)
         return self._applied()
@@ -148,7 +143,7 @@ class Operations:
 
     # ---- profiles ----------------------------------------------------------------------------
 
-    def _profiles(self) -> list[dict[str, object]]:
+    def _profiles(self, _request: Request, _uid: int) -> list[dict[str, object]]:
         found = self._services.profile.profiles.profiles
         return [
             {"name": name, "description": one.title, "source": "vendor" if one.vendor else "admin"}
@@ -159,9 +154,9 @@ class Operations:
         name, sticky = request.get("name"), request.get("sticky", True)
         if not isinstance(name, str) or not isinstance(sticky, bool):
             raise ControlError("give the profile's name as text: name", USAGE)
-        return self.set_profile(name, sticky=sticky)
+        return self._use_profile(name, sticky=sticky)
 
-    def set_profile(self, name: str, *, sticky: bool) -> ProfileFacts:
+    def _use_profile(self, name: str, *, sticky: bool) -> ProfileFacts:
         """Use a profile from here on; `sticky`: after the next start too."""
         try:
             self._services.profile.choose(name)
@@ -173,7 +168,7 @@ class Operations:
         self._changes.apply()
         return self._status.profile()
 
-    def reload(self) -> ProfileFacts:
+    def _reload_files(self, _request: Request, _uid: int) -> ProfileFacts:
         """Read configuration and profiles again; the errors name the parts that keep their old values."""
         self._reload("asked to")
         self._changes.apply()
