@@ -123,11 +123,7 @@ def table(cells: list[Cell]) -> str:
             f"{ours.frame_latency_us.p99 / 1000:.2f}",
         ),
         ("1 % low, fps", f"{off.low1_fps:.1f}", f"{ours.low1_fps:.1f}"),
-        (
-            "input p99, us",
-            f"{off.input_latency_us.p99:.0f}",
-            f"{ours.input_latency_us.p99:.0f}",
-        ),
+        ("input p99, us", f"{off.input_latency_us.p99:.0f}", f"{ours.input_latency_us.p99:.0f}"),
         ("hogs' work per s", f"{off.background_work:.0f}", f"{ours.background_work:.0f}"),
     ]
     head = f"{'':<18}{'without':>12}{'with scx_gamer':>16}"

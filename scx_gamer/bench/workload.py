@@ -36,18 +36,8 @@ def find_workload() -> Path:
 class Workload(Closing):
     """A running subcommand, until close(). `result()` waits for its JSON."""
 
-    def __init__(
-        self,
-        subcommand: str,
-        *args: str | float,
-        prefix: Sequence[str] = (),
-    ) -> None:
-        self._argv = [
-            *prefix,
-            str(find_workload()),
-            subcommand,
-            *(str(a) for a in args),
-        ]
+    def __init__(self, subcommand: str, *args: str | float, prefix: Sequence[str] = ()) -> None:
+        self._argv = [*prefix, str(find_workload()), subcommand, *(str(a) for a in args)]
         with ExitStack() as stack:
             self._process = stack.enter_context(
                 subprocess.Popen(

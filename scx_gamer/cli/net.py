@@ -47,8 +47,7 @@ def register(app: typer.Typer) -> None:
     @group.command("limit")
     def limit(
         target: Annotated[
-            str,
-            typer.Argument(help="A process ID, a unit, exe:NAME, app:NAME or unit:PATTERN."),
+            str, typer.Argument(help="A process ID, a unit, exe:NAME, app:NAME or unit:PATTERN.")
         ],
         down: Rate = None,
         up: Rate = None,

@@ -63,10 +63,7 @@ class Manager:
         command = ["systemctl", *words]
         if self._user is not None:
             command.insert(1, "--user")
-            env |= {
-                "HOME": self._user.pw_dir,
-                "XDG_RUNTIME_DIR": f"/run/user/{self._user.pw_uid}",
-            }
+            env |= {"HOME": self._user.pw_dir, "XDG_RUNTIME_DIR": f"/run/user/{self._user.pw_uid}"}
         who = self._user if os.geteuid() == 0 else None
         try:
             done = subprocess.run(

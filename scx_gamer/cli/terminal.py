@@ -21,13 +21,7 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J"  # alternate screen, hidden cursor
 _LEAVE = "\x1b[?25h\x1b[?1049l"
 _POLL_S = 0.25  # between checks of the size
 _KEY_BYTES = 32
-_KEYS = {
-    b"\x1b[A": "up",
-    b"\x1bOA": "up",
-    b"\x1b[B": "down",
-    b"\x1bOB": "down",
-    b"\x1b": "escape",
-}
+_KEYS = {b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down", b"\x1b": "escape"}
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 

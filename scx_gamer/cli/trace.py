@@ -22,8 +22,7 @@ _Seconds = Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="S
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Trace a running game with probes of bcc. Needs root.",
-        no_args_is_help=True,
+        help="Trace a running game with probes of bcc. Needs root.", no_args_is_help=True
     )
 
     @group.command("wakeups")

@@ -33,10 +33,7 @@ class FolderWatch:
     """A watch, active until close(). For a directory that does not exist, its nearest existing parent is watched."""
 
     def __init__(
-        self,
-        loop: Loop,
-        folders: Callable[[], Iterable[Path]],
-        on_change: Callable[[], None],
+        self, loop: Loop, folders: Callable[[], Iterable[Path]], on_change: Callable[[], None]
     ) -> None:
         """Start watching. Raises WatchError. `folders` is called again after each change."""
         self._loop = loop

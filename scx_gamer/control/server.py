@@ -45,12 +45,7 @@ class _Client:
 class ControlServer:
     """Serves `operations` on `path` until close()."""
 
-    def __init__(
-        self,
-        loop: Loop,
-        path: Path,
-        operations: Mapping[str, Operation],
-    ) -> None:
+    def __init__(self, loop: Loop, path: Path, operations: Mapping[str, Operation]) -> None:
         self._loop = loop
         self._path = path
         self.operations = operations

@@ -12,14 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from scx_gamer.input.acts import (
-    ABS_AXES,
-    Axes,
-    Limits,
-    Source,
-    acting,
-    dead_permille,
-)
+from scx_gamer.input.acts import ABS_AXES, Axes, Limits, Source, acting, dead_permille
 from scx_gamer.input.classify import ABS_X, EV_ABS, EV_KEY, EV_REL, Capabilities, Kind, Lane
 from scx_gamer.input.held import Held, HeldState, held_axes
 from scx_gamer.system.closing import FdOwner

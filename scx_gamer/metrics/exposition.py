@@ -37,11 +37,7 @@ Snapshot: TypeAlias = "Callable[[], SnapshotBody]"
 
 def families(snap: SnapshotBody, names: Names | None = None) -> Iterator[Metric]:
     """All metrics of a snapshot, grouped by name."""
-    from prometheus_client.core import (
-        CounterMetricFamily,
-        GaugeMetricFamily,
-        HistogramMetricFamily,
-    )
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     names = names or shipped_names()
     for prefix, specs, values in (

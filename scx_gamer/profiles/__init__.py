@@ -12,15 +12,7 @@ from scx_gamer.profiles.load import (
     without_reason,
 )
 from scx_gamer.profiles.match import Found, Game
-from scx_gamer.profiles.model import (
-    AUTO,
-    GENERAL,
-    Difference,
-    Match,
-    Profile,
-    ProfileError,
-    diff,
-)
+from scx_gamer.profiles.model import AUTO, GENERAL, Difference, Match, Profile, ProfileError, diff
 
 __all__ = [
     "AUTO", "GENERAL", "Difference", "Found", "Game", "Match", "Profile", "ProfileError",

@@ -49,10 +49,7 @@ _EXE = line(MAX_PATTERN, "")
 _APPID = number(1, MAX_APPID)
 
 
-TOP = {
-    "title": line(80, 'use a short text such as "Counter-Strike 2"'),
-    "mode": choice(*MODES),
-}
+TOP = {"title": line(80, 'use a short text such as "Counter-Strike 2"'), "mode": choice(*MODES)}
 
 
 def sections(limits: Limits) -> dict[str, Section]:

@@ -271,10 +271,7 @@ class Sessions:
 
 
 def reading(
-    services: Services,
-    longest_ns: Sequence[int],
-    power: Power | None,
-    programs: Programs | None,
+    services: Services, longest_ns: Sequence[int], power: Power | None, programs: Programs | None
 ) -> Reading:
     """Return the supervisor's figures of now."""
     from scx_gamer.sessions.record import Reading

@@ -85,8 +85,7 @@ class Status:
             "comparison": services.comparison.facts(),
             "session_hints": dict(services.hints.results),
             "detection": cast(
-                "DetectionFacts",
-                services.games.status() | {"focus_why": services.hints.focus_why},
+                "DetectionFacts", services.games.status() | {"focus_why": services.hints.focus_why}
             ),
             "network": cast("NetworkFacts", services.network.status()),
             "placement": self.placement(),
