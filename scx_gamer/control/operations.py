@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
-Handler: TypeAlias = Callable[
-    [Mapping[str, Any], int], Any
-]  # the request without `op`, and the asking user's uid
+# The request without `op`, and the asking user's uid.
+Handler: TypeAlias = Callable[[Mapping[str, Any], int], Any]
 
 
 class Access(Enum):

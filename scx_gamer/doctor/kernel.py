@@ -71,9 +71,8 @@ def config_options() -> Iterator[Finding]:
     missing = [option for option in missing if option != _OPTIONS[0]]
     if place is None:
         what = "this kernel's configuration is not on the machine"
-        yield Finding(
-            INFO, "config options", what, "nothing: the checks of the kernel itself count"
-        )
+        to_do = "nothing: the checks of the kernel itself count"
+        yield Finding(INFO, "config options", what, to_do)
     elif missing:
         what = f"{place} lacks {', '.join(missing)}"
         yield Finding(FAIL, "config options", what, "use a kernel that has them", UNSUPPORTED)

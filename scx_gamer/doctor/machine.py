@@ -36,12 +36,10 @@ def set_aside(root: Path = Path("/sys/devices/system/cpu")) -> Iterator[Finding]
     for name in ("isolated", "nohz_full"):
         text = read_text(root / name)
         if text and text != "(null)":
-            to_do = (
-                f"drop {'isolcpus' if name == 'isolated' else name}= from the kernel's command line"
-            )
-            yield Finding(
-                INFO, "CPUs set aside", f"{name}: {printable(text)}: no game runs there well", to_do
-            )
+            what = f"{name}: {printable(text)}: no game runs there well"
+            option = "isolcpus" if name == "isolated" else name
+            to_do = f"drop {option}= from the kernel's command line"
+            yield Finding(INFO, "CPUs set aside", what, to_do)
 
 
 _SLOW_CLOCKS = ("hpet", "acpi_pm")  # a read is a device access, far slower than the processor's own
@@ -157,25 +155,21 @@ def _some(names: list[str]) -> str:
     return f"{', '.join(names[:3])}{more}"
 
 
+_SCALES_ITSELF = ("intel_pstate", "amd-pstate-epp", "amd_pstate")  # whatever its governor is called
+
+
 def governor(root: Path = Path("/sys/devices/system/cpu/cpu0/cpufreq")) -> Iterator[Finding]:
     """A governor that keeps the lowest frequency; drivers that only call themselves powersave are fine."""
     driver, name = read_text(root / "scaling_driver"), read_text(root / "scaling_governor")
     if driver is None or name is None:
         return
-    if name == "powersave" and not driver.startswith(
-        ("intel_pstate", "amd-pstate-epp", "amd_pstate")
-    ):
-        what = (
-            f"{printable(driver)} with governor powersave keeps the CPUs at their lowest frequency"
-        )
-        yield Finding(
-            WARN,
-            "CPU frequency",
-            what,
-            "choose schedutil or performance: cpupower frequency-set -g schedutil",
-        )
+    driver, name = printable(driver), printable(name)
+    if name == "powersave" and not driver.startswith(_SCALES_ITSELF):
+        what = f"{driver} with governor powersave keeps the CPUs at their lowest frequency"
+        to_do = "choose schedutil or performance: cpupower frequency-set -g schedutil"
+        yield Finding(WARN, "CPU frequency", what, to_do)
     else:
-        yield Finding(OK, "CPU frequency", f"{printable(driver)}, {printable(name)}")
+        yield Finding(OK, "CPU frequency", f"{driver}, {name}")
 
 
 def statistics(proc: Path = Path("/proc")) -> Iterator[Finding]:
@@ -185,9 +179,8 @@ def statistics(proc: Path = Path("/proc")) -> Iterator[Finding]:
         return
     if value == "1":
         what = "kernel.bpf_stats_enabled is 1: each callback of the scheduler costs a little more"
-        yield Finding(
-            INFO, "BPF statistics", what, "sysctl kernel.bpf_stats_enabled=0 when done measuring"
-        )
+        to_do = "sysctl kernel.bpf_stats_enabled=0 when done measuring"
+        yield Finding(INFO, "BPF statistics", what, to_do)
     else:
         yield Finding(OK, "BPF statistics", "off")
 

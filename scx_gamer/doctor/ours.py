@@ -34,12 +34,11 @@ def detection() -> Iterator[Finding]:
 
     data, broken = shipped_data()
     games, _programs = desktop.desktop_games(desktop.folders())
-    entries = len(games)
     if broken:
         yield Finding(WARN, "game detection", broken, "the drop-ins of detect.d are not used")
     else:
         names = len(data.wine_plumbing) + len(data.wrappers) + len(data.helpers) + len(data.tools)
-        what = f"{names} programs known that are no game, {entries} desktop entries that are"
+        what = f"{names} programs known that are no game, {len(games)} desktop entries that are"
         yield Finding(OK, "game detection", what)
     why = connector_problem()
     if why:
@@ -54,8 +53,8 @@ def configuration() -> Iterator[Finding]:
         settings = load()
         settings.check_tunables(shipped_abi().constants)
     except ConfigError as error:
-        where_what = f"{error.where}: {error.what}"
-        yield Finding(FAIL, "configuration", where_what, error.hint, BAD_CONFIG)
+        what = f"{error.where}: {error.what}"
+        yield Finding(FAIL, "configuration", what, error.hint, BAD_CONFIG)
         return
     yield Finding(OK, "configuration", f"{len(settings.files)} file(s), mode {settings.mode}")
 
@@ -66,13 +65,11 @@ def supervisor() -> Iterator[Finding]:
         status = control.request("status", timeout_s=5.0)
     except control.ControlError as error:
         if error.code != NOT_RUNNING:
-            yield Finding(
-                WARN, "supervisor", error.what, error.hint or "see its log: journalctl -u scx-gamer"
-            )
+            to_do = error.hint or "see its log: journalctl -u scx-gamer"
+            yield Finding(WARN, "supervisor", error.what, to_do)
             return
-        yield Finding(
-            INFO, "supervisor", "not running", "systemctl start scx-gamer, or scx-gamer run as root"
-        )
+        to_do = "systemctl start scx-gamer, or scx-gamer run as root"
+        yield Finding(INFO, "supervisor", "not running", to_do)
         if paths().units_file.exists():
             what = "a supervisor that was killed has left properties of units as they were for its game"
             yield Finding(WARN, "resources", what, "run as root: scx-gamer run --give-back")

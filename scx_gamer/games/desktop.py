@@ -440,9 +440,8 @@ def homes(mounts: userfiles.Mounts) -> list[str]:
             except OSError:
                 continue
             found += [h for name in names if mounts.answers(h := f"{where}/{name}")]
-    for line in (
-        userfiles.read_root("/etc/passwd", _MAX_PASSWD).decode("utf-8", "replace").splitlines()
-    ):
+    users = userfiles.read_root("/etc/passwd", _MAX_PASSWD).decode("utf-8", "replace")
+    for line in users.splitlines():
         fields = line.split(":")
         if len(fields) == 7 and fields[2].isdecimal() and _FIRST_USER <= int(fields[2]) < _NOBODY:
             home = fields[5].rstrip("/")
@@ -567,9 +566,8 @@ def add_entry(
         return
     program = _program(command.word, place, mounts)
     start = next((at for at, w in enumerate(command.arguments, 1) if w in _RUN), 0)
-    for inner in command.arguments[
-        start : start + _DEPTH
-    ]:  # who is told to run a program is a wrapper
+    # a program that is told to run another one is a wrapper
+    for inner in command.arguments[start : start + _DEPTH]:
         told = _program(inner, place, mounts) if entry.game and _runs(program, inner) else ""
         if not told:
             break
@@ -600,9 +598,7 @@ def _add_generic(entry: Entry, command: Command, kind: str, into: Entries) -> No
     if not entry.game:
         return
     argument = next((w for w in command.arguments if w[:1] not in "-+" and not w.isdecimal()), "")
-    if (
-        not argument or ":" in argument[:24]
-    ):  # steam://, lutris:, https://: who is asked starts the game
+    if not argument or ":" in argument[:24]:  # steam://, lutris:, https://: another one starts it
         return
     made = Entry(entry.name, True, entry.kinds, entry.launcher, argument)
     into.with_argument.setdefault((kind, argument), made)

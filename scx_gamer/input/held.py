@@ -69,9 +69,7 @@ def held_axes(kind: Kind, caps: Capabilities) -> frozenset[int]:
     if kind not in _CONTROLLERS and not pad_on_keyboard:
         return frozenset()
     codes = {*_LEFT, *_RIGHT, *_HATS}
-    if (
-        kind is not Kind.JOYSTICK
-    ):  # whose Z and RZ are a throttle and a twist handle, which stay where they are
+    if kind is not Kind.JOYSTICK:  # whose throttle and twist handle, Z and RZ, stay where they are
         codes |= {*_FAR_RIGHT, *_PEDALS}
     return caps.abs & codes
 

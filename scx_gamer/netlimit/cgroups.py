@@ -28,9 +28,8 @@ def hierarchy(proc: Path = Path("/proc")) -> Hierarchy:
     """Read /proc/self/mountinfo. Raises OSError."""
     mount: Path | None = None
     hybrid = False
-    for line in (
-        (proc / "self/mountinfo").read_bytes().decode("utf-8", "surrogateescape").splitlines()
-    ):
+    mounts = (proc / "self/mountinfo").read_bytes().decode("utf-8", "surrogateescape")
+    for line in mounts.splitlines():
         before, dash, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")[0]
         if not dash or len(fields) < 5:

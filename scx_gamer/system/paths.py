@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from pathlib import Path
 
 from scx_gamer.system.errors import ScxGamerError
@@ -27,42 +26,15 @@ class Paths:
 
     def __init__(self, runtime: Path, state: Path, config: Path) -> None:
         self.runtime, self.state, self.config = runtime, state, config
-
-    @cached_property
-    def control_socket(self) -> Path:
-        return self.runtime / "control.sock"
-
-    @cached_property
-    def hints_socket(self) -> Path:
-        return self.runtime / "hints.sock"
-
-    @cached_property
-    def status_file(self) -> Path:
-        return self.runtime / "status.json"
-
-    @cached_property
-    def hud_file(self) -> Path:
-        return self.runtime / "hud"
-
-    @cached_property
-    def state_file(self) -> Path:
-        return self.state / "state.json"
-
-    @cached_property
-    def sessions_file(self) -> Path:
-        return self.state / "sessions.db"
-
-    @cached_property
-    def tuning_file(self) -> Path:
-        return self.state / "tuning.json"
-
-    @cached_property
-    def units_file(self) -> Path:
-        return self.state / "units.json"
-
-    @cached_property
-    def exits(self) -> Path:
-        return self.state / "exits"
+        self.control_socket = runtime / "control.sock"
+        self.hints_socket = runtime / "hints.sock"
+        self.status_file = runtime / "status.json"
+        self.hud_file = runtime / "hud"
+        self.state_file = state / "state.json"
+        self.sessions_file = state / "sessions.db"
+        self.tuning_file = state / "tuning.json"
+        self.units_file = state / "units.json"
+        self.exits = state / "exits"
 
     def create(self) -> None:
         """Create the runtime and the state directory. Raises PathError."""
