@@ -71,7 +71,7 @@ def _connect(sock: socket.socket, path: str, timeout_s: float) -> None:
 
 
 def _timeval(seconds: float) -> bytes:
-    """A struct timeval; zero would be no limit."""
+    """Return a struct timeval; zero would be no limit."""
     whole = int(seconds)
     return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
 

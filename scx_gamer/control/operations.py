@@ -71,5 +71,5 @@ class Operation(NamedTuple):
 
 
 def bind(calls: Mapping[str, Handler]) -> dict[str, Operation]:
-    """The table with its calls; KeyError for a name that the table lacks."""
+    """Return the table with its calls. Raises KeyError for a name that the table lacks."""
     return {name: Operation(call, OPERATIONS[name]) for name, call in calls.items()}

@@ -98,7 +98,7 @@ class ControlServer:
             self._on_client(fd)
 
     def _turn_away(self, sock: socket.socket, why: str) -> None:
-        """An answer at once instead of a connection."""
+        """Answer with an error at once, instead of serving the connection."""
         self.refused += 1
         with sock, suppress(OSError):
             sock.send(_encode(_error(why, FAILED)))
@@ -172,7 +172,7 @@ class ControlServer:
         self._go_on(fd, client)
 
     def _bounded(self, answer: dict[str, Any], uid: int) -> bytes:
-        """The bytes of an answer, or of an error where they, or all that the user leaves unread, would be too many."""
+        """Return the bytes of an answer, or of an error if they or all that the user left unread are too many."""
         data = self._loop.run_interruptible(_encode, answer)
         if len(data) > MAX_ANSWER:
             return _encode(_error(f"the answer has more than {MAX_ANSWER} bytes", FAILED))
@@ -236,7 +236,7 @@ def _encode(answer: dict[str, Any]) -> bytes:
 
 
 def pid_of(request: Mapping[str, Any]) -> int:
-    """The `pid` of a request; raises ControlError."""
+    """Return the `pid` of a request. Raises ControlError."""
     pid = request.get("pid")
     if type(pid) is not int or not 0 < pid < 1 << 31:
         raise ControlError("give the process as a number: pid", USAGE)

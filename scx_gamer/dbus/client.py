@@ -65,7 +65,7 @@ class BusClient(Closing):
         destination: str = BUS_NAME,
         path: str = OBJECT_PATH,
     ) -> list[Any]:
-        """The body of the answer."""
+        """Call a method and return the body of the answer. Raises BusError."""
         message = wire.call(
             destination, path, interface, member, signature, body, interactive=interactive
         )
@@ -91,7 +91,7 @@ class BusClient(Closing):
             return list(answer.body)
 
     def receive(self) -> Any:
-        """The next message of any kind; raises TimeoutError."""
+        """Return the next message of any kind. Raises TimeoutError."""
         while (found := self._frames.next()) is None:
             self._sock.settimeout(self._left_s())
             data = self._sock.recv(1 << 16)
@@ -107,7 +107,7 @@ class BusClient(Closing):
         return left
 
     def extend(self, timeout_s: float) -> None:
-        """More time, from now."""
+        """Set the deadline this far from now."""
         self._deadline = time.monotonic() + timeout_s
 
     def close(self) -> None:
@@ -115,5 +115,5 @@ class BusClient(Closing):
 
 
 def may_ask_for_a_password() -> bool:
-    """Whether somebody sits there who could type it."""
+    """Return True if a user at a terminal could type a password."""
     return os.geteuid() != 0 and os.isatty(0)

@@ -69,7 +69,7 @@ class Connection:
     # ---- out ---------------------------------------------------------------------------------
 
     def send(self, message: Any) -> int:
-        """Queue a message; its serial, 0 when the connection is gone."""
+        """Queue a message and return its serial, 0 if the connection is gone."""
         if self._sock is None:
             return 0
         self._serial = self._serial % 0xFFFFFFFF + 1
@@ -142,7 +142,7 @@ class Connection:
             self._lose(str(err))
 
     def _greet(self, data: bytes) -> bytes:
-        """The lines before the messages; what follows them."""
+        """Consume the lines before the messages; return the bytes after them."""
         self._line += data
         line, end, rest = bytes(self._line).partition(b"\r\n")
         if not end:
@@ -165,7 +165,7 @@ class Connection:
         self._on_ready()
 
     def _work(self) -> bool:
-        """Handle some of what was read; True when there is more for the next pass."""
+        """Handle some of the bytes that were read; return True if more are left for the next pass."""
         handled = 0
         for _ in range(_LOOKS_PER_PASS):
             if self._sock is None:
@@ -217,7 +217,7 @@ class Connection:
         return True
 
     def _take(self, frame: bytes, whole: bool) -> None:
-        """An answer or a signal."""
+        """Handle an answer or a signal."""
         kind, types = frame[1], self._lib.MessageType
         try:
             message = self._loop.run_interruptible(

@@ -105,7 +105,7 @@ class Endpoint:
             self._bus.send(message)
 
     def _on_call(self, frame: bytes, whole: bool) -> None:
-        """The header first: a body is decoded only where it is short or its signature is the one that is wanted."""
+        """Decode the header first, and the body only if it is short or has the expected signature."""
         message = None
         try:
             if len(frame) <= _SHORT and whole:

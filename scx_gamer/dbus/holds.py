@@ -31,7 +31,7 @@ class Holds:
         self._told: Hold | None = None
 
     def take(self, owner: str, uid: int, profile: str, reason: str) -> int:
-        """A cookie to give it back with. Raises ControlError."""
+        """Take a hold and return the cookie that releases it. Raises ControlError."""
         mine = sum(hold.uid == uid for hold in self._holds.values())
         if mine >= _MAX_PER_USER:
             raise ControlError(f"you have {mine} holds: release one", FAILED)
@@ -43,7 +43,7 @@ class Holds:
         return self._last
 
     def release(self, owner: str, cookie: int) -> None:
-        """Raises ControlError for a hold that is not the owner's."""
+        """Release a hold. Raises ControlError for one that is not the owner's."""
         hold = self._holds.get(cookie)
         if hold is None or hold.owner != owner:
             raise ControlError("no such hold of yours", USAGE)
@@ -51,7 +51,7 @@ class Holds:
         self._tell()
 
     def left(self, owner: str) -> None:
-        """Its holds end with a name."""
+        """End the holds of a bus name that has left."""
         gone = [cookie for cookie, hold in self._holds.items() if hold.owner == owner]
         for cookie in gone:
             del self._holds[cookie]

@@ -26,7 +26,7 @@ class Interface:
 
 @cache
 def interfaces() -> dict[str, Interface]:
-    """By name, in the order of the file; ours under their deprecated names too."""
+    """Return the interfaces by name, in the order of the file; ours under their deprecated names too."""
     found = parse(wire.introspection())
     return found | {old_name(name): one for name, one in found.items()}
 
@@ -45,5 +45,5 @@ def parse(xml: str) -> dict[str, Interface]:
 
 
 def own() -> dict[str, Interface]:
-    """Those that are ours, not the bus's."""
+    """Return the interfaces that are ours, not the bus's."""
     return {name: one for name, one in interfaces().items() if name.startswith(BUS_NAME)}

@@ -28,7 +28,7 @@ class Authority:
         self._asking: dict[int, int] = {}  # uid -> questions that wait
 
     def user(self, sender: str, then: Callable[[int | None, str], None]) -> None:
-        """The uid of a bus name. A unique name never changes hands while the bus lives, so it is asked once."""
+        """Call `then` with the uid of a bus name, asked once: a unique name keeps its owner while the bus lives."""
         known = self._users.get(sender)
         if known is not None:
             then(known, "")

@@ -92,7 +92,7 @@ class BusService(Endpoint):
             self._lost(str(err))
 
     def _lost(self, why: str) -> None:
-        """Everything that hung on the connection goes with it."""
+        """Drop all state of the connection, and schedule the next attempt."""
         if self.connected or self._failures == 0:
             log.warning("not on the bus: %s", why)
         self.connected = False
@@ -155,7 +155,7 @@ class BusService(Endpoint):
     # ---- calls -----------------------------------------------------------------------------
 
     def _serve(self, call: Call, interface: str, member: str) -> None:
-        """A call of ours: permission first, then the work."""
+        """Check the permission, then do the work."""
         if any(isinstance(arg, str) and len(arg) > _MAX_TEXT for arg in call.args):
             call.refuse(ERRORS[USAGE], f"a text has at most {_MAX_TEXT} characters")
             return
@@ -178,7 +178,7 @@ class BusService(Endpoint):
             authority.may(call.sender, call.uid, action, verdict, interactive=call.interactive)
 
     def _work(self, member: str) -> tuple[Access, Callable[[Call], None]]:
-        """The permission and the handler of a method."""
+        """Return the permission and the handler of a method."""
         special: dict[str, tuple[Access, Callable[[Call], None]]] = {
             "HoldProfile": (Access.SET_PROFILE, self._hold),
             "ReleaseProfile": (Access.ALL, self._release),
@@ -227,7 +227,7 @@ class BusService(Endpoint):
         call.answer()
 
     def _profiles(self, uid: int) -> list[list[str]]:
-        """Name, what it says of itself, where it comes from."""
+        """Return name, description and source of each profile."""
         body = self._operate("profiles", {}, uid)
         rows = body.get("profiles", body) if isinstance(body, dict) else body
         return [
@@ -283,7 +283,7 @@ class BusService(Endpoint):
     # ---- what we tell ------------------------------------------------------------------------
 
     def changed(self) -> None:
-        """Something may have: properties that differ from what was told last are told."""
+        """Signal the properties that differ from those signalled last."""
         if not self.connected:
             return
         values = dict(self._properties())
@@ -352,7 +352,7 @@ class BusService(Endpoint):
 
 
 def _typed(value: object) -> tuple[str, Any]:
-    """Signature and value of a fact as a variant; what has no plain type goes as JSON."""
+    """Return the signature and value of a fact as a variant, JSON if it has no plain type."""
     if isinstance(value, bool):
         return "b", value
     if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
@@ -365,7 +365,7 @@ def _typed(value: object) -> tuple[str, Any]:
 
 
 def properties_of(status: StatusBody, profile: str, last_session: int) -> dict[str, Any]:
-    """The properties as the supervisor's status has them."""
+    """Return the properties as the supervisor's status has them."""
     last, games = status.get("last_exit"), status.get("games")
     return {
         "State": status.get("state", "idle"),

@@ -77,7 +77,7 @@ class UserBus:
                 self._ended.exception()  # looked at: a bus that went away is no surprise here
 
     async def wait(self, what: Awaitable[T]) -> T:
-        """Its result, or UserBusError when the bus goes away first."""
+        """Return the result. Raises UserBusError if the bus ends first."""
         assert self._ended is not None
         task: asyncio.Future[T] = asyncio.ensure_future(what)
         both: list[asyncio.Future[Any]] = [task, self._ended]
@@ -92,7 +92,7 @@ class UserBus:
     async def call(
         self, to: str, path: str, interface: str, member: str, signature: str = "", body: Any = ()
     ) -> Any:
-        """The first value of the answer, None where it has none."""
+        """Call a method and return the first value of the answer, None without one."""
         message = self._message(
             destination=to, path=path, interface=interface, member=member, signature=signature,
             body=list(body),
@@ -107,7 +107,7 @@ class UserBus:
         return reply.body[0] if reply.body else None
 
     async def owner(self, name: str) -> str:
-        """Unique name of who has `name`; empty when nobody has. Starts nothing."""
+        """Return the unique name that owns `name`, empty without one. Starts nothing."""
         try:
             return str(await self.call(_BUS, _BUS_PATH, _BUS, "GetNameOwner", "s", [name]))
         except UserBusError as err:
@@ -116,7 +116,7 @@ class UserBus:
             raise
 
     async def request_name(self, name: str) -> bool:
-        """Whether the name is ours now."""
+        """Return True if the name is ours now."""
         do_not_queue = 4
         answer = await self.call(_BUS, _BUS_PATH, _BUS, "RequestName", "su", [name, do_not_queue])
         return bool(

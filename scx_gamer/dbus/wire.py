@@ -25,7 +25,7 @@ _MAX_SIGNATURES = 256  # dbus-next keeps each signature it ever saw; strangers c
 
 @cache
 def library() -> types.SimpleNamespace:
-    """The parts of dbus-next that know the format. Raises BusError without dbus-next.
+    """Return the parts of dbus-next that know the format. Raises BusError without dbus-next.
 
     Its package imports asyncio, GLib and, for services, a decorator that `typing` loses in Python 3.15. None of it is
     needed here, so the package's own start-up code is left out and its modules are imported one by one.
@@ -60,7 +60,7 @@ def library() -> types.SimpleNamespace:
 
 @cache
 def introspection() -> str:
-    """The interface as XML: what Introspect answers and what calls are checked against."""
+    """Return the interface as XML, which Introspect answers and which calls are checked against."""
     return Path(__file__).with_name("introspection.xml").read_text("utf-8")
 
 
@@ -86,7 +86,7 @@ def call(
     interactive: bool = False,
     start: bool = False,
 ) -> Any:
-    """A method call. `start`: the bus may start the service for it."""
+    """Return a method call. `start`: the bus may start the service for it."""
     lib = library()
     flags = lib.MessageFlag.NONE if start else lib.MessageFlag.NO_AUTOSTART
     if interactive:
@@ -103,13 +103,13 @@ def call(
 
 
 def to_bus(member: str, signature: str = "", body: list[Any] | None = None) -> Any:
-    """A call of the bus itself."""
+    """Return a call of the bus itself."""
     name = "org.freedesktop.DBus"
     return call(name, "/org/freedesktop/DBus", name, member, signature, body)
 
 
 def encode(message: Any, serial: int) -> bytes:
-    """Not by the message itself: what it encodes with is left to the garbage collector, for which input waits."""
+    """Encode a message. Its own method leaves a reference cycle, and input would wait for the GC pass."""
     lib = library()
     message.serial = serial
     body = _marshal(message.signature, message.body)
@@ -141,7 +141,7 @@ def _marshal(signature: str, values: list[Any]) -> bytes:
 
 
 def decode(frame: bytes) -> Any:
-    """The message of a whole frame. Raises BusError for one that is none."""
+    """Return the message of a whole frame. Raises BusError if it is malformed."""
     lib = library()
     if len(lib.SignatureTree._cache) > _MAX_SIGNATURES:
         lib.SignatureTree._cache.clear()
@@ -193,7 +193,7 @@ def sender_of(frame: bytes) -> str:
 
 
 def without_body(frame: bytes) -> bytes:
-    """The same message with nothing in its body: who sent it and what it wants, whatever it brings along."""
+    """Return the message without its body, enough to tell its sender and its request."""
     order = "<" if frame[:1] == b"l" else ">"
     _, _, header = struct.unpack_from(f"{order}III", frame, 4)
     end = _FIXED + header + (-header & 7)
@@ -214,7 +214,7 @@ class Frames:
         self._buffer += data[skipped:]
 
     def next(self) -> tuple[bytes, bool] | None:
-        """(frame, whole) of the next message; not whole: its body was too long. None: more bytes are needed.
+        """Return (frame, whole) of the next message, None if more bytes are needed. Not whole: its body was too long.
 
         Raises BusError when the stream makes no sense any more."""
         buffer = self._buffer
@@ -241,7 +241,7 @@ class Frames:
 
 
 def bus_socket() -> str:
-    """Path of the system bus's socket ("\\0…" for an abstract one). Raises BusError for an address we cannot reach."""
+    """Return the path of the system bus's socket, "\\0…" for an abstract one. Raises BusError for other transports."""
     address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
     for one in address.split(";"):
         transport, _, options = one.partition(":")
@@ -254,5 +254,5 @@ def bus_socket() -> str:
 
 
 def hello() -> bytes:
-    """The opening of a connection: who we are, as the kernel can confirm."""
+    """Return the opening of a connection, which names our uid: the kernel confirms it."""
     return b"\0AUTH EXTERNAL " + str(os.geteuid()).encode().hex().encode() + b"\r\n"

@@ -49,7 +49,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 
 
 def examine(checks: Iterable[Callable[[], Iterator[Finding]]] = CHECKS) -> Report:
-    """All checks. A check that fails in a way of its own is a finding too."""
+    """Run all checks. A check that fails by itself is a finding too."""
     return Report(tuple(finding for check in checks for finding in _guarded(check)))
 
 

@@ -22,7 +22,7 @@ _RENICERS = {
 
 
 def other_scheduler() -> Iterator[Finding]:
-    """The loaded scheduler."""
+    """Report a loaded scheduler that is not ours."""
     name = sysfs.loaded()
     if name and name != sysfs.OURS:
         what = f"{printable(name, 64)} is loaded: only one scheduler can be"
@@ -33,7 +33,7 @@ def other_scheduler() -> Iterator[Finding]:
 
 
 def scheduler_services(proc: Path = procfs.PROC) -> Iterator[Finding]:
-    """Programs that load a scheduler of their own whenever they are asked."""
+    """Report programs that load a scheduler of their own on request."""
     running = {c for c in commands(proc) if c.startswith("scx_") and c != sysfs.OURS}
     for name in sorted(running):
         what = f"{printable(name)} runs and may load another scheduler"
@@ -44,7 +44,7 @@ def scheduler_services(proc: Path = procfs.PROC) -> Iterator[Finding]:
 
 
 def renicers(proc: Path = procfs.PROC) -> Iterator[Finding]:
-    """Daemons that change priorities behind our back."""
+    """Report daemons that change nice values."""
     running = {_RENICERS[name] for name in commands(proc) if name in _RENICERS}
     for name in sorted(running):
         to_do = f"stop {name} while you use scx-gamer, or tell it to leave games alone"
@@ -54,5 +54,5 @@ def renicers(proc: Path = procfs.PROC) -> Iterator[Finding]:
 
 
 def commands(proc: Path = procfs.PROC) -> set[str]:
-    """Names of all processes, as /proc/PID/comm has them."""
+    """Return the names of all processes, as /proc/PID/comm has them."""
     return {procfs.comm_of(pid, proc) for pid in procfs.pids(proc)}

@@ -33,7 +33,7 @@ _AUX_KFUNCS = {
 
 
 def kernel() -> Iterator[Finding]:
-    """Whether the running kernel has sched_ext."""
+    """Report whether the running kernel has sched_ext."""
     release = platform.release()
     why = sysfs.unsupported()
     if why:
@@ -66,7 +66,7 @@ def configuration() -> tuple[Path | None, list[str]]:
 
 
 def config_options() -> Iterator[Finding]:
-    """The options besides that of sched_ext, which `kernel` has found out by what is there."""
+    """Check the options besides that of sched_ext, which `kernel` infers from sysfs."""
     place, missing = configuration()
     missing = [option for option in missing if option != _OPTIONS[0]]
     if place is None:
@@ -81,12 +81,12 @@ def config_options() -> Iterator[Finding]:
 
 
 def missing_options(text: str) -> list[str]:
-    """Of the options needed, those a kernel configuration does not set."""
+    """Return the needed options that a kernel configuration does not set."""
     return [o for o in _OPTIONS if not re.search(rf"^{o}=[ym]\s*$", text, re.MULTILINE)]
 
 
 def btf() -> Iterator[Finding]:
-    """BTF of the kernel, without which no program can be relocated."""
+    """Check the BTF of the kernel, without which no program can be relocated."""
     if os.access(BTF, os.R_OK):
         yield Finding(OK, "BTF", "the kernel carries its BTF")
     else:
@@ -94,7 +94,7 @@ def btf() -> Iterator[Finding]:
 
 
 def jit() -> Iterator[Finding]:
-    """The BPF JIT: without it struct_ops cannot be attached."""
+    """Check the BPF JIT, without which struct_ops cannot be attached."""
     try:
         value = Path("/proc/sys/net/core/bpf_jit_enable").read_text().strip()
     except OSError as error:
@@ -117,7 +117,7 @@ def missing_capabilities() -> list[str]:
 
 
 def permissions() -> Iterator[Finding]:
-    """Whether this user may load BPF programs."""
+    """Report whether this user may load BPF programs."""
     missing = missing_capabilities()
     if missing:
         what = f"lacks {', '.join(missing)}: the BPF programs were not tried"
@@ -127,7 +127,7 @@ def permissions() -> Iterator[Finding]:
 
 
 def libbpf() -> Iterator[Finding]:
-    """The libbpf in use."""
+    """Report the libbpf in use."""
     from scx_gamer.libbpf._native import native, version_of
 
     try:
@@ -140,7 +140,7 @@ def libbpf() -> Iterator[Finding]:
 
 
 def hidden_arguments() -> Iterator[Finding]:
-    """kfuncs that an old pahole described with an argument no program may pass."""
+    """Report kfuncs that an old pahole described with an argument no program may pass."""
     with KernelBtf() as kernel_btf:
         hidden = [name for name in _AUX_KFUNCS if kernel_btf.has_hidden_argument(name)]
     if not hidden:
@@ -152,7 +152,7 @@ def hidden_arguments() -> Iterator[Finding]:
 
 
 def lockdown(path: Path = Path("/sys/kernel/security/lockdown")) -> Iterator[Finding]:
-    """A locked-down kernel lets no program read its memory, ours neither."""
+    """Check that lockdown permits BPF programs to read kernel memory."""
     text = read_text(path)
     if text is None:
         return

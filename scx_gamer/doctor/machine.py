@@ -20,7 +20,7 @@ from scx_gamer.trace.asking import packages
 
 
 def real_time(proc: Path = Path("/proc")) -> Iterator[Finding]:
-    """Real-time tasks come before every sched_ext task: the kernel's limit is what bounds them."""
+    """Check the kernel's limit on real-time tasks, which come before every sched_ext task."""
     value = read_text(proc / "sys/kernel/sched_rt_runtime_us")
     if value is None:
         return
@@ -32,7 +32,7 @@ def real_time(proc: Path = Path("/proc")) -> Iterator[Finding]:
 
 
 def set_aside(root: Path = Path("/sys/devices/system/cpu")) -> Iterator[Finding]:
-    """CPUs taken from the scheduler at boot."""
+    """Report CPUs taken from the scheduler at boot."""
     for name in ("isolated", "nohz_full"):
         text = read_text(root / name)
         if text and text != "(null)":
@@ -48,7 +48,7 @@ _SLOW_CLOCKS = ("hpet", "acpi_pm")  # a read is a device access, far slower than
 def clocksource(
     root: Path = Path("/sys/devices/system/clocksource/clocksource0"),
 ) -> Iterator[Finding]:
-    """The clock that every callback of the scheduler reads."""
+    """Check the clock that every callback of the scheduler reads."""
     name = read_text(root / "current_clocksource")
     if name is None:
         return
@@ -159,7 +159,7 @@ _SCALES_ITSELF = ("intel_pstate", "amd-pstate-epp", "amd_pstate")  # whatever it
 
 
 def governor(root: Path = Path("/sys/devices/system/cpu/cpu0/cpufreq")) -> Iterator[Finding]:
-    """A governor that keeps the lowest frequency; drivers that only call themselves powersave are fine."""
+    """Report a governor that keeps the lowest frequency; drivers that only call themselves powersave are fine."""
     driver, name = read_text(root / "scaling_driver"), read_text(root / "scaling_governor")
     if driver is None or name is None:
         return
@@ -173,7 +173,7 @@ def governor(root: Path = Path("/sys/devices/system/cpu/cpu0/cpufreq")) -> Itera
 
 
 def statistics(proc: Path = Path("/proc")) -> Iterator[Finding]:
-    """Run time statistics of BPF programs, which cost two clock reads in each callback."""
+    """Report run time statistics of BPF programs, which cost two clock reads in each callback."""
     value = read_text(proc / "sys/kernel/bpf_stats_enabled")
     if value is None:
         return
@@ -186,7 +186,7 @@ def statistics(proc: Path = Path("/proc")) -> Iterator[Finding]:
 
 
 def input_devices() -> Iterator[Finding]:
-    """Whether there is a device that could open a boost window, and may be read."""
+    """Report whether a device could open a boost window, and may be read."""
     from scx_gamer.input import scan_devices
 
     found = [device for device in scan_devices() if device.lanes.each()]
@@ -202,7 +202,7 @@ def input_devices() -> Iterator[Finding]:
 
 
 def bcc() -> Iterator[Finding]:
-    """The distribution's bcc, for `trace` alone. Found, not imported: that costs a second."""
+    """Look for the distribution's bcc, for `trace` alone, without importing it: that takes a second."""
     found = importlib.util.find_spec("bcc")
     # PyPI's package of that name is a crystal-lattice library and has no BPF in it
     where = Path(found.origin).parent if found is not None and found.origin else None
@@ -214,7 +214,7 @@ def bcc() -> Iterator[Finding]:
 
 
 def file_watch() -> Iterator[Finding]:
-    """inotify, by which changed files are noticed."""
+    """Check inotify, by which changed files are noticed."""
     try:
         inotify.Inotify().close()
     except OSError as error:

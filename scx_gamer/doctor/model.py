@@ -35,7 +35,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """One sentence: whether scx-gamer works here, and because of what it does not."""
+        """One sentence: whether scx-gamer works here, and if not, why."""
         count = Counter(finding.level for finding in self.findings)
         if count[FAIL]:
             first = next(finding for finding in self.findings if finding.level == FAIL)

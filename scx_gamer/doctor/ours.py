@@ -48,7 +48,7 @@ def detection() -> Iterator[Finding]:
 
 
 def configuration() -> Iterator[Finding]:
-    """The files in /etc."""
+    """Check the files in /etc."""
     try:
         settings = load()
         settings.check_tunables(shipped_abi().constants)
@@ -60,7 +60,7 @@ def configuration() -> Iterator[Finding]:
 
 
 def supervisor() -> Iterator[Finding]:
-    """Whether one runs, and its word about everything that it alone knows, asked for once."""
+    """Report whether a supervisor runs, and what it alone knows, from one status."""
     try:
         status = control.request("status", timeout_s=5.0)
     except control.ControlError as error:
@@ -114,7 +114,7 @@ def _resources(status: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _game(status: Mapping[str, Any]) -> Iterator[Finding]:
-    """Facts of the game that runs which this machine does not tell."""
+    """Report facts of the running game that this machine does not tell."""
     if not status.get("games"):
         return
     if why := (status.get("detection") or {}).get("threads_why"):
@@ -129,7 +129,7 @@ def _game(status: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def sessions(status: Mapping[str, Any]) -> Iterator[Finding]:
-    """The database of sessions, as the running supervisor writes it."""
+    """Report the state of the database of sessions, as the running supervisor writes it."""
     if not (found := status.get("sessions")):
         return
     if error := found.get("error"):
@@ -143,7 +143,7 @@ def sessions(status: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def profiles() -> Iterator[Finding]:
-    """The profiles, shipped and in /etc."""
+    """Check the profiles, shipped and in /etc."""
     from scx_gamer import profiles as room
 
     limits = tunable_limits(shipped_abi().constants)

@@ -50,7 +50,7 @@ _HOOKS = {
 
 
 def hooks() -> Iterator[Finding]:
-    """Each program of observe, loaded on its own: asking the kernel is not enough, trying is."""
+    """Load each program of observe on its own, because nothing less shows that the kernel takes it."""
     path = find_object("observe")
     with Object.open(path) as found:
         names = sorted(found.programs)
@@ -63,7 +63,7 @@ def hooks() -> Iterator[Finding]:
 
 
 def scheduler() -> Iterator[Finding]:
-    """The scheduler itself, verified by the kernel but not attached. Nothing where the kernel has no sched_ext."""
+    """Have the kernel verify the scheduler without attaching it, if the kernel has sched_ext."""
     if sysfs.unsupported():
         return
     with Object.open(find_object("sched")) as trial:
@@ -73,7 +73,7 @@ def scheduler() -> Iterator[Finding]:
 
 
 def network_limit() -> Iterator[Finding]:
-    """cgroup2, the programs that limit traffic, and what an earlier life of theirs left."""
+    """Check cgroup2, the programs that limit traffic, and those that an earlier supervisor left."""
     from scx_gamer.netlimit import cgroups, programs
 
     name = "network limit"

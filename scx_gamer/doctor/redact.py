@@ -97,7 +97,7 @@ class Redactor:
 
 
 def _address(match: re.Match[str]) -> str:
-    """A stand-in for an address of a network; loopback, the unspecified one, and what is none stay."""
+    """Return a stand-in for a network address; loopback, the unspecified address and other text stay."""
     found = match[0]
     bare = found.rstrip(".:") if not found.endswith("::") else found
     try:
@@ -110,7 +110,7 @@ def _address(match: re.Match[str]) -> str:
 
 
 def _users() -> Iterator[str]:
-    """People: accounts from uid 1000 on, the caller behind sudo, the words of their full names."""
+    """Yield the accounts from uid 1000 on, the words of their full names, and the caller behind sudo."""
     for entry in pwd.getpwall():
         if FIRST_USER <= entry.pw_uid < NOBODY:
             yield entry.pw_name

@@ -60,7 +60,7 @@ class ReportError(ScxGamerError):
 
 
 def write(target: Path | None = None) -> Path:
-    """Gather and write; the archive's path. Only its owner may read it. Raises ReportError."""
+    """Write the archive, which only its owner may read, and return its path. Raises ReportError."""
     target = target or Path(time.strftime("scx-gamer-report-%Y%m%d-%H%M%S.tar.gz"))
     files = gather()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -84,7 +84,7 @@ def write(target: Path | None = None) -> Path:
 
 
 def gather() -> dict[str, str]:
-    """Name in the archive to text, redacted."""
+    """Return the redacted texts by their names in the archive."""
     hide = Redactor.of_this_machine()
     missing: list[str] = []
     found: dict[str, str] = {}
@@ -131,7 +131,7 @@ def gather() -> dict[str, str]:
 
 
 def _game_names(snapshot: StatusBody) -> list[str]:
-    """Every text that a game's entry has, but the reason, which is ours."""
+    """Return every text of the games' entries but the reason, which is ours."""
     return [
         value
         for game in snapshot.get("games", ())
@@ -141,14 +141,14 @@ def _game_names(snapshot: StatusBody) -> list[str]:
 
 
 def _targets(snapshot: Any) -> list[str]:
-    """Names of programs, units and control groups whose traffic is or was to be limited."""
+    """Return names of programs, units and cgroups whose traffic is or was to be limited."""
     network = snapshot.get("network") or {}
     rows = [*network.get("limits", ()), *network.get("wishes", ())]
     return [str(row[key]) for row in rows for key in ("cgroup", "target") if key in row]
 
 
 def _anonymous(game: GameFacts) -> dict[str, Any]:
-    """Numbers, the rule and a stand-in for the name are enough for a bug report."""
+    """Return the part of a game's entry that a bug report needs: numbers, the rule, a stand-in for the name."""
     kept = {k: v for k, v in game.items() if isinstance(v, int | float | bool)}
     return kept | {key: game[key] for key in ("comm", "rule") if key in game}
 
@@ -158,7 +158,7 @@ def _json(value: object) -> str:
 
 
 def _read(path: Path) -> str:
-    """The beginning of a file, or for a longer one its end: what is newest."""
+    """Return a file, or the newest part of a long one: its end."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > _MAX_BYTES:
@@ -232,7 +232,7 @@ def versions() -> dict[str, object]:
 
 
 def journal() -> str:
-    """The unit's lines of this boot. Raises OSError or ValueError."""
+    """Return the unit's lines of this boot. Raises OSError or ValueError."""
     argv = ["journalctl", "--no-pager", "--no-hostname", "-q", "-b", "-o", "short-monotonic",
             "-n", str(_JOURNAL_LINES), "-u", UNIT]  # fmt: skip
     try:

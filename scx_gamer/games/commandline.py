@@ -178,7 +178,7 @@ def helper_type(argv: Sequence[str]) -> str:
 
 
 def is_audio_service(argv: Sequence[str]) -> bool:
-    """Whether this is the process in which Chromium plays and records sound: its services/audio."""
+    """Return True if this is the process in which Chromium plays and records sound: its services/audio."""
     return "--utility-sub-type=audio.mojom.AudioService" in argv[1:64]
 
 
@@ -196,7 +196,7 @@ def _windows(program: str, argv: Sequence[str], loaders: Collection[str]) -> str
 
 
 def _is_title(word: str) -> bool:
-    """Whether argv[0] is no interpreter's name: setproctitle and `$0 = …` write over the command line."""
+    """Return True if argv[0] is no interpreter's name: setproctitle and `$0 = …` write over the command line."""
     name = file_name(word.split(":", 1)[0].split(" ", 1)[0]).lstrip("-").lower()
     return bool(name) and not family(name) and (":" in word or " " in word.strip())
 

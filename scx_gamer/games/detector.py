@@ -568,7 +568,7 @@ class GameDetector:
 
     @property
     def wanted(self) -> bool:
-        """Whether a game runs, or ended so recently that it may come back."""
+        """True if a game runs, or ended so recently that it may come back."""
         return self.tracker.lingering
 
     def unended(self) -> list[Game]:

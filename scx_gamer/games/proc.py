@@ -157,7 +157,7 @@ class ProcFs:
         return replace(process, flatpak=flatpak) if flatpak else process
 
     def is_same(self, known: Process) -> bool:
-        """Whether the process still executes the same file: two look-ups instead of a whole read."""
+        """Return True if the process still executes the same file: two look-ups instead of a whole read."""
         if not known.kthread and (not known.exe or self._link(known.pid, "exe") != known.exe):
             return False
         folder = self._folder(known.pid)  # the kernel gives another process another inode
@@ -170,7 +170,7 @@ class ProcFs:
             return None
 
     def is_roots(self, process: Process, script: str = "") -> bool:
-        """Whether root alone decides what the process executes: the file, and for an interpreter its script."""
+        """Return True if root alone decides what the process executes: the file, and for an interpreter its script."""
         exe = live_path(process.exe)
         paths = [os.path.realpath(script)] if script else []
         try:

@@ -216,7 +216,7 @@ def of_program(path: str, mounts: userfiles.Mounts) -> Record | None:
 
 
 def is_electron(path: str, mounts: userfiles.Mounts) -> bool:
-    """Whether a program is Electron with an application beside it."""
+    """Return True if a program is Electron with an application beside it."""
     folder = live_path(path).rpartition("/")[0]
     return folder.count("/") > 1 and "app.asar" in userfiles.names_below(
         folder, "resources", mounts, _NAMES

@@ -162,12 +162,12 @@ def marked(table: Mapping[int, tuple[int, str]], process: Process) -> str:
 
 
 def is_system(path: str) -> bool:
-    """Whether a program lies where the distribution, not a player, puts things."""
+    """Return True if a program lies where the distribution, not a player, puts things."""
     return path.startswith(_SYSTEM) and not path.startswith(_SYSTEM_GAMES)
 
 
 def is_players(path: str) -> bool:
-    """Whether a program lies where players put theirs."""
+    """Return True if a program lies where players put theirs."""
     return path != "" and not is_system(path) and not path.startswith(_ROOTS)
 
 
@@ -265,7 +265,7 @@ def install_folder(words: tuple[str, ...] | list[str]) -> str:
 
 
 def is_own(facts: Facts, claim: Decision) -> bool:
-    """Whether a program lies in the game's own folder, as Linux or as Wine names it."""
+    """Return True if a program lies in the game's own folder, as Linux or as Wine names it."""
     folder = claim.folder
     if not folder or (facts.role == "launchers" and len(claim.app_id) > _APP_DIGITS):
         return False  # a shortcut to a launcher has that launcher's folder
@@ -288,7 +288,7 @@ def is_tool(facts: Facts, ctx: Context) -> bool:
 
 
 def is_other(facts: Facts, ctx: Context) -> bool:
-    """Whether an entry without Category Game, and none with it, names the program, its script or its snap."""
+    """Return True if an entry without Category Game, and none with it, names the program, its script or its snap."""
     entries = ctx.entries
     paths = live_path(facts.process.exe), facts.words.script
     if any(path in entries.others and path not in entries.programs for path in paths):
@@ -309,7 +309,7 @@ def is_in_other_sandbox(facts: Facts, claim: Decision, ctx: Context) -> bool:
 
 
 def is_front(facts: Facts) -> bool:
-    """Whether a program is a store or another front end by what it starts."""
+    """Return True if a program is a store or another front end by what it starts."""
     return facts.front and not facts.web_game
 
 
@@ -868,7 +868,7 @@ def _wine(state: State, facts: Facts, ctx: Context) -> State:
 
 
 def keeps(facts: Facts, state: State, ctx: Context) -> bool:
-    """Whether a process is more than a launcher, a wrapper or a helper of the game that claims it."""
+    """Return True if a process is more than a launcher, a wrapper or a helper of the game that claims it."""
     claim, process, words = state.claim, facts.process, facts.words
     if claim is None or process.kthread or facts.role == "background":
         return False
@@ -926,7 +926,7 @@ def _native_keeps(facts: Facts, claim: Decision, ctx: Context) -> bool:
 
 
 def _is_command(facts: Facts, claim: Decision) -> bool:
-    """Whether a program of a sandbox is the one that its entry starts."""
+    """Return True if a program of a sandbox is the one that its entry starts."""
     name = facts.words.name
     wanted = {file_name(claim.target).lower(), claim.app_id.rpartition(".")[2].lower()} - {""}
     return name in wanted or any(
@@ -935,7 +935,7 @@ def _is_command(facts: Facts, claim: Decision) -> bool:
 
 
 def is_aside(facts: Facts, state: State, ctx: Context) -> bool:
-    """Whether a process in a game's tree is no part of it, and has no class."""
+    """Return True if a process in a game's tree is no part of it, and has no class."""
     claim = state.claim
     if claim is None or facts.process.kthread:
         return True

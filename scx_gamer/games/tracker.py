@@ -253,7 +253,7 @@ class Tracker:
 
     @property
     def lingering(self) -> bool:
-        """Whether there is such a game."""
+        """Return True if there is such a game."""
         return any(g.running for g in self._groups.values())
 
     @property
@@ -312,7 +312,7 @@ class Tracker:
 
     @property
     def has_work(self) -> bool:
-        """Whether `update` has something to look at."""
+        """Return True if `update` has something to look at."""
         return bool(
             self._dirty or self._queue or self._changed_groups or self._reclass or self._removed
         )
@@ -328,7 +328,7 @@ class Tracker:
         return min(times, default=None)
 
     def unsettled(self, now_s: float) -> bool:
-        """Whether the main process of a game may still change: something joined lately, or nothing draws yet."""
+        """Return True if the main process of a game may still change: something joined lately, or nothing draws yet."""
         return any(now_s - game.changed_s <= SETTLE_S for game in self.games)
 
     # -- looks -------------------------------------------------------------------------------------
@@ -623,7 +623,7 @@ class Tracker:
         self._queue[above.process.pid] = None
 
     def _draws(self, facts: Facts) -> bool:
-        """Whether the process holds a render node; asked again later if it does not."""
+        """Return True if the process holds a render node; asked again later if it does not."""
         if not facts.draws:
             facts.draws = self._proc.has_render_node(facts.process.pid)
         if not facts.draws:
@@ -777,7 +777,7 @@ class Tracker:
             self._forget(group)
 
     def _claims(self, group: Game) -> bool:
-        """Whether the root, which lives, still claims its tree."""
+        """Return True if the root, which lives, still claims its tree."""
         node = self._nodes[group.key[0]]
         claim = node.state.claim
         return (
@@ -959,7 +959,7 @@ def _folder(node: Node) -> str:
 
 
 def _is_container(process: Process) -> bool:
-    """Whether root started the container that a process lives in: its users are not the machine's."""
+    """Return True if root started the container that a process lives in: its users are not the machine's."""
     return process.cgroup.startswith("/lxc.payload")
 
 

@@ -44,7 +44,7 @@ class Mounts:
         return cls(_whole(path, _MAX_MOUNTS).decode("utf-8", "surrogateescape"))
 
     def answers(self, path: str) -> bool:
-        """Whether the mount that holds `path`, which has no links in it, is safe to look into."""
+        """Return True if the mount that holds `path`, which has no links in it, is safe to look into."""
         while path:
             if path in self._waiting:
                 return not self._waiting[path]
@@ -102,7 +102,7 @@ def resolve(path: str, mounts: Mounts) -> str:
 
 
 def is_program(path: str, mounts: Mounts) -> bool:
-    """Whether a path without links is a regular file that somebody may execute."""
+    """Return True if a path without links is a regular file that somebody may execute."""
     if not path or not mounts.answers(path):
         return False
     try:  # access() would ask for the real user, whom a home is closed to, and forget our capabilities
@@ -113,7 +113,7 @@ def is_program(path: str, mounts: Mounts) -> bool:
 
 
 def is_image(path: str, mounts: Mounts) -> bool:
-    """Whether a path without links is an AppImage: its ELF header says AI at byte 8 (AppImageSpec)."""
+    """Return True if a path without links is an AppImage: its ELF header says AI at byte 8 (AppImageSpec)."""
     folder, _, name = path.rpartition("/")
     return read_below(folder or "/", name, mounts, 11)[8:10] == b"AI"
 
@@ -212,7 +212,7 @@ def _mount_of(fdinfo: bytes) -> bytes:
 
 
 def _mount_answers(mount: bytes, mountinfo: bytes) -> bool:
-    """Whether a mount, by its id, is one of the table and its file system always answers."""
+    """Return True if a mount, by its id, is one of the table and its file system always answers."""
     for line in mountinfo.splitlines():
         before, _, after = line.partition(b" - ")
         kinds = after.decode("utf-8", "replace").split(" ")
@@ -268,7 +268,7 @@ def read_root(path: str, limit: int = MAX_BYTES) -> bytes:
 
 
 def owned_by_root(path: str) -> bool:
-    """Whether root alone can say what is at a path without links: the file and each folder above it."""
+    """Return True if root alone can say what is at a path without links: the file and each folder above it."""
     if not path.startswith("/"):
         return False
     parts = path.split("/")

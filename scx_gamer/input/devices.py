@@ -79,7 +79,7 @@ class DeviceInfo:
 
 
 def sanitise(name: str) -> str:
-    """A device chooses its name: keep it to one printable line of bounded length."""
+    """Return a device's name, which the device chooses, as one printable line of bounded length."""
     text = "".join(char if char.isprintable() else "?" for char in name.strip("\n\0"))
     return text[:NAME_LEN].strip() or "unnamed"
 
@@ -98,7 +98,7 @@ def _text(path: str) -> str:
 
 
 def read_capabilities(device: str) -> Capabilities:
-    """The capabilities of /sys/class/input/inputN; a vanished or odd file counts as no bits."""
+    """Return the capabilities of /sys/class/input/inputN; a vanished or odd file counts as no bits."""
 
     def bits(name: str) -> frozenset[int]:
         try:
@@ -126,7 +126,7 @@ def udev_properties(device: str, node: str, database: Path) -> dict[str, str]:
 
 
 def read_facts(device: str, node: str | None) -> Facts:
-    """Claims of udev and of the HID descriptor about /sys/class/input/inputN."""
+    """Return claims of udev and of the HID descriptor about /sys/class/input/inputN."""
     udev = {} if node is None else udev_properties(device, node, UDEV_DATA)
     sensor = udev.get("ID_INPUT_ACCELEROMETER") == "1"
     tablet_pad = udev.get("ID_INPUT_TABLET_PAD") == "1"
@@ -164,7 +164,7 @@ def _reason(kind: Kind, facts: Facts, caps: Capabilities) -> str:
 def read_device(
     sysfs: Path, name: str, dev: Path = DEV, overrides: Overrides = NO_OVERRIDES
 ) -> DeviceInfo | None:
-    """One `inputN` of `sysfs`; None when it is not one, or is gone."""
+    """Return one `inputN` of `sysfs`; None if it is no input device, or is gone."""
     number = _number(name, "input")
     if number is None:
         return None
@@ -202,7 +202,7 @@ def read_device(
 def scan_devices(
     sysfs: Path = SYSFS, dev: Path = DEV, overrides: Overrides = NO_OVERRIDES
 ) -> list[DeviceInfo]:
-    """Every input device, by number. A machine without any gives an empty list."""
+    """Return every input device, by number."""
     try:
         names = os.listdir(sysfs)
     except OSError:

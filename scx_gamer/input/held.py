@@ -87,7 +87,7 @@ class _Axis:
 
     @property
     def parked(self) -> bool:
-        """Whether the axis stays where it is left, for all that is known."""
+        """True if the axis stays where it is left, as far as is known."""
         return not self._springs
 
     def near_middle(self, value: int) -> bool:

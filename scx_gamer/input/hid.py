@@ -17,7 +17,7 @@ _CONTROLLERS = frozenset(
 
 
 def _items(descriptor: bytes) -> Iterator[tuple[int, int]]:
-    """Tag with type, and unsigned data, of each short item; ends where the bytes do."""
+    """Yield tag with type, and unsigned data, of each short item, up to the end of the bytes."""
     at, end = 0, min(len(descriptor), MAX_DESCRIPTOR)
     while at < end:
         prefix = descriptor[at]

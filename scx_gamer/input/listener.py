@@ -121,7 +121,7 @@ class Listener:
         self._epoll: select.epoll | None = epoll
 
     def close(self) -> None:
-        """Idempotent."""
+        """Stop listening; idempotent."""
         self._epoll = None
         self._taken.clear()
         self._stack.close()
@@ -141,7 +141,7 @@ class Listener:
             self._mask(device, device.mask)
 
     def remove(self, device: Device) -> None:
-        """And close its reader."""
+        """Stop serving a device, and close its reader."""
         device.unmask.cancel()
         reader, device.reader = device.reader, None
         if reader is None:
@@ -160,7 +160,7 @@ class Listener:
         self._finish()
 
     def _interrupted(self) -> None:
-        """An event amid other work of this thread: its window opens now, the loop does the rest."""
+        """Open the window of an event amid other work of this thread; the loop does the rest."""
         if not self._taking and len(self._taken) < _AT_ONCE:
             self._take(self._feed.send_at_once)
 

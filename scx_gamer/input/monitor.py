@@ -321,7 +321,7 @@ class InputMonitor:
         )
 
     def failed(self, device: Device, err: OSError) -> None:
-        """It cannot be read any more, and goes."""
+        """Drop a device that is no longer readable."""
         # ENODEV is how an unplug looks before its uevent: without this the fd would spin.
         if err.errno != errno.ENODEV:
             self._count_error("lost", device.info, err.errno or 0)
@@ -330,7 +330,7 @@ class InputMonitor:
     # ---- held keys and sticks --------------------------------------------------------------------
 
     def on_window(self, lane: int) -> None:
-        """A lane went from closed to open: watch its keys until it is closed again. Without a game nobody asks."""
+        """Watch the keys of a lane from its opening until it is closed again, while a game runs."""
         if not self._game or lane in self._active or lane not in self._boost:
             return
         self._active.add(lane)
@@ -349,7 +349,7 @@ class InputMonitor:
             self.on_window(lane)
 
     def _ask_for_missed(self) -> None:
-        """The hook does not run for an event that comes amid another's on the same CPU: only the device knows then."""
+        """Ask all devices if the hook missed events: it does not run for one amid another's on the same CPU."""
         if not self._kernel_path:
             return  # no hook
         missed = self._missed()
@@ -380,7 +380,7 @@ class InputMonitor:
             self._arm(delay_s)
 
     def _must_poll(self, lane: int, held_until_ns: int, now_ns: int) -> bool:
-        """Whether the lane's devices must be asked.
+        """Return True if the lane's devices must be asked.
 
         On the kernel path a press gives its lane a lease at once. While there is none and no
         stick, there is nothing to ask, and looking once within a lease is enough to renew the next
@@ -452,7 +452,7 @@ class InputMonitor:
             device.held = value
 
     def _sample_lane(self, lane: int, now_ns: int) -> None:
-        """The rate of the lane's devices over the last two seconds or more, from the kernel's counters.
+        """Update the rates of the lane's devices over two seconds or more, from the kernel's counters.
 
         Not on the evdev path: motion is masked there most of the time.
         """
@@ -472,7 +472,7 @@ class InputMonitor:
     # ---- what others see -------------------------------------------------------------------------
 
     def devices(self) -> list[DeviceInfo]:
-        """Every input device, the listened-to ones with their path, last rate, and whether a reader grabbed them."""
+        """Return every input device; those listened to with path, last rate, and whether a reader grabbed them."""
         for lane in self._boost:  # without a game nobody else does
             self._sample_lane(lane, time.monotonic_ns())
         found = []
@@ -486,13 +486,13 @@ class InputMonitor:
 
     @property
     def present(self) -> int:
-        """Return the number of input devices, without reading sysfs."""
+        """The number of input devices, without reading sysfs."""
         return len(self._present)
 
     def lanes(self) -> dict[str, int]:
-        """Devices listened to, by lane."""
+        """Return the number of devices listened to, by lane."""
         return dict(Counter(str(device.info.lane) for device in self._devices.values()))
 
     def held(self) -> list[int]:
-        """Numbers of the devices that have a key down or a stick off its rest."""
+        """Return the numbers of the devices with a key down or a stick off its rest."""
         return sorted(number for number, device in self._devices.items() if device.held)

@@ -86,7 +86,7 @@ class Reader(FdOwner):
 
     @property
     def has_axes(self) -> bool:
-        """Whether there is a stick or trigger to ask for: its rest shows in no event."""
+        """True if there is a stick or trigger to ask for: its rest shows in no event."""
         return bool(self._state.codes)
 
     @property
@@ -123,7 +123,7 @@ class Reader(FdOwner):
         fcntl.fcntl(self.fd, fcntl.F_SETFL, fcntl.fcntl(self.fd, fcntl.F_GETFL) | os.O_ASYNC)
 
     def read(self) -> Batch:
-        """At most BATCH events; an empty batch when there are none."""
+        """Read at most BATCH events; an empty batch if there are none."""
         data = self._buffer.read(self.fd)
         return parse_batch(data, self._axes) if data else NO_BATCH
 

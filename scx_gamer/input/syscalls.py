@@ -31,7 +31,7 @@ _events = (_Event * READY)()
 
 
 def ready(epoll: int) -> list[tuple[int, int]]:
-    """Descriptors of this epoll that are ready now, with their flags; registered by Python, so that data is the fd."""
+    """Return the ready descriptors of an epoll, with their flags. Python registered them, so data is the fd."""
     count = _epoll_wait(epoll, _events, READY, 0)
     if count < 0:
         number = C.get_errno()

@@ -222,7 +222,7 @@ class Exporter(Closing):
         self._go_on()
 
     def _work(self, parts: Iterator[bytes]) -> bool:
-        """Some parts more; False when there are none left."""
+        """Gather some more parts; return False if none are left."""
         end = time.monotonic() + _PART_S
         for part in parts:
             self._body += part
@@ -232,7 +232,7 @@ class Exporter(Closing):
 
 
 def _refusal(request: bytes) -> bytes:
-    """The answer to a request that is not for the metrics; empty for one that is."""
+    """Return the answer to a request that is not for the metrics; empty for one that is."""
     lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     words = lines[0].split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):

@@ -36,7 +36,7 @@ Snapshot: TypeAlias = "Callable[[], SnapshotBody]"
 
 
 def families(snap: SnapshotBody, names: Names | None = None) -> Iterator[Metric]:
-    """All metrics of a snapshot, grouped by name."""
+    """Yield all metrics of a snapshot, grouped by name."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     names = names or shipped_names()
@@ -78,7 +78,7 @@ def families(snap: SnapshotBody, names: Names | None = None) -> Iterator[Metric]
 
 
 def _histograms(snap: SnapshotBody) -> Iterator[tuple[str, list[int], list[int]]]:
-    """Name, counts of buckets and sums in nanoseconds; both once a class where there is one."""
+    """Yield name, counts of buckets and sums in nanoseconds; both once a class if there are classes."""
     for values, field, name in (
         (snap.get("cpu_stats", {}), "wait", "wait_seconds"),
         (snap.get("cpu_stats", {}), "input", "input_to_run_seconds"),
@@ -99,7 +99,7 @@ class _Alone:
 
 
 def parts(snapshot: Snapshot, names: Names | None = None) -> Iterator[bytes]:
-    """One scrape in the text format, in parts of little work each; the first is empty.
+    """Yield one scrape in the text format, in parts of little work each; the first is empty.
 
     Input interrupts `snapshot`, which therefore only reads.
     """
@@ -122,7 +122,7 @@ def parts(snapshot: Snapshot, names: Names | None = None) -> Iterator[bytes]:
 
 
 def text_of(snapshot: SnapshotBody, names: Names | None = None) -> str:
-    """One scrape of a snapshot that is already here."""
+    """Return one scrape of a snapshot."""
     return b"".join(parts(lambda: snapshot, names)).decode()
 
 
@@ -141,7 +141,7 @@ def _start_time_s() -> int:
 
 
 def process() -> dict[str, int]:
-    """This process, for its own snapshot."""
+    """Return figures of this process, for its own snapshot."""
     with open("/proc/self/statm", "rb") as file:
         pages = int(file.read().split()[1])
     return {

@@ -34,7 +34,7 @@ class Names:
 
 @functools.cache
 def shipped_names() -> Names:
-    """Names of the enums in the object that is loaded. Raises BpfError without one."""
+    """Return the names of the installed object's enums. Raises BpfError without an object."""
     from scx_gamer.libbpf import shipped_abi
 
     abi = shipped_abi()
@@ -42,7 +42,7 @@ def shipped_names() -> Names:
 
 
 def samples(snap: SnapshotBody, names: Names) -> Iterator[Sample]:
-    """All values but the histogram's. What the snapshot lacks is not exported."""
+    """Yield all values but the histograms'. Values that the snapshot lacks are not exported."""
     yield from _supervisor(snap)
     yield from _detection(snap)
     yield from _kernel(snap)
@@ -57,7 +57,7 @@ def samples(snap: SnapshotBody, names: Names) -> Iterator[Sample]:
 
 
 def standard_samples(snap: SnapshotBody) -> Iterator[Sample]:
-    """Values of the metrics that every process has."""
+    """Yield the values of the metrics that every process has."""
     yield from _process(snap, _STANDARD)
 
 
