@@ -27,6 +27,7 @@
  *   sched/group.bpf.h       cgroups with a quota or a weight
  *   sched/share.bpf.h       shares by nice value and cpu.weight while no game is active
  *   sched/quota.bpf.h       quotas of cgroups: what a run costs, who has to wait
+ *   sched/lock.bpf.h        the game waits for a lock: the holder gets its place
  *   sched/select_cpu.bpf.h  a wake-up: an idle CPU, a victim, the waker's CPU
  *   sched/enqueue.bpf.h     the task is queued; a CPU is kicked where it should take it at once
  *   sched/release.bpf.h     the end of a wait for a quota
@@ -51,6 +52,7 @@
 #include "sched/group.bpf.h"
 #include "sched/share.bpf.h"
 #include "sched/quota.bpf.h"
+#include "sched/lock.bpf.h"
 #include "sched/select_cpu.bpf.h"
 #include "sched/enqueue.bpf.h"
 #include "sched/release.bpf.h"

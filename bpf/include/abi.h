@@ -440,6 +440,7 @@ struct scxg_cpu_stats {
 	u64 home_moves;	    /* threads of the game that a tick sent to a CPU of home */
 	u64 quota_holds;    /* tasks that had to wait for a quota of their cgroup */
 	u64 quota_held_ns;  /* for so long */
+	u64 lock_lends;	    /* waits of the game for a lock that gave its place to the holder */
 };
 
 /* Map `sched_state`, one entry, belongs to one sched object. */

@@ -45,6 +45,10 @@ bool scx_bpf_consume(u64 dsq_id) __ksym __weak;
 bool scx_bpf_dsq_move_vtime(struct bpf_iter_scx_dsq *it, struct task_struct *p, u64 dsq_id,
 			    u64 enq_flags) __ksym __weak;
 void scx_bpf_dsq_move_set_vtime(struct bpf_iter_scx_dsq *it, u64 vtime) __ksym __weak;
+/* The same in 6.12. */
+bool scx_bpf_dispatch_vtime_from_dsq(struct bpf_iter_scx_dsq *it, struct task_struct *p, u64 dsq_id,
+				     u64 enq_flags) __ksym __weak;
+void scx_bpf_dispatch_from_dsq_set_vtime(struct bpf_iter_scx_dsq *it, u64 vtime) __ksym __weak;
 bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice) __ksym __weak; /* 6.19 on */
 void scx_bpf_kick_cpu(s32 cpu,
 		      u64 flags) __ksym __weak;	 /* unusable where BTF keeps its hidden argument */
@@ -57,10 +61,14 @@ s32 scx_bpf_select_cpu_dfl(struct task_struct *p, s32 prev_cpu, u64 wake_flags,
 bool scx_bpf_test_and_clear_cpu_idle(s32 cpu) __ksym __weak;
 s32 scx_bpf_pick_idle_cpu(const struct cpumask *cpus_allowed, u64 flags) __ksym __weak;
 s32 scx_bpf_task_cpu(const struct task_struct *p) __ksym __weak;
+bool scx_bpf_task_running(const struct task_struct *p) __ksym __weak;
 void scx_bpf_error_bstr(char *fmt, unsigned long long *data, u32 data__sz) __ksym __weak;
 bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *cpumask) __ksym __weak;
 u32 bpf_cpumask_first(const struct cpumask *cpumask) __ksym __weak;
 struct task_struct *scx_bpf_dsq_peek(u64 dsq_id) __ksym __weak; /* 6.19 on */
+struct task_struct *bpf_task_from_pid(s32 pid) __ksym __weak;
+struct task_struct *bpf_task_from_vpid(s32 vpid) __ksym __weak; /* 6.14 on */
+void bpf_task_release(struct task_struct *p) __ksym __weak;
 void bpf_rcu_read_lock(void) __ksym __weak;
 void bpf_rcu_read_unlock(void) __ksym __weak;
 int bpf_iter_scx_dsq_new(struct bpf_iter_scx_dsq *it, u64 dsq_id, u64 flags) __ksym __weak;
@@ -149,6 +157,20 @@ static __always_inline bool scxg_can_move(void)
 {
 	return scxg_can_peek() && scxg_can_kick() && bpf_ksym_exists(scx_bpf_dsq_move_vtime) &&
 	       bpf_ksym_exists(scx_bpf_dsq_move_set_vtime);
+}
+
+/* Move a task that an iterator is at to a place in a queue; false if it left meanwhile. */
+static __always_inline bool scxg_move_vtime(struct bpf_iter_scx_dsq *it, struct task_struct *p,
+					    u64 dsq_id, u64 vtime)
+{
+	if (bpf_ksym_exists(scx_bpf_dsq_move_vtime)) {
+		scx_bpf_dsq_move_set_vtime(it, vtime);
+		return scx_bpf_dsq_move_vtime(it, p, dsq_id, 0);
+	}
+	if (!bpf_ksym_exists(scx_bpf_dispatch_vtime_from_dsq))
+		return false;
+	scx_bpf_dispatch_from_dsq_set_vtime(it, vtime);
+	return scx_bpf_dispatch_vtime_from_dsq(it, p, dsq_id, 0);
 }
 
 /*

@@ -127,11 +127,14 @@ struct cpumask {
 };
 typedef struct cpumask cpumask_t;
 
-struct scx_dispatch_q;
+struct scx_dispatch_q {
+	u64 id;
+};
 
 struct sched_ext_entity {
 	u32 flags;
 	u32 weight;
+	struct scx_dispatch_q *dsq;
 	u64 slice;
 	u64 dsq_vtime;
 };
@@ -141,6 +144,18 @@ struct signal_struct {
 };
 
 struct mm_struct;
+
+typedef struct {
+	u32 val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
+};
+
+struct pid {
+	unsigned int level;
+};
 
 struct sched_entity {
 	u64 sum_exec_runtime;
@@ -181,9 +196,11 @@ struct task_struct {
 	int exit_code;
 	pid_t pid;
 	pid_t tgid;
+	struct pid *thread_pid;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	u64 start_boottime;
+	const struct cred *cred;
 	struct signal_struct *signal;
 	char comm[16];
 };
@@ -356,13 +373,14 @@ enum scx_ent_flags {
 	SCX_TASK_QUEUED = 1,
 };
 
-/* At a kprobe: the registers that hold arguments, and what a function returns. */
+/* The registers that hold arguments, at a kprobe and in a system call, what a function returns, and the call's number. */
 struct pt_regs___x86_64 {
-	unsigned long di, si, dx, cx, ax;
+	unsigned long di, si, dx, cx, ax, orig_ax;
 };
 
 struct pt_regs___aarch64 {
 	unsigned long long regs[4];
+	s32 syscallno;
 };
 
 #pragma clang attribute pop

@@ -7,7 +7,7 @@
 #ifndef SCXG_SCHED_DISPATCH_H
 #define SCXG_SCHED_DISPATCH_H
 
-#include "quota.bpf.h"
+#include "lock.bpf.h"
 #include "share.bpf.h"
 #include "speed.bpf.h"
 
@@ -125,6 +125,8 @@ void BPF_PROG(scxg_dispatch, s32 cpu, struct task_struct *prev)
 #endif
 	if (!cc) /* never, with an array map */
 		return;
+	if (cc->lent_dsq)
+		move_holder(cpu);
 	if (wants_cpu(prev) && is_quota_spent(prev, cc))
 		prev = NULL; /* SCX_OPS_ENQ_LAST: enqueue holds it */
 	latest = latest_key(cpu);

@@ -70,7 +70,7 @@ static __always_inline bool requeue_preempted(struct task_struct *p, u64 enq_fla
 	    !scxg_can_kick() || is_pinned(p) || (nr_quotas && held_until(p, 0)))
 		return false;
 	tc = get_task_ctx(p, scxg_control());
-	if (!has_slice_left(tc))
+	if (!has_slice_left(tc) || tc->lent_until > tc->stopped_ns)
 		return false;
 	class_id = effective_class(tc, state);
 	if (scxg_is_favoured(class_id))

@@ -77,6 +77,8 @@ __noinline u32 preempt_score_on(struct task_struct *p __arg_trusted, s32 cpu,
 	if (begin) {
 		if (shielded && !favoured && !how->facts.is_kthread && !how->facts.is_urgent)
 			return SCXG_SCORE_NONE;
+		if (how->now < cc->lent_until)
+			return SCXG_SCORE_NONE;
 		ran = scxg_sub(how->now, begin);
 		r.burst = cc->burst_before + ran;
 		r.debt = scxg_debt_ran(cc->debt_before, ran);

@@ -6,7 +6,7 @@
 #ifndef SCXG_SCHED_RUNNING_H
 #define SCXG_SCHED_RUNNING_H
 
-#include "quota.bpf.h"
+#include "lock.bpf.h"
 #include "share.bpf.h"
 #include "shield.bpf.h"
 #include "speed.bpf.h"
@@ -72,6 +72,7 @@ void BPF_PROG(scxg_running, struct task_struct *p)
 	cc->burst_before = tc ? tc->burst : 0;
 	cc->debt_before = tc ? tc->debt : 0;
 	cc->urgent_link = tc ? tc->urgent_link : 0;
+	cc->lent_until = tc ? tc->lent_until : 0;
 	cc->is_short = tc && scxg_is_responsive(tc->maturity, tc->burst, tc->burst_avg);
 	/* Last: from here on other CPUs take the fields above for those of the running task. */
 	barrier();
@@ -134,9 +135,12 @@ void BPF_PROG(scxg_stopping, struct task_struct *p, bool runnable)
 	tc->burst_avg = scxg_burst_avg(tc->burst_avg, tc->burst, tc->maturity);
 	tc->burst = 0;
 	tc->input_ns = 0;
+	tc->lent_until = 0;
 	tc->asleep_ns = now;
 	if (tc->maturity < MATURITY_MAX)
 		tc->maturity++;
+	if (scxg_is_favoured(class_id))
+		lend_place(p, cpu, now);
 }
 
 /*

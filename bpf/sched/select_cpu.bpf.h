@@ -4,7 +4,7 @@
 #define SCXG_SCHED_SELECT_CPU_H
 
 #include "place.bpf.h"
-#include "quota.bpf.h"
+#include "lock.bpf.h"
 
 /*
  * Preempt a victim on a core where the game does not compute, rather than take `idle`, whose sibling does. Return the
@@ -98,6 +98,9 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	if (scxg_is_favoured(class_id)) {
 		wake_flags &= ~scxg_enum(scx_wake_flags, SCX_WAKE_SYNC);
 		note_input(&v, here);
+		me = get_cpu_ctx(here);
+		if (me && me->lent_until > v.now)
+			end_lending(p, me);
 		if ((!homed || is_home(prev_cpu)) && try_prev_cpu(p, &v, prev_cpu))
 			return prev_cpu;
 		if (homed) {
@@ -130,7 +133,6 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 	if (scxg_is_favoured(class_id)) {
 		view_read_window(&v);
 		how = search_init(prev_cpu, scxg_min(nr_cpus, PREEMPT_CANDIDATES), &v);
-		me = get_cpu_ctx(here);
 		if (!me || best_victim(p, &how) < 0)
 			return cpu;
 		preempt_in_select_cpu(p, &v, me->best_cpu, me->best_last_kick);

@@ -44,7 +44,7 @@ struct cpu_ctx {
 	u64 burst_before;
 	u64 debt_before;
 	u64 last_kick;
-	u64 kick_window_start; /* start of the second in which `kicks` are counted */
+	u64 lent_until; /* the running task has the place of a thread of the game (lock.bpf.h) */
 	u64 kicks;
 	u32 class_id;
 	u32 is_short;
@@ -52,7 +52,8 @@ struct cpu_ctx {
 	u16 urgent_link;
 	u32 has_pinned; /* its per-CPU DSQ may hold a task; guarded by the lock of its run queue */
 	/* In a cache line apart from what a search for a victim reads. */
-	u32 best_score; /* scratch of best_victim, of the CPU that searches */
+	u64 kick_window_start; /* start of the second in which `kicks` are counted */
+	u32 best_score;	       /* scratch of best_victim, of the CPU that searches */
 	s32 best_cpu;
 	u64 best_last_kick; /* last_kick of best_cpu when it was scored */
 	u32 alternate;	    /* turns of the two queues where heads cannot be compared */
@@ -65,7 +66,9 @@ struct cpu_ctx {
 	u64 speed_since;
 	u32 speed;     /* requested last; 0: none */
 	u32 goes_home; /* the running thread of the game leaves for a CPU of home */
-	u32 held;      /* idle or reserved, because its sibling shields */
+	u32 lent_tid;  /* whom to look for in lent_dsq; a thread of the game waits for its lock */
+	u64 lent_dsq;
+	u32 held; /* idle or reserved, because its sibling shields */
 } __attribute__((aligned(64)));
 
 /* Mappable so that the values begin at a page: each at a cache line. */

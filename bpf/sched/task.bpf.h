@@ -44,6 +44,8 @@ struct task_ctx {
 	u64 weighted;
 	u64 group_weight; /* of nice 0 in it, alone */
 	u64 held_ns;	  /* since when it waits for a quota */
+	u64 lent_until;	  /* it has the place of a thread of the game that waits for its lock */
+	u32 lent_by;	  /* tid of that one */
 };
 
 /* The policy's knowledge of a task. Read and written by the callbacks only. */
@@ -229,6 +231,8 @@ __noinline u32 gather_facts(struct scxg_facts *f __arg_nonnull, struct task_ctx 
 	f->debt = SCXG_DEBT_NEW_NS;
 	if (!tc)
 		return f->class_id;
+	if (now < tc->lent_until && state->effects)
+		f->class_id = SCXG_CLASS_GAME;
 	f->burst = tc->burst;
 	f->burst_avg = tc->burst_avg;
 	f->maturity = tc->maturity;

@@ -103,6 +103,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
                                           ("moved home", rate("home_moves_total"))]),
         ("Waits for a quota", "short", [("tasks", rate("quota_held_seconds_total")),
                                         ("begun", rate("quota_holds_total"))]),
+        ("Places lent to holders of locks", "ops", [("lent", rate("lock_lends_total"))]),
         ("Contexts", "short", [("missing", g("context_missing_total")), ("reset", g("context_resets_total"))]),
     ],
     "Input": [

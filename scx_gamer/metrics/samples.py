@@ -264,7 +264,7 @@ def _metrics(*fields: str) -> dict[str, tuple[str, float]]:
 _CLASS_STATS = _metrics("enqueues", "runs", "run_ns", "idle_inserts", "migrations", "preempt_kicks")
 _PLAIN_STATS = _metrics(
     "slice_cuts", "keep_running", "steals", "boosted", "urgent", "urgent_refused", "home_moves", "quota_holds",
-    "quota_held_ns", "game_home_ns", "game_away_ns", "shield_kicks", "shield_ns",
+    "quota_held_ns", "lock_lends", "game_home_ns", "game_away_ns", "shield_kicks", "shield_ns",
 ) | {"ctx_missing": ("context_missing", 1), "ctx_reset": ("context_resets", 1)}  # fmt: skip
 # Fields of the process, and the metrics that they become.
 _STANDARD = {

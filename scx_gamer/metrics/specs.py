@@ -125,6 +125,7 @@ SPECS: dict[str, Spec] = {
     "home_moves": _c("Running threads of the game that were moved to a CPU of its home."),
     "quota_holds": _c("Tasks that had to wait for the quota of a cgroup (cpu.max)."),
     "quota_held_seconds": _c("For how long such tasks waited."),
+    "lock_lends": _c("Waits of the game for a lock whose holder got its place."),
     "game_home_seconds": _c(
         "CPU time of the game on the CPUs of its home: all of it where all CPUs are alike."
     ),

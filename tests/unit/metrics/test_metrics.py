@@ -151,7 +151,7 @@ _PLACED_FIELDS = ("game_home_ns", "game_away_ns")  # sums of run_ns over some CP
 _PLAIN_FIELDS = (
     *("slice_cuts", "keep_running", "steals", "boosted", "shield_kicks", "shield_ns", "home_moves"),
     *("ctx_missing", "ctx_reset", "urgent", "urgent_refused", "quota_holds", "quota_held_ns"),
-    "events_lost",
+    *("lock_lends", "events_lost"),
 )
 
 

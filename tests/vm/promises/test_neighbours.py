@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Waits of the game for a lock that another thread holds."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from scx_gamer.bench.workload import Workload
+from tests.processes import running
+from tests.programs import built
+from tests.vm.attach.conftest import Life, attach
+
+GAME = Path(__file__).with_name("waits.c")
+SECONDS = 1.0
+LOCKS = [("inside", "plain"), ("outside", "plain"), ("outside", "pi"), ("outside", "light")]
+SECTION_US = 300  # for which a holder computes with the lock
+
+
+class Waits(NamedTuple):
+    """In us, and how many there were."""
+
+    p50: int
+    p99: int
+    longest: int
+    nr: int
+
+
+def waits_us(life: Life | None, kind: str, *how: str) -> Waits:
+    words = [str(built(GAME)), kind, str(SECONDS), *how]
+    with running(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as game:
+        assert game.stdin is not None and game.stdout is not None
+        game.stdout.readline()
+        if life is not None:
+            life.mark(game.pid, "GAME")
+            life.control.set("game_active", 1)
+            life.sleep(0.2)
+        game.stdin.write("\n")
+        game.stdin.flush()
+        return Waits(*map(int, game.stdout.readline().split()))
+
+
+@contextmanager
+def loads(*kinds: str) -> Iterator[None]:
+    """Two tasks a CPU of each of these loads."""
+    with ExitStack() as stack:
+        for kind in kinds:
+            words = ("--kind", kind, "--per-cpu", 2, "--seconds", 3600, "--calibration", 100)
+            stack.enter_context(Workload("load", *words, "--live")).wait_ready()
+        yield
+
+
+def compare(beside: Sequence[str], *games: Sequence[str]) -> tuple[list[list[Waits]], int]:
+    """Of each game: ours without load, ours beside it, by default beside it. And the places lent beside the load."""
+    with attach() as life:
+        table = [[waits_us(life, *game)] for game in games]
+    with loads(*beside):
+        with attach() as life:
+            for game, row in zip(games, table, strict=True):
+                row.append(waits_us(life, *game))
+            lends = life.total("lock_lends")
+        for game, row in zip(games, table, strict=True):
+            row.append(waits_us(None, *game))
+            print("MEASURED alone, beside, by default:", *game, *row)
+    return table, lends
+
+
+def test_the_holder_of_a_lock_has_the_place_of_the_game_that_waits_for_it() -> None:
+    """The game takes the lock once in 4 ms; who else takes it has nice 19."""
+    table, lends = compare(["hogs"], *(("lock", *how) for how in LOCKS))
+    print(f"MEASURED {lends} places lent")
+    assert max(default.longest for *_, default in table) > 100_000, "this load says nothing"
+    for alone, beside, _ in table:
+        assert max(alone.p99, beside.p99) < 3 * SECTION_US
+    assert lends > 30

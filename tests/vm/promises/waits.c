@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A game, and how long its thread waits for what is not its own. Prints its pid, and after a line of input p50, p99 and the
+ * longest of the waits, in us, and how many there were.
+ *
+ * lock SECONDS WHOSE HOW    for a lock, once in 4 ms. A thread of nice 19 has it for 0.3 of each ms that it computes: of the
+ *                           game (inside) or of another program (outside). HOW: plain or pi; light: it sleeps for the rest
+ */
+
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#define MAX_WAITS 4096
+static pthread_mutex_t *lock;
+static int light;
+static volatile long waits[MAX_WAITS];
+static volatile int nr;
+static long ns_of(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000000000L + now.tv_nsec;
+}
+static void compute(long ns)
+{
+	long end = ns_of(CLOCK_THREAD_CPUTIME_ID) + ns;
+
+	while (ns_of(CLOCK_THREAD_CPUTIME_ID) < end)
+		;
+}
+static void waited_since(long ns)
+{
+	if (nr < MAX_WAITS)
+		waits[nr++] = (ns_of(CLOCK_MONOTONIC) - ns) / 1000;
+}
+static void *hold(void *arg)
+{
+	setpriority(PRIO_PROCESS, gettid(), 19);
+	for (;;) {
+		pthread_mutex_lock(lock);
+		compute(300000);
+		pthread_mutex_unlock(lock);
+		if (light)
+			usleep(700);
+		else
+			compute(700000);
+	}
+	return arg;
+}
+static void take_lock(void)
+{
+	long asked = ns_of(CLOCK_MONOTONIC);
+
+	pthread_mutex_lock(lock);
+	waited_since(asked);
+	compute(20000);
+	pthread_mutex_unlock(lock);
+	usleep(3000 + nr * 617 % 2000); /* in step with nothing */
+}
+static int start_lock(const char *whose, const char *how)
+{
+	pthread_mutexattr_t attr;
+	pthread_t holder;
+
+	light = !strcmp(how, "light");
+	lock = mmap(NULL, sizeof(*lock), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	if (!strcmp(how, "pi"))
+		pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
+	if (lock == MAP_FAILED || pthread_mutex_init(lock, &attr))
+		return 1;
+	if (!strcmp(whose, "inside"))
+		return pthread_create(&holder, NULL, hold, NULL);
+	if (!fork()) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		hold(NULL);
+	}
+	return 0;
+}
+static int less(const void *a, const void *b)
+{
+	return (*(const long *)a > *(const long *)b) - (*(const long *)a < *(const long *)b);
+}
+int main(int argc, char **argv)
+{
+	void (*once)(void) = NULL;
+	long end, *all = (long *)waits;
+
+	if (argc == 5 && !strcmp(argv[1], "lock") && !start_lock(argv[3], argv[4]))
+		once = take_lock;
+	if (!once)
+		return 1;
+	printf("%d\n", getpid());
+	fflush(stdout);
+	getchar();
+	end = ns_of(CLOCK_MONOTONIC) + (long)(atof(argv[2]) * 1e9);
+	while (ns_of(CLOCK_MONOTONIC) < end)
+		once();
+	qsort(all, (size_t)nr, sizeof(*all), less);
+	printf("%ld %ld %ld %d\n", all[nr / 2], all[nr * 99 / 100], all[nr - 1], nr);
+	return 0;
+}
