@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Waits of the game for a lock that another thread holds."""
+"""Waits of the game for a lock that another thread holds, and for its own helpers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ GAME = Path(__file__).with_name("waits.c")
 SECONDS = 1.0
 LOCKS = [("inside", "plain"), ("outside", "plain"), ("outside", "pi"), ("outside", "light")]
 SECTION_US = 300  # for which a holder computes with the lock
+FRAMES = 60 * SECONDS
 
 
 class Waits(NamedTuple):
@@ -76,3 +77,10 @@ def test_the_holder_of_a_lock_has_the_place_of_the_game_that_waits_for_it() -> N
     for alone, beside, _ in table:
         assert max(alone.p99, beside.p99) < 3 * SECTION_US
     assert lends > 30
+
+
+def test_a_main_thread_that_never_sleeps_is_no_victim_of_the_games_helpers() -> None:
+    table, _ = compare(["hogs"], ["poll"])
+    ((alone, beside, default),) = table
+    assert default.p99 > 1.5 * alone.p99, "this load says nothing"
+    assert beside.p99 < 1.1 * alone.p99 and beside.nr > 0.9 * FRAMES
