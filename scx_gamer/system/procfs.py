@@ -21,7 +21,7 @@ _CGROUP_BYTES = 65536
 _DELETED = " (deleted)"
 COMM_LENGTH = 15  # TASK_COMM_LEN - 1
 _PROCESSOR = 36  # field of stat, counted from the one after comm
-_STATUS_BYTES = 4096  # of stat and of status
+_STATUS_BYTES = 16384  # of stat and of status, which lists the groups before the capabilities
 
 
 def read(pid: int, name: str, proc: Path = PROC, limit: int = -1) -> bytes:

@@ -36,6 +36,13 @@ def test_a_process_that_is_gone_or_odd_is_none(tmp_path: Path) -> None:
     assert procfs.capabilities_of(1, procfs.PROC) is not None
 
 
+def test_a_long_list_of_groups_hides_none(tmp_path: Path) -> None:
+    groups = " ".join(map(str, range(1_000_000_000, 1_000_001_000)))
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/status").write_text(f"Groups:\t{groups}\nCapEff:\t3\n")
+    assert procfs.capabilities_of(7, tmp_path) == 3
+
+
 def test_the_unit_has_them_only_with_their_drop_ins() -> None:
     unit = (PACKAGING / "scx-gamer.service").read_text()
     assert {path.name for path in (PACKAGING / "drop-ins").iterdir()} == {
