@@ -318,9 +318,9 @@ static inline u64 scxg_core_ns(u64 ns, bool smt)
 }
 
 /*
- * Return true if a thread in step, or behind one, is urgent now: beside the game within its share of a core, which pays until `paid`, in the
- * game and for critical programs if it answers as well. Workers of a frame are in step, too, but they are what the game has
- * to wait for.
+ * Return true if a thread in step, or behind one, is urgent now: beside the game within its share of a core, which pays
+ * until `paid`, in the game and for critical programs if it answers as well. Workers of a frame are in step, too, but they
+ * are what the game has to wait for.
  */
 static inline bool scxg_may_be_urgent(const struct scxg_facts *f, u64 paid, u64 now, bool smt)
 {
