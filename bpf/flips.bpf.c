@@ -6,15 +6,15 @@
  * A flip is over when its event is sent to who asked. Every driver of 6.12 to 7.2 sends it through the function hooked here;
  * the tracepoint drm_vblank_event_delivered does not tell a flip from a vblank that a program waits for.
  *
- * Probes, because DRM is a module in many kernels (probes.h). So no field of DRM's own structs is read: the call that
- * announces the event has it as an argument, and its layout is that of include/uapi/drm/drm.h.
+ * DRM is a module in many kernels, and its functions are probed as docs/frames.md says. So no field of DRM's own structs is
+ * read: the call that announces the event has it as an argument, and its layout is that of include/uapi/drm/drm.h.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
 #include "mapped.h"
-#include "probes.h"
+#include "registers.h"
 
 #define DRM_EVENT_FLIP_COMPLETE 2
 

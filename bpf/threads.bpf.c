@@ -9,7 +9,7 @@
 
 #include "abi.h"
 #include "policy.h"
-#include "probes.h"
+#include "registers.h"
 #include "shared_maps.h"
 
 char _license[] SEC("license") = "GPL";

@@ -16,6 +16,7 @@
 #define SCXG_SCHED_LOCK_H
 
 #include "quota.bpf.h"
+#include "registers.h"
 
 #define LOCK_SCAN 256 /* queued tasks that are looked at for the holder */
 
@@ -31,34 +32,15 @@
 #define NR_FUTEX_AARCH64 98
 #define CONTENDED 2 /* the word of a mutex that somebody waits for: glibc's lowlevellock.h */
 
-struct futex_call {
-	u64 at;
-	u32 op, value;
-};
-
-/* The futex system call that a task is in. Return false if it is in another one, or in one of 32 bits. */
-static __always_inline bool read_futex_call(struct task_struct *p, struct futex_call *call)
+/* Whether a task with the registers @regs is in the futex system call, and not in one of 32 bits. */
+static __always_inline bool in_futex(const void *regs)
 {
-	void *regs = (void *)bpf_task_pt_regs(p);
+	const struct pt_regs___x86_64 *x86 = regs;
+	const struct pt_regs___aarch64 *arm = regs;
 
-	if (bpf_core_field_exists(struct pt_regs___x86_64, orig_ax)) {
-		struct pt_regs___x86_64 *x86 = regs;
-
-		if (x86->orig_ax != NR_FUTEX_X86_64)
-			return false;
-		*call = (struct futex_call){.at = x86->di, .op = x86->si, .value = x86->dx};
-		return true;
-	}
-	if (bpf_core_field_exists(struct pt_regs___aarch64, syscallno)) {
-		struct pt_regs___aarch64 *arm = regs;
-
-		if (arm->syscallno != NR_FUTEX_AARCH64)
-			return false;
-		*call = (struct futex_call){
-		    .at = arm->regs[0], .op = arm->regs[1], .value = arm->regs[2]};
-		return true;
-	}
-	return false;
+	if (bpf_core_field_exists(x86->orig_ax))
+		return x86->orig_ax == NR_FUTEX_X86_64;
+	return bpf_core_field_exists(arm->syscallno) && arm->syscallno == NR_FUTEX_AARCH64;
 }
 
 /* The thread that holds the lock for which the current task goes to sleep, by its id; 0 if it waits for none. */
@@ -67,19 +49,20 @@ static __always_inline u32 read_lock_holder(struct task_struct *p)
 	struct {
 		u32 word, count, owner;
 	} lock;
-	struct futex_call call;
+	void *regs = (void *)bpf_task_pt_regs(p);
+	u32 op;
 
-	if (!read_futex_call(p, &call))
+	if (!in_futex(regs))
 		return 0;
-	call.op &= FUTEX_COMMAND;
-	if (call.op != FUTEX_WAIT && call.op != FUTEX_WAIT_BITSET && call.op != FUTEX_LOCK_PI &&
-	    call.op != FUTEX_LOCK_PI2)
+	op = (u32)SCXG_ARG1(regs) & FUTEX_COMMAND;
+	if (op != FUTEX_WAIT && op != FUTEX_WAIT_BITSET && op != FUTEX_LOCK_PI &&
+	    op != FUTEX_LOCK_PI2)
 		return 0;
-	if (bpf_probe_read_user(&lock, sizeof(lock), (void *)call.at))
+	if (bpf_probe_read_user(&lock, sizeof(lock), (void *)SCXG_ARG0(regs)))
 		return 0;
 	if (lock.word & FUTEX_WAITERS)
 		return lock.word & FUTEX_TID;
-	return lock.word == CONTENDED && call.value == CONTENDED ? lock.owner : 0;
+	return lock.word == CONTENDED && (u32)SCXG_ARG2(regs) == CONTENDED ? lock.owner : 0;
 }
 
 /* The task with an id of the current task's namespace. */

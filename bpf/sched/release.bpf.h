@@ -28,8 +28,7 @@ static __always_inline void release(struct bpf_iter_scx_dsq *it, struct task_str
 	if (!tc || !stats)
 		return;
 	held = scxg_sub(now, tc->held_ns);
-	scx_bpf_dsq_move_set_vtime(it, tc->key + held);
-	if (!scx_bpf_dsq_move_vtime(it, p, llc_dsq(queue_cpu(p)), 0))
+	if (!scxg_move_vtime(it, p, llc_dsq(queue_cpu(p)), tc->key + held))
 		return;
 	tc->key += held;
 	tc->queued_ns = now;
