@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import re
 import shutil
 import subprocess
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.debian import BOOKKEEPING
 from tests.processes import running
 from tests.vm.harness import kernel_state, wait_until
 
@@ -31,11 +31,6 @@ GAME = HOME / "blobfrenzy"
 CLOSED_FILES = Path("/usr/share/scx-gamer/systemd/closed-files.conf")
 DROP_IN = Path("/etc/systemd/system/scx-gamer.service.d/closed-files.conf")
 SETTINGS = Path("/etc/scx-gamer/conf.d/test.toml")
-# dpkg's and systemd's own bookkeeping, caches and logs, and what this test brings
-OWN = re.compile(
-    r"var/(lib/(dpkg|systemd|polkit-1|prometheus)|log|cache|tmp)|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$"
-    r"|etc/(group|passwd|gshadow|shadow|\.pwd)\.lock|run|tmp|root|home|mnt|proc|sys|dev"
-)
 
 
 class Steps:
@@ -72,11 +67,11 @@ def files() -> set[str]:
     found = set()
     for folder, folders, names in os.walk(WRITTEN):
         inner = os.path.relpath(folder, WRITTEN)
-        if OWN.match(inner):
+        if BOOKKEEPING.match(inner):
             folders.clear()
             continue
         found |= {os.path.normpath(f"{inner}/{name}") for name in names}
-    return {name for name in found if not OWN.match(name) and os.path.lexists(f"/{name}")}
+    return {name for name in found if not BOOKKEEPING.match(name) and os.path.lexists(f"/{name}")}
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.debian import with_version
 from tests.vm.harness import kernel_state, wait_until
 from tests.vm.package.conftest import (
     DEB,
@@ -25,17 +25,6 @@ from tests.vm.package.conftest import (
     wait_state,
 )
 from tests.vm.user_manager import user_manager
-
-
-@pytest.fixture
-def later(deb: Path) -> Path:
-    """The same package with a higher version."""
-    tree, made = Path("/tmp/later"), Path("/tmp/later.deb")
-    run("dpkg-deb", "-R", str(deb), str(tree))
-    control = tree / "DEBIAN/control"
-    control.write_text(re.sub(r"^Version: .*", "Version: 99.0", control.read_text(), flags=re.M))
-    run("dpkg-deb", "-Znone", "-b", str(tree), str(made))
-    return made
 
 
 @contextmanager
@@ -62,7 +51,8 @@ def agent_of_a_user() -> Iterator[None]:
 
 
 @pytest.mark.timeout(700)  # less than the guest has, so that it can say where it stood
-def test_upgraded_and_removed_while_a_game_runs(deb: Path, later: Path) -> None:
+def test_upgraded_and_removed_while_a_game_runs(deb: Path, tmp_path: Path) -> None:
+    later = with_version(deb, "99.0", tmp_path)
     steps, before = Steps("upgrade"), files()
     install_and_enable(deb)
     steps.done("installed and idle")
