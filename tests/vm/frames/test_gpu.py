@@ -17,6 +17,7 @@ import pytest
 
 from scx_gamer.config.options import SupervisorOptions
 from tests.processes import end
+from tests.vm.frames.programs import GPU
 from tests.vm.frames.test_frames import HOOK_NS, STATS, frames
 from tests.vm.harness import hooks, start_supervisor, wait_until
 
@@ -24,42 +25,6 @@ HOOKS = ("on_fence_init", "on_fence_signal")
 WINDOW_S = 13  # fill the ten seconds of the status
 METRICS = "127.0.0.1:9714"
 OFF = 0.01  # a frame is 0.2 % of these, and a reading 20 us late
-
-# argv: node, ms for which a job waits, for which the GPU has it, and between frames. Of the two jobs of a frame, the
-# second begins in the first and ends after it. A job is a pair of fences as those of the kernel's GPU scheduler, of
-# consecutive contexts and one number. At its end it prints the seconds in which there was a job, of all, and the jobs.
-_GPU = """
-import fcntl, os, signal, struct, sys, time
-node = os.open(sys.argv[1], os.O_RDWR)
-queued, ran, idle = (float(word) / 1000 for word in sys.argv[2:])
-def call(way, nr, form, *fields):
-    data = bytearray(struct.pack(form, *fields))
-    fcntl.ioctl(node, way << 30 | len(data) << 16 | ord("d") << 8 | nr, data)
-    return struct.unpack(form, data)
-handle = call(3, 0xB2, "6IQ", 4, 4, 32, 0, 0, 0, 0)[4]
-def job():
-    return [call(3, 0x41, "4I", handle, 0, 0, 0)[2] for _ in range(2)]
-def done(fence):
-    call(1, 0x42, "2I", fence, 0)
-    return time.monotonic()
-over = []
-signal.signal(signal.SIGTERM, lambda *_: over.append(True))
-busy, jobs, began = 0, 0, time.monotonic()
-while not over:
-    first = job()
-    time.sleep(queued)
-    since = done(first[0])
-    time.sleep(ran / 2)
-    second = job()
-    done(second[0])
-    time.sleep(ran / 2)
-    done(first[1])
-    time.sleep(ran / 2)
-    busy += done(second[1]) - since
-    jobs += 2
-    time.sleep(idle)
-print(busy, time.monotonic() - began, jobs, flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +38,7 @@ def node() -> str:
 @contextmanager
 def gpu(node: str, *ms: float) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [os.path.realpath(sys.executable), "-S", "-c", _GPU, node, *map(str, ms)],
+        [os.path.realpath(sys.executable), "-S", "-c", GPU, node, *map(str, ms)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
     )  # fmt: skip
     try:

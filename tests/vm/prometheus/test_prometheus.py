@@ -24,8 +24,7 @@ from scx_gamer.games.rules import RANKS
 from scx_gamer.metrics import PREFIX, SPECS
 from scx_gamer.scheduler.exits import KIND_NAMES
 from scx_gamer.service.session_hints import RESULTS
-from tests.vm.frames.test_frames import _OVERLAID
-from tests.vm.frames.test_gpu import _GPU
+from tests.vm.frames.programs import GPU, OVERLAID
 from tests.vm.harness import Supervised, directories, start_supervisor, wait_until
 
 PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
@@ -142,7 +141,7 @@ def test_every_query_has_an_answer(
         server = Prometheus(folder)
         stack.callback(server.close)
         game = subprocess.Popen(
-            ["sh", "-c", GAME, "sh", python, _GPU, node, _OVERLAID, str(folder / "frames.csv")],
+            ["sh", "-c", GAME, "sh", python, GPU, node, OVERLAID, str(folder / "frames.csv")],
             start_new_session=True,
         )  # fmt: skip
         stack.callback(game.wait, 10)

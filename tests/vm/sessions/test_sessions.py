@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from scx_gamer.config.options import SupervisorOptions
-from tests.vm.frames.test_frames import _OVERLAID
+from tests.vm.frames.programs import OVERLAID
 from tests.vm.harness import Supervised, launch, open_tree, python_in, start_supervisor, wait_until
 
 PLAYER, OTHER = 61234, 61235
@@ -36,7 +36,7 @@ def game(sup: Supervised, folder: Path) -> Iterator[int]:
     log = folder / "game_2026-01-01_00-00-00.csv"
     processes = [
         subprocess.Popen(
-            [os.path.realpath(sys.executable), "-S", "-c", _OVERLAID, log, "20"],
+            [os.path.realpath(sys.executable), "-S", "-c", OVERLAID, log, "20"],
             stdin=subprocess.DEVNULL,
             user=PLAYER,
             group=PLAYER,
