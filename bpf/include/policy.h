@@ -520,11 +520,13 @@ struct scxg_running {
 
 /* How good a victim a running task is: the highest wins. */
 enum scxg_score {
-	SCXG_SCORE_NONE = 0, /* must not be preempted */
-	SCXG_SCORE_LAST = 1, /* only where no other victim is */
-	SCXG_SCORE_NORMAL = 2,
-	SCXG_SCORE_HOG = 3,
-	SCXG_SCORE_BACKGROUND = 4,
+	SCXG_SCORE_NONE = 0,  /* must not be preempted */
+	SCXG_SCORE_LAST = 1,  /* a thread of the game that works for a frame */
+	SCXG_SCORE_OWN = 2,   /* a thread of the game that computes all the time */
+	SCXG_SCORE_SHORT = 3, /* soon off the CPU by itself, or kernel code */
+	SCXG_SCORE_NORMAL = 4,
+	SCXG_SCORE_HOG = 5,
+	SCXG_SCORE_BACKGROUND = 6,
 	SCXG_SCORE_FREE_CORE =
 	    4, /* added where the core's other half does not compute for the game */
 };
@@ -532,38 +534,44 @@ enum scxg_score {
 /*
  * Score of the running task as a victim of the waking task.
  *
- * The game preempts every task that is not its own, computing tasks first. Its thread that answers the input also
- * preempts the game's own workers while a window is open. A thread in step with a clock preempts as both do, whose ever
- * it is, and is no victim for the time that its share may pay for. A light task without a class preempts a hog.
+ * The game preempts every task that is not its own, computing tasks first. What does little in the game, and the kernel
+ * threads that do its requests, preempt a thread of the game that computes all the time, as compilers of shaders do; few of
+ * them say so by a nice value. The game's thread that answers the input also preempts its workers while a window is open. A
+ * thread in step with a clock preempts as these do, whose ever it is, and is no victim for the time that its share may pay
+ * for. A light task without a class preempts a hog.
  */
 static inline u32 scxg_preempt_score(const struct scxg_facts *waker, const struct scxg_running *r)
 {
-	bool hog = r->debt >= SCXG_DEBT_HOG_NS;
+	bool hog = r->debt >= SCXG_DEBT_HOG_NS, light = waker->debt < SCXG_DEBT_LIGHT_NS;
+	bool leads = scxg_is_favoured(waker->class_id) || waker->is_urgent;
+	bool serves = waker->class_id == SCXG_CLASS_KTHREAD || scxg_is_light_worker(waker);
 
 	if (r->class_id == SCXG_CLASS_CRITICAL || r->class_id == SCXG_CLASS_KTHREAD)
 		return SCXG_SCORE_NONE;
 	if (r->is_urgent && r->burst < SCXG_URGENT_BURST_NS)
 		return SCXG_SCORE_NONE;
-	if (scxg_is_favoured(waker->class_id) || waker->is_urgent) {
+	if (r->class_id == SCXG_CLASS_GAME) {
+		if (r->is_short || !(leads || serves))
+			return SCXG_SCORE_NONE;
+		if (hog && light)
+			return SCXG_SCORE_OWN;
+		return leads && (waker->is_urgent || (waker->window_open && scxg_is_short(waker)))
+			   ? SCXG_SCORE_LAST
+			   : SCXG_SCORE_NONE;
+	}
+	if (leads) {
 		if (r->class_id == SCXG_CLASS_BACKGROUND)
 			return SCXG_SCORE_BACKGROUND;
-		if (r->class_id == SCXG_CLASS_GAME)
-			return !r->is_short && (waker->is_urgent ||
-						(waker->window_open && scxg_is_short(waker)))
-				   ? SCXG_SCORE_LAST
-				   : SCXG_SCORE_NONE;
 		/* Kernel code keeps the CPU for longer than any program does. */
 		if (r->is_short || r->is_kthread)
-			return SCXG_SCORE_LAST;
+			return SCXG_SCORE_SHORT;
 		return hog ? SCXG_SCORE_HOG : SCXG_SCORE_NORMAL;
 	}
-	if (r->class_id == SCXG_CLASS_GAME)
-		return SCXG_SCORE_NONE;
-	if (waker->class_id == SCXG_CLASS_KTHREAD || scxg_is_light_worker(waker))
+	if (serves)
 		return r->class_id == SCXG_CLASS_BACKGROUND ? SCXG_SCORE_BACKGROUND
 		       : r->burst >= SCXG_HOG_BURST_NS	    ? SCXG_SCORE_HOG
 							    : SCXG_SCORE_NONE;
-	if (waker->class_id != SCXG_CLASS_NORMAL || waker->debt >= SCXG_DEBT_LIGHT_NS || !hog)
+	if (waker->class_id != SCXG_CLASS_NORMAL || !light || !hog)
 		return SCXG_SCORE_NONE;
 	return r->class_id == SCXG_CLASS_BACKGROUND ? SCXG_SCORE_BACKGROUND : SCXG_SCORE_HOG;
 }
@@ -585,6 +593,15 @@ static inline u32 scxg_score_after_kick(u32 score, u64 since, bool pending, u64 
 static inline u32 scxg_score_on_core(u32 score, bool is_free)
 {
 	return score >= SCXG_SCORE_NORMAL && is_free ? score + SCXG_SCORE_FREE_CORE : score;
+}
+
+/*
+ * The key of a task that preempts. Threads of the game that compute wait in its queue, too, with keys that are older than
+ * now, and a task that does little is not to wait for all of them in turn.
+ */
+static inline u64 scxg_preempting_key(u64 key, u32 score, u64 now)
+{
+	return score == SCXG_SCORE_OWN ? scxg_min(key, scxg_sub(now, SCXG_CREDIT_MAX_NS)) : key;
 }
 
 /*

@@ -166,6 +166,7 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 
 	victim = -1;
 	if (scxg_is_favoured(class_id) || class_id == SCXG_CLASS_KTHREAD || v.facts.is_urgent ||
+	    scxg_is_light_worker(&v.facts) ||
 	    (wakes && scxg_can_kick() && is_queue_head(cpu, place.key))) {
 		how = homed ? search_home_init(cpu, &v)
 			    : search_init(cpu, pinned ? 1 : scxg_min(nr_cpus, PREEMPT_CANDIDATES),
@@ -182,6 +183,9 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 			victim = claim_victim(p, &how);
 		}
 	}
+	cc = get_cpu_ctx(bpf_get_smp_processor_id());
+	if (victim >= 0 && cc && v.tc)
+		v.tc->key = place.key = scxg_preempting_key(place.key, cc->best_score, v.now);
 	cc = victim >= 0 ? get_cpu_ctx(victim) : NULL;
 	/* Without a kick this is the only way to preempt; last_kick limits it to one per CPU and preempt_min_us. */
 	if (cc && (!scxg_can_kick() || would_run_first(cc, victim, place.key, v.now))) {

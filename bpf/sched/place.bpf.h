@@ -60,7 +60,7 @@ static __always_inline void insert_preempt(struct task_struct *p, struct cpu_ctx
 
 /* Preempt `victim` from select_cpu, which saves a callback. Where @p would not run first, enqueue decides. */
 static __always_inline void preempt_in_select_cpu(struct task_struct *p, struct view *v, s32 victim,
-						  u64 last_kick)
+						  u32 score, u64 last_kick)
 {
 	struct cpu_ctx *cc = get_cpu_ctx(victim);
 	struct place place;
@@ -68,6 +68,7 @@ static __always_inline void preempt_in_select_cpu(struct task_struct *p, struct 
 	if (!cc)
 		return;
 	find_place(&v->facts, v->tun, v->now, &place);
+	place.key = scxg_preempting_key(place.key, score, v->now);
 	if (!would_run_first(cc, victim, place.key, v->now) ||
 	    !claim_kick(cc, last_kick, victim, v->now))
 		return;
@@ -102,15 +103,17 @@ static __always_inline bool try_prev_cpu(struct task_struct *p, struct view *v, 
 	struct cpu_ctx *prev = get_cpu_ctx(prev_cpu);
 	struct search how;
 	u64 last_kick;
+	u32 score;
 
 	if (!prev || !prev->run_since)
 		return false;
 	last_kick = prev->last_kick; /* read before the score that rests on it */
 	view_read_window(v);
 	how = search_init(prev_cpu, 1, v);
-	if (!scxg_prefers_prev_cpu(preempt_score_on(p, prev_cpu, &how)))
+	score = preempt_score_on(p, prev_cpu, &how);
+	if (!scxg_prefers_prev_cpu(score))
 		return false;
-	preempt_in_select_cpu(p, v, prev_cpu, last_kick);
+	preempt_in_select_cpu(p, v, prev_cpu, score, last_kick);
 	return true;
 }
 

@@ -20,7 +20,7 @@ static __always_inline s32 try_free_core(struct task_struct *p, struct view *v, 
 	how = search_init(prev_cpu, scxg_min(nr_cpus, PREEMPT_CANDIDATES), v);
 	if (!me || best_victim(p, &how) < 0 || !scxg_prefers_prev_cpu(me->best_score))
 		return -1;
-	preempt_in_select_cpu(p, v, me->best_cpu, me->best_last_kick);
+	preempt_in_select_cpu(p, v, me->best_cpu, me->best_score, me->best_last_kick);
 	if (!hold(idle))
 		scxg_kick(idle, scxg_enum(scx_kick_flags, SCX_KICK_IDLE));
 	return me->best_cpu;
@@ -62,14 +62,15 @@ static __always_inline s32 select_home_cpu(struct task_struct *p, struct view *v
 		how = search_home_init(prev_cpu, v);
 		victim = best_victim(p, &how);
 		if (victim >= 0 && scxg_prefers_prev_cpu(me->best_score)) {
-			preempt_in_select_cpu(p, v, victim, me->best_last_kick);
+			preempt_in_select_cpu(p, v, victim, me->best_score, me->best_last_kick);
 			return victim;
 		}
 		cpu = claim_idle(p, prev_cpu, true, IDLE_TAKEN_CORE, v->now);
 		if (cpu < 0) {
 			victim = best_victim(p, &how);
-			if (victim >= 0)
-				preempt_in_select_cpu(p, v, victim, me->best_last_kick);
+			if (victim < 0 || me->best_score == SCXG_SCORE_OWN)
+				return -1; /* elsewhere may be room */
+			preempt_in_select_cpu(p, v, victim, me->best_score, me->best_last_kick);
 			return victim;
 		}
 	}
@@ -135,7 +136,7 @@ s32 BPF_PROG(scxg_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 		how = search_init(prev_cpu, scxg_min(nr_cpus, PREEMPT_CANDIDATES), &v);
 		if (!me || best_victim(p, &how) < 0)
 			return cpu;
-		preempt_in_select_cpu(p, &v, me->best_cpu, me->best_last_kick);
+		preempt_in_select_cpu(p, &v, me->best_cpu, me->best_score, me->best_last_kick);
 		return me->best_cpu;
 	}
 	if (v.facts.debt >= SCXG_DEBT_LIGHT_NS)

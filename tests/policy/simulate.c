@@ -492,14 +492,28 @@ static void kick(int victim)
 	reschedule(victim);
 }
 
-static void preempt(const struct task *t)
+/* As enqueue, which chooses a victim before it inserts the task. */
+static void set_preempting_key(struct task *t, u32 score)
+{
+	struct heap *h = t->bound ? &own[t->cpu] : &shared[llc(t->cpu)];
+	int i = 0;
+
+	while (h->at[i] != t)
+		i++;
+	take(h, i);
+	t->key = scxg_preempting_key(t->key, score, now);
+	push(h, t);
+}
+
+static void preempt(struct task *t)
 {
 	u32 best = 0, score;
 	int victim = -1;
 
 	/* Somebody else would get the CPU. */
 	if (!scxg_is_favoured(t->f.class_id) && t->f.class_id != SCXG_CLASS_KTHREAD &&
-	    !t->f.is_urgent && t->key > head_on(&shared[llc(t->cpu)], t->cpu))
+	    !t->f.is_urgent && !scxg_is_light_worker(&t->f) &&
+	    t->key > head_on(&shared[llc(t->cpu)], t->cpu))
 		return;
 	for (int i = 0; i < (t->bound ? 1 : 8); i++) {
 		int cpu = (t->cpu + i) % nr_cpus;
@@ -512,8 +526,10 @@ static void preempt(const struct task *t)
 		if (scxg_prefers_prev_cpu(score) && !i) /* at home */
 			break;
 	}
-	if (victim >= 0)
-		kick(victim);
+	if (victim < 0)
+		return;
+	set_preempting_key(t, best);
+	kick(victim);
 }
 
 /* As insert_sync_wakeup() of sched/place.bpf.h: on the CPU of some light task, which stands for its waker. */

@@ -15,6 +15,7 @@ from tests.policy.conftest import NR_TUNABLES, Policy
 MS = 1_000_000
 D, W, S = 100 * MS, 10 * MS, 20 * MS
 NORMAL, GAME, CRITICAL, BACKGROUND, KTHREAD = range(5)
+LAST, OWN = 1, 2  # enum scxg_score
 
 u64 = st.integers(0, 2**64 - 1)
 span = st.one_of(st.integers(0, 200 * MS), u64)
@@ -185,11 +186,15 @@ def test_who_gives_way(
     if cls in (CRITICAL, KTHREAD):
         assert score == 0, "never taken from what all wait for"
     if cls == GAME and score:
-        assert w_cls in (GAME, CRITICAL), "the game gives way to its own alone"
+        assert w_cls in (GAME, CRITICAL, KTHREAD), "the game gives way to its own alone"
+        assert not short
+    if cls == GAME and score == LAST:
+        assert w_cls != KTHREAD
         assert window
         assert maturity >= 4
         assert max(burst, avg) < MS // 2
-        assert not short
+    if w_cls in (GAME, CRITICAL, KTHREAD) and cls == GAME and not short:
+        assert (score == OWN) == (debt >= 16 * MS and w_debt < 2 * MS)
     if w_cls in (GAME, CRITICAL) and cls in (BACKGROUND, NORMAL, 5):
         assert score > 0, "the game waits for nobody else"
     if w_cls == BACKGROUND:

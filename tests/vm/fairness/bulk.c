@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A game on CPU 0: a thread spins, in the way of the first argument, and one sleeps for 3 and 8 ms in turn.
+ * A game on CPU 0: a thread computes, in the way of the first argument ("frames": 5 of each 10 ms), and one sleeps for 3 and
+ * 8 ms in turn.
  * Prints the median of how late the second one runs, in us.
  */
 
@@ -16,17 +17,31 @@
 #define WAKES 151
 static const char *how;
 static long late[WAKES];
+static long ms_of(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 static void *spin(void *arg)
 {
 	struct sched_param none = {0};
+	long end;
+
 	if (!strcmp(how, "nice"))
 		setpriority(PRIO_PROCESS, gettid(), 15);
 	if (!strcmp(how, "idle"))
 		sched_setscheduler(gettid(), SCHED_IDLE, &none);
 	if (!strcmp(how, "batch"))
 		sched_setscheduler(gettid(), SCHED_BATCH, &none);
-	for (;;)
-		__asm__ volatile("" ::: "memory");
+	for (;;) {
+		end = ms_of(CLOCK_THREAD_CPUTIME_ID) + 5;
+		while (ms_of(CLOCK_THREAD_CPUTIME_ID) < end)
+			;
+		if (!strcmp(how, "frames"))
+			usleep(5000);
+	}
 	return arg;
 }
 static int less(const void *a, const void *b)

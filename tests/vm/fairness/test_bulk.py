@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Threads of a game that say themselves that they are in no hurry give way to its others."""
+"""Threads of a game that are in no hurry, by their own word or because they never rest, give way to its others."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def lateness_us(how: str, life: Life) -> int:
 
 
 def test_threads_of_the_game_that_are_in_no_hurry_give_way() -> None:
-    """Two of the game's threads that want the same CPU wait for each other's turns, but these are preempted."""
+    """Two of the game's threads that work for a frame wait for each other's turns, but these are preempted."""
     kicks = {}
     with attach() as life:
         life.control.set("game_active", 1)
         field = f"preempt_kicks[{life.abi['CLASS_GAME']}]"
-        for how in ("as ever", "nice", "idle", "batch"):
+        for how in ("frames", "ever", "nice", "idle", "batch"):
             before = life.total(field)
             late = lateness_us(how, life)
             kicks[how] = life.total(field) - before
             print(f"MEASURED {how}: median {late} us late, {kicks[how]} preemptions")
     # Of 151 wake-ups; with an emulated CPU some find nothing that runs.
-    assert kicks.pop("as ever") < 15
+    assert kicks.pop("frames") < 15
     assert min(kicks.values()) > 75, kicks
