@@ -7,9 +7,11 @@
  *                           game (inside) or of another program (outside). HOW: plain or pi; light: it sleeps for the rest
  * poll SECONDS              from a frame's time to its flip. The main thread never sleeps: it polls for input, computes 6 ms,
  *                           wakes the thread that flips and spins until the next frame; two threads a CPU help, 0.2 ms each
+ * read SECONDS DEVICE       for 4 KiB of a device, every few ms, while two threads a CPU compute
  */
 
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,9 +25,11 @@
 #include <unistd.h>
 #define MAX_WAITS 4096
 #define MS 1000000L
+#define BLOCK 4096
 #define PERIOD 16666667L
 static pthread_mutex_t *lock;
-static int light, input, flips[2];
+static int light, input, device, flips[2];
+static void *block;
 static long due;
 static volatile long waits[MAX_WAITS];
 static volatile int nr;
@@ -135,6 +139,31 @@ static int start_poll(void)
 	return pipe(flips) || timerfd_settime(input, 0, &each, NULL) ||
 	       pthread_create(&thread, NULL, show, NULL);
 }
+static void *spin(void *arg)
+{
+	for (;;)
+		compute(MS);
+	return arg;
+}
+static void read_block(void)
+{
+	long asked = ns_of(CLOCK_MONOTONIC);
+
+	if (pread(device, block, BLOCK, (off_t)BLOCK * (nr % 256)) != BLOCK)
+		exit(1);
+	waited_since(asked);
+	usleep(3000 + nr * 617 % 2000);
+}
+static int start_read(const char *path)
+{
+	pthread_t thread;
+
+	device = open(path, O_RDONLY | O_DIRECT);
+	for (long left = 2 * sysconf(_SC_NPROCESSORS_ONLN); left; left--)
+		if (pthread_create(&thread, NULL, spin, NULL))
+			return 1;
+	return device < 0 || posix_memalign(&block, BLOCK, BLOCK);
+}
 static int less(const void *a, const void *b)
 {
 	return (*(const long *)a > *(const long *)b) - (*(const long *)a < *(const long *)b);
@@ -148,6 +177,8 @@ int main(int argc, char **argv)
 		once = take_lock;
 	else if (argc == 3 && !strcmp(argv[1], "poll") && !start_poll())
 		once = play_frame;
+	else if (argc == 4 && !strcmp(argv[1], "read") && !start_read(argv[3]))
+		once = read_block;
 	if (!once)
 		return 1;
 	printf("%d\n", getpid());
