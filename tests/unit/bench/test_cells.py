@@ -8,7 +8,7 @@ import pytest
 from scx_gamer.bench import demo, workload
 from scx_gamer.bench.cells import Cell, Quantiles, Spec, median_cell, run_once
 
-SPEC = Spec("few", "hogs", 1, 0.5, 20.0, period_us=50000, warmup_ms=100)
+SPEC = Spec("few", "hogs", 1, 0.5, 20.0, period_us=50000, settle_ms=200, warmup_ms=100)
 
 
 def cell(scheduler: str, p99: float, work: float, wait: float | None = 5.0) -> Cell:

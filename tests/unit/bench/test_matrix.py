@@ -3,18 +3,22 @@
 
 import json
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from scx_gamer.bench.cells import Spec
 from scx_gamer.bench.workload import BenchError
 from tests.vm.lockstep import matrix
 
 
 @pytest.mark.usefixtures("program")
 def test_matrix_writes_the_cells_it_prints(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # no supervisor is to be waited for
+    monkeypatch.setattr(matrix, "Spec", partial(Spec, settle_ms=200, warmup_ms=100))
     out = tmp_path / "bench" / "bench.json"
     args = "--loads none,pipes --shapes few --schedulers default,nice --pairs 1 --seconds 0.3"
     assert matrix.main([*args.split(), "--calibration", "20", "--output", str(out)]) == 0

@@ -14,7 +14,7 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
-#define WAKES 151
+#define WAKES 75
 static const char *how;
 static long late[WAKES];
 static long ms_of(clockid_t clock)
