@@ -50,7 +50,14 @@ BY_LOAD = {
     "pinned": _HOGS,
 }
 # On a machine of unequal CPUs: least share of the work done beside SCHED_RR, which a busy sibling slows down as well.
-_MACHINE_BACKGROUND = {"smt8": 0.8, "deck8": 0.8, "x3d16": 0.95, "hybrid12": 0.95, "parked": 0.95}
+_MACHINE_BACKGROUND = {
+    "smt8": 0.8,
+    "deck8": 0.8,
+    "x3d16": 0.95,
+    "hybrid12": 0.95,
+    "parked": 0.95,
+    "rk3588": 0.95,
+}
 _MACHINE_LOADS = ("none", "hogs", "compile", "browser")
 
 

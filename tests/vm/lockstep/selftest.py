@@ -79,7 +79,6 @@ def cells_agree() -> bool:
 def rates_agree(machine: str) -> bool:
     """Measure a machine's rates in two boots, and print those of the first."""
     boots = []
-    python = "/usr/bin/python3" if machines.find(machine).architecture else "build/venv/bin/python"
     base = TREE / "build/vm"
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="machine-", dir=base) as folder:
@@ -88,7 +87,7 @@ def rates_agree(machine: str) -> bool:
             shutil.rmtree(scratch, ignore_errors=True)
             command = [
                 str(TREE / "tests/vm/run"), "--lockstep", "--machine", machine, "--scratch", str(scratch), "--",
-                python, "-m", "tests.vm.lockstep.rates", machine,
+                machines.find(machine).python, "-m", "tests.vm.lockstep.rates", machine,
             ]  # fmt: skip
             done = subprocess.run(command, cwd=TREE, check=False, stdout=subprocess.PIPE, text=True)
             boots.append(done.stdout)

@@ -58,6 +58,11 @@ class Machine:
     smt_off: bool = False  # at run time, before the command starts
     architecture: str = ""  # empty: this machine's; another's has `sysfs` by its device tree
 
+    @property
+    def python(self) -> str:
+        """The interpreter in its guest."""
+        return "/usr/bin/python3" if self.architecture else "build/venv/bin/python"
+
     def smp(self) -> str:
         """Return the value of QEMU's -smp: the CPUs before the first absent one.
 
