@@ -7,6 +7,7 @@ have both, on a kernel with sched_ext.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -54,7 +55,7 @@ class Layer:
         """Return the files that were written and exist, beside bookkeeping."""
         return {
             name for name in files(self._written)
-            if not BOOKKEEPING.match(name) and (self.root / name).is_symlink() | (self.root / name).exists()
+            if not BOOKKEEPING.match(name) and os.path.lexists(self.root / name)
         }  # fmt: skip
 
     def accounts(self) -> set[str]:
@@ -74,10 +75,8 @@ def layer(tmp_path: Path) -> Iterator[Layer]:
 
 
 def test_installed_upgraded_removed_and_purged(deb: Path, layer: Layer, tmp_path: Path) -> None:
-    in_package = {
-        re.sub(r"^\./(?=lib/)", "usr/", line.split()[5]).removeprefix(
-            "./"
-        )  # Debian 12 has /lib, a link
+    in_package = {  # that of Debian 12 has /lib, which is a link
+        re.sub(r"^\./(?=lib/)", "usr/", line.split()[5]).removeprefix("./")
         for line in run("dpkg-deb", "--contents", deb).splitlines()
         if not line.startswith("d")
     }
