@@ -496,12 +496,15 @@ static void kick(int victim)
 static void set_preempting_key(struct task *t, u32 score)
 {
 	struct heap *h = t->bound ? &own[t->cpu] : &shared[llc(t->cpu)];
+	u64 key = scxg_preempting_key(t->key, score, now);
 	int i = 0;
 
+	if (key == t->key)
+		return;
 	while (h->at[i] != t)
 		i++;
 	take(h, i);
-	t->key = scxg_preempting_key(t->key, score, now);
+	t->key = key;
 	push(h, t);
 }
 
