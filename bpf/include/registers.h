@@ -10,7 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * Register @x86 of the registers @regs, or the one that an arm64 kernel has in its place. The barrier keeps the compiler
+ * Register @x86 of the registers @ctx, or the one that an arm64 kernel has in its place. The barrier keeps the compiler
  * from making one load of both, from a sum that the verifier does not take for the context.
  */
 #define SCXG_REGISTER(ctx, x86, arm64)                                                             \

@@ -183,10 +183,14 @@ void BPF_PROG(scxg_enqueue, struct task_struct *p, u64 enq_flags)
 			victim = claim_victim(p, &how);
 		}
 	}
-	cc = get_cpu_ctx(bpf_get_smp_processor_id());
-	if (victim >= 0 && cc && v.tc)
-		v.tc->key = place.key = scxg_preempting_key(place.key, cc->best_score, v.now);
-	cc = victim >= 0 ? get_cpu_ctx(victim) : NULL;
+	cc = NULL;
+	if (victim >= 0) {
+		cc = get_cpu_ctx(bpf_get_smp_processor_id());
+		if (cc && v.tc)
+			v.tc->key = place.key =
+			    scxg_preempting_key(place.key, cc->best_score, v.now);
+		cc = get_cpu_ctx(victim);
+	}
 	/* Without a kick this is the only way to preempt; last_kick limits it to one per CPU and preempt_min_us. */
 	if (cc && (!scxg_can_kick() || would_run_first(cc, victim, place.key, v.now))) {
 		insert_preempt(p, cc, victim, &place, &v, local_dsq_on(victim), enq_flags);
