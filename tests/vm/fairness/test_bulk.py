@@ -38,5 +38,5 @@ def test_threads_of_the_game_that_are_in_no_hurry_give_way() -> None:
             kicks[how] = life.total(field) - before
             print(f"MEASURED {how}: median {late} us late, {kicks[how]} preemptions")
     # Of 75 wake-ups; with an emulated CPU some find nothing that runs.
-    assert kicks.pop("frames") < 8
+    assert kicks.pop("frames") < 7
     assert min(kicks.values()) > 37, kicks
