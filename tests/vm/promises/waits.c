@@ -66,6 +66,19 @@ static void *hold(void *arg)
 	}
 	return arg;
 }
+static void rest(void)
+{
+	usleep(3000 + nr * 617 % 2000); /* in step with nothing */
+}
+static int start_helpers(void *(*run)(void *))
+{
+	pthread_t thread;
+
+	for (long left = 2 * sysconf(_SC_NPROCESSORS_ONLN); left; left--)
+		if (pthread_create(&thread, NULL, run, (void *)left))
+			return 1;
+	return 0;
+}
 static void take_lock(void)
 {
 	long asked = ns_of(CLOCK_MONOTONIC);
@@ -74,7 +87,7 @@ static void take_lock(void)
 	waited_since(asked);
 	compute(20000);
 	pthread_mutex_unlock(lock);
-	usleep(3000 + nr * 617 % 2000); /* in step with nothing */
+	rest();
 }
 static int start_lock(const char *whose, const char *how)
 {
@@ -133,10 +146,7 @@ static int start_poll(void)
 	pthread_t thread;
 
 	input = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-	for (long left = 2 * sysconf(_SC_NPROCESSORS_ONLN); left; left--)
-		if (pthread_create(&thread, NULL, help, (void *)left))
-			return 1;
-	return pipe(flips) || timerfd_settime(input, 0, &each, NULL) ||
+	return start_helpers(help) || pipe(flips) || timerfd_settime(input, 0, &each, NULL) ||
 	       pthread_create(&thread, NULL, show, NULL);
 }
 static void *spin(void *arg)
@@ -152,17 +162,12 @@ static void read_block(void)
 	if (pread(device, block, BLOCK, (off_t)BLOCK * (nr % 256)) != BLOCK)
 		exit(1);
 	waited_since(asked);
-	usleep(3000 + nr * 617 % 2000);
+	rest();
 }
 static int start_read(const char *path)
 {
-	pthread_t thread;
-
 	device = open(path, O_RDONLY | O_DIRECT);
-	for (long left = 2 * sysconf(_SC_NPROCESSORS_ONLN); left; left--)
-		if (pthread_create(&thread, NULL, spin, NULL))
-			return 1;
-	return device < 0 || posix_memalign(&block, BLOCK, BLOCK);
+	return device < 0 || posix_memalign(&block, BLOCK, BLOCK) || start_helpers(spin);
 }
 static int less(const void *a, const void *b)
 {
