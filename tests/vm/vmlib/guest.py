@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tests.vm.vmlib import foreign, kvm
+from tests.vm.vmlib import foreign, kvm, warm
 from tests.vm.vmlib.kernels import Kernel
 from tests.vm.vmlib.machines import Machine
 
@@ -65,7 +65,8 @@ SETUP = """#!/bin/bash
 echo started > {scratch}/started
 export PATH={venv}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games
 export HOME=/root SCX_GAMER_SCRATCH={scratch} SCX_GAMER_IN_VM=1 {more}
-export PYTEST_ADDOPTS="-p no:cacheprovider"  # the tree is read-only
+{warm}# The tree is read-only, and nothing here has hypothesis draw anything
+export PYTEST_ADDOPTS="-p no:cacheprovider -p no:hypothesispytest"
 export SCX_GAMER_KERNEL_DIR={kernel_dir}
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
 mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -82,6 +83,15 @@ mv {scratch}/status.new {scratch}/status
 sync
 """
 
+
+# Lays the files of the archive over those of the machine.
+WARM = """\
+mkdir -p /run/warm && mount -t tmpfs warm /run/warm && tar -xf {scratch}/{archive} -C /run/warm
+for top in {tops}; do
+	mkdir -p "/run/warm$top" "/run/warm/.work$top"
+	mount -t overlay -o "lowerdir=$top,upperdir=/run/warm$top,workdir=/run/warm/.work$top" warm "$top"
+done
+"""
 
 # Hides what this machine has each Python do as it starts: nothing here needs it, and it can be most of such a start.
 NO_HOOKS = """\
@@ -108,7 +118,6 @@ class Guest:
 
     def run(self, command: list[str], scratch: Path | None = None) -> int:
         """The command's exit status; 124 when time ran out, 125 when no guest came up."""
-        _compile()
         folder = scratch or Path(tempfile.mkdtemp(prefix="vm-", dir=_scratch_base()))
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -134,6 +143,7 @@ class Guest:
             venv="" if self.kernel.foreign else f"{TREE}/build/venv/bin:",
             more=self._environment(),
             kernel_dir=shlex.quote(str(self.kernel.image.resolve().parent)),
+            warm=self._warm(scratch),
             hooks=NO_HOOKS if self._quick() else "",
             machine=f"{self.machine.setup()}\n" if self.machine and self.machine.setup() else "",
             command=shlex.join(command),
@@ -179,6 +189,20 @@ class Guest:
             file=sys.stderr,
         )
         return NO_BOOT_STATUS if not (scratch / "started").exists() else 1
+
+    def _warm(self, scratch: Path) -> str:
+        """Compile the tree, and return commands that put into the guest's memory what Python opens, where that saves
+        time."""
+        if self.kernel.foreign:
+            return ""
+        names = warm.compile_tree()
+        if not self._quick() or self.lockstep or self.root is not None:
+            return ""
+        warm.pack(names, scratch)
+        if self.systemd:  # whose first process unpacks it
+            return ""
+        tops = shlex.join(map(str, warm.TOPS))
+        return WARM.format(scratch=scratch, archive=warm.ARCHIVE, tops=tops)
 
     def _environment(self) -> str:
         """Return the variables of the command that depend on the guest, as words of `export`."""
@@ -279,13 +303,6 @@ class Guest:
         except subprocess.TimeoutExpired:
             _end(process)
         return True
-
-
-def _compile() -> None:
-    """Compile the tree's modules, where they are not: the guest sees the tree read-only, and each of its processes
-    would compile each module that it imports anew."""
-    command = [str(TREE / "build/venv/bin/python"), "-m", "compileall", "-qq", "scx_gamer", "tests"]
-    subprocess.run(command, cwd=TREE, check=False)  # the guest's own import tells what is wrong
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
