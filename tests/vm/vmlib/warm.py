@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 
 TREE = Path(__file__).resolve().parents[3]
+PYTHON = str(TREE / "build" / "venv" / "bin" / "python")
 ARCHIVE = "warm.tar"
 _LIST = "SCX_GAMER_WARM_LIST"
 _PLUGINS = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # as in the guest
@@ -40,7 +41,6 @@ def compile_tree() -> list[str]:
     A guest sees the tree read-only, and each of its processes would compile each module that it imports anew: pytest,
     which rewrites assertions, for a third of its time.
     """
-    python = str(TREE / "build/venv/bin/python")
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.NamedTemporaryFile("r") as names:
         for words in (
@@ -49,7 +49,7 @@ def compile_tree() -> list[str]:
         ):
             # What is wrong with the tree, the guest's own import tells.
             subprocess.run(
-                [python, "-m", *words], cwd=TREE, env={**environment, _LIST: names.name}, check=False,
+                [PYTHON, "-m", *words], cwd=TREE, env={**environment, _LIST: names.name}, check=False,
                 stdout=subprocess.DEVNULL,
             )  # fmt: skip
         return names.read().splitlines()
