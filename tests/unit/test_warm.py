@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -26,7 +27,8 @@ finally:
 
 @pytest.fixture(scope="module")
 def names() -> set[Path]:
-    return {Path(name) for name in warm.compile_tree()}
+    warm.compile_tree()
+    return {Path(name) for name in warm.compile_tests()}
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,21 @@ def test_a_start_opens_hardly_any_other_file(names: set[Path], command: str) -> 
     files = {file for file in opened if any(map(file.is_relative_to, warm.TOPS))}
     assert len(files) > 50
     assert len(files - names) < len(files) / 20, sorted(files - names)
+
+
+def test_a_guest_boots_where_there_is_no_pytest(tmp_path: Path) -> None:
+    """`make run` installs virtme-ng and nothing of the tests."""
+    (tmp_path / "pytest.py").write_text("raise ImportError('No module named pytest')")
+    command = [
+        warm.PYTHON,
+        "-c",
+        "from tests.vm.vmlib import guest, warm; print(warm.compile_tests())",
+    ]
+    done = subprocess.run(
+        command, cwd=warm.TREE, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
 def test_the_archive_has_each_file_as_it_is(names: set[Path], tmp_path: Path) -> None:

@@ -22,8 +22,6 @@ from contextlib import suppress
 from importlib import import_module, metadata
 from pathlib import Path
 
-import pytest
-
 TREE = Path(__file__).resolve().parents[3]
 PYTHON = str(TREE / "build" / "venv" / "bin" / "python")
 ARCHIVE = "warm.tar"
@@ -35,24 +33,28 @@ TOPS = (Path("/usr"), TREE / "scx_gamer", TREE / "tests", TREE / "build" / "venv
 _MOST_BYTES = 16 << 20
 
 
-def compile_tree() -> list[str]:
-    """Compile the tree's modules, where they are not, and return the names of what they and their tests open.
+def compile_tree() -> None:
+    """Compile the tree's modules, where they are not: a guest sees the tree read-only, and each of its processes would
+    compile each module that it imports anew."""
+    _python("compileall", "-qq", "scx_gamer", "tests")
 
-    A guest sees the tree read-only, and each of its processes would compile each module that it imports anew: pytest,
-    which rewrites assertions, for a third of its time.
-    """
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+def compile_tests() -> list[str]:
+    """Have pytest rewrite the tests' assertions, a third of its time in a guest, and return the names of the files that
+    they and the program open; none where there is no pytest."""
     with tempfile.NamedTemporaryFile("r") as names:
-        for words in (
-            ["compileall", "-qq", "scx_gamer", "tests"],
-            ["pytest", "-qq", *_PLUGINS, "-p", __name__, "--collect-only", "tests/vm"],
-        ):
-            # What is wrong with the tree, the guest's own import tells.
-            subprocess.run(
-                [PYTHON, "-m", *words], cwd=TREE, env={**environment, _LIST: names.name}, check=False,
-                stdout=subprocess.DEVNULL,
-            )  # fmt: skip
+        plugins = (*_PLUGINS, "-p", __name__)
+        _python("pytest", "-qq", *plugins, "--collect-only", "tests/vm", **{_LIST: names.name})
         return names.read().splitlines()
+
+
+def _python(module: str, *words: str, **variables: str) -> None:
+    """Run a module that writes bytecode. What is wrong with the tree, the guest's own import tells."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run(
+        [PYTHON, "-m", module, *words], cwd=TREE, env={**environment, **variables}, check=False,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 def pack(names: Iterable[str], folder: Path) -> None:
@@ -97,7 +99,7 @@ def _libraries() -> Iterator[Path]:
 def _installed() -> Iterator[Path]:
     """Files of every distribution that the interpreter and pytest read, and all of those that the program needs, some
     of whose modules it imports late."""
-    packages = Path(pytest.__file__).parents[1]
+    packages = Path(str(metadata.distribution("pytest").locate_file("")))
     yield from packages.glob("*.pth")
     yield from packages.parents[2].glob("*.cfg")
     yield from packages.glob("*.dist-info/*.txt")
