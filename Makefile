@@ -82,7 +82,7 @@ run:
 	@if [ -d $(SCHED_EXT) ]; then packaging/bootstrap build && $(MAKE) --no-print-directory bpf && \
 	exec $(AS_ROOT) $(CURDIR)/$(VENV)/bin/scx-gamer run; \
 	else packaging/bootstrap demo && $(MAKE) -s --no-print-directory -j3 bpf workload demo-guest && \
-	exec tests/vm/run --steady --cpus 2 --timeout 900 -- $(PY) -m scx_gamer.bench.demo --seconds 1.5; fi
+	exec tests/vm/run --steady --cpus 2 --timeout 900 -- $(PY) -m scx_gamer.bench.demo --seconds 1; fi
 
 demo-guest:
 	@exec tests/vm/run --prepare --steady
