@@ -35,7 +35,7 @@ def names() -> set[Path]:
     "command",
     [
         "scx_gamer status",
-        "pytest -q -p no:cacheprovider -p no:hypothesispytest --co tests/vm/matrix",
+        f"pytest -q {' '.join(warm.PLUGINS)} --co tests/vm/matrix",
     ],
     ids=["command", "tests"],
 )

@@ -41,7 +41,7 @@ FILES = {
 }
 
 
-def _needed(name: str) -> set[str]:
+def needed(name: str) -> set[str]:
     """A distribution and what it requires, extras aside."""
     found: set[str] = set()
     todo = [name]
@@ -74,7 +74,7 @@ def install() -> None:
     done = Path("/run/scx-gamer-installed")
     if done.exists():
         return
-    for name in sorted(_needed("scx-gamer") - {"scx-gamer", "bcc"}):
+    for name in sorted(needed("scx-gamer") - {"scx-gamer", "bcc"}):
         _copy(metadata.distribution(name))
     package = SITE / "scx_gamer"
     shutil.copytree(TREE / "scx_gamer", package)

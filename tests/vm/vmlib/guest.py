@@ -65,8 +65,7 @@ SETUP = """#!/bin/bash
 echo started > {scratch}/started
 export PATH={venv}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games
 export HOME=/root SCX_GAMER_SCRATCH={scratch} SCX_GAMER_IN_VM=1 {more}
-{warm}# The tree is read-only, and nothing here has hypothesis draw anything
-export PYTEST_ADDOPTS="-p no:cacheprovider -p no:hypothesispytest"
+{warm}export PYTEST_ADDOPTS="{plugins}"
 export SCX_GAMER_KERNEL_DIR={kernel_dir}
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
 mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -144,6 +143,7 @@ class Guest:
             more=self._environment(),
             kernel_dir=shlex.quote(str(self.kernel.image.resolve().parent)),
             warm=self._warm(scratch),
+            plugins=shlex.join(warm.PLUGINS),
             hooks=NO_HOOKS if self._quick() else "",
             machine=f"{self.machine.setup()}\n" if self.machine and self.machine.setup() else "",
             command=shlex.join(command),

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import pkgutil
-import re
 import subprocess
 import sys
 import tarfile
@@ -26,7 +25,8 @@ TREE = Path(__file__).resolve().parents[3]
 PYTHON = str(TREE / "build" / "venv" / "bin" / "python")
 ARCHIVE = "warm.tar"
 _LIST = "SCX_GAMER_WARM_LIST"
-_PLUGINS = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # as in the guest
+# Of pytest, here and in a guest: the tree is read-only there, and nothing has hypothesis draw anything.
+PLUGINS = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 # Below these the guest can lay files over the host's.
 TOPS = (Path("/usr"), TREE / "scx_gamer", TREE / "tests", TREE / "build" / "venv")
 # LLVM, of which a start of Python reads a few pages.
@@ -43,7 +43,7 @@ def compile_tests() -> list[str]:
     """Have pytest rewrite the tests' assertions, a third of its time in a guest, and return the names of the files that
     they and the program open; none where there is no pytest."""
     with tempfile.NamedTemporaryFile("r") as names:
-        plugins = (*_PLUGINS, "-p", __name__)
+        plugins = (*PLUGINS, "-p", __name__)
         _python("pytest", "-qq", *plugins, "--collect-only", "tests/vm", **{_LIST: names.name})
         return names.read().splitlines()
 
@@ -99,12 +99,13 @@ def _libraries() -> Iterator[Path]:
 def _installed() -> Iterator[Path]:
     """Files of every distribution that the interpreter and pytest read, and all of those that the program needs, some
     of whose modules it imports late."""
+    from tests.vm.installed import needed
+
     packages = Path(str(metadata.distribution("pytest").locate_file("")))
     yield from packages.glob("*.pth")
     yield from packages.parents[2].glob("*.cfg")
     yield from packages.glob("*.dist-info/*.txt")
     yield from packages.glob("*.dist-info/METADATA")
-    for need in metadata.requires("scx-gamer") or ():
-        if "extra ==" not in need:
-            for file in metadata.files(re.split(r"[^\w.-]", need)[0]) or ():
-                yield Path(file.locate())
+    for name in needed("scx-gamer"):
+        for file in metadata.files(name) or ():
+            yield Path(str(file.locate()))
